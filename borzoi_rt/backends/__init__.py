@@ -1,0 +1,167 @@
+"""Sessions: a model that answers ``run``, wherever it runs.
+
+A backend is anything with the members of :class:`Session`. ``open_session(bundle, "onnx:cpu")`` makes one; the part
+before the colon names the backend, the rest its device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+
+from ..bundle import Bundle, open_bundle
+from ..errors import InputError, ParityError
+from ..manifest import Geometry
+
+BACKENDS = {"onnx": "onnx"}
+
+# Replays run the same graph elsewhere: these are the forward tolerances asked of every fp32 engine.
+GOLDEN_ATOL = 2e-5
+GOLDEN_RTOL = 1e-4
+
+
+class Session(Protocol):
+    """What the engine needs of a model."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+
+    @property
+    def tracks_count(self) -> int:
+        """Number of outputs of the head."""
+
+    @property
+    def provider(self) -> str:
+        """Name of what computes, for the record: ``cpu``, ``cuda:0``, ``tensorrt:0``."""
+
+    def run(
+        self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0
+    ) -> np.ndarray:
+        """Predict squashed coverage.
+
+        Parameters
+        ----------
+        sequence : uint8 ndarray of shape (batch, 4, length)
+            One-hot DNA in the order A, C, G, T; a column of zeros is an unknown base.
+        track_index : int64 ndarray of shape (tracks,), optional
+            Outputs to compute, in any order; all when None.
+        n_fill : float
+            Value of the four rows of an unknown base: 0 or 0.25.
+
+        Returns
+        -------
+        float32 ndarray of shape (batch, tracks, bins)
+        """
+
+    def close(self) -> None:
+        """Free the model; further runs fail."""
+
+
+def open_session(
+    bundle: Bundle | str, backend: str = "onnx:cpu", *, threads: int | None = None, check: bool | None = None
+) -> Session:
+    """Load a bundle into a backend.
+
+    Parameters
+    ----------
+    bundle : Bundle or path
+        The model; a path is opened and verified first.
+    backend : str
+        ``onnx:cpu``, ``onnx:cuda[:device]`` or ``onnx:tensorrt[:device]``.
+    threads : int, optional
+        CPU threads inside one operator; the cores this process may use when None.
+    check : bool, optional
+        Run the bundle's golden example before returning. None checks everywhere but on the CPU provider, where the
+        exporter has done it (a forward pass of the published shape costs half a minute there).
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    BackendError
+        If the provider or its package is missing; the message names the fix.
+    ParityError
+        If the golden example gives other numbers here.
+    """
+    if not isinstance(bundle, Bundle):
+        bundle = open_bundle(bundle)
+    name, _, device = backend.partition(":")
+    if name not in BACKENDS or not device:
+        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
+    session: Session = import_module(f".{BACKENDS[name]}", __name__).open_session(bundle, device, threads=threads)
+    if check or (check is None and session.provider != "cpu"):
+        try:
+            replay_golden(session, bundle)
+        except ParityError:
+            session.close()
+            raise
+    return session
+
+
+def replay_golden(
+    session: Session, bundle: Bundle, *, atol: float = GOLDEN_ATOL, rtol: float = GOLDEN_RTOL
+) -> dict[str, float]:
+    """Run the golden example of a bundle and compare.
+
+    Returns
+    -------
+    dict
+        ``max_abs`` and ``max_rel``, the latter with the denominator ``coverage + 1e-4``.
+
+    Raises
+    ------
+    ParityError
+        If both limits are not met; the message names the worst track and bin.
+    """
+    golden = bundle.golden()
+    want = golden["coverage"]
+    got = session.run(golden["sequence"], golden["track_index"])
+    if got.shape != want.shape:
+        raise ParityError(f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}")
+    difference = np.abs(got.astype(np.float64) - want)
+    relative = difference / (np.abs(want) + 1e-4)
+    # ~(x <= limit), not x > limit: a NaN must fail.
+    wrong = ~((difference <= atol) & (relative <= rtol)) if np.isfinite(want).all() else np.ones(want.shape, bool)
+    report = {"max_abs": float(difference.max()), "max_rel": float(relative.max())}
+    if wrong.any():
+        _, track, position = np.unravel_index(np.nanargmax(np.where(wrong, relative, -1.0)), wrong.shape)
+        name = bundle.tracks.identifier[int(golden["track_index"][track])]
+        raise ParityError(
+            f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
+            f"{report['max_abs']:.3g} absolute, {report['max_rel']:.3g} relative (allowed {atol:g} and {rtol:g}); "
+            f"worst track {name!r}, bin {int(position)}; check the driver and provider versions, or use onnx:cpu"
+        )
+    return report
+
+
+def check_run_input(
+    sequence: np.ndarray, track_index: np.ndarray | None, geometry: Geometry, tracks_count: int
+) -> np.ndarray:
+    """Judge the arguments of :meth:`Session.run` and return the track index as contiguous int64.
+
+    Raises
+    ------
+    InputError
+        With what was given and what is needed.
+    """
+    needed = f"(batch, 4, {geometry.sequence_length_bp})"
+    if not isinstance(sequence, np.ndarray) or sequence.dtype != np.uint8:
+        found = getattr(sequence, "dtype", type(sequence).__name__)
+        raise InputError(f"sequence is {found}; a uint8 array of shape {needed} is needed")
+    if sequence.ndim != 3 or sequence.shape[0] < 1 or sequence.shape[1:] != (4, geometry.sequence_length_bp):
+        raise InputError(f"sequence has shape {sequence.shape}; {needed} is needed")
+    if track_index is None:
+        return np.arange(tracks_count, dtype=np.int64)
+    index = np.ascontiguousarray(track_index)
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise InputError(f"track_index has shape {index.shape} and dtype {index.dtype}; a vector of integers is needed")
+    if index.size and (index.min() < 0 or index.max() >= tracks_count):
+        raise InputError(
+            f"track_index runs from {index.min()} to {index.max()}; the model has outputs 0 to {tracks_count - 1}"
+        )
+    return index.astype(np.int64, copy=False)

@@ -1,0 +1,240 @@
+"""Predictions of windows and of variants: strands, shifts, the squashed scale and its inverse."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backends import Session
+from ..errors import InputError
+from ..genome.fasta import Fasta
+from ..genome.variants import Variant
+from ..manifest import N_POLICIES
+from ..sequence import encode, reverse_complement
+from ..squash import Squash
+from ..tracks import TrackTable
+from .alleles import EDGE_FILLS, INDEL_POLICIES, Haplotypes, Pair, View, allele_pairs, haplotypes, stitch_bin
+
+SHIFT_SPACES = ("unsquashed", "squashed")
+CACHE_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionOptions:
+    """How the predictions of one variant are made; part of the identity of every score.
+
+    Parameters
+    ----------
+    rc : bool
+        Average each window with its reverse complement, in squashed space, stranded tracks swapped.
+    shifts : tuple of int
+        Shifts in bp, positive to the right; shifted predictions are not moved back.
+    shift_space : str
+        ``unsquashed``: every shift is one pair and the statistic is averaged over pairs (``hound``).
+        ``squashed``: predictions are averaged before the inverse transform, one pair remains (``sad``).
+    indel : str
+        See :func:`borzoi_rt.engine.alleles.allele_pairs`.
+    edge_fill : str
+        What enters at a window end after a shift or a deletion: ``genome`` or ``pad`` (unknown bases).
+    n_code : str
+        ``zero`` or ``uniform`` (0.25 in each row) for unknown bases.
+    """
+
+    rc: bool = False
+    shifts: tuple[int, ...] = (0,)
+    shift_space: str = "unsquashed"
+    indel: str = "stitch"
+    edge_fill: str = "genome"
+    n_code: str = "zero"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("shift_space", SHIFT_SPACES),
+            ("indel", INDEL_POLICIES),
+            ("edge_fill", EDGE_FILLS),
+            ("n_code", tuple(N_POLICIES)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")
+        if not self.shifts:
+            raise InputError("shifts is empty; give at least one, 0 for none")
+
+
+@dataclass(frozen=True)
+class AllelePrediction:
+    """Un-squashed coverage of both alleles of a variant.
+
+    Attributes
+    ----------
+    ref, alt : float32 ndarray of shape (pairs, tracks, bins)
+        Coverage as the bundle's inverse transform gives it.
+    window_start : int
+        0-based start of the input window.
+    stitch_bin : int or None
+        First bin that comes from the moved prediction; None where nothing was joined.
+    n_fraction : float
+        Share of unknown bases in the REF window.
+    """
+
+    ref: np.ndarray
+    alt: np.ndarray
+    window_start: int
+    stitch_bin: int | None
+    n_fraction: float
+
+
+class Predictor:
+    """A session with a choice of tracks and options.
+
+    Parameters
+    ----------
+    session : Session
+        The loaded model.
+    tracks : TrackTable
+        All tracks of the model, in the order of its outputs.
+    squash : Squash
+        Squashed scale of the *selected* tracks.
+    positions : int64 ndarray, optional
+        Selected rows of ``tracks``; all when None.
+    options : PredictionOptions, optional
+        Strands, shifts and alignment.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tracks: TrackTable,
+        squash: Squash,
+        *,
+        positions: np.ndarray | None = None,
+        options: PredictionOptions | None = None,
+    ) -> None:
+        self.session = session
+        self.squash = squash
+        self.options = options or PredictionOptions()
+        self.positions = np.arange(len(tracks)) if positions is None else np.asarray(positions, dtype=np.int64)
+        # The reverse complement of track t is the opposite strand's output: asking the model for the partner's row
+        # needs no partner in the selection.
+        pairs = tracks.strand_pair[self.positions]
+        self._opposite = tracks.positions_of(pairs) if self.options.rc else self.positions
+        self._n_fill = N_POLICIES[self.options.n_code]
+        self._recent = _RecentPredictions(CACHE_BYTES)
+
+    def variant(self, fasta: Fasta, variant: Variant, *, genome_allele: str | None = None) -> AllelePrediction:
+        """Predict both alleles of a variant whose REF has been checked.
+
+        Parameters
+        ----------
+        fasta : Fasta
+            The genome.
+        variant : Variant
+            Alleles; ``chrom`` is a contig of ``fasta``.
+        genome_allele : str, optional
+            What the genome holds instead of REF; see :func:`borzoi_rt.engine.alleles.haplotypes`.
+
+        Returns
+        -------
+        AllelePrediction
+        """
+        options = self.options
+        pairs = allele_pairs(variant.k, options.shifts, options.indel)
+        flank_bp = max(abs(shift) for shift in options.shifts)
+        alleles = haplotypes(
+            fasta,
+            variant,
+            self.session.geometry,
+            flank_bp=flank_bp,
+            edge_fill=options.edge_fill,
+            indel=options.indel,
+            genome_allele=genome_allele,
+        )
+        seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)
+        ref, alt = self._arrays(alleles, pairs, seam)
+        joined = any(len(pair.ref) + len(pair.alt) > 2 for pair in pairs)
+        return AllelePrediction(
+            ref=ref,
+            alt=alt,
+            window_start=alleles.window_start,
+            stitch_bin=seam if joined else None,
+            n_fraction=alleles.n_fraction,
+        )
+
+    def window(self, fasta: Fasta, chrom: str, start: int) -> np.ndarray:
+        """Predict one window of the genome, float32 of shape (tracks, bins), in squashed scale.
+
+        Strands and shifts are averaged in squashed space, as the reference programs do for coverage.
+        """
+        length = self.session.geometry.sequence_length_bp
+        flank = max(abs(shift) for shift in self.options.shifts)
+        text = fasta.fetch(chrom, start - flank, start + length + flank)
+        onehot = encode(text)
+        alleles = Haplotypes(
+            ref=onehot,
+            alt=onehot,
+            flank_bp=flank,
+            window_start=start,
+            length_bp=length,
+            n_fraction=0.0,
+            edge_fill=self.options.edge_fill,
+            pad_deletion=False,
+        )
+        views = [self._view(alleles, View("ref", shift)) for shift in self.options.shifts]
+        return views[0].copy() if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
+
+    def _arrays(self, alleles: Haplotypes, pairs: Sequence[Pair], seam: int) -> tuple[np.ndarray, np.ndarray]:
+        ref = np.stack([self._joined(alleles, pair.ref, seam) for pair in pairs])
+        alt = np.stack([self._joined(alleles, pair.alt, seam) for pair in pairs])
+        if self.options.shift_space == "squashed" and len(pairs) > 1:
+            ref = ref.mean(axis=0, keepdims=True)
+            alt = alt.mean(axis=0, keepdims=True)
+        return self.squash.inverse(ref), self.squash.inverse(alt)
+
+    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], seam: int) -> np.ndarray:
+        first = self._view(alleles, views[0])
+        if len(views) == 1:
+            return first
+        return np.concatenate([first[:, :seam], self._view(alleles, views[1])[:, seam:]], axis=1)
+
+    def _view(self, alleles: Haplotypes, view: View) -> np.ndarray:
+        """Return squashed coverage (tracks, bins) of one view; equal windows are predicted once."""
+        window = alleles.window(view)
+        return self._recent.get(window, self._predict)
+
+    def _predict(self, window: np.ndarray) -> np.ndarray:
+        # One window a run, whatever its company: the same sequence then gives the same bits, so that a null variant
+        # scores exactly 0 and no score depends on its neighbours.
+        forward = self.session.run(window[None], self.positions, n_fill=self._n_fill)[0]
+        if not self.options.rc:
+            return forward
+        reverse = self.session.run(reverse_complement(window)[None], self._opposite, n_fill=self._n_fill)[0]
+        forward += reverse[:, ::-1]
+        forward *= np.float32(0.5)
+        return forward
+
+
+class _RecentPredictions:
+    """The latest predictions by content of the window, so that the ALTs of one line share their REF."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes = 0
+        self._entries: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def get(self, window: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        key = hashlib.blake2b(window, digest_size=32).digest()
+        found = self._entries.get(key)
+        if found is not None:
+            self._entries.move_to_end(key)
+            return found
+        coverage = predict(window)
+        coverage.setflags(write=False)
+        self._entries[key] = coverage
+        self._held_bytes += coverage.nbytes
+        while self._held_bytes > self._limit_bytes and len(self._entries) > 1:
+            _, oldest = self._entries.popitem(last=False)
+            self._held_bytes -= oldest.nbytes
+        return coverage

@@ -1,0 +1,189 @@
+"""What ``bundle.json`` says, as frozen dataclasses that check themselves and round-trip to JSON."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from .errors import FormatError
+from .squash import KINDS
+
+FORMAT = "borzoi-rt-bundle"
+FORMAT_VERSION = 1
+N_POLICIES = {"zero": 0.0, "uniform": 0.25}
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """Window and output grid of a model.
+
+    Parameters
+    ----------
+    sequence_length_bp : int
+        Length of the input window in bp.
+    bin_size_bp : int
+        Width of one output bin in bp.
+    bins : int
+        Number of output bins, centred in the window.
+    """
+
+    sequence_length_bp: int
+    bin_size_bp: int
+    bins: int
+
+    def __post_init__(self) -> None:
+        for name in ("sequence_length_bp", "bin_size_bp", "bins"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise FormatError(f"geometry: {name} is {value!r}; a positive integer is needed")
+        spare_bp = self.sequence_length_bp - self.bins * self.bin_size_bp
+        if spare_bp < 0 or spare_bp % 2:
+            raise FormatError(
+                f"geometry: {self.bins} bins of {self.bin_size_bp} bp cannot be centred in {self.sequence_length_bp} bp"
+            )
+
+    @property
+    def crop_bp(self) -> int:
+        """Bases without output on each side of the window."""
+        return (self.sequence_length_bp - self.bins * self.bin_size_bp) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SquashSpec:
+    """Name of the squashed scale and how far it is undone by default (spec of the weights, never guessed)."""
+
+    kind: str
+    unscale: bool = False
+    unclip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise FormatError(f"squash kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphInfo:
+    """One ONNX graph of the bundle: its file and the names of its inputs and outputs, in order."""
+
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleInfo:
+    """Manifest of a bundle without its file list.
+
+    ``architecture`` is the JSON form of the network's config, ``parity`` the figures of the gate run at export,
+    ``positional_widths`` the largest distance of each relative-position class, ``averaging`` the space in which the
+    two strands were meant to be averaged.
+    """
+
+    name: str
+    head: str
+    geometry: Geometry
+    squash: SquashSpec
+    graphs: Mapping[str, GraphInfo]
+    architecture: Mapping[str, Any]
+    n_policy: str = "zero"
+    averaging: str = "squashed"
+    precision: str = "fp32"
+    opset: int = 20
+    positional_widths: tuple[int, ...] = ()
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.n_policy not in N_POLICIES:
+            raise FormatError(f"n_policy {self.n_policy!r} is unknown; allowed: {', '.join(N_POLICIES)}")
+        if "predict" not in self.graphs:
+            raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON values (no file list)."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], source: str) -> BundleInfo:
+        """Read what :meth:`to_json` wrote; unknown versions and unknown or missing keys are errors.
+
+        Raises
+        ------
+        FormatError
+            Naming ``source`` and the offending key.
+        """
+        found = (document.get("format"), document.get("format_version"))
+        if found != (FORMAT, FORMAT_VERSION):
+            raise FormatError(
+                f"{source}: format {found[0]!r} version {found[1]!r}; this release reads {FORMAT!r} "
+                f"version {FORMAT_VERSION}; export the model again or upgrade borzoi-rt"
+            )
+        values = {key: value for key, value in document.items() if key not in ("format", "format_version", "files")}
+        try:
+            values["geometry"] = _build(Geometry, values.get("geometry"))
+            values["squash"] = _build(SquashSpec, values.get("squash"))
+            values["graphs"] = {
+                name: _build(GraphInfo, {**graph, "inputs": tuple(graph["inputs"]), "outputs": tuple(graph["outputs"])})
+                for name, graph in values["graphs"].items()
+            }
+            values["positional_widths"] = tuple(values.get("positional_widths", ()))
+            return _build(cls, values)
+        except FormatError as error:
+            raise FormatError(f"{source}: {error}") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FormatError(f"{source}: the manifest is incomplete or malformed ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """Size and hash of one file of a bundle."""
+
+    sha256: str
+    bytes: int
+
+
+def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEntry]:
+    """Return the ``files`` section; names must be plain file names."""
+    listed = document.get("files")
+    if not isinstance(listed, dict):
+        raise FormatError(f"{source}: no 'files' section; the manifest is incomplete")
+    entries = {}
+    for name, entry in listed.items():
+        check_file_name(name, source)
+        try:
+            entries[name] = FileEntry(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{source}: the entry of file {name!r} is malformed ({error})") from error
+    return entries
+
+
+def check_file_name(name: str, source: str) -> None:
+    """Refuse names that could leave the bundle directory."""
+    if not _FILE_NAME.fullmatch(name) or ".." in name:
+        raise FormatError(f"{source}: file name {name!r} is not allowed; plain names without '/' or '..' only")
+
+
+def _build(cls: type[Any], values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise FormatError(f"section for {cls.__name__} is {values!r}; an object is needed")
+    known = {item.name for item in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise FormatError(f"unknown key {unknown[0]!r}; allowed: {', '.join(sorted(known))}")
+    return cls(**values)
+
+
+def all_finite(value: Any) -> bool:
+    """Tell whether a JSON value holds no NaN or infinity (which JSON cannot carry)."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(all_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(all_finite, value))
+    return True

@@ -1,0 +1,182 @@
+"""One-hot DNA: uint8 arrays of shape (4, length), rows in the order A, C, G, T, a column of zeros for an unknown base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._kernels import onehot as _kernel
+from .errors import InputError
+
+BASES = "ACGT"
+
+
+def encode(sequence: str | bytes | bytearray) -> np.ndarray:
+    """Encode DNA letters.
+
+    Parameters
+    ----------
+    sequence : str or bytes
+        Letters; lower case (soft-masked) reads as upper case, N and every other letter gives a column of zeros.
+
+    Returns
+    -------
+    uint8 ndarray of shape (4, length)
+
+    Raises
+    ------
+    InputError
+        If ``sequence`` is neither text nor bytes.
+    """
+    if isinstance(sequence, str):
+        # One byte a character whatever the character, so that columns stay aligned with the text.
+        letters = sequence.encode("ascii", errors="replace")
+    elif isinstance(sequence, bytes | bytearray):
+        letters = bytes(sequence)
+    else:
+        raise InputError(f"sequence is {type(sequence).__name__}; str or bytes is needed")
+    out = np.empty((4, len(letters)), dtype=np.uint8)
+    if letters:
+        _kernel.encode(letters, out)
+    return out
+
+
+def decode(onehot: np.ndarray) -> str:
+    """Return the letters of one-hot DNA of shape (4, length); a column of zeros reads as N.
+
+    Raises
+    ------
+    InputError
+        If the array is not one-hot uint8.
+    """
+    onehot = _checked(onehot, ndim=2)
+    counts = onehot.sum(axis=0)
+    if counts.size and (counts.max() > 1 or onehot.max() > 1):
+        column = int(np.argmax(np.maximum(counts, onehot.max(axis=0))))
+        raise InputError(f"column {column} is {onehot[:, column].tolist()}; at most one 1 is allowed")
+    out = np.empty(onehot.shape[1], dtype=np.uint8)
+    if out.size:
+        _kernel.decode(onehot, out)
+    return out.tobytes().decode("ascii")
+
+
+def reverse_complement(onehot: np.ndarray) -> np.ndarray:
+    """Return the other strand, as a new contiguous array.
+
+    Parameters
+    ----------
+    onehot : uint8 ndarray of shape (..., 4, length)
+
+    Returns
+    -------
+    uint8 ndarray of the same shape
+    """
+    onehot = _checked(onehot, ndim=None)
+    out = np.empty_like(onehot)
+    if out.size:
+        shape = (-1, 4, onehot.shape[-1])
+        _kernel.reverse_complement(onehot.reshape(shape), out.reshape(shape))
+    return out
+
+
+def apply_variant(onehot: np.ndarray, position: int, ref_length: int, alt: str | bytes) -> np.ndarray:
+    """Splice an allele: ``seq[:position] + alt + seq[position + ref_length:]``.
+
+    Parameters
+    ----------
+    onehot : uint8 ndarray of shape (4, length)
+        Not modified.
+    position : int
+        0-based column of the first replaced base.
+    ref_length : int
+        Number of bases replaced; 0 inserts.
+    alt : str or bytes
+        New letters; empty deletes.
+
+    Returns
+    -------
+    uint8 ndarray of shape (4, length + len(alt) - ref_length)
+
+    Raises
+    ------
+    InputError
+        If the replaced bases do not lie inside the sequence.
+    """
+    onehot = _checked(onehot, ndim=2)
+    end = position + ref_length
+    if position < 0 or ref_length < 0 or end > onehot.shape[1]:
+        raise InputError(f"bases [{position}, {end}) do not lie in a sequence of {onehot.shape[1]} bases")
+    return np.concatenate([onehot[:, :position], encode(alt), onehot[:, end:]], axis=1)
+
+
+@dataclass(frozen=True)
+class SubstitutionBatch:
+    """Some substitutions of one window.
+
+    Attributes
+    ----------
+    position : intp ndarray of shape (batch,)
+        0-based column of the replaced base.
+    alt : uint8 ndarray of shape (batch,)
+        Row (A, C, G, T = 0..3) of the new base.
+    sequence : uint8 ndarray of shape (batch, 4, length)
+        The mutated windows: a view of one buffer, valid until the next batch is asked for.
+    """
+
+    position: np.ndarray
+    alt: np.ndarray
+    sequence: np.ndarray
+
+
+def substitutions(
+    onehot: np.ndarray, start: int = 0, end: int | None = None, *, batch_size: int = 64
+) -> Iterator[SubstitutionBatch]:
+    """Yield every single-base substitution of columns [start, end), position by position, new bases in the order ACGT.
+
+    A known base has three substitutions, an unknown one four. The buffer is filled with the reference once; after that
+    each row restores the column of its last substitution and sets one other, so that a batch costs two columns a row
+    and not a copy of the window.
+
+    Parameters
+    ----------
+    onehot : uint8 ndarray of shape (4, length)
+        Reference window; not modified.
+    start, end : int
+        Columns to mutate; ``end`` None is the length.
+    batch_size : int
+        Rows of the buffer; the last batch may be shorter.
+
+    Yields
+    ------
+    SubstitutionBatch
+    """
+    onehot = _checked(onehot, ndim=2)
+    length = onehot.shape[1]
+    end = length if end is None else end
+    if not 0 <= start <= end <= length:
+        raise InputError(f"columns [{start}, {end}) do not lie in a window of {length} bases")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; a positive number is needed")
+    reference = onehot.copy()
+    offset, alt = np.nonzero(reference[:, start:end].T == 0)
+    position = (offset + start).astype(np.intp)
+    alt = alt.astype(np.uint8)
+    buffer = np.repeat(reference[None], min(batch_size, len(position)), axis=0)
+    last = position[: len(buffer)].copy()
+    for first in range(0, len(position), batch_size):
+        now = slice(first, first + batch_size)
+        rows = len(position[now])
+        _kernel.edit(buffer, reference, last[:rows], position[now], alt[now])
+        last[:rows] = position[now]
+        yield SubstitutionBatch(position[now], alt[now], buffer[:rows])
+
+
+def _checked(onehot: np.ndarray, *, ndim: int | None) -> np.ndarray:
+    if not isinstance(onehot, np.ndarray) or onehot.dtype != np.uint8:
+        found = getattr(onehot, "dtype", type(onehot).__name__)
+        raise InputError(f"one-hot DNA is {found}; a uint8 array is needed")
+    if (ndim is not None and onehot.ndim != ndim) or onehot.ndim < 2 or onehot.shape[-2] != 4:
+        raise InputError(f"one-hot DNA has shape {onehot.shape}; (..., 4, length) is needed")
+    return np.ascontiguousarray(onehot)
