@@ -37,9 +37,7 @@ class Session(Protocol):
     def provider(self) -> str:
         """Name of what computes, for the record: ``cpu``, ``cuda:0``, ``tensorrt:0``."""
 
-    def run(
-        self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0
-    ) -> np.ndarray:
+    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
         """Predict squashed coverage.
 
         Parameters
@@ -122,7 +120,9 @@ def replay_golden(
     want = golden["coverage"]
     got = session.run(golden["sequence"], golden["track_index"])
     if got.shape != want.shape:
-        raise ParityError(f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}")
+        raise ParityError(
+            f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}"
+        )
     difference = np.abs(got.astype(np.float64) - want)
     relative = difference / (np.abs(want) + 1e-4)
     # ~(x <= limit), not x > limit: a NaN must fail.

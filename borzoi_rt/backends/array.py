@@ -34,9 +34,7 @@ class ArraySession:
         """Number of rows of the weights."""
         return int(self.weights.shape[0])
 
-    def run(
-        self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0
-    ) -> np.ndarray:
+    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Session.run`; ``runs`` counts the windows."""
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
         self.runs += sequence.shape[0]

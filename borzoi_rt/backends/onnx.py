@@ -30,9 +30,7 @@ class OnnxSession:
         self.tracks_count = tracks_count
         self.provider = provider
 
-    def run(
-        self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0
-    ) -> np.ndarray:
+    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Session.run`."""
         if self._session is None:
             raise BackendError("this session is closed; open another with open_session")

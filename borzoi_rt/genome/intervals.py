@@ -1,0 +1,63 @@
+"""Intervals of a genome: 0-based, half-open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FormatError, InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """``[start, end)`` on ``chrom``; ``start`` may be negative for a window that begins before the chromosome."""
+
+    chrom: str
+    start: int
+    end: int
+    name: str = ""
+    strand: str = "."
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise InputError(f"interval {self.chrom}:{self.start}-{self.end}: the end lies before the start")
+
+    def centred(self, length_bp: int) -> Interval:
+        """Return the interval of ``length_bp`` around the midpoint ``(start + end) // 2``."""
+        start = (self.start + self.end) // 2 - length_bp // 2
+        return Interval(self.chrom, start, start + length_bp, self.name, self.strand)
+
+
+def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
+    """Read a BED file of three or more tab-separated columns; comments, ``track`` and ``browser`` lines are skipped.
+
+    Raises
+    ------
+    FormatError
+        Naming file and line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: cannot be read as BED ({error})") from error
+    regions = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t")
+        try:
+            start, end = int(fields[1]), int(fields[2])
+            if start < 0 or end <= start:
+                raise ValueError
+        except (IndexError, ValueError):
+            raise FormatError(
+                f"{path}, line {number}: {line[:60]!r}; chrom, start < end (tab-separated) needed"
+            ) from None
+        name = fields[3] if len(fields) > 3 else ""
+        strand = fields[5] if len(fields) > 5 and fields[5] in ("+", "-") else "."
+        regions.append(Interval(fields[0], start, end, name, strand))
+    if not regions:
+        raise FormatError(f"{path}: no regions; a BED file has chrom, start and end in tab-separated columns")
+    return regions
