@@ -1,0 +1,96 @@
+"""A copy of a VCF with INFO fields added."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pysam
+
+from .variants import bcf_lines, is_bcf, text_lines
+
+_COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
+
+
+def annotate_vcf(
+    source: Path, out: Path, headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]]
+) -> bool:
+    """Write a bgzip copy of a VCF or BCF with INFO fields added, and a tabix index where the records are sorted.
+
+    Parameters
+    ----------
+    source, out : Path
+        Input, and output with an ending that tabix knows (``.vcf.gz``).
+    headers : sequence of str
+        ``##INFO=...`` lines.
+    info_of : callable
+        Maps the 0-based record number to its INFO fields.
+
+    Returns
+    -------
+    bool
+        Whether the file was sorted and could be indexed.
+    """
+    lines = bcf_lines(source) if is_bcf(source) else text_lines(source)
+    order = _Order()
+    with pysam.BGZFile(str(out), "wb") as handle:
+        for line in _annotated(lines, headers, info_of, order):
+            handle.write((line + "\n").encode())
+    if order.sorted and order.records:
+        pysam.tabix_index(str(out), preset="vcf", force=True)
+    return order.sorted
+
+
+def info_value(text: str) -> str:
+    """Return text that may stand in an INFO value: no spaces, semicolons, commas or equal signs."""
+    return re.sub(r"[\s;,=]+", "_", text) or "."
+
+
+class _Order:
+    """Whether records seen so far are in blocks of contigs and by position."""
+
+    def __init__(self) -> None:
+        self.sorted = True
+        self.records = 0
+        self._done: set[str] = set()
+        self._last = ("", 0)
+
+    def see(self, chrom: str, pos: int) -> None:
+        self.records += 1
+        if chrom != self._last[0]:
+            self._done.add(self._last[0])
+            self.sorted &= chrom not in self._done
+        elif pos < self._last[1]:
+            self.sorted = False
+        self._last = (chrom, pos)
+
+
+def _annotated(
+    lines: Iterator[bytes], headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]], order: _Order
+) -> Iterator[str]:
+    record, in_header, seen_format = 0, True, False
+    for raw in lines:
+        line = raw.decode("utf-8").rstrip("\r\n")
+        if line.startswith("##"):
+            seen_format |= line.startswith("##fileformat")
+            yield line
+        elif line.strip():
+            if in_header:
+                # INFO lines belong before #CHROM, which some files lack.
+                yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
+                yield from headers
+                yield line if line.startswith("#CHROM") else "\t".join(_COLUMNS)
+                in_header = False
+            if not line.startswith("#"):
+                fields = line.split("\t")
+                order.see(fields[0], int(fields[1]))
+                yield _with_info(fields, info_of(record))
+                record += 1
+
+
+def _with_info(fields: list[str], info: Mapping[str, str]) -> str:
+    fields = fields + ["."] * (8 - len(fields))
+    added = ";".join(f"{key}={value}" for key, value in info.items())
+    fields[7] = added if fields[7] in (".", "") else f"{fields[7]};{added}"
+    return "\t".join(fields)

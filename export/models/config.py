@@ -1,0 +1,280 @@
+"""What a Calico params.json says about a network, as one frozen dataclass that refuses what it cannot build."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from borzoi_rt.errors import FormatError
+from borzoi_rt.manifest import Geometry
+
+# Keys of each block that change the network, with the values that can be built; None: any.
+_BLOCKS: dict[str, dict[str, tuple[Any, ...] | None]] = {
+    "conv_dna": {"filters": None, "kernel_size": None, "norm_type": (None,), "activation": ("linear",), "pool_size": (2,)},
+    "res_tower": {
+        "filters_init": None,
+        "filters_end": None,
+        "divisible_by": None,
+        "kernel_size": None,
+        "num_convs": (1,),
+        "pool_size": (2,),
+        "repeat": None,
+    },
+    "transformer_tower": {
+        "key_size": None,
+        "heads": None,
+        "num_position_features": None,
+        "dropout": None,
+        "attention_dropout": None,
+        "dense_expansion": None,
+        "qkv_width": (1,),
+        "seqlen_train": None,
+        "repeat": None,
+    },
+    "unet_conv": {"kernel_size": None, "upsample_conv": None},
+    "Cropping1D": {"cropping": None},
+    "conv_nac": {"filters": None, "kernel_size": (1,), "dropout": None},
+}
+# Keys that steer training only.
+_TRAINING_KEYS = {"name", "l2_scale", "l1_scale", "mha_l2_scale", "kernel_initializer", "bn_momentum", "padding"}
+_GLOBALS = {"activation": "gelu", "norm_type": ("batch", "batch-sync")}
+_ORDER = re.compile(r"conv_dna res_tower transformer_tower( unet_conv)+( Cropping1D)?( conv_nac)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorzoiConfig:
+    """Sizes of a Borzoi-family network with one head; see the configurations of the published models.
+
+    ``widths_of`` is the token count the relative-position widths were made for (``seqlen_train``); it belongs to the
+    weights. ``tail_filters`` 0 means no ``conv_nac``.
+    """
+
+    sequence_length_bp: int
+    stem_filters: int
+    stem_width: int
+    tower_widths: tuple[int, ...]
+    tower_width: int
+    depth: int
+    heads: int
+    key_size: int
+    position_features: int
+    widths_of: int
+    dense_expansion: float
+    unets: int
+    unet_width: int
+    upsample_conv: bool
+    crop_bins: int
+    tail_filters: int
+    tracks: int
+    head: str
+    dropout: float = 0.2
+    attention_dropout: float = 0.05
+    tail_dropout: float = 0.0
+    batch_norm_momentum: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.sequence_length_bp % self.token_bp:
+            raise FormatError(
+                f"seq_length {self.sequence_length_bp} is not a multiple of {self.token_bp} bp, the width of a token"
+            )
+        if self.tower_widths[-1] % self.heads:
+            raise FormatError(f"{self.tower_widths[-1]} channels cannot be split over {self.heads} heads")
+        if not 1 <= self.unets <= len(self.tower_widths):
+            raise FormatError(f"{self.unets} unet_conv blocks; between 1 and {len(self.tower_widths)} can be built")
+        for name in ("stem_width", "tower_width", "unet_width"):
+            if getattr(self, name) % 2 == 0:
+                raise FormatError(f"{name} is {getattr(self, name)}; convolutions have odd widths")
+        if self.bins < 1:
+            raise FormatError(f"cropping {self.crop_bins} leaves no output bins")
+
+    @property
+    def token_bp(self) -> int:
+        """Bases per token: the stem and every tower block halve the length."""
+        return int(2 ** (1 + len(self.tower_widths)))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the transformer."""
+        return self.sequence_length_bp // self.token_bp
+
+    @property
+    def bin_size_bp(self) -> int:
+        """Bases per output bin."""
+        return int(self.token_bp // 2**self.unets)
+
+    @property
+    def bins(self) -> int:
+        """Output bins after cropping."""
+        return self.sequence_length_bp // self.bin_size_bp - 2 * self.crop_bins
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid, as the runtime sees them."""
+        return Geometry(sequence_length_bp=self.sequence_length_bp, bin_size_bp=self.bin_size_bp, bins=self.bins)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BorzoiConfig:
+        """Read what :meth:`to_dict` wrote."""
+        unknown = set(values) - {item.name for item in fields(cls)}
+        if unknown:
+            raise FormatError(f"unknown architecture key {sorted(unknown)[0]!r}")
+        return cls(**{**values, "tower_widths": tuple(values["tower_widths"])})
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], *, head: int | str = 0, crop: int | None = None) -> BorzoiConfig:
+        """Read the ``model`` object of a params.json.
+
+        Parameters
+        ----------
+        params : mapping
+            The whole file or its ``model`` object.
+        head : int or str
+            Number or name of the head; numbers count the natural order of names (human 0, mouse 1).
+        crop : int, optional
+            Output bins to drop on each side, instead of what the file says.
+
+        Raises
+        ------
+        FormatError
+            Naming the key, what was found and what can be built.
+        """
+        model = params.get("model", params)
+        if not isinstance(model, Mapping) or "trunk" not in model:
+            raise FormatError("params have no 'model' object with a 'trunk'")
+        if "adapter" in params or "adapter" in model:
+            raise FormatError("params have an 'adapter'; transfer adapters cannot be built, merge them first")
+        _check_globals(model)
+        blocks = [_merged(block, model) for block in model["trunk"]]
+        _check_order([block["name"] for block in blocks])
+        named = {block["name"]: block for block in blocks}
+        stem, tower, attention = named["conv_dna"], named["res_tower"], named["transformer_tower"]
+        unets = [block for block in blocks if block["name"] == "unet_conv"]
+        if any(block != unets[0] for block in unets):
+            raise FormatError("unet_conv blocks differ; only equal ones can be built")
+        head_name, head_values = _choose_head(model, head)
+        cropping = named.get("Cropping1D", {}).get("cropping", 0)
+        tail = named.get("conv_nac", {})
+        length = int(model["seq_length"])
+        return cls(
+            sequence_length_bp=length,
+            stem_filters=stem["filters"],
+            stem_width=stem["kernel_size"],
+            tower_widths=_tower_widths(tower),
+            tower_width=tower["kernel_size"],
+            depth=attention["repeat"],
+            heads=attention["heads"],
+            key_size=attention["key_size"],
+            position_features=attention["num_position_features"],
+            widths_of=attention.get("seqlen_train") or length // 2 ** (1 + tower["repeat"]),
+            dense_expansion=attention.get("dense_expansion", 2.0),
+            unets=len(unets),
+            unet_width=unets[0].get("kernel_size", 3),
+            upsample_conv=bool(unets[0].get("upsample_conv", False)),
+            crop_bins=cropping if crop is None else crop,
+            tail_filters=tail.get("filters", 0),
+            tracks=head_values["units"],
+            head=head_name,
+            dropout=attention.get("dropout", 0.0),
+            attention_dropout=attention.get("attention_dropout", 0.05),
+            tail_dropout=tail.get("dropout") or 0.0,
+            batch_norm_momentum=round(1.0 - model.get("bn_momentum", 0.99), 10),
+        )
+
+
+def read_params(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a params.json.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing or not JSON.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise FormatError(f"{path}: holds {type(values).__name__}; an object with 'model' is needed")
+    return values
+
+
+def _merged(block: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block with the globals of the model under its own keys, checked against what can be built."""
+    name = block.get("name")
+    if name not in _BLOCKS:
+        raise FormatError(f"trunk block {name!r} cannot be built; known: {', '.join(_BLOCKS)}")
+    allowed = _BLOCKS[name]
+    for key, value in block.items():
+        if key in allowed:
+            choices = allowed[key]
+            if choices is not None and value not in choices:
+                raise FormatError(f"{name}: {key} is {value!r}; only {', '.join(map(repr, choices))} can be built")
+        elif name != "conv_dna" and key in _GLOBALS:
+            if value not in _GLOBALS[key]:
+                raise FormatError(f"{name}: {key} is {value!r}; only {_GLOBALS[key]!r} can be built")
+        elif key not in _TRAINING_KEYS:
+            raise FormatError(f"{name}: key {key!r} cannot be built; known: {', '.join(allowed)}")
+    if name == "conv_dna" and ("norm_type" not in block or block.get("activation") != "linear"):
+        raise FormatError("conv_dna: norm_type null and activation 'linear' are needed, or the globals would apply")
+    required = {"conv_dna": ("filters", "kernel_size"), "res_tower": ("filters_init", "filters_end", "kernel_size", "repeat"),
+                "transformer_tower": ("key_size", "heads", "num_position_features", "repeat"), "Cropping1D": ("cropping",),
+                "conv_nac": ("filters",)}.get(name, ())  # fmt: skip
+    for key in required:
+        if key not in block:
+            raise FormatError(f"{name}: key {key!r} is missing")
+    if name == "res_tower" and block.get("num_convs", 2) != 1:
+        raise FormatError("res_tower: num_convs is 2 by default; only 1 can be built")
+    return dict(block)
+
+
+def _check_globals(model: Mapping[str, Any]) -> None:
+    for key, allowed in _GLOBALS.items():
+        if model.get(key) not in ((allowed,) if isinstance(allowed, str) else allowed):
+            raise FormatError(f"{key} is {model.get(key)!r}; only {allowed!r} can be built")
+    if not isinstance(model.get("seq_length"), int):
+        raise FormatError(f"seq_length is {model.get('seq_length')!r}; a number of bases is needed")
+
+
+def _check_order(names: list[str]) -> None:
+    if not _ORDER.fullmatch(" ".join(names)):
+        raise FormatError(
+            f"trunk is {' > '.join(names)}; what can be built is conv_dna > res_tower > transformer_tower > unet_conv "
+            "(one or more) > Cropping1D (optional) > conv_nac (optional)"
+        )
+
+
+def _tower_widths(tower: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the filters of each tower block: geometric, rounded half to even, growing unrounded (baskerville)."""
+    repeat, unit = tower["repeat"], tower.get("divisible_by", 1)
+    growth = math.exp(math.log(tower["filters_end"] / tower["filters_init"]) / max(repeat - 1, 1))
+    width, widths = float(tower["filters_init"]), []
+    for _ in range(repeat):
+        widths.append(int(np.round(width / unit) * unit))
+        width *= growth
+    return tuple(widths)
+
+
+def _choose_head(model: Mapping[str, Any], head: int | str) -> tuple[str, Mapping[str, Any]]:
+    heads = sorted(key for key in model if key.startswith("head"))
+    name = str(head) if str(head) in heads else f"head_{head}"
+    if str(head).isdigit() and int(head) < len(heads):
+        name = heads[int(head)]
+    if name not in heads:
+        raise FormatError(f"head {head!r} is not in the params; they have {', '.join(heads) or 'none'} (0, 1, ...)")
+    values = model[name]
+    if values.get("name", "final") != "final" or values.get("activation", "softplus") != "softplus":
+        raise FormatError(f"{name}: only a 'final' head with softplus can be built, found {dict(values)}")
+    return name, values
