@@ -1,0 +1,107 @@
+"""A small writer of ONNX graphs whose weights lie in one shared external file.
+
+Graphs are built node by node from a trained network instead of being traced: names, chunking and constants are then
+ours to choose, tracing a 186M-parameter model costs no forward pass, and several graphs can share one weights file. What
+a tracer would guarantee is guaranteed by the parity gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from borzoi_rt.bundle import WEIGHTS
+
+OPSET = 20
+IR_VERSION = 10
+_INLINE_BYTES = 1024
+_ALIGNMENT = 4096  # so that a runtime may map the file
+
+
+class WeightsFile:
+    """External data of all graphs of a bundle; equal tensors are stored once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._handle = (directory / WEIGHTS).open("wb")
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def add(self, name: str, values: np.ndarray) -> TensorProto:
+        """Store a tensor and return the initializer that points to it."""
+        values = np.ascontiguousarray(values)
+        raw = values.tobytes()
+        if len(raw) < _INLINE_BYTES:
+            return numpy_helper.from_array(values, name)
+        key = hashlib.sha256(raw).hexdigest()
+        if key not in self._places:
+            self._handle.write(b"\0" * (-self._handle.tell() % _ALIGNMENT))
+            self._places[key] = (self._handle.tell(), len(raw))
+            self._handle.write(raw)
+        offset, length = self._places[key]
+        tensor = TensorProto(name=name, dims=values.shape, data_type=helper.np_dtype_to_tensor_dtype(values.dtype))
+        tensor.data_location = TensorProto.EXTERNAL
+        for field, text in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
+            tensor.external_data.add(key=field, value=text)
+        return tensor
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._handle.close()
+
+
+class GraphBuilder:
+    """Collect nodes and initializers; every method that adds a node returns the name of its output."""
+
+    def __init__(self, name: str, weights: WeightsFile) -> None:
+        self.name = name
+        self._weights = weights
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+
+    def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
+        """Declare a graph input."""
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        return name
+
+    def weight(self, name: str, values: np.ndarray) -> str:
+        """Add an initializer; the same name is added once."""
+        if name not in self._initializers:
+            self._initializers[name] = self._weights.add(name, values)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Add a small constant vector of int64."""
+        name = "int_" + "_".join(map(str, values))
+        return self.weight(name, np.array(values, dtype=np.int64))
+
+    def node(self, kind: str, *inputs: str, label: str = "", outputs: int = 1, **attributes: Any) -> str:
+        """Add a node and return the name of its (first) output."""
+        name = f"{label or kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def slice(self, x: str, axis: int, start: int, end: int) -> str:
+        """Take ``[start, end)`` of one axis."""
+        return self.node("Slice", x, self.integers(start), self.integers(end), self.integers(axis))
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """Reshape; 0 keeps a dimension."""
+        return self.node("Reshape", x, self.integers(*shape))
+
+    def save(self, path: Path, outputs: dict[str, tuple[str, Sequence[int | str]]]) -> None:
+        """Name the outputs (name -> value and shape, float32), check the model and write it."""
+        infos = []
+        for name, (value, shape) in outputs.items():
+            self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
+            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, infos, list(self._initializers.values()))
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="borzoi-rt"
+        )
+        path.write_bytes(model.SerializeToString(deterministic=True))
