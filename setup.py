@@ -21,9 +21,8 @@ def kernel(name: str) -> Extension:
         f"borzoi_rt._kernels.{name}",
         [source],
         depends=[source],
-        # No -ffast-math: NaN and infinity must pass through, and no -march=native: a wheel runs elsewhere. Without
-        # fused multiply-add every machine rounds alike, whichever vectors it has.
-        extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"],
+        # No -ffast-math: NaN and infinity must pass through, and no -march=native: a wheel runs elsewhere.
+        extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math"],
     )
 
 

@@ -2,124 +2,110 @@
 
 cdef extern from *:
     """
-    #include <float.h>
     #include <math.h>
     #include <stdint.h>
     #include <string.h>
 
-    /* One binary for every x86-64: the widest vectors the machine has are chosen when the module loads (needs glibc). */
-    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+    /* One binary for every x86-64: the widest vectors the machine has are chosen when the module loads. */
+    #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
     #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
     #else
     #define WIDE
     #endif
     #define INLINE static inline __attribute__((always_inline))
 
-    /* libm's cbrtf does not vectorise. A third of the exponent is 4 % off, and each Halley step cubes the error:
-       y (y^3 + 2x) / (2y^3 + x), here with x / 4 so that nothing overflows. Denormal x gives 0, negative x NaN. */
+    /* A third of the exponent is 4 % off; each Halley step cubes the error. libm's cbrtf does not vectorise. */
     INLINE float cube_root(float x) {
-        const float quarter = 0.25f * x;
         uint32_t bits;
-        float y, cube, root;
+        float y, cube, inside;
         memcpy(&bits, &x, 4);
         bits = bits / 3 + 0x2a514067u;
         memcpy(&y, &bits, 4);
-        cube = 0.25f * y * y * y;
-        y *= (cube + 2.0f * quarter) / (2.0f * cube + quarter);
-        cube = 0.25f * y * y * y;
-        y *= (cube + 2.0f * quarter) / (2.0f * cube + quarter);
-        root = x > 4.0f * FLT_MIN ? y : 0.0f;
-        root = x >= 0.0f ? root : NAN;
-        return x <= FLT_MAX ? root : x; /* infinity, and NaN */
+        cube = y * y * y;
+        y *= (cube + 2.0f * x) / (2.0f * cube + x);
+        cube = y * y * y;
+        y *= (cube + 2.0f * x) / (2.0f * cube + x);
+        inside = x > 1e-30f ? y : 0.0f;
+        inside = x >= 0.0f ? inside : NAN;
+        return x <= 3.4e38f ? inside : x;
     }
 
-    INLINE float power_inverse(float v, int power) {
-        float root;
-        switch (power) {
-            case 1: return v * cube_root(v);
-            case 2: return v * (v + 2.0f); /* (v + 1)^2 - 1 without its cancellation */
-            case 3: /* (v + 1)^(4/3) - 1 likewise: c^4 - 1 = (c^3 - 1) (c + 1 / (c^2 + c + 1)) and c^3 - 1 = v */
-                root = cube_root(v + 1.0f);
-                return v * (root + 1.0f / (root * root + root + 1.0f));
-            default: return v;
-        }
+    INLINE float three_quarters(float x) {
+        float root = sqrtf(x);
+        return root * sqrtf(root);
     }
 
-    INLINE float power_slope(float v, int power) {
-        switch (power) {
-            case 1: return (4.0f / 3.0f) * cube_root(v);
-            case 2: return 2.0f * (v + 1.0f);
-            case 3: return (4.0f / 3.0f) * cube_root(v + 1.0f);
-            default: return 1.0f;
-        }
+    INLINE float power_inverse(float v, int mode) {
+        if (mode == 1) return v * cube_root(v);
+        if (mode == 2) return v * (v + 2.0f);
+        if (mode == 3) return (v + 1.0f) * cube_root(v + 1.0f) - 1.0f;
+        return v;
     }
 
-    INLINE double power_forward(double y, int power) {
-        double root;
-        switch (power) {
-            case 1: root = sqrt(y); return root * sqrt(root);
-            case 2: return sqrt(1.0 + y) - 1.0;
-            case 3: root = sqrt(1.0 + y); return root * sqrt(root) - 1.0;
-            default: return y;
-        }
+    INLINE float power_slope(float v, int mode) {
+        if (mode == 1) return (4.0f / 3.0f) * cube_root(v);
+        if (mode == 2) return 2.0f * (v + 1.0f);
+        if (mode == 3) return (4.0f / 3.0f) * cube_root(v + 1.0f);
+        return 1.0f;
     }
 
-    /* The case is chosen outside the loop, so that each loop has no branch and vectorises. */
-    #define LOOP(POWER, BODY) for (Py_ssize_t i = 0; i < n; i++) { enum { power = POWER }; BODY }
-    #define BY_POWER(BODY) \\
-        switch (track_power) { \\
-            case 1: LOOP(1, BODY) break; \\
-            case 2: LOOP(2, BODY) break; \\
-            case 3: LOOP(3, BODY) break; \\
-            default: LOOP(0, BODY) \\
+    INLINE float power_forward(float x, int mode) {
+        if (mode == 1) return three_quarters(x);
+        if (mode == 2) return x / (sqrtf(1.0f + x) + 1.0f);
+        if (mode == 3) return three_quarters(1.0f + x) - 1.0f;
+        return x;
+    }
+
+    #define LOOP(BODY, MODE) for (i = 0; i < n; i++) { const int mode = MODE; BODY }
+    #define BY_MODE(BODY) \\
+        switch (power) { \\
+            case 1: LOOP(BODY, 1) break; \\
+            case 2: LOOP(BODY, 2) break; \\
+            case 3: LOOP(BODY, 3) break; \\
+            default: LOOP(BODY, 0) \\
         }
 
-    /* knee * divisor is exact in double, and so is the side of the knee; the slope of the old kind is 0 just above. */
-    #define UNCLIP \\
-        const int over = z[i] > knee_at; \\
-        const float distance = (float)(z[i] - knee_at); \\
-        const float u = (over ? distance : z[i]) / divisor; \\
-        const float above = u + offset; \\
-        const float v = over ? above * above + base : u;
-
-    WIDE static void inverse_row(float *z, Py_ssize_t n, float divisor, float knee, float offset,
-                                 int track_power, float factor) {
-        const double knee_at = (double)knee * divisor;
-        const float base = knee - offset;
-        BY_POWER(UNCLIP z[i] = power_inverse(v, power) * factor;)
+    WIDE static void inverse_row(
+        float *z, Py_ssize_t n, float divisor, float knee, float offset, int power, float factor) {
+        Py_ssize_t i;
+        BY_MODE({
+            float u = z[i] / divisor;
+            float above = u - knee + offset;
+            float v = u > knee ? above * above + (knee - offset) : u;
+            z[i] = power_inverse(v, mode) * factor;
+        })
     }
 
-    WIDE static void slope_row(float *z, Py_ssize_t n, float divisor, float knee, float offset,
-                               int track_power, float factor) {
-        const double knee_at = (double)knee * divisor;
-        const float base = knee - offset, outer = factor / divisor;
-        BY_POWER(
-            UNCLIP
-            const float slope = (over ? 2.0f * above : 1.0f) * power_slope(v, power) * outer;
-            z[i] = u == u ? slope : u; /* NaN stays */
-        )
+    WIDE static void slope_row(
+        float *z, Py_ssize_t n, float divisor, float knee, float offset, int power, float factor) {
+        const float outer = factor / divisor;
+        Py_ssize_t i;
+        BY_MODE({
+            float u = z[i] / divisor;
+            float above = u - knee + offset;
+            float v = u > knee ? above * above + (knee - offset) : u;
+            float bend = u > knee ? 2.0f * above : 1.0f;
+            float slope = bend * power_slope(v, mode) * outer;
+            z[i] = u == u ? slope : u;
+        })
     }
 
-    /* In double: the square root just above the knee magnifies a rounding of y^(3/4) beyond float32. */
-    WIDE static void forward_row(float *y, Py_ssize_t n, double before, double knee, double offset, double limit,
-                                 int track_power, double after) {
-        const double base = knee - offset;
-        BY_POWER(
-            double w = power_forward(y[i] * before, power);
-            const double bent = base + sqrt(w - base);
+    WIDE static void forward_row(
+        float *y, Py_ssize_t n, float before, float knee, float offset, float limit, int power, float after) {
+        Py_ssize_t i;
+        BY_MODE({
+            float w = power_forward(y[i] * before, mode);
+            float bent = (knee - offset) + sqrtf(w - knee + offset);
             w = w > knee ? bent : w;
             w = w > limit ? limit : w;
             w = w < -limit ? -limit : w;
-            y[i] = (float)(w * after);
-        )
+            y[i] = w * after;
+        })
     }
     """
-    void inverse_row(float *z, Py_ssize_t n, float divisor, float knee, float offset,
-                     int power, float factor) noexcept nogil
-    void slope_row(float *z, Py_ssize_t n, float divisor, float knee, float offset,
-                   int power, float factor) noexcept nogil
-    void forward_row(float *y, Py_ssize_t n, double before, double knee, double offset, double limit,
-                     int power, double after) noexcept nogil
+    void inverse_row(float *z, Py_ssize_t n, float divisor, float knee, float offset, int power, float factor) noexcept nogil
+    void slope_row(float *z, Py_ssize_t n, float divisor, float knee, float offset, int power, float factor) noexcept nogil
+    void forward_row(float *y, Py_ssize_t n, float before, float knee, float offset, float limit, int power, float after) noexcept nogil
 
 
 def inverse(float[:, :, ::1] z, const float[::1] divisor, const float[::1] knee, float offset,
