@@ -1,0 +1,222 @@
+"""Score a file into a file: shards, resumption, one final rename."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..backends import open_session
+from ..bundle import Bundle, open_bundle
+from ..errors import FormatError, InputError, ReferenceMismatchError
+from ..genome.fasta import Fasta
+from ..genome.variants import VariantRecord, read_variants
+from .journal import Journal, shard_schema, shard_table
+from .options import ScoreOptions
+from .pipeline import Scorer, ScoredVariant
+from .tables import WRITERS, TableContext, suffix_of
+
+SCHEMA_VERSION = 1
+SHARD_VARIANTS = 64
+
+Progress = Callable[[int], None]
+
+
+def score_file(
+    vcf: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    bundle: Bundle | str | os.PathLike[str],
+    fasta: str | os.PathLike[str],
+    options: ScoreOptions | None = None,
+    backend: str = "onnx:cpu",
+    threads: int | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Counter[str]:
+    """Score the variants of a file and write a table whose form the suffix of ``out`` names.
+
+    Parameters
+    ----------
+    vcf : path
+        VCF or BCF; ``-`` for stdin.
+    out : path
+        ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
+        lie in ``OUT.partial``.
+    bundle, fasta, options, backend, threads
+        See :func:`borzoi_rt.score_variants`.
+    resume : bool
+        Use what an interrupted run with the same input and options left.
+    progress : callable, optional
+        Called with the number of ALT alleles done.
+
+    Returns
+    -------
+    Counter
+        Statuses.
+
+    Raises
+    ------
+    FormatError
+        If a file is malformed, or the VCF holds no variants.
+    ReferenceMismatchError
+        If no REF allele agrees with the genome: the assembly is another.
+    InputError
+        If options, names or paths cannot be used.
+    """
+    options = options or ScoreOptions()
+    target = Path(out)
+    suffix = suffix_of(target)
+    _check_target(target)
+    model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    with Fasta(fasta) as genome, _spooled(vcf) as source:
+        session = open_session(model, backend, threads=threads)
+        try:
+            scorer = Scorer(model, session, genome, options)
+            context = _context(scorer, model, genome, source, session.provider)
+            # The provider is recorded, but a run may be finished on another: shards do not depend on it beyond rounding.
+            header = {"schema": SCHEMA_VERSION, "scores": context["score_ids"], "input": _digest(source)}
+            journal = Journal(target, {**header, "tracks": scorer.rows.identifier}, resume=resume)
+            counts = _fill(journal, scorer, source, progress)
+        finally:
+            session.close()
+        try:
+            _judge(counts, journal, genome, Path(vcf).name)
+        except (FormatError, InputError):
+            journal.remove()
+            raise
+        _finish(target, suffix, journal, TableContext(scorer.rows, tuple(options.stats), context, source))
+    return counts
+
+
+def _fill(journal: Journal, scorer: Scorer, source: Path, progress: Progress | None) -> Counter[str]:
+    """Score what the journal does not hold yet, shard by shard."""
+    stats, rows = list(scorer.options.stats), len(scorer.rows)
+    schema = shard_schema(stats, rows)
+    counts: Counter[str] = Counter()
+    for table in journal.tables():
+        counts.update(table.column("status").to_pylist())
+    items = islice(read_variants(source), counts.total(), None)
+    done = counts.total()
+    while True:
+        results: list[ScoredVariant] = []
+        for item in islice(items, SHARD_VARIANTS):
+            results.append(scorer.score(item))
+            done += 1
+            if progress:
+                progress(done)
+        if not results:
+            return counts
+        journal.add(shard_table(results, schema, stats, rows))
+        counts.update(result.status for result in results)
+
+
+def _judge(counts: Counter[str], journal: Journal, genome: Fasta, name: str) -> None:
+    """Refuse a table in which nothing can be right."""
+    if not counts:
+        raise FormatError(f"{name}: no variants; a VCF needs at least one data line")
+    checked = counts.total() - counts["symbolic_alt"] - counts["invalid_allele"]
+    if not checked or checked not in (counts["ref_mismatch"], counts["contig_missing"]):
+        return
+    first = next(
+        row
+        for table in journal.tables()
+        for row in table.select(["status", "status_detail"]).to_pylist()
+        if row["status"] in ("ref_mismatch", "contig_missing")
+    )
+    raise ReferenceMismatchError(
+        f"{name}: none of {checked} variants agrees with {genome.name} ({first['status_detail']}); "
+        "use the assembly the variants were called on"
+    )
+
+
+def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
+    draft = folder / target.name
+    WRITERS[suffix](draft, journal.tables, context)
+    for path in sorted(folder.iterdir(), key=lambda item: item == draft):
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+        path.replace(target.parent / path.name)
+    journal.remove()
+
+
+def _check_target(target: Path) -> None:
+    if target.is_dir():
+        raise InputError(f"{target}: is a directory; name a file")
+    folder = target.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: not writable; choose another place for {target.name}")
+
+
+class _spooled:  # noqa: N801  (used as a context manager function)
+    """Give the path of the input; stdin is kept in a file, since outputs may need it twice."""
+
+    def __init__(self, vcf: str | os.PathLike[str]) -> None:
+        self._vcf = vcf
+        self._folder: str | None = None
+
+    def __enter__(self) -> Path:
+        if str(self._vcf) != "-":
+            path = Path(self._vcf)
+            if not path.is_file():
+                raise FormatError(f"{path}: no such VCF file")
+            return path
+        self._folder = tempfile.mkdtemp(prefix="borzoi-rt-")
+        path = Path(self._folder) / "stdin.vcf"
+        with path.open("wb") as handle:
+            shutil.copyfileobj(sys.stdin.buffer, handle)
+        return path
+
+    def __exit__(self, *error: object) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provider: str) -> dict[str, Any]:
+    """Return everything a score depends on, as JSON values."""
+    squash = scorer.predictor.squash
+    identity = {
+        "bundle": model.sha256,
+        "genome": genome.fingerprint(),
+        "squash": {"kind": squash.kind, "unscale": squash.unscale, "unclip": squash.unclip},
+        "bins": model.geometry.bins,
+        "window": "centered",
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "borzoi_rt": __version__,
+        "python": platform.python_version(),
+        "provider": provider,
+        "precision": model.info.precision,
+        "model": model.info.name,
+        "genome": genome.name,
+        "input": source.name,
+        "options": scorer.options.to_dict(),
+        "score_ids": scorer.options.score_ids(identity),
+        **{f"identity_{key}": value for key, value in identity.items()},
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def count_alleles(source: str | os.PathLike[str]) -> int | None:
+    """Count the ALT alleles of a file, for progress; None for stdin."""
+    if str(source) == "-":
+        return None
+    items: Iterator[VariantRecord] = read_variants(source)
+    return sum(1 for _ in items)
