@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -160,28 +161,20 @@ def _check_target(target: Path) -> None:
         raise InputError(f"{folder}: not writable; choose another place for {target.name}")
 
 
-class _spooled:  # noqa: N801  (used as a context manager function)
+@contextmanager
+def _spooled(vcf: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the path of the input; stdin is kept in a file, since outputs may need it twice."""
-
-    def __init__(self, vcf: str | os.PathLike[str]) -> None:
-        self._vcf = vcf
-        self._folder: str | None = None
-
-    def __enter__(self) -> Path:
-        if str(self._vcf) != "-":
-            path = Path(self._vcf)
-            if not path.is_file():
-                raise FormatError(f"{path}: no such VCF file")
-            return path
-        self._folder = tempfile.mkdtemp(prefix="borzoi-rt-")
-        path = Path(self._folder) / "stdin.vcf"
+    if str(vcf) != "-":
+        path = Path(vcf)
+        if not path.is_file():
+            raise FormatError(f"{path}: no such VCF file")
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="borzoi-rt-") as folder:
+        path = Path(folder) / "stdin.vcf"
         with path.open("wb") as handle:
             shutil.copyfileobj(sys.stdin.buffer, handle)
-        return path
-
-    def __exit__(self, *error: object) -> None:
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        yield path
 
 
 def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provider: str) -> dict[str, Any]:

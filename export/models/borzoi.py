@@ -87,6 +87,10 @@ class Attention(nn.Module):
         self.out = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(config.attention_dropout)
         self.plain_positions = False
+        self.set_positions(config)
+
+    def set_positions(self, config: BorzoiConfig) -> None:
+        """Make the position tables, which follow from the config and are not weights."""
         rows, classes = position_table(config.tokens, config.position_features, config.widths_of)
         self.register_buffer("position_rows", torch.from_numpy(rows), persistent=False)
         self.register_buffer("position_classes", torch.from_numpy(classes), persistent=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.csv as csv
 
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
     with pa.output_stream(str(path), compression="gzip" if path.name.endswith(".gz") else None) as sink:
         for number, shard in enumerate(shards()):
-            options = csv.WriteOptions(include_header=number == 0, delimiter="\t", quoting_style="none")
-            csv.write_csv(_plain(long_table(shard, context)), sink, options)
+            table = _plain(long_table(shard, context))
+            if number == 0:  # pyarrow quotes header names whatever the style
+                sink.write(("\t".join(table.column_names) + "\n").encode())
+            csv.write_csv(table, sink, csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"))
     described = path.with_name(path.name + ".meta.json")
     described.write_text(json.dumps(context.metadata, indent=2) + "\n", encoding="utf-8")
 
 
 def _plain(table: pa.Table) -> pa.Table:
     """Keep separators out of text, which quoting would otherwise have to protect."""
-    import pyarrow.compute as compute
-
     for name in ("id", "status_detail", "track_label", "track_id"):
         place = table.column_names.index(name)
         clean = compute.replace_substring_regex(table.column(name), pattern=r'[\t\r\n"]+', replacement=" ")

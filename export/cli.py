@@ -1,0 +1,81 @@
+"""``borzoi-rt export``, loaded by name from the runtime's command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from borzoi_rt.bundle import Bundle
+from borzoi_rt.manifest import N_POLICIES, SquashSpec
+from borzoi_rt.squash import KINDS
+
+from .convert import convert_calico, convert_torch
+
+_FILE = click.Path(path_type=Path)
+
+
+def common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every export has."""
+    for option in reversed(
+        (
+            click.option("--targets", required=True, type=_FILE, help="Track table, one row per output of the head."),
+            click.option(
+                "--squash",
+                required=True,
+                type=click.Choice(KINDS),
+                help="How the training targets were squashed. Published Borzoi weights: old. Never guessed.",
+            ),
+            click.option("--unscale/--no-unscale", default=False, show_default=True, help="Inverse in reads by default."),
+            click.option("--unclip/--no-unclip", default=True, show_default=True, help="Undo the soft clip by default."),
+            click.option("--n-policy", type=click.Choice(tuple(N_POLICIES)), default="zero", show_default=True,
+                         help="Code of unknown bases in training."),
+            click.option("--name", help="Name of the model  [default: of the weight file]."),
+            click.option("--out", required=True, type=_FILE, help="Bundle directory to make."),
+            click.option("--overwrite", is_flag=True, help="Replace an existing bundle."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group()
+def export() -> None:
+    """Convert trained weights into an ONNX bundle."""
+
+
+@export.command()
+@click.option("--weights", required=True, type=_FILE, help="Keras .h5 of one head.")
+@click.option("--params", required=True, type=_FILE, help="params.json of the model.")
+@click.option("--head", default="0", show_default=True, help="Number or name of the head the file holds.")
+@click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
+@common_options
+def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any) -> None:
+    """Convert weights of calico/baskerville."""
+    _report(convert_calico(weights, params, targets, out, **_with_squash(options)))
+
+
+@export.command(name="torch")
+@click.option("--weights", required=True, help="State dict (.safetensors, .bin), its directory, or owner/name on the hub.")
+@click.option("--config", type=_FILE, help="config.json  [default: beside the weights].")
+@click.option("--head", default="human", show_default=True, help="human or mouse.")
+@click.option("--revision", help="Revision of the repository.")
+@common_options
+def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> None:
+    """Convert weights of borzoi-pytorch."""
+    _report(convert_torch(weights, targets, out, **_with_squash(options)))
+
+
+def _with_squash(options: dict[str, Any]) -> dict[str, Any]:
+    spec = SquashSpec(kind=options.pop("squash"), unscale=options.pop("unscale"), unclip=options.pop("unclip"))
+    return {**options, "squash": spec}
+
+
+def _report(bundle: Bundle) -> None:
+    parity = bundle.info.parity
+    click.echo(
+        f"{bundle.path}: {len(bundle.tracks)} tracks; onnxruntime against PyTorch: {parity['max_abs']:.2e} absolute, "
+        f"{parity['max_rel']:.2e} relative"
+    )

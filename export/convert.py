@@ -1,0 +1,126 @@
+"""Published or own weights -> bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from borzoi_rt.bundle import Bundle
+from borzoi_rt.errors import FormatError
+from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.tracks import TrackTable
+
+from .graphs import export_bundle
+from .models.borzoi import Borzoi
+from .models.config import BorzoiConfig, read_params
+from .weights.borzoi_pytorch import convert_state_dict, read_config_json, read_state_dict
+from .weights.hub import locate
+from .weights.keras_h5 import read_keras_h5
+
+
+def convert_calico(
+    weights: str | os.PathLike[str],
+    params: str | os.PathLike[str],
+    targets: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    squash: SquashSpec,
+    head: int | str = 0,
+    crop: int | None = None,
+    **options: Any,
+) -> Bundle:
+    """Convert a Calico Keras ``.h5`` with its params.json.
+
+    Parameters
+    ----------
+    weights, params, targets : path
+        Files of one model and one head.
+    out : path
+        Bundle to make.
+    squash : SquashSpec
+        How the training targets were squashed.
+    head : int or str
+        Number (0 human, 1 mouse) or name of the head the file holds.
+    crop : int, optional
+        Output bins to drop on each side, instead of what the params say.
+    **options
+        ``name, n_policy, overwrite`` of :func:`borzoi_export.graphs.export_bundle`.
+
+    Raises
+    ------
+    FormatError
+        If the files do not belong together.
+    """
+    try:
+        config = BorzoiConfig.from_params(read_params(params), head=head, crop=crop)
+    except FormatError as error:
+        raise FormatError(f"{params}: {error}") from error
+    tracks = TrackTable.read(targets, n_tracks=config.tracks)
+    state = read_keras_h5(weights, config)
+    return _export(config, state, tracks, out, weights=Path(weights), squash=squash, source="calico", **options)
+
+
+def convert_torch(
+    weights: str | os.PathLike[str],
+    targets: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    squash: SquashSpec,
+    config: str | os.PathLike[str] | None = None,
+    head: int | str = "human",
+    revision: str | None = None,
+    **options: Any,
+) -> Bundle:
+    """Convert a borzoi-pytorch checkpoint.
+
+    Parameters
+    ----------
+    weights : path or str
+        ``.safetensors`` or ``.bin`` file, a directory with one, or a Hugging Face repository id.
+    config : path, optional
+        config.json; looked for beside the weights when None.
+    revision : str, optional
+        Revision of the repository.
+    targets, out, squash, head, **options
+        See :func:`convert_calico`.
+    """
+    path, beside = locate(weights, revision=revision)
+    config_path = Path(config) if config is not None else beside
+    values = read_config_json(config_path) if config_path is not None else None
+    network, state = convert_state_dict(read_state_dict(path), values, head=head, source=str(path))
+    tracks = TrackTable.read(targets, n_tracks=network.tracks)
+    return _export(network, state, tracks, out, weights=path, squash=squash, source="borzoi-pytorch", **options)
+
+
+def _export(
+    config: BorzoiConfig,
+    state: dict[str, torch.Tensor],
+    tracks: TrackTable,
+    out: str | os.PathLike[str],
+    *,
+    weights: Path,
+    squash: SquashSpec,
+    source: str,
+    name: str | None = None,
+    **options: Any,
+) -> Bundle:
+    with torch.device("meta"):
+        model = Borzoi(config)
+    counters = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
+    model.load_state_dict({**state, **counters}, assign=True)
+    _materialise_positions(model, config)
+    with weights.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    provenance = {"source": source, "weights": weights.name, "weights_sha256": digest}
+    title = name or weights.stem
+    return export_bundle(model, tracks, out, squash=squash, name=title, provenance=provenance, **options)
+
+
+def _materialise_positions(model: Borzoi, config: BorzoiConfig) -> None:
+    """Give a network made without storage its position tables, which are not part of the weights."""
+    for block in model.transformer:
+        block.attention.set_positions(config)  # type: ignore[operator, union-attr]
