@@ -1,0 +1,69 @@
+"""``borzoi-rt bundle``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..backends import open_session, replay_golden
+from ..bundle import open_bundle
+from . import _shared
+
+bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+
+
+@click.group()
+def bundle() -> None:
+    """Verify or show a bundle."""
+
+
+@bundle.command()
+@bundle_argument
+@_shared.provider_option
+@_shared.device_option
+@_shared.threads_option
+def verify(path: Path, provider: str, device: int, threads: int | None) -> None:
+    """Check every hash and replay the golden example; exit code 0 or 1."""
+    model = open_bundle(path)
+    session = open_session(model, _shared.backend_name(provider, device), threads=threads, check=False)
+    report = replay_golden(session, model)
+    session.close()
+    click.echo(
+        f"{path}: {len(model.files)} files match their hashes; golden example on {session.provider}: largest difference "
+        f"{report['max_abs']:.2e} absolute, {report['max_rel']:.2e} relative"
+    )
+
+
+@bundle.command()
+@bundle_argument
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
+@click.option("--tracks", "list_tracks", is_flag=True, help="List every track.")
+def show(path: Path, as_json: bool, list_tracks: bool) -> None:
+    """Print geometry, tracks and hashes."""
+    model = open_bundle(path, verify=False)
+    info, geometry, strand = model.info, model.geometry, model.tracks.strand
+    if as_json:
+        click.echo(json.dumps(info.to_json(), indent=2))
+        return
+    lines = {
+        "name": f"{info.name} ({info.architecture.get('family', '?')}, {info.head})",
+        "window": f"{geometry.sequence_length_bp:,} bp -> {geometry.bins:,} bins of {geometry.bin_size_bp} bp",
+        "tracks": f"{len(model.tracks):,}, {sum(mark != '.' for mark in strand):,} of them stranded",
+        "squash": f"{info.squash.kind}, unscale {info.squash.unscale}, unclip {info.squash.unclip}",
+        "unknown bases": info.n_policy,
+        "precision": f"{info.precision}, opset {info.opset}",
+        "graphs": ", ".join(sorted(info.graphs)),
+        "parity at export": ", ".join(f"{key} {value}" for key, value in info.parity.items()),
+        "provenance": ", ".join(f"{key} {value}" for key, value in info.provenance.items()),
+        "identity": model.sha256,
+    }
+    lines.update({name: f"{entry.bytes:>12,} bytes  {entry.sha256}" for name, entry in sorted(model.files.items())})
+    width = max(map(len, lines)) + 2
+    for name, value in lines.items():
+        click.echo(f"{name:<{width}}{value}")
+    if list_tracks:
+        rows = zip(model.tracks.index, model.tracks.identifier, strand, model.tracks.description, strict=True)
+        for unit, identifier, mark, text in rows:
+            click.echo(f"{unit}\t{identifier}\t{mark}\t{text}")
