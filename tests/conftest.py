@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import toys
+
+from borzoi_rt.bundle import Bundle
+from borzoi_rt.manifest import SquashSpec
 
 SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -16,3 +20,31 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no reference data: {SHARED.name}/ is not beside the checkout (set BORZOI_RT_SHARED)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The trained test model of the reference (131,072 bp, 2,048 bins, 74 tracks) as a bundle."""
+    from borzoi_export.convert import convert_calico
+
+    source = shared / "data" / "tiny_model"
+    return convert_calico(
+        source / "model.h5",
+        source / "params.json",
+        source / "targets.txt",
+        tmp_path_factory.mktemp("tiny") / "bundle",
+        squash=SquashSpec(kind="new"),
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A Borzoi with random weights that runs in milliseconds (2,048 bp, 32 bins, 6 tracks); needs no reference data."""
+    import torch
+    from borzoi_export.graphs import export_bundle
+
+    torch.manual_seed(11)
+    model, tracks = toys.model(), toys.tracks()
+    return export_bundle(
+        model, tracks, tmp_path_factory.mktemp("toy") / "bundle", squash=SquashSpec(kind="new"), name="toy"
+    )

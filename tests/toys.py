@@ -1,0 +1,89 @@
+"""A small network with random weights and a table of tracks to go with it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from borzoi_rt.tracks import TrackTable
+
+if TYPE_CHECKING:
+    from borzoi_export.models.borzoi import Borzoi
+
+TRACKS = 6
+PARAMS: dict[str, Any] = {
+    "seq_length": 2048,
+    "activation": "gelu",
+    "norm_type": "batch",
+    "bn_momentum": 0.9,
+    "trunk": [
+        {
+            "name": "conv_dna",
+            "filters": 16,
+            "kernel_size": 11,
+            "norm_type": None,
+            "activation": "linear",
+            "pool_size": 2,
+        },
+        {
+            "name": "res_tower",
+            "filters_init": 16,
+            "filters_end": 32,
+            "divisible_by": 8,
+            "kernel_size": 5,
+            "num_convs": 1,
+            "pool_size": 2,
+            "repeat": 6,
+        },
+        {
+            "name": "transformer_tower",
+            "key_size": 8,
+            "heads": 2,
+            "num_position_features": 8,
+            "dropout": 0.0,
+            "attention_dropout": 0.0,
+            "repeat": 2,
+        },
+        {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
+        {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
+        {"name": "Cropping1D", "cropping": 16},
+    ],
+    "head_toy": {"name": "final", "units": TRACKS, "activation": "softplus"},
+}
+
+
+def params(**changes: Any) -> dict[str, Any]:
+    """Return a fresh copy of ``PARAMS`` with some top-level keys replaced."""
+    return {**copy.deepcopy(PARAMS), **changes}
+
+
+def model() -> Borzoi:
+    """Return the network with the weights of torch's current random state, normalisation statistics included."""
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig
+
+    network = Borzoi(BorzoiConfig.from_params(PARAMS))
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_mean"):
+                tensor.normal_(0.0, 0.1)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def tracks() -> TrackTable:
+    """Return two stranded pairs (the second in crossed order) and two unstranded tracks, soft clip within reach."""
+    return TrackTable(
+        index=np.arange(TRACKS),
+        identifier=("cage+", "cage-", "rna-", "rna+", "dnase", "chip"),
+        description=tuple(f"toy {name}" for name in ("cage+", "cage-", "rna-", "rna+", "dnase", "chip")),
+        sum_stat=("sum", "sum", "sum_sqrt", "sum_sqrt", "mean", "sum_exp75"),
+        clip=np.full(TRACKS, 384, dtype=np.float32),
+        clip_soft=np.full(TRACKS, 2, dtype=np.float32),
+        scale=np.array([0.1, 0.1, 1.0, 1.0, 2.0, 0.5], dtype=np.float32),
+        strand_pair=np.array([1, 0, 3, 2, 4, 5]),
+    )
