@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -100,6 +101,15 @@ class Fasta:
     def fingerprint(self) -> str:
         """Return the SHA-256 of the index: names, lengths and layout of the contigs (not every base)."""
         return hashlib.sha256(self._index_text.encode()).hexdigest()
+
+
+def write_fasta(path: str | os.PathLike[str], contigs: Mapping[str, str], *, width: int = 60) -> None:
+    """Write sequences (contig -> bases) as FASTA, with the index beside it."""
+    with Path(path).open("w", encoding="ascii") as handle:
+        for name, bases in contigs.items():
+            handle.write(f">{name}\n")
+            handle.writelines(f"{bases[start : start + width]}\n" for start in range(0, len(bases), width))
+    pysam.faidx(str(path))
 
 
 def _check_indices(path: Path, index: Path) -> None:

@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
+MYPY_LINK := build/typing/borzoi_export
+
+.PHONY: demo test test-full lint demo-model clean
+
+# The runtime alone: no torch.
+demo: $(VENV)/.runtime
+	rm -rf demo-out
+	$(BIN)/borzoi-rt demo --out demo-out
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not full"
+
+# Adds the checks at the published size: about half an hour and 6 GB.
+test-full: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p $(dir $(MYPY_LINK)) && ln -sfn ../../export $(MYPY_LINK)
+	MYPYPATH=$(dir $(MYPY_LINK)) $(BIN)/mypy borzoi_rt $(MYPY_LINK)
+
+# Trains the bundle that comes with the package anew: about 20 minutes on 2 cores, the same result every time.
+demo-model: $(VENV)/.test
+	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
+
+clean:
+	rm -rf build dist demo-out *.egg-info borzoi_rt/_kernels/*.so
+
+$(VENV)/.runtime: $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -e '.[cpu]'
+	touch $@
+
+$(VENV)/.test: $(INPUTS) tests/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c tests/constraints.txt -e '.[test]'
+	touch $@ $(VENV)/.runtime
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/pip install -c tests/constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,158 @@
+"""A synthetic genome and a VCF whose causal and neutral variants are known, because the grammar says what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..genome.fasta import write_fasta
+from ..genome.variants import Variant
+from .grammar import MOTIFS, plant, promoters, reverse_complement
+
+CONTIGS = {"synthA": 150_000, "synthB": 150_000}
+SEED = 7
+# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from causal
+# ones needs the grammar and not only its words.
+CLASSES = {"causal": 120, "neutral in motif": 60, "neutral elsewhere": 60}
+# A change of the summed strength of the promoters around; a perfect core without GC boxes has strength 1.
+CAUSAL_STRENGTH = 0.5
+_REACH_BP = 400  # more than a planted block: no motif farther away can take part
+_MARGIN_BP = 5000  # from the ends of a contig, so that windows hold no unknown bases
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedVariant:
+    """A variant with its truth.
+
+    Attributes
+    ----------
+    variant : Variant
+        The alleles.
+    site : str
+        Motif that is hit, or ``background``.
+    change : float
+        Summed strength of the promoters around, ALT - REF.
+    """
+
+    variant: Variant
+    site: str
+    change: float
+
+    @property
+    def causal(self) -> bool:
+        """Whether the variant changes expression."""
+        return self.change != 0.0
+
+    @property
+    def kind(self) -> str:
+        """One of ``CLASSES``."""
+        if self.causal:
+            return "causal"
+        return "neutral elsewhere" if self.site == "background" else "neutral in motif"
+
+
+def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list[PlantedVariant]]:
+    """Write ``genome.fa`` with its index, ``variants.vcf`` and ``truth.tsv``; return the first two paths and the truth.
+
+    Half of the variants are causal, see ``CLASSES``.
+    """
+    generator = np.random.default_rng(seed)
+    genome = {name: plant(generator, length) for name, length in CONTIGS.items()}
+    fasta = folder / "genome.fa"
+    write_fasta(fasta, genome)
+    planted = _choose(generator, genome)
+    vcf = folder / "variants.vcf"
+    _write_vcf(vcf, genome, planted)
+    lines = ["chrom\tpos\tref\talt\tclass\tsite\tstrength_change"]
+    for item in planted:
+        v = item.variant
+        lines.append(f"{v.chrom}\t{v.pos}\t{v.ref}\t{v.alt}\t{item.kind}\t{item.site}\t{item.change:.3f}")
+    (folder / "truth.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return fasta, vcf, planted
+
+
+def _choose(generator: np.random.Generator, genome: dict[str, str]) -> list[PlantedVariant]:
+    """Draw candidates until both classes are full; those in between (a weak change) are passed over."""
+    chosen: dict[Variant, PlantedVariant] = {}
+    room = dict(CLASSES)
+    places = {chrom: _motif_sites(sequence) for chrom, sequence in genome.items()}
+    for variant in _candidates(generator, genome, places):
+        site = _site_of(places[variant.chrom], variant)
+        item = PlantedVariant(variant, site, strength_change(genome[variant.chrom], variant))
+        weak = item.causal and abs(item.change) < CAUSAL_STRENGTH
+        if variant in chosen or weak or not room[item.kind]:
+            continue
+        chosen[variant] = item
+        room[item.kind] -= 1
+        if not any(room.values()):
+            break
+    return sorted(chosen.values(), key=lambda item: (item.variant.chrom, item.variant.pos))
+
+
+def _candidates(
+    generator: np.random.Generator, genome: dict[str, str], places: dict[str, dict[str, np.ndarray]]
+) -> Iterator[Variant]:
+    """Yield variants without end: half in a motif, half anywhere; one in five a short deletion."""
+    names, motifs = list(genome), list(MOTIFS)
+    while True:
+        chrom = names[int(generator.integers(len(names)))]
+        sequence = genome[chrom]
+        if generator.random() < 0.5:
+            motif = motifs[int(generator.integers(len(motifs)))]
+            found = places[chrom][motif]
+            start = int(found[generator.integers(len(found))] + generator.integers(len(MOTIFS[motif])))
+        else:
+            start = int(generator.integers(len(sequence)))
+        if not _MARGIN_BP <= start < len(sequence) - _MARGIN_BP:
+            continue
+        if generator.random() < 0.2:
+            width = int(generator.integers(1, 5))
+            yield Variant(chrom, start, sequence[start - 1 : start + width], sequence[start - 1])
+        else:
+            others = [base for base in "ACGT" if base != sequence[start]]
+            yield Variant(chrom, start + 1, sequence[start], others[int(generator.integers(3))])
+
+
+def _site_of(places: dict[str, np.ndarray], variant: Variant) -> str:
+    """Return the motif that a variant overlaps, or ``background``."""
+    start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
+    for name, found in places.items():
+        if np.any((found < end) & (found + len(MOTIFS[name]) > start)):
+            return name
+    return "background"
+
+
+def _motif_sites(sequence: str) -> dict[str, np.ndarray]:
+    """Return the starts of every exact motif, both strands."""
+    sites = {}
+    for name, motif in MOTIFS.items():
+        found: list[int] = []
+        for word in (motif, reverse_complement(motif)):
+            place = sequence.find(word)
+            while place >= 0:
+                found.append(place)
+                place = sequence.find(word, place + 1)
+        sites[name] = np.array(sorted(found))
+    return sites
+
+
+def strength_change(sequence: str, variant: Variant) -> float:
+    """Return the summed strength of the promoters around a variant, ALT - REF, by the grammar."""
+    start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
+    left, right = sequence[max(0, start - _REACH_BP) : start], sequence[end : end + _REACH_BP]
+    ref, alt = (
+        sum(promoter.strength for promoter in promoters(left + allele + right)) for allele in (variant.ref, variant.alt)
+    )
+    return float(alt - ref)
+
+
+def _write_vcf(path: Path, genome: dict[str, str], planted: list[PlantedVariant]) -> None:
+    lines = ["##fileformat=VCFv4.3", *(f"##contig=<ID={name},length={len(text)}>" for name, text in genome.items())]
+    lines.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO")
+    for number, item in enumerate(planted):
+        v = item.variant
+        lines.append(f"{v.chrom}\t{v.pos}\tdemo{number:03d}\t{v.ref}\t{v.alt}\t.\t.\t.")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

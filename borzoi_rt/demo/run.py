@@ -1,0 +1,155 @@
+"""The demo: score the synthetic genome with the bundle that comes with the package, and compare with the truth."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backends import open_session
+from ..bundle import Bundle, open_bundle
+from ..engine.prediction import Predictor
+from ..errors import FormatError, InputError
+from ..genome.fasta import Fasta
+from ..plots import plot_alleles
+from ..scoring.options import ScoreOptions
+from ..scoring.run import score_file
+from .data import PlantedVariant, write_demo_data
+
+STATISTIC = "logD2"
+PLOTTED = 4
+_PLOT_REACH_BP = 1500
+
+
+@dataclass(frozen=True)
+class DemoHit:
+    """A scored variant beside its truth; ``score`` is the largest ``STATISTIC`` over tracks and ``track`` names that one."""
+
+    planted: PlantedVariant
+    score: float
+    track: str
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo found: hits by falling score, the area under the ROC curve, the files written."""
+
+    hits: tuple[DemoHit, ...]
+    auroc: float
+    files: tuple[Path, ...]
+
+
+def embedded_bundle() -> Bundle:
+    """Open the small model that is part of the package."""
+    return open_bundle(Path(__file__).parent / "bundle")
+
+
+def run_demo(
+    out: str | os.PathLike[str],
+    *,
+    backend: str = "onnx:cpu",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> DemoReport:
+    """Make a genome with planted variants, score them and plot the strongest.
+
+    Parameters
+    ----------
+    out : path
+        Directory to make: genome.fa, variants.vcf, truth.tsv, scores.tsv and PNG figures.
+    backend, threads
+        See :func:`borzoi_rt.open_session`.
+    progress : callable, optional
+        Called with the number of variants done.
+
+    Returns
+    -------
+    DemoReport
+
+    Raises
+    ------
+    InputError
+        If ``out`` exists and is not an empty directory.
+    """
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not an empty directory; choose another with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle = embedded_bundle()
+    fasta, vcf, planted = write_demo_data(folder)
+    options = ScoreOptions(stats=("SUM", "logSED", STATISTIC))
+    score_file(
+        vcf,
+        folder / "scores.tsv",
+        bundle=bundle,
+        fasta=fasta,
+        options=options,
+        backend=backend,
+        threads=threads,
+        progress=progress,
+    )
+    hits = read_hits(folder / "scores.tsv", planted)
+    area = auroc([hit.score for hit in hits], [hit.planted.causal for hit in hits])
+    _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, backend, threads)
+    return DemoReport(tuple(hits), area, tuple(sorted(folder.iterdir())))
+
+
+def read_hits(scores: Path, planted: Sequence[PlantedVariant]) -> list[DemoHit]:
+    """Read a score table back and return its variants, strongest first.
+
+    Raises
+    ------
+    FormatError
+        If a variant has no score.
+    """
+    best: dict[int, tuple[float, str]] = {}
+    with scores.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle, delimiter="\t"):
+            if row["stat"] == STATISTIC and row["score"]:
+                record, score = int(row["record"]), float(row["score"])
+                best[record] = max(best.get(record, (-1.0, "")), (score, row["track_id"]))
+    missing = sorted(set(range(len(planted))) - set(best))
+    if missing:
+        raise FormatError(f"{scores}: no {STATISTIC} for {planted[missing[0]].variant}; the demo's own variants all have one")
+    hits = [DemoHit(item, *best[number]) for number, item in enumerate(planted)]
+    return sorted(hits, key=lambda hit: -hit.score)
+
+
+def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
+    """Return the chance that a positive scores above a negative, ties counted half (Mann and Whitney's U)."""
+    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    above, below = values[labels], values[~labels]
+    if not len(above) or not len(below):
+        raise InputError(f"{len(above)} positive and {len(below)} negative scores; one of each is needed")
+    difference = above[:, None] - below[None, :]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+def _plot_strongest(
+    folder: Path, hits: Sequence[DemoHit], bundle: Bundle, fasta: Path, backend: str, threads: int | None
+) -> None:
+    session = open_session(bundle, backend, threads=threads)
+    predictor = Predictor(session, bundle.tracks, bundle.squash())
+    grid = bundle.geometry
+    with Fasta(fasta) as genome:
+        for rank, hit in enumerate(hits, start=1):
+            variant = hit.planted.variant
+            prediction = predictor.variant(genome, variant)
+            start = prediction.window_start + grid.crop_bp
+            first = max(0, (variant.pos - _PLOT_REACH_BP - start) // grid.bin_size_bp)
+            last = min(grid.bins, (variant.pos + _PLOT_REACH_BP - start) // grid.bin_size_bp)
+            plot_alleles(
+                folder / f"hit{rank}_{variant.chrom}_{variant.pos}.png",
+                prediction.ref[0, :, first:last],
+                prediction.alt[0, :, first:last],
+                names=bundle.tracks.identifier,
+                start=start + first * grid.bin_size_bp,
+                bin_size_bp=grid.bin_size_bp,
+                position=variant.pos,
+                title=f"{variant}: {hit.planted.site}, true change of strength {hit.planted.change:+.2f}",
+            )
+    session.close()
