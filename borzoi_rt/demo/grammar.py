@@ -100,7 +100,9 @@ def coverage(sequence: str) -> np.ndarray:
         downstream = (position - promoter.tss) * step
         row = 0 if step == 1 else 1
         signal[row] += 2.0 * promoter.strength * np.exp(-0.5 * (downstream / 25.0) ** 2)
-        signal[2 + row] += np.where(downstream >= 0, 3.0 * promoter.strength * np.exp(-np.maximum(downstream, 0) / 500.0), 0.0)
+        signal[2 + row] += np.where(
+            downstream >= 0, 3.0 * promoter.strength * np.exp(-np.maximum(downstream, 0) / 500.0), 0.0
+        )
         signal[4] += 1.5 * promoter.strength * np.exp(-0.5 * ((downstream + 60) / 90.0) ** 2)
     return signal
 
