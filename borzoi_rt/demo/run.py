@@ -27,7 +27,7 @@ _PLOT_REACH_BP = 1500
 
 @dataclass(frozen=True)
 class DemoHit:
-    """A scored variant beside its truth; ``score`` is the largest ``STATISTIC`` over tracks and ``track`` names that one."""
+    """A scored variant beside its truth: the largest ``STATISTIC`` over tracks, and the track that has it."""
 
     planted: PlantedVariant
     score: float
