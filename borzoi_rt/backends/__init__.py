@@ -6,14 +6,15 @@ before the colon names the backend, the rest its device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..bundle import Bundle, open_bundle
 from ..errors import InputError, ParityError
-from ..manifest import Geometry
+from ..manifest import Geometry, Tiling
 
 BACKENDS = {"onnx": "onnx"}
 
@@ -58,6 +59,69 @@ class Session(Protocol):
         """Free the model; further runs fail."""
 
 
+class Parts(Protocol):
+    """The split graphs of a model: what the engine needs to redo only what a variant changes."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+
+    @property
+    def tiling(self) -> Tiling:
+        """How tiles make a window."""
+
+    @property
+    def tracks_count(self) -> int:
+        """Number of outputs of the head."""
+
+    @property
+    def provider(self) -> str:
+        """Name of what computes, for the record."""
+
+    def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
+        """Run the convolution tower.
+
+        Parameters
+        ----------
+        sequence : uint8 ndarray of shape (batch, 4, tile length)
+            One-hot DNA of tiles.
+        n_fill : float
+            Value of the four rows of an unknown base.
+
+        Returns
+        -------
+        tuple of float32 ndarray of shape (batch, channels, positions)
+            Tokens, then every skip as the decoder adds it.
+        """
+
+    def body(
+        self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
+    ) -> np.ndarray:
+        """Run transformer and decoder.
+
+        Parameters
+        ----------
+        tokens : float32 ndarray of shape (batch, channels, tokens)
+            All tokens of the windows.
+        skips : sequence of float32 ndarray of shape (batch, channels, positions)
+            The parts of the skips that the body reads.
+        name : str
+            A body of the tiling.
+        token_start : int, optional
+            First token of the output, for a body that moves.
+
+        Returns
+        -------
+        float32 ndarray of shape (batch, embedding channels, bins)
+        """
+
+    def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:
+        """Turn an embedding into squashed coverage, float32 (batch, tracks, bins)."""
+
+    def close(self) -> None:
+        """Free the graphs; further runs fail."""
+
+
 def open_session(
     bundle: Bundle | str, backend: str = "onnx:cpu", *, threads: int | None = None, check: bool | None = None
 ) -> Session:
@@ -88,10 +152,8 @@ def open_session(
     """
     if not isinstance(bundle, Bundle):
         bundle = open_bundle(bundle)
-    name, _, device = backend.partition(":")
-    if name not in BACKENDS or not device:
-        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
-    session: Session = import_module(f".{BACKENDS[name]}", __name__).open_session(bundle, device, threads=threads)
+    module, device = _backend(backend)
+    session: Session = module.open_session(bundle, device, threads=threads)
     if check or (check is None and session.provider != "cpu"):
         try:
             replay_golden(session, bundle)
@@ -99,6 +161,21 @@ def open_session(
             session.close()
             raise
     return session
+
+
+def open_parts(bundle: Bundle, backend: str = "onnx:cpu", *, threads: int | None = None) -> Parts:
+    """Prepare the split graphs of a bundle; parameters and errors as in :func:`open_session`."""
+    module, device = _backend(backend)
+    parts: Parts = module.open_parts(bundle, device, threads=threads)
+    return parts
+
+
+def _backend(backend: str) -> tuple[Any, str]:
+    """Return the module of a backend and the device in it."""
+    name, _, device = backend.partition(":")
+    if name not in BACKENDS or not device:
+        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
+    return import_module(f".{BACKENDS[name]}", __name__), device
 
 
 def replay_golden(
