@@ -7,6 +7,7 @@ before the colon names the backend, the rest its device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -38,7 +39,14 @@ class Session(Protocol):
     def provider(self) -> str:
         """Name of what computes, for the record: ``cpu``, ``cuda:0``, ``tensorrt:0``."""
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Predict squashed coverage.
 
         Parameters
@@ -49,6 +57,8 @@ class Session(Protocol):
             Outputs to compute, in any order; all when None.
         n_fill : float
             Value of the four rows of an unknown base: 0 or 0.25.
+        bins : (int, int), optional
+            First and last + 1 of the output bins to return; all when None.
 
         Returns
         -------
@@ -200,20 +210,58 @@ def replay_golden(
         raise ParityError(
             f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}"
         )
+    rows = [np.concatenate(list(values), axis=-1) for values in (got, want)]  # windows side by side
+    report = compare_coverage(*rows, atol=atol, rtol=rtol)
+    if report.wrong is not None:
+        track, position = report.wrong
+        name = bundle.tracks.identifier[int(golden["track_index"][track])]
+        raise ParityError(
+            f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
+            f"{report.max_abs:.3g} absolute, {report.max_rel:.3g} relative (allowed {atol:g} and {rtol:g}); "
+            f"worst track {name!r}, bin {position % want.shape[-1]}; check the driver and provider versions, or use onnx:cpu"
+        )
+    return {"max_abs": report.max_abs, "max_rel": report.max_rel}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Largest differences of two coverages; ``wrong`` is the worst (track, bin) where a limit is broken."""
+
+    max_abs: float
+    max_rel: float
+    wrong: tuple[int, int] | None
+
+
+def compare_coverage(
+    got: np.ndarray, want: np.ndarray, *, atol: float = GOLDEN_ATOL, rtol: float = GOLDEN_RTOL
+) -> Comparison:
+    """Compare squashed coverage (tracks, bins) under the limits asked of every engine."""
     difference = np.abs(got.astype(np.float64) - want)
     relative = difference / (np.abs(want) + 1e-4)
     # Rounding grows with the value, so the absolute limit does above 1. ~(x <= limit), not x > limit: a NaN must fail.
     wrong = ~((difference <= atol * np.maximum(1.0, np.abs(want))) & (relative <= rtol))
-    report = {"max_abs": float(difference.max()), "max_rel": float(relative.max())}
+    worst = None
     if wrong.any():
-        _, track, position = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0)), wrong.shape)
-        name = bundle.tracks.identifier[int(golden["track_index"][track])]
-        raise ParityError(
-            f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
-            f"{report['max_abs']:.3g} absolute, {report['max_rel']:.3g} relative (allowed {atol:g} and {rtol:g}); "
-            f"worst track {name!r}, bin {int(position)}; check the driver and provider versions, or use onnx:cpu"
-        )
-    return report
+        place = np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0))
+        track, position = np.unravel_index(place, wrong.shape)
+        worst = (int(track), int(position))
+    return Comparison(float(difference.max(initial=0.0)), float(relative.max(initial=0.0)), worst)
+
+
+def check_bins(bins: tuple[int, int] | None, geometry: Geometry) -> tuple[int, int]:
+    """Return the bins to give, [start, end) of the output.
+
+    Raises
+    ------
+    InputError
+        If the range is empty or leaves the output.
+    """
+    if bins is None:
+        return 0, geometry.bins
+    start, end = bins
+    if not 0 <= start < end <= geometry.bins:
+        raise InputError(f"bins {start}:{end} do not lie in the output of {geometry.bins} bins")
+    return int(start), int(end)
 
 
 def check_run_input(

@@ -13,7 +13,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import BackendError, FormatError, InputError
 from ..manifest import Geometry, Tiling
-from . import check_run_input
+from . import check_bins, check_run_input
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -31,14 +31,22 @@ class OnnxSession:
         self.tracks_count = tracks_count
         self.provider = provider
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Session.run`."""
         if self._session is None:
             raise BackendError("this session is closed; open another with open_session")
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        start, end = check_bins(bins, self.geometry)
         coverage = np.empty((len(sequence), len(index), self.geometry.bins), dtype=np.float32)
         if not coverage.size:
-            return coverage
+            return coverage[..., start:end]
         # Bound to our own buffer, the output is written once; session.run would hand over a copy of up to 187 MB.
         binding = self._session.io_binding()
         binding.bind_cpu_input("sequence", np.ascontiguousarray(sequence))
@@ -49,7 +57,7 @@ class OnnxSession:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise BackendError(f"onnxruntime ({self.provider}) failed on {sequence.shape}: {_line(error)}") from error
-        return coverage
+        return np.ascontiguousarray(coverage[..., start:end])
 
     def close(self) -> None:
         """Free the graph and its arenas."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
+
+from ..engine.sessions import EngineOptions
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
@@ -29,6 +32,22 @@ tracks_option = click.option(
     "--tracks", help="Tracks: comma list of ids or numbers, @FILE with one a line, or a regular expression."
 )
 rc_option = click.option("--rc", is_flag=True, default=None, help="Average with the reverse complement.")
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of :class:`borzoi_rt.engine.sessions.EngineOptions`; :func:`take_engine` reads them."""
+    for option in (
+        click.option("--verify-fraction", type=float, default=0.0, help="Share of windows to check by whole passes."),
+        click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder to keep tiles in between runs."),
+        click.option("--full", is_flag=True, help="Whole passes only, nothing shared."),
+    ):
+        command = option(command)
+    return command
+
+
+def take_engine(choices: dict[str, Any]) -> EngineOptions:
+    """Take the options of :func:`engine_options` out of a command's arguments."""
+    return EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction")})
 
 
 class IntegerList(click.ParamType):

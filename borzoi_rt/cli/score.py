@@ -32,6 +32,8 @@ from . import _shared
 @click.option("--indel", type=click.Choice(INDEL_POLICIES), help="Alignment of indels  [default: by family].")
 @click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="What enters at window ends  [default: by family].")
 @click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases: zero or 0.25  [default: by family].")
+@click.option("--window", help="centered, or grid:BP to let variants share windows  [default: centered].")
+@click.option("--span", "span_bp", type=click.IntRange(min=1), help="Only bins within so many bp around the variant.")
 @click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
 @click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's].")
 @click.option("--no-merge", is_flag=True, help="Keep the strands of a track apart.")
@@ -40,6 +42,7 @@ from . import _shared
 @_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
+@_shared.engine_options
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run with the same options stopped.")
 def score(vcf: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Score every ALT allele of VCF (VCF, BCF or - for stdin) and write a table.
@@ -49,6 +52,7 @@ def score(vcf: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> Non
     """
     provider, device = choices.pop("provider"), choices.pop("device")
     threads, resume = choices.pop("threads"), choices.pop("resume")
+    engine = _shared.take_engine(choices)
     options = _options(**choices)
     with _shared.progress_bar("scoring", count_alleles(vcf)) as progress:
         counts = score_file(
@@ -59,6 +63,7 @@ def score(vcf: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> Non
             options=options,
             backend=_shared.backend_name(provider, device),
             threads=threads,
+            engine=engine,
             resume=resume,
             progress=progress,
         )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..backends import Parts, check_run_input
+from ..backends import Parts, check_bins, check_run_input
 from ..manifest import Geometry
 from .tile_cache import TileCache
 from .tiles import Tile, TilePlan, choose_body
@@ -62,10 +62,10 @@ class IncrementalSession:
         n_fill: float = 0.0,
         bins: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """See :meth:`borzoi_rt.backends.Session.run`; with ``bins`` only [start, end) of the output is computed."""
+        """See :meth:`borzoi_rt.backends.Session.run`; a body that fits ``bins`` computes little more than these."""
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
-        choice = choose_body(self.geometry, self._parts.tiling, bins)
-        count = self.geometry.bins if bins is None else bins[1] - bins[0]
+        start, end = check_bins(bins, self.geometry)
+        choice, count = choose_body(self.geometry, self._parts.tiling, (start, end)), end - start
         coverage = np.empty((len(sequence), len(index), count), dtype=np.float32)
         if not coverage.size:
             return coverage

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
 from ..manifest import BodyInfo, Geometry, Tiling
 
 
@@ -91,20 +90,9 @@ class BodyChoice:
     offset: int
 
 
-def choose_body(geometry: Geometry, tiling: Tiling, bins: tuple[int, int] | None) -> BodyChoice:
-    """Return the smallest body that covers bins [start, end) of the output.
-
-    Raises
-    ------
-    InputError
-        If the range is empty or leaves the output.
-    """
-    whole = BodyChoice("body", None, tiling.bodies["body"].skips, 0)
-    if bins is None:
-        return whole
+def choose_body(geometry: Geometry, tiling: Tiling, bins: tuple[int, int]) -> BodyChoice:
+    """Return the smallest body that covers bins [start, end) of the output."""
     start, end = bins
-    if not 0 <= start < end <= geometry.bins:
-        raise InputError(f"bins {start}:{end} do not lie in the output of {geometry.bins} bins")
     per_token = tiling.token_bp // geometry.bin_size_bp
     crop = geometry.crop_bp // geometry.bin_size_bp
     tokens = geometry.sequence_length_bp // tiling.token_bp
@@ -114,10 +102,11 @@ def choose_body(geometry: Geometry, tiling: Tiling, bins: tuple[int, int] | None
         first = min((start + crop) // per_token, (geometry.bins + crop - body.bins) // per_token)
         offset = start + crop - first * per_token
         spans = _moved(body, tiling, first)
-        inside = all(0 <= low and high <= tokens * scale for (low, high), scale in zip(spans, tiling.skips_per_token, strict=True))
+        ends = (tokens * scale for scale in tiling.skips_per_token)
+        inside = all(0 <= low and high <= end_of for (low, high), end_of in zip(spans, ends, strict=True))
         if inside and offset >= 0 and offset + end - start <= body.bins:
             return BodyChoice(name, first, spans, offset)
-    return BodyChoice("body", None, whole.spans, start)
+    return BodyChoice("body", None, tiling.bodies["body"].skips, start)
 
 
 def _moved(body: BodyInfo, tiling: Tiling, first: int) -> tuple[tuple[int, int], ...]:

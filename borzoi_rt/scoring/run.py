@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends import open_session
 from ..bundle import Bundle, open_bundle
+from ..engine.sessions import EngineOptions, open_engine
 from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord, read_variants
@@ -41,6 +41,7 @@ def score_file(
     options: ScoreOptions | None = None,
     backend: str = "onnx:cpu",
     threads: int | None = None,
+    engine: EngineOptions | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Counter[str]:
@@ -53,7 +54,7 @@ def score_file(
     out : path
         ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
         lie in ``OUT.partial``.
-    bundle, fasta, options, backend, threads
+    bundle, fasta, options, backend, threads, engine
         See :func:`borzoi_rt.score_variants`.
     resume : bool
         Use what an interrupted run with the same input and options left.
@@ -80,7 +81,7 @@ def score_file(
     _check_target(target)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome, _spooled(vcf) as source:
-        session = open_session(model, backend, threads=threads)
+        session = open_engine(model, backend, threads=threads, options=engine)
         try:
             scorer = Scorer(model, session, genome, options)
             context = _context(scorer, model, genome, source, session.provider)
@@ -185,7 +186,7 @@ def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provide
         "genome": genome.fingerprint(),
         "squash": {"kind": squash.kind, "unscale": squash.unscale, "unclip": squash.unclip},
         "bins": model.geometry.bins,
-        "window": "centered",
+        "window": scorer.options.prediction.window,
     }
     return {
         "schema_version": SCHEMA_VERSION,
