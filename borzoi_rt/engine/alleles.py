@@ -6,6 +6,7 @@ window of a variant starts at ``pos - L/2`` (0-based), so that POS is base L/2 -
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -93,10 +94,24 @@ def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
     return min(max(position, 0), geometry.bins)
 
 
-def window_start(pos: int, length_bp: int, grid_bp: int | None = None) -> int:
-    """Return the 0-based start of the window of a variant: centred on it, or the multiple of a grid that is nearest."""
+def check_window(window: str) -> None:
+    """Refuse a window rule that is none of ``centered``, ``grid:BP`` and ``at:START``."""
+    if not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+", window):
+        raise InputError(f"window {window!r} is unknown; allowed: centered, grid:BP, at:START")
+
+
+def window_start(pos: int, length_bp: int, window: str = "centered") -> int:
+    """Return the 0-based start of the window of a variant.
+
+    ``centered``: POS is base L/2 - 1. ``grid:BP``: the nearest multiple of BP. ``at:START``: always START.
+    """
+    rule, _, number = window.partition(":")
     centred = pos - length_bp // 2
-    return centred if grid_bp is None else (centred + grid_bp // 2) // grid_bp * grid_bp
+    if rule == "at":
+        return int(number)
+    if rule == "grid":
+        return (centred + int(number) // 2) // int(number) * int(number)
+    return centred
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,7 @@ def haplotypes(
     edge_fill: str = "genome",
     indel: str = "stitch",
     genome_allele: str | None = None,
-    grid_bp: int | None = None,
+    window: str = "centered",
 ) -> Haplotypes:
     """Read the window of a variant and splice both alleles in.
 
@@ -175,7 +190,7 @@ def haplotypes(
         ``centre_trim`` always completes a shortened ALT from the genome; the others do so as ``edge_fill`` says.
     genome_allele : str, optional
         What the genome holds at POS where that is not REF (a flipped or an edited record); it is replaced by REF.
-    grid_bp : int, optional
+    window : str
         See :func:`window_start`.
 
     Returns
@@ -183,7 +198,9 @@ def haplotypes(
     Haplotypes
     """
     length = geometry.sequence_length_bp
-    first = window_start(variant.pos, length, grid_bp)
+    first = window_start(variant.pos, length, window)
+    if not first < variant.pos <= first + length - len(variant.ref):
+        raise InputError(f"{variant} does not lie in the window {variant.chrom}:{first + 1}-{first + length}")
     held = variant.ref if genome_allele is None else genome_allele
     flank = flank_bp + abs(variant.k) + abs(len(variant.ref) - len(held))
     text = fasta.fetch(variant.chrom, first - flank, first + length + flank)

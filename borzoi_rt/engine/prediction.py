@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ..manifest import N_POLICIES
 from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
-from .alleles import EDGE_FILLS, INDEL_POLICIES, Haplotypes, Pair, View, allele_pairs, haplotypes, stitch_bin
+from .alleles import EDGE_FILLS, INDEL_POLICIES, Haplotypes, Pair, View, allele_pairs, check_window, haplotypes, stitch_bin
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 CACHE_BYTES = 512 * 2**20
@@ -46,6 +45,7 @@ class PredictionOptions:
     window : str
         ``centered``: every variant has a window of its own, as in the reference programs. ``grid:BP``: windows start at
         multiples of BP; variants then share windows, stand up to BP/2 from the centre, and score a little differently.
+        ``at:START``: one window for all.
     span_bp : int, optional
         Keep only the bins around the variant that cover this many bases; the whole output when None.
     """
@@ -70,15 +70,9 @@ class PredictionOptions:
                 raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")
         if not self.shifts:
             raise InputError("shifts is empty; give at least one, 0 for none")
-        if self.window != "centered" and not re.fullmatch(r"grid:[1-9]\d*", self.window):
-            raise InputError(f"window {self.window!r} is unknown; allowed: centered, grid:BP")
+        check_window(self.window)
         if self.span_bp is not None and self.span_bp < 1:
             raise InputError(f"span_bp is {self.span_bp}; a positive number of bases is needed")
-
-    @property
-    def grid_bp(self) -> int | None:
-        """Distance of window starts; None where windows are centred."""
-        return None if self.window == "centered" else int(self.window.partition(":")[2])
 
 
 @dataclass(frozen=True)
@@ -135,11 +129,6 @@ class Predictor:
     ) -> None:
         self.session = session
         self.squash = squash
-        grid, geometry = (options or PredictionOptions()).grid_bp, session.geometry
-        if grid is not None and grid > geometry.bins * geometry.bin_size_bp:
-            raise InputError(
-                f"window grid:{grid} leaves gaps: the output of this model covers {geometry.bins * geometry.bin_size_bp} bp"
-            )
         self.options = options or PredictionOptions()
         self.positions = np.arange(len(tracks)) if positions is None else np.asarray(positions, dtype=np.int64)
         # The reverse complement of track t is the opposite strand's output: asking the model for the partner's row
@@ -176,7 +165,7 @@ class Predictor:
             edge_fill=options.edge_fill,
             indel=options.indel,
             genome_allele=genome_allele,
-            grid_bp=options.grid_bp,
+            window=options.window,
         )
         bins = self._bins(variant, alleles.window_start)
         seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)

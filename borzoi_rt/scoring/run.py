@@ -24,7 +24,7 @@ from ..genome.variants import VariantRecord, read_variants
 from .journal import Journal, shard_schema, shard_table
 from .options import ScoreOptions
 from .pipeline import Scorer, ScoredVariant
-from .tables import WRITERS, TableContext, suffix_of
+from .tables import WRITERS, TableContext, Writer, suffix_of
 
 SCHEMA_VERSION = 1
 SHARD_VARIANTS = 64
@@ -77,18 +77,16 @@ def score_file(
     """
     options = options or ScoreOptions()
     target = Path(out)
-    suffix = suffix_of(target)
-    _check_target(target)
+    suffix = suffix_of(target, WRITERS)
+    check_target(target)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome, _spooled(vcf) as source:
         session = open_engine(model, backend, threads=threads, options=engine)
         try:
             scorer = Scorer(model, session, genome, options)
-            context = _context(scorer, model, genome, source, session.provider)
-            # The provider is recorded, but a run may be finished on another: shards do not depend on it beyond rounding.
-            header = {"schema": SCHEMA_VERSION, "scores": context["score_ids"], "input": _digest(source)}
-            journal = Journal(target, {**header, "tracks": scorer.rows.identifier}, resume=resume)
-            counts = _fill(journal, scorer, source, progress)
+            context = run_context(scorer, model, genome, source.name, session.provider)
+            journal = Journal(target, run_header(context, scorer, _digest(source)), resume=resume)
+            counts = fill_journal(journal, scorer, read_variants(source), progress)
         finally:
             session.close()
         try:
@@ -96,18 +94,20 @@ def score_file(
         except (FormatError, InputError):
             journal.remove()
             raise
-        _finish(target, suffix, journal, TableContext(scorer.rows, tuple(options.stats), context, source))
+        finish_table(target, WRITERS[suffix], journal, TableContext(scorer.rows, tuple(options.stats), context, source))
     return counts
 
 
-def _fill(journal: Journal, scorer: Scorer, source: Path, progress: Progress | None) -> Counter[str]:
-    """Score what the journal does not hold yet, shard by shard."""
+def fill_journal(
+    journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None
+) -> Counter[str]:
+    """Score what the journal does not hold yet, shard by shard, and return the statuses of all."""
     stats, rows = list(scorer.options.stats), len(scorer.rows)
     schema = shard_schema(stats, rows)
     counts: Counter[str] = Counter()
     for table in journal.tables():
         counts.update(table.column("status").to_pylist())
-    items = islice(read_variants(source), counts.total(), None)
+    items = islice(items, counts.total(), None)
     done = counts.total()
     while True:
         results: list[ScoredVariant] = []
@@ -141,10 +141,11 @@ def _judge(counts: Counter[str], journal: Journal, genome: Fasta, name: str) -> 
     )
 
 
-def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) -> None:
+def finish_table(target: Path, write: Writer, journal: Journal, context: TableContext) -> None:
+    """Write the table from the journal, move it to its name, and forget the journal."""
     folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
     draft = folder / target.name
-    WRITERS[suffix](draft, journal.tables, context)
+    write(draft, journal.tables, context)
     for path in sorted(folder.iterdir(), key=lambda item: item == draft):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -152,7 +153,8 @@ def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) 
     journal.remove()
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Refuse an output that cannot be written, before anything is computed."""
     if target.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
     folder = target.parent
@@ -178,7 +180,20 @@ def _spooled(vcf: str | os.PathLike[str]) -> Iterator[Path]:
         yield path
 
 
-def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provider: str) -> dict[str, Any]:
+def run_header(context: dict[str, Any], scorer: Scorer, source: str) -> dict[str, Any]:
+    """Return what must be equal for shards to be used again.
+
+    The provider is not part of it: a run may be finished on another, shards do not depend on it beyond rounding.
+    """
+    return {
+        "schema": SCHEMA_VERSION,
+        "scores": context["score_ids"],
+        "input": source,
+        "tracks": list(scorer.rows.identifier),
+    }
+
+
+def run_context(scorer: Scorer, model: Bundle, genome: Fasta, source: str, provider: str) -> dict[str, Any]:
     """Return everything a score depends on, as JSON values."""
     squash = scorer.predictor.squash
     identity = {
@@ -196,7 +211,7 @@ def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provide
         "precision": model.info.precision,
         "model": model.info.name,
         "genome": genome.name,
-        "input": source.name,
+        "input": source,
         "options": scorer.options.to_dict(),
         "score_ids": scorer.options.score_ids(identity),
         **{f"identity_{key}": value for key, value in identity.items()},
