@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -15,7 +16,7 @@ from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.tracks import TrackTable
 
 from .graphs import export_bundle
-from .models.borzoi import Borzoi
+from .models.borzoi import Borzoi, TransformerBlock
 from .models.config import BorzoiConfig, read_params
 from .weights.borzoi_pytorch import convert_state_dict, read_config_json, read_state_dict
 from .weights.hub import locate
@@ -122,5 +123,5 @@ def _export(
 
 def _materialise_positions(model: Borzoi, config: BorzoiConfig) -> None:
     """Give a network made without storage its position tables, which are not part of the weights."""
-    for block in model.transformer:
-        block.attention.set_positions(config)  # type: ignore[operator, union-attr]
+    for block in cast("Iterable[TransformerBlock]", model.transformer):
+        block.attention.set_positions(config)

@@ -8,8 +8,10 @@ skips and decoder shrink to the crop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -82,7 +84,7 @@ class _Emitter:
         """Return tokens (batch, tokens, channels) and the cropped raw skips, in the order of the U-net blocks."""
         x = self._pool(self._conv(x, self.model.stem, "stem"))
         skips: list[str] = []
-        for place, block in enumerate(self.model.tower):
+        for place, block in enumerate(cast("Iterable[NormConv]", self.model.tower)):
             x = self._norm_conv(x, block, f"tower.{place}")
             skips.insert(0, x)
             x = self._pool(x)
@@ -93,13 +95,14 @@ class _Emitter:
         """Return what the head reads, (batch, channels, 1, bins)."""
         graph, whole = self.graph, _Span(0, self.config.tokens, self.config.tokens)
         needed = self.spans[0].halved()
-        for place, block in enumerate(self.model.transformer):
+        for place, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
             span = needed if place == self.config.depth - 1 else whole
             x = self._transformer(x, block, f"transformer.{place}", span)
         x = graph.node("Unsqueeze", graph.node("Transpose", x, perm=[0, 2, 1]), graph.integers(2))
         held = needed
-        for place, (block, skip) in enumerate(zip(self.model.unet, skips, strict=True)):
-            x = self._unet(x, block, f"unet.{place}", skip, held, self.spans[place])
+        unets = cast("Iterable[UnetBlock]", self.model.unet)
+        for place, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
+            x = self._unet(x, unet, f"unet.{place}", skip, held, self.spans[place])
             held = self._output_span(place)
         crop = self.config.crop_bins
         x = graph.slice(x, 3, crop - held.start, held.length - crop - held.start)
@@ -146,7 +149,7 @@ class _Emitter:
         return self.graph.node("MaxPool", x, kernel_shape=[1, 2], strides=[1, 2])
 
     def _unet(self, x: str, block: UnetBlock, name: str, skip: str, held: _Span, wanted: _Span) -> str:
-        """Double ``x``, which covers ``held`` of the coarse grid; add the skip on ``wanted`` of the fine one; convolve."""
+        """Double ``x``, which covers ``held`` of the coarse grid; add the skip on ``wanted`` of the fine; convolve."""
         graph, channels = self.graph, block.pointwise.in_channels
         x = self._norm_gelu(x, block.norm, f"{name}.norm")
         if not isinstance(block.dense, torch.nn.Identity):
@@ -155,7 +158,8 @@ class _Emitter:
         x = graph.reshape(graph.node("Concat", x, x, axis=4), 0, channels, 1, 2 * (held.end - held.start))
         x = graph.slice(x, 3, wanted.start - 2 * held.start, wanted.end - 2 * held.start)
         skip = graph.slice(skip, 3, wanted.start, wanted.end)
-        skip = self._conv(self._norm_gelu(skip, block.norm_skip, f"{name}.norm_skip"), block.dense_skip, f"{name}.dense_skip")
+        skip = self._norm_gelu(skip, block.norm_skip, f"{name}.norm_skip")
+        skip = self._conv(skip, block.dense_skip, f"{name}.dense_skip")
         half = block.depthwise.kernel_size[0] // 2
         # Zero padding belongs to the ends of the grid; inside it the halo is real data and is used up.
         pads = (half if wanted.start == 0 else 0, half if wanted.end == wanted.length else 0)
@@ -168,8 +172,9 @@ class _Emitter:
         if span.end - span.start < span.length:
             x = self.graph.slice(x, 1, span.start, span.end)
         x = self.graph.node("Add", x, attended)
-        hidden = self._dense(self._layer_norm(x, block.norm_dense, f"{name}.norm_dense"), block.dense_up, f"{name}.dense_up")
-        hidden = self._dense(self.graph.node("Relu", hidden), block.dense_down, f"{name}.dense_down")
+        hidden = self._layer_norm(x, block.norm_dense, f"{name}.norm_dense")
+        hidden = self.graph.node("Relu", self._dense(hidden, block.dense_up, f"{name}.dense_up"))
+        hidden = self._dense(hidden, block.dense_down, f"{name}.dense_down")
         return self.graph.node("Add", x, hidden)
 
     def _layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:

@@ -18,7 +18,13 @@ from borzoi_rt.manifest import Geometry
 
 # Keys of each block that change the network, with the values that can be built; None: any.
 _BLOCKS: dict[str, dict[str, tuple[Any, ...] | None]] = {
-    "conv_dna": {"filters": None, "kernel_size": None, "norm_type": (None,), "activation": ("linear",), "pool_size": (2,)},
+    "conv_dna": {
+        "filters": None,
+        "kernel_size": None,
+        "norm_type": (None,),
+        "activation": ("linear",),
+        "pool_size": (2,),
+    },
     "res_tower": {
         "filters_init": None,
         "filters_end": None,
@@ -42,6 +48,13 @@ _BLOCKS: dict[str, dict[str, tuple[Any, ...] | None]] = {
     "unet_conv": {"kernel_size": None, "upsample_conv": None},
     "Cropping1D": {"cropping": None},
     "conv_nac": {"filters": None, "kernel_size": (1,), "dropout": None},
+}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "conv_dna": ("filters", "kernel_size"),
+    "res_tower": ("filters_init", "filters_end", "kernel_size", "repeat"),
+    "transformer_tower": ("key_size", "heads", "num_position_features", "repeat"),
+    "Cropping1D": ("cropping",),
+    "conv_nac": ("filters",),
 }
 # Keys that steer training only.
 _TRAINING_KEYS = {"name", "l2_scale", "l1_scale", "mha_l2_scale", "kernel_initializer", "bn_momentum", "padding"}
@@ -229,10 +242,7 @@ def _merged(block: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any
             raise FormatError(f"{name}: key {key!r} cannot be built; known: {', '.join(allowed)}")
     if name == "conv_dna" and ("norm_type" not in block or block.get("activation") != "linear"):
         raise FormatError("conv_dna: norm_type null and activation 'linear' are needed, or the globals would apply")
-    required = {"conv_dna": ("filters", "kernel_size"), "res_tower": ("filters_init", "filters_end", "kernel_size", "repeat"),
-                "transformer_tower": ("key_size", "heads", "num_position_features", "repeat"), "Cropping1D": ("cropping",),
-                "conv_nac": ("filters",)}.get(name, ())  # fmt: skip
-    for key in required:
+    for key in _REQUIRED.get(name, ()):
         if key not in block:
             raise FormatError(f"{name}: key {key!r} is missing")
     if name == "res_tower" and block.get("num_convs", 2) != 1:

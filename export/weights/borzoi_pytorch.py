@@ -94,10 +94,17 @@ def convert_state_dict(
 def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
     """Map our names to borzoi-pytorch's."""
     norm_parts, conv_parts = ("weight", "bias", "running_mean", "running_var"), ("weight", "bias")
-    pairs: list[tuple[str, str, tuple[str, ...]]] = [("stem", "conv_dna.conv_layer", conv_parts), ("head", head, conv_parts)]
-    tower = [f"res_tower.{2 * place}" for place in range(4 if prime else 5)] + ["unet1.1"] + (["unet2.1"] if prime else [])
+    pairs: list[tuple[str, str, tuple[str, ...]]] = [
+        ("stem", "conv_dna.conv_layer", conv_parts),
+        ("head", head, conv_parts),
+    ]
+    tower = [f"res_tower.{2 * place}" for place in range(4 if prime else 5)]
+    tower += ["unet1.1", "unet2.1"] if prime else ["unet1.1"]
     for place, theirs in enumerate(tower):
-        pairs += [(f"tower.{place}.norm", f"{theirs}.norm", norm_parts), (f"tower.{place}.conv", f"{theirs}.conv_layer", conv_parts)]
+        pairs += [
+            (f"tower.{place}.norm", f"{theirs}.norm", norm_parts),
+            (f"tower.{place}.conv", f"{theirs}.conv_layer", conv_parts),
+        ]
     for place in range(depth):
         ours, theirs = f"transformer.{place}", f"transformer.{place}"
         pairs += [
@@ -120,7 +127,10 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
             (f"{ours}.pointwise", f"separable{number}.conv_layer.1", conv_parts),
         ]
     if not prime:
-        pairs += [("tail.norm", "final_joined_convs.0.norm", norm_parts), ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts)]
+        pairs += [
+            ("tail.norm", "final_joined_convs.0.norm", norm_parts),
+            ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts),
+        ]
     names = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs, parts in pairs for part in parts}
     for place in range(depth):
         names[f"transformer.{place}.attention.content_bias"] = f"transformer.{place}.0.fn.1.rel_content_bias"

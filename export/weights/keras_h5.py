@@ -1,7 +1,7 @@
 """Calico's Keras ``.h5`` files, read with h5py alone.
 
-The role of a layer is its ordinal within its class: names carry a counter (``conv1d_7``) whose start depends on what the
-saving process had built before, so only the natural order within a class counts.
+The role of a layer is its ordinal within its class: names carry a counter (``conv1d_7``) whose start depends on what
+the saving process had built before, so only the natural order within a class counts.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def read_keras_h5(path: str | os.PathLike[str], config: BorzoiConfig) -> dict[st
         state[f"{role}.weight"], state[f"{role}.bias"] = kernel.permute(_CONV).contiguous(), bias
 
     def norm(role: str, channels: int) -> None:
-        names = ("weight", "bias", "running_mean", "running_var")
-        state.update(zip((f"{role}.{name}" for name in names), layers.take("batch_normalization", role, *[(channels,)] * 4), strict=True))
+        tensors = layers.take("batch_normalization", role, *[(channels,)] * 4)
+        for name, tensor in zip(("weight", "bias", "running_mean", "running_var"), tensors, strict=True):
+            state[f"{role}.{name}"] = tensor
 
     def dense(role: str, inputs: int, outputs: int, *, conv1: bool = False) -> None:
         kernel, bias = layers.take("dense", role, (inputs, outputs), (outputs,))
@@ -118,7 +119,9 @@ def read_keras_h5(path: str | os.PathLike[str], config: BorzoiConfig) -> dict[st
     return state
 
 
-def _read_transformer(layers: _Layers, state: dict[str, Tensor], config: BorzoiConfig, role: str, channels: int) -> None:
+def _read_transformer(
+    layers: _Layers, state: dict[str, Tensor], config: BorzoiConfig, role: str, channels: int
+) -> None:
     for name in ("norm_attention", "norm_dense"):
         gamma, beta = layers.take("layer_normalization", f"{role}.{name}", (channels,), (channels,))
         state[f"{role}.{name}.weight"], state[f"{role}.{name}.bias"] = gamma, beta
@@ -146,7 +149,7 @@ def _read_transformer(layers: _Layers, state: dict[str, Tensor], config: BorzoiC
 def _read_layers(path: Path) -> list[tuple[str, list[np.ndarray]]]:
     try:
         with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             found = []
             for layer in map(_text, group.attrs["layer_names"]):
                 names = [_text(name) for name in group[layer].attrs["weight_names"]]
