@@ -66,7 +66,7 @@ def export_bundle(
     Raises
     ------
     FormatError
-        If a weight is not finite or the table has another number of rows.
+        If a weight is not finite or the table has another number of rows, or rows in another order.
     ParityError
         If onnxruntime and PyTorch differ by more than 2e-5 (of the largest value, where that exceeds 1) or by more
         than 1e-4 of a value; no bundle is left.
@@ -74,6 +74,12 @@ def export_bundle(
     config = model.config
     if len(tracks) != config.tracks:
         raise FormatError(f"the track table has {len(tracks)} rows, the head {config.tracks} outputs")
+    misplaced = np.flatnonzero(tracks.index != np.arange(config.tracks))
+    if len(misplaced):
+        raise FormatError(
+            f"row {misplaced[0]} of the track table is output {tracks.index[misplaced[0]]} by its index; rows must "
+            f"stand in the order of the outputs, 0 to {config.tracks - 1}: sort the table by its first column"
+        )
     model.eval()
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point():
