@@ -102,10 +102,9 @@ class _Emitter:
         held = needed
         unets = cast("Iterable[UnetBlock]", self.model.unet)
         for place, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
-            x = self._unet(x, unet, f"unet.{place}", skip, held, self.spans[place])
-            held = self._output_span(place)
-        crop = self.config.crop_bins
-        x = graph.slice(x, 3, crop - held.start, held.length - crop - held.start)
+            given = self._output_span(place)
+            x = self._unet(x, unet, f"unet.{place}", skip, held, self.spans[place], given)
+            held = given
         if self.model.tail is not None:
             x = self._norm_conv(x, self.model.tail, "tail")
         return graph.node("Gelu", x, approximate="tanh", label="embedding")
@@ -148,8 +147,11 @@ class _Emitter:
     def _pool(self, x: str) -> str:
         return self.graph.node("MaxPool", x, kernel_shape=[1, 2], strides=[1, 2])
 
-    def _unet(self, x: str, block: UnetBlock, name: str, skip: str, held: _Span, wanted: _Span) -> str:
-        """Double ``x``, which covers ``held`` of the coarse grid; add the skip on ``wanted`` of the fine; convolve."""
+    def _unet(self, x: str, block: UnetBlock, name: str, skip: str, held: _Span, wanted: _Span, given: _Span) -> str:
+        """Double ``x``, which covers ``held`` of the coarse grid, add the skip on ``wanted`` of the fine grid, convolve.
+
+        The result covers ``given``, of which ``wanted`` is what the convolution reads inside the grid.
+        """
         graph, channels = self.graph, block.pointwise.in_channels
         x = self._norm_gelu(x, block.norm, f"{name}.norm")
         if not isinstance(block.dense, torch.nn.Identity):
@@ -161,8 +163,8 @@ class _Emitter:
         skip = self._norm_gelu(skip, block.norm_skip, f"{name}.norm_skip")
         skip = self._conv(skip, block.dense_skip, f"{name}.dense_skip")
         half = block.depthwise.kernel_size[0] // 2
-        # Zero padding belongs to the ends of the grid; inside it the halo is real data and is used up.
-        pads = (half if wanted.start == 0 else 0, half if wanted.end == wanted.length else 0)
+        # The halo inside the grid is real data and is used up; what reaches over its ends is zero padding.
+        pads = (wanted.start - (given.start - half), given.end + half - wanted.end)
         x = self._conv(graph.node("Add", x, skip), block.depthwise, f"{name}.depthwise", pads)
         return self._conv(x, block.pointwise, f"{name}.pointwise")
 
