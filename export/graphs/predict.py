@@ -148,7 +148,7 @@ class _Emitter:
         return self.graph.node("MaxPool", x, kernel_shape=[1, 2], strides=[1, 2])
 
     def _unet(self, x: str, block: UnetBlock, name: str, skip: str, held: _Span, wanted: _Span, given: _Span) -> str:
-        """Double ``x``, which covers ``held`` of the coarse grid, add the skip on ``wanted`` of the fine grid, convolve.
+        """Double ``x``, which covers ``held`` of the coarse grid, add the skip on ``wanted`` of the fine, convolve.
 
         The result covers ``given``, of which ``wanted`` is what the convolution reads inside the grid.
         """
