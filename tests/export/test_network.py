@@ -111,6 +111,16 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         network()(torch.zeros(shape))
 
 
+def test_normalisation_statistics_follow_the_batch_by_a_tenth() -> None:
+    model, x = network().train(), torch.from_numpy(windows(2048)).float()
+    norm = model.tower[0].norm
+    before = norm.running_mean.clone()
+    with torch.no_grad():
+        batch = torch.nn.functional.max_pool1d(model.stem(x), 2).mean(dim=(0, 2))
+        model(x)
+    assert_allclose(norm.running_mean, 0.9 * before + 0.1 * batch, rtol=1e-5, atol=1e-6)  # Keras' momentum of 0.9
+
+
 def test_head_is_float32_whatever_the_trunk_is() -> None:
     model = network()
     with torch.no_grad():
