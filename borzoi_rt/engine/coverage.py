@@ -115,7 +115,9 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
     def entries() -> Iterator[tuple[str, int, int, float]]:
         for chrom in order:
             numbers = sorted((n for n, w in enumerate(windows) if w.chrom == chrom), key=lambda n: windows[n].start)
-            for number, (low, high) in zip(numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True):
+            for number, (low, high) in zip(
+                numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True
+            ):
                 start = windows[number].start
                 for place, value in enumerate(values[number].tolist()):
                     left = max(start + place * bin_size_bp, low)

@@ -21,7 +21,7 @@ from borzoi_rt.manifest import SquashSpec
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 
-from borzoi_export.graphs import emitter, export_bundle, predict  # noqa: E402
+from borzoi_export.graphs import emitter, export_bundle  # noqa: E402
 from borzoi_export.graphs.builder import WeightsFile  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
