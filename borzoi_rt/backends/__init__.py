@@ -129,7 +129,9 @@ def replay_golden(
     wrong = ~((difference <= atol * np.maximum(1.0, np.abs(want))) & (relative <= rtol))
     report = {"max_abs": float(difference.max()), "max_rel": float(relative.max())}
     if wrong.any():
-        _, track, position = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0)), wrong.shape)
+        _, track, position = np.unravel_index(
+            np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0)), wrong.shape
+        )
         name = bundle.tracks.identifier[int(golden["track_index"][track])]
         raise ParityError(
             f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "

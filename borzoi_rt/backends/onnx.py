@@ -87,9 +87,10 @@ def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> 
             raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
         raise BackendError(f"{path}: onnxruntime cannot start {kind!r} ({_line(error)})") from error
     # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
-    if session.get_providers()[0] != wanted:
+    started = session.get_providers()[0]
+    if started != wanted:
         raise BackendError(
-            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {session.get_providers()[0]}); "
+            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {started}); "
             "check the CUDA, cuDNN and TensorRT libraries and the driver, or pass --provider cpu"
         )
     name = kind if kind == "cpu" else f"{kind}:{int(ordinal or 0)}"

@@ -23,7 +23,7 @@ _EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub")
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported by name; ``export`` lies in the torch world and is never imported otherwise."""
+    """A group whose commands are imported by name; ``export`` lies in the torch world, never imported otherwise."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)

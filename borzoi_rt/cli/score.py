@@ -31,7 +31,9 @@ from . import _shared
 @click.option("--flip-deletions", is_flag=True, default=None, help="Let --ref-policy flip apply to deletions.")
 @click.option("--indel", type=click.Choice(INDEL_POLICIES), help="Alignment of indels  [default: by family].")
 @click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="What enters at window ends  [default: by family].")
-@click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases: zero or 0.25  [default: by family].")
+@click.option(
+    "--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases: zero or 0.25  [default: by family]."
+)
 @click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
 @click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's].")
 @click.option("--no-merge", is_flag=True, help="Keep the strands of a track apart.")

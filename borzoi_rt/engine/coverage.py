@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,9 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
     def entries() -> Iterator[tuple[str, int, int, float]]:
         for chrom in order:
             numbers = sorted((n for n, w in enumerate(windows) if w.chrom == chrom), key=lambda n: windows[n].start)
-            for number, (low, high) in zip(numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True):
+            for number, (low, high) in zip(
+                numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True
+            ):
                 start = windows[number].start
                 for place, value in enumerate(values[number].tolist()):
                     left = max(start + place * bin_size_bp, low)
@@ -130,7 +133,7 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
 def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:
     """Return the part of each window, sorted by start, that no neighbour's centre is nearer to."""
     cuts = [0]
-    for left, right in zip(windows, windows[1:], strict=False):
+    for left, right in pairwise(windows):
         cuts.append((left.end + right.start) // 2 if right.start < left.end else right.start)
     cuts.append(length)
     shares = []

@@ -183,7 +183,7 @@ class Predictor:
             pad_deletion=False,
         )
         views = [self._view(alleles, View("ref", shift)) for shift in self.options.shifts]
-        return views[0].copy() if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
+        return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0)
 
     def _arrays(self, alleles: Haplotypes, pairs: Sequence[Pair], seam: int) -> tuple[np.ndarray, np.ndarray]:
         ref = np.stack([self._joined(alleles, pair.ref, seam) for pair in pairs])
@@ -225,7 +225,7 @@ class _RecentPredictions:
         self._entries: OrderedDict[bytes, np.ndarray] = OrderedDict()
 
     def get(self, window: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        key = hashlib.blake2b(window, digest_size=32).digest()
+        key = hashlib.blake2b(window.data, digest_size=32).digest()
         found = self._entries.get(key)
         if found is not None:
             self._entries.move_to_end(key)

@@ -23,7 +23,7 @@ from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord, read_variants
 from .journal import Journal, shard_schema, shard_table
 from .options import ScoreOptions
-from .pipeline import Scorer, ScoredVariant
+from .pipeline import ScoredVariant, Scorer
 from .tables import WRITERS, TableContext, suffix_of
 
 SCHEMA_VERSION = 1
@@ -84,7 +84,7 @@ def score_file(
         try:
             scorer = Scorer(model, session, genome, options)
             context = _context(scorer, model, genome, source, session.provider)
-            # The provider is recorded, but a run may be finished on another: shards do not depend on it beyond rounding.
+            # The provider is recorded, but a run may be finished on another: shards depend on it by rounding alone.
             header = {"schema": SCHEMA_VERSION, "scores": context["score_ids"], "input": _digest(source)}
             journal = Journal(target, {**header, "tracks": scorer.rows.identifier}, resume=resume)
             counts = _fill(journal, scorer, source, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from ...genome.vcf_copy import annotate_vcf, info_value
 
@@ -61,13 +62,12 @@ class _Fields:
         if held:
             yield current, {key: ",".join(parts) for key, parts in held.items()}
 
-    def _alleles(self, shard: object, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
+    def _alleles(self, table: pa.Table, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
         from . import scores_of
 
-        table = shard
-        scores = {stat: scores_of(table, stat, len(context.rows)) for stat in self._stats}  # type: ignore[arg-type]
-        records = table.column("record").to_pylist()  # type: ignore[attr-defined]
-        statuses = table.column("status").to_pylist()  # type: ignore[attr-defined]
+        scores = {stat: scores_of(table, stat, len(context.rows)) for stat in self._stats}
+        records = table.column("record").to_pylist()
+        statuses = table.column("status").to_pylist()
         for place, (record, status) in enumerate(zip(records, statuses, strict=True)):
             values = {"BRT_STATUS": status}
             for stat in self._stats:
