@@ -13,9 +13,9 @@ from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import SquashSpec
 
-# Weights of A, C, G, T in the six tracks of toys.tracks(); every SNV changes every track by another amount.
+# Weights of A, C, G, T in the six tracks of toys.tracks(); every substitution changes every track.
 WEIGHTS = np.array(
-    [[1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 5, 9], [9, 5, 3, 1], [2, 4, 8, 16], [1, 1, 2, 3]], dtype=np.float64
+    [[1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 5, 9], [9, 5, 3, 1], [2, 4, 8, 16], [5, 1, 2, 3]], dtype=np.float64
 )
 
 
