@@ -61,6 +61,9 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         find_statistics(self.stats, self.family)
+        twice = [name for name in self.stats if self.stats.count(name) > 1]
+        if twice:
+            raise InputError(f"statistic {twice[0]!r} is named twice; a table holds each once")
         if self.ref_policy not in REF_POLICIES:
             raise InputError(f"ref_policy {self.ref_policy!r} is unknown; allowed: {', '.join(REF_POLICIES)}")
         if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
