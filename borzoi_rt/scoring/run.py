@@ -144,6 +144,9 @@ def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) 
     folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
     draft = folder / target.name
     WRITERS[suffix](draft, journal.tables, context)
+    index = f"{target.name}.tbi"
+    if suffix == ".vcf.gz" and not (folder / index).exists():  # an earlier output may have been sorted
+        (target.parent / index).unlink(missing_ok=True)
     for path in sorted(folder.iterdir(), key=lambda item: item == draft):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
