@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from ..errors import InputError
+from ..errors import FormatError, InputError
 from .pipeline import ScoredVariant
 
 _HEADER = "journal.json"
@@ -112,10 +112,20 @@ class Journal:
         self.done += 1
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the shards."""
+        """Yield the shards.
+
+        Raises
+        ------
+        FormatError
+            If a shard is damaged.
+        """
         for path in self.paths():
-            with pa.memory_map(str(path)) as source:
-                yield ipc.open_file(source).read_all()
+            try:
+                with pa.memory_map(str(path)) as source:
+                    table = ipc.open_file(source).read_all()
+            except (pa.ArrowException, OSError) as error:
+                raise FormatError(f"{path}: damaged ({error}); run without --resume to start anew") from error
+            yield table
 
     def remove(self) -> None:
         """Forget everything."""

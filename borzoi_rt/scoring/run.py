@@ -77,7 +77,7 @@ def score_file(
     options = options or ScoreOptions()
     target = Path(out)
     suffix = suffix_of(target)
-    _check_target(target)
+    _check_target(target, vcf)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome, _spooled(vcf) as source:
         session = open_session(model, backend, threads=threads)
@@ -85,9 +85,15 @@ def score_file(
             scorer = Scorer(model, session, genome, options)
             context = _context(scorer, model, genome, source, session.provider)
             # The provider is recorded, but a run may be finished on another: shards depend on it by rounding alone.
-            header = {"schema": SCHEMA_VERSION, "scores": context["score_ids"], "input": _digest(source)}
-            journal = Journal(target, {**header, "tracks": scorer.rows.identifier}, resume=resume)
-            counts = _fill(journal, scorer, source, progress)
+            header = {name: context[name] for name in ("schema_version", "score_ids", "options")}
+            tracks = {"tracks": scorer.rows.identifier, "input": _digest(source)}
+            journal = Journal(target, {**header, **tracks}, resume=resume)
+            try:
+                counts = _fill(journal, scorer, source, progress)
+            except BaseException:
+                if not journal.done:
+                    journal.remove()
+                raise
         finally:
             session.close()
         try:
@@ -109,8 +115,13 @@ def _fill(journal: Journal, scorer: Scorer, source: Path, progress: Progress | N
     items = islice(read_variants(source), counts.total(), None)
     done = counts.total()
     while True:
+        try:
+            shard = list(islice(items, SHARD_VARIANTS))
+        except FormatError:
+            journal.remove()  # the input has to change, and with it ends the use of what was done
+            raise
         results: list[ScoredVariant] = []
-        for item in islice(items, SHARD_VARIANTS):
+        for item in shard:
             results.append(scorer.score(item))
             done += 1
             if progress:
@@ -154,9 +165,11 @@ def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) 
     journal.remove()
 
 
-def _check_target(target: Path) -> None:
+def _check_target(target: Path, vcf: str | os.PathLike[str]) -> None:
     if target.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
+    if target.exists() and str(vcf) != "-" and Path(vcf).exists() and target.samefile(vcf):
+        raise InputError(f"{target}: is the input, which is never written over; choose another name")
     folder = target.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; make it first")
