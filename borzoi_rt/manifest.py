@@ -76,11 +76,48 @@ class GraphInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyInfo:
+    """A ``body`` graph: how many bins it gives and which part of each skip it reads.
+
+    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its input
+    ``token_start``.
+    """
+
+    bins: int
+    skips: tuple[tuple[int, int], ...]
+    moving: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """How tiles of the convolution tower make a window.
+
+    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the width
+    of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs by name.
+    """
+
+    token_bp: int
+    own_tokens: int
+    halo_tokens: int
+    channels: int
+    skips_per_token: tuple[int, ...]
+    bodies: Mapping[str, BodyInfo]
+
+    def __post_init__(self) -> None:
+        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token)
+        if any(not isinstance(size, int) or size < 1 for size in sizes) or self.halo_tokens < 0:
+            raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
+        if "body" not in self.bodies:
+            raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleInfo:
     """Manifest of a bundle without its file list.
 
     ``architecture`` is the JSON form of the network's config, ``parity`` the figures of the gate run at export,
-    ``positional_widths`` the largest distance of each relative-position class, ``averaging`` the space in which the
+    ``positional_widths`` the largest distance of each relative-position class, ``tiling`` how the split graphs work
+    together (None: there is only ``predict``), ``averaging`` the space in which the
     two strands were meant to be averaged.
     """
 
@@ -95,6 +132,7 @@ class BundleInfo:
     precision: str = "fp32"
     opset: int = 20
     positional_widths: tuple[int, ...] = ()
+    tiling: Tiling | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -132,6 +170,8 @@ class BundleInfo:
                 for name, graph in values["graphs"].items()
             }
             values["positional_widths"] = tuple(values.get("positional_widths", ()))
+            if values.get("tiling") is not None:
+                values["tiling"] = _tiling(values["tiling"])
             return _build(cls, values)
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
@@ -166,6 +206,14 @@ def check_file_name(name: str, source: str) -> None:
     """Refuse names that could leave the bundle directory."""
     if not _FILE_NAME.fullmatch(name) or ".." in name:
         raise FormatError(f"{source}: file name {name!r} is not allowed; plain names without '/' or '..' only")
+
+
+def _tiling(section: Mapping[str, Any]) -> Tiling:
+    bodies = {
+        name: _build(BodyInfo, {**body, "skips": tuple((int(start), int(end)) for start, end in body["skips"])})
+        for name, body in section["bodies"].items()
+    }
+    return _build(Tiling, {**section, "skips_per_token": tuple(section["skips_per_token"]), "bodies": bodies})
 
 
 def _build(cls: type[Any], values: Any) -> Any:

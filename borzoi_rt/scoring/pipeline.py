@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends import Session, open_session
+from ..backends import Session
 from ..bundle import Bundle, open_bundle
 from ..engine.prediction import AllelePrediction, Predictor
+from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
@@ -207,6 +208,7 @@ def score_variants(
     session: Session | None = None,
     backend: str = "onnx:cpu",
     threads: int | None = None,
+    engine: EngineOptions | None = None,
 ) -> Iterator[ScoredVariant]:
     """Score variants, one result per ALT allele, in the order of the input.
 
@@ -222,6 +224,8 @@ def score_variants(
         The bundle, loaded; otherwise it is loaded into ``backend`` and closed at the end.
     backend, threads
         See :func:`borzoi_rt.open_session`.
+    engine : EngineOptions, optional
+        Whether tiles are kept and shared, where, and how many windows are checked against whole passes.
 
     Yields
     ------
@@ -238,7 +242,7 @@ def score_variants(
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
         loaded = session
         if loaded is None:
-            loaded = open_session(model, backend, threads=threads)
+            loaded = open_engine(model, backend, threads=threads, options=engine)
             stack.callback(loaded.close)
         scorer = Scorer(model, loaded, genome, options)
         for item in _items(variants):

@@ -13,7 +13,7 @@ import torch
 from borzoi_rt.backends import GOLDEN_ATOL, GOLDEN_RTOL, Session, open_session
 from borzoi_rt.bundle import Bundle, staged_bundle
 from borzoi_rt.errors import FormatError, ParityError
-from borzoi_rt.manifest import N_POLICIES, BundleInfo, SquashSpec
+from borzoi_rt.manifest import N_POLICIES, BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.tracks import TrackTable
 
 from ..models.borzoi import Borzoi
@@ -21,6 +21,7 @@ from ..models.config import BorzoiConfig
 from ..weights import check_finite
 from .builder import OPSET, WeightsFile
 from .predict import write_predict
+from .split import write_split
 
 # Enough tracks to see every part of the head, few enough that golden.npz stays small.
 _GOLDEN_TRACKS = 16
@@ -78,8 +79,8 @@ def export_bundle(
         if tensor.is_floating_point():
             check_finite(tensor.numpy(), f"parameter {key!r}")
     with staged_bundle(out, overwrite=overwrite) as (directory, finish):
-        graphs = _write_graphs(model, directory)
-        parity, golden = _gate(model, directory, tracks, graphs, squash, name)
+        graphs, tiling = _write_graphs(model, directory)
+        parity, golden = _gate(model, directory, tracks, graphs, tiling, squash, name)
         info = BundleInfo(
             name=name,
             head=config.head,
@@ -90,29 +91,43 @@ def export_bundle(
             n_policy=n_policy,
             opset=OPSET,
             positional_widths=_positional_widths(config),
+            tiling=tiling,
             parity=parity,
             provenance={"torch": torch.__version__, **(provenance or {})},
         )
         return finish(info, tracks, golden)
 
 
-def _write_graphs(model: Borzoi, directory: Path) -> dict[str, Any]:
+def _write_graphs(model: Borzoi, directory: Path) -> tuple[dict[str, GraphInfo], Tiling]:
     weights = WeightsFile(directory)
     try:
-        return {"predict": write_predict(model, directory, weights)}
+        graphs, tiling = write_split(model, directory, weights)
+        return {"predict": write_predict(model, directory, weights), **graphs}, tiling
     finally:
         weights.close()
 
 
 def _gate(
-    model: Borzoi, directory: Path, tracks: TrackTable, graphs: Mapping[str, Any], squash: SquashSpec, name: str
+    model: Borzoi,
+    directory: Path,
+    tracks: TrackTable,
+    graphs: Mapping[str, GraphInfo],
+    tiling: Tiling,
+    squash: SquashSpec,
+    name: str,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compare PyTorch and onnxruntime on a random window with unknown bases, under both codes of them."""
     config = model.config
     draft = Bundle(
         path=directory,
         info=BundleInfo(
-            name=name, head=config.head, geometry=config.geometry, squash=squash, graphs=graphs, architecture={}
+            name=name,
+            head=config.head,
+            geometry=config.geometry,
+            squash=squash,
+            graphs=graphs,
+            tiling=tiling,
+            architecture={},
         ),
         files={},
         sha256="0" * 64,

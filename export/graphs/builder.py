@@ -90,6 +90,11 @@ class GraphBuilder:
         """Take ``[start, end)`` of one axis."""
         return self.node("Slice", x, self.integers(start), self.integers(end), self.integers(axis))
 
+    def window(self, x: str, axis: int, start: str, size: int) -> str:
+        """Take ``size`` positions of one axis from ``start`` on, an int64 value of shape (1,)."""
+        end = self.node("Add", start, self.integers(size))
+        return self.node("Slice", x, start, end, self.integers(axis))
+
     def reshape(self, x: str, *shape: int) -> str:
         """Reshape; 0 keeps a dimension."""
         return self.node("Reshape", x, self.integers(*shape))

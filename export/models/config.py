@@ -101,6 +101,11 @@ class BorzoiConfig:
         return int(2 ** (1 + len(self.tower_widths)))
 
     @property
+    def embedding_channels(self) -> int:
+        """Width of what the head reads."""
+        return self.tail_filters or self.tower_widths[-1]
+
+    @property
     def tokens(self) -> int:
         """Tokens of the transformer."""
         return self.sequence_length_bp // self.token_bp

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,8 +220,8 @@ class Faulty(ArraySession):
 
     fault: Exception | float
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
-        coverage = super().run(sequence, track_index, n_fill=n_fill)
+    def run(self, *given: Any, **named: Any) -> np.ndarray:
+        coverage = super().run(*given, **named)
         if self.runs == 2:
             if isinstance(self.fault, Exception):
                 raise self.fault

@@ -34,10 +34,10 @@ class Counted(ArraySession):
     fails_at: int | None = None
     fault: BaseException = BackendError("the device is gone")
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
+    def run(self, *given: Any, **named: Any) -> np.ndarray:
         if self.runs + 1 == self.fails_at:
             raise self.fault
-        return super().run(sequence, track_index, n_fill=n_fill)
+        return super().run(*given, **named)
 
 
 def vcf_rows(first: int = 2000, count: int = ALLELES) -> list[str]:
@@ -58,7 +58,7 @@ class Job:
         self.vcf = worlds.write_vcf(folder / "in.vcf", vcf_rows())
         self.session = Counted(bundle.geometry, worlds.WEIGHTS)
         patch.setattr(run, "SHARD_VARIANTS", 4)
-        patch.setattr(run, "open_session", lambda *_, **__: self.session)
+        patch.setattr(run, "open_engine", lambda *_, **__: self.session)
 
     def run(self, out: str = "out.tsv", **changes: Any) -> Counter[str]:
         self.session.runs = 0
@@ -118,14 +118,16 @@ def test_a_killed_process_is_resumed(job: Job, toy_bundle: Bundle) -> None:
     code = (
         "import os, signal, sys\n"
         "from borzoi_rt.backends.onnx import OnnxSession\n"
+        "from borzoi_rt.engine.sessions import EngineOptions\n"
         "from borzoi_rt.scoring import run\n"
         "predict, calls = OnnxSession.run, []\n"
         "def once(self, *given, **named):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 20: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return predict(self, *given, **named)\n"
+        "whole = {'engine': EngineOptions(full=True)}\n"
         "OnnxSession.run, run.SHARD_VARIANTS = once, 4\n"
-        "run.score_file(sys.argv[1], sys.argv[2], bundle=sys.argv[3], fasta=sys.argv[4], threads=1)\n"
+        "run.score_file(sys.argv[1], sys.argv[2], bundle=sys.argv[3], fasta=sys.argv[4], threads=1, **whole)\n"
     )
     out = job.folder / "out.tsv"
     given = [str(job.vcf), str(out), str(toy_bundle.path), str(job.fasta)]

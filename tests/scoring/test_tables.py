@@ -21,7 +21,7 @@ from borzoi_rt.errors import InputError
 from borzoi_rt.scoring import run
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import SCORED
-from borzoi_rt.scoring.tables import suffix_of
+from borzoi_rt.scoring.tables import WRITERS, suffix_of
 
 TEXT = "T" * 2980 + "ACGTTGCAACCCGGGTATAT" + worlds.random_dna(3000, seed=5)
 HEADER = ['##INFO=<ID=AF,Number=A,Type=Float,Description="frequency">', '##FILTER=<ID=q10,Description="low">']
@@ -228,10 +228,10 @@ def test_genotypes_are_kept(toy_bundle: Bundle, folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("name", "suffix"), [(f"scores.v2{suffix}", suffix) for suffix in SUFFIXES])
 def test_the_suffix_names_the_form(name: str, suffix: str) -> None:
-    assert suffix_of(Path(name)) == suffix
+    assert suffix_of(Path(name), WRITERS) == suffix
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores", ".tsv", "scores.vcf", "scores.parquet.gz"])
 def test_other_suffixes_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"allowed: .tsv, .tsv.gz, .parquet, .h5, .vcf.gz"):
-        suffix_of(Path(name))
+        suffix_of(Path(name), WRITERS)

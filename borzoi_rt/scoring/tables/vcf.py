@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from ...errors import InputError
 from ...genome.vcf_copy import annotate_vcf, info_value
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write ``.vcf.gz``, with a tabix index when the input is sorted."""
+    if context.source is None:
+        raise InputError("a VCF is a copy of the input, and there is none; choose another suffix")
     fields = _Fields(shards, context)
     annotate_vcf(context.source, path, _headers(context), fields.of)
 
