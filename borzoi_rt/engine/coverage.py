@@ -102,8 +102,11 @@ def _output_window(region: Interval, fasta: Fasta, geometry: Geometry) -> Interv
     contig = fasta.resolve(region.chrom)
     if contig is None:
         raise FormatError(f"region {region.chrom}:{region.start}-{region.end}: {fasta.name} has no such contig")
-    if region.start >= fasta.contigs[contig]:
-        raise FormatError(f"region {region.chrom}:{region.start}-{region.end} begins beyond the end of {contig}")
+    if (region.start + region.end) // 2 >= fasta.contigs[contig]:
+        raise FormatError(
+            f"region {region.chrom}:{region.start}-{region.end}: its middle lies beyond the end of {contig} "
+            f"({fasta.contigs[contig]} bp)"
+        )
     window = region.centred(geometry.sequence_length_bp)
     start = window.start + geometry.crop_bp
     return Interval(contig, start, start + geometry.bins * geometry.bin_size_bp, region.name)
