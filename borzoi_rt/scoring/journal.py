@@ -95,7 +95,11 @@ class Journal:
         if not (resume and path.is_file()):
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir(parents=True)
-            _write_whole(path, wanted.encode())
+            try:
+                _write_whole(path, wanted.encode())
+            except OSError:
+                self.remove()
+                raise
         self.done = len(self.paths())
 
     def paths(self) -> list[Path]:
