@@ -79,10 +79,11 @@ def _annotated(
                 yield line
         elif line.strip():
             if in_header:
-                # INFO lines belong before #CHROM, which some files lack.
+                # INFO lines belong before #CHROM, which some files lack, or cut short like their records.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
                 yield from headers
-                yield line if line.startswith("#CHROM") else "\t".join(_COLUMNS)
+                complete = line.startswith("#CHROM") and line.count("\t") + 1 >= len(_COLUMNS)
+                yield line if complete else "\t".join(_COLUMNS)
                 in_header = False
             if not line.startswith("#"):
                 fields = line.split("\t")
