@@ -216,6 +216,28 @@ def test_files_without_a_column_line_become_valid(toy_bundle: Bundle, folder: Pa
         assert [record.info["BRT_STATUS"] for record in file] == [("ok",)]
 
 
+def test_short_column_lines_become_valid(toy_bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    vcf = tmp_path / "five.vcf"
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nchr1\t2982\trs1\tC\tG\n")
+    score_again(toy_bundle, folder, vcf, tmp_path / "out.vcf.gz")
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert [(record.id, record.info["BRT_STATUS"]) for record in file] == [("rs1", ("ok",))]
+
+
+def test_bcf_becomes_vcf(toy_bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    contig = "##contig=<ID=chr1,length=6000>"
+    vcf = worlds.write_vcf(tmp_path / "in.vcf", ["chr1 2982 rs1 C G,T . PASS AF=0.1,0.2"], header=[*HEADER, contig])
+    with (
+        pysam.VariantFile(str(vcf)) as source,
+        pysam.VariantFile(str(tmp_path / "in.bcf"), "wb", header=source.header) as out,
+    ):
+        for record in source:
+            out.write(record)
+    lines = score_again(toy_bundle, folder, tmp_path / "in.bcf", tmp_path / "out.vcf.gz")
+    plain = score_again(toy_bundle, folder, vcf, tmp_path / "plain.vcf.gz")
+    assert lines[-1] == plain[-1]
+
+
 def test_genotypes_are_kept(toy_bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     vcf = tmp_path / "samples.vcf"
     columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\tS2"
