@@ -62,9 +62,9 @@ def _read_strand(sequence: str) -> list[tuple[int, float]]:
     tata, inr = (_mismatches(onehot, MOTIFS[name]) for name in ("tata", "inr"))
     width = len(MOTIFS["tata"])
     found = []
-    for start in np.flatnonzero(tata <= 1):
+    for start in map(int, np.flatnonzero(tata <= 1)):
         for gap in GAPS:
-            place = int(start) + width + gap
+            place = start + width + gap
             if place < len(inr) and tata[start] + inr[place] <= 1:
                 core = 1.0 if tata[start] + inr[place] == 0 else ONE_MISMATCH
                 found.append((place + TSS_OFFSET, core * _context(sequence[max(0, start - ENHANCER_BP) : start])))

@@ -86,7 +86,7 @@ class IncrementalSession:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
         # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
         place = (tile.start - tile.read, tile.end - tile.read)
-        key = hashlib.blake2b(bases, digest_size=32)
+        key = hashlib.blake2b(bases.data, digest_size=32)
         key.update(self._prefix + f" {n_fill!r} {place}".encode())
         # One tile a run, whatever its company, so that equal bases give equal bits.
         return self._cache.get(

@@ -222,7 +222,7 @@ class Predictor:
         )
         bins = (0, self.session.geometry.bins)
         views = [self._view(alleles, View("ref", shift), bins) for shift in self.options.shifts]
-        return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0)
+        return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0, dtype=np.float32)
 
     def _bins(self, variant: Variant, window_start: int) -> tuple[int, int]:
         """Return the bins to keep: ``span_bp`` around the middle of REF, moved where it would leave the output."""

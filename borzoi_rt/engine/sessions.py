@@ -106,7 +106,7 @@ class VerifiedSession:
         """
         coverage = self._session.run(sequence, track_index, n_fill=n_fill, bins=bins)
         for window, got in zip(sequence, coverage, strict=True):
-            draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window), digest_size=8).digest(), "little")
+            draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window).data, digest_size=8).digest(), "little")
             if draw >= self._limit:
                 continue
             want = self._other.run(window[None], track_index, n_fill=n_fill, bins=bins)[0]

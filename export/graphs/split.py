@@ -73,7 +73,7 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
     emitter = Emitter(graph, model)
     x, raw = emitter.trunk(emitter.filled(sequence, n_fill))
-    outputs = {"tokens": (x, ["batch", config.tower_widths[-1], tokens])}
+    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", config.tower_widths[-1], tokens])}
     for place, skip in enumerate(emitter.skips(raw, crop=False)):
         shape: list[int | str] = ["batch", config.tower_widths[-1], tokens * 2 ** (place + 1)]
         outputs[f"skip_{place}"] = (graph.node("Squeeze", skip, graph.integers(2)), shape)

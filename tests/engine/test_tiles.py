@@ -31,7 +31,7 @@ def test_every_token_is_owned_once_and_far_from_a_cut(own: int, halo: int) -> No
     for tile in plan.tiles:
         owners[tile.start : tile.end] += 1
         read_end = tile.read + plan.width
-        assert 0 <= tile.read
+        assert tile.read >= 0
         assert read_end <= plan.tokens
         assert tile.read == 0 or tile.start - tile.read >= halo
         assert read_end == plan.tokens or read_end - tile.end >= halo
