@@ -21,6 +21,7 @@ import pysam
 from ..errors import FormatError, InputError
 from .bgzf import GZIP_MAGIC, has_eof_block, is_bgzf
 
+_LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
 _BASES = re.compile(r"[ACGT]+")
 _REF_LETTERS = re.compile(r"[ACGTRYSWKMBDHVN]+")
 
@@ -183,8 +184,8 @@ def _alleles(line: str, where: str, record: int, columns: int) -> Iterator[Varia
             f"{where}: {len(fields)} columns, {max(5, columns)} are needed, found {line[:60]!r}; the file may be truncated"
         )
     chrom, text, name, ref, alts = fields[:5]
-    if not text.isascii() or not text.isdigit():
-        raise FormatError(f"{where}: POS is {text[:30]!r}; a number is needed")
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > _LAST_POS:
+        raise FormatError(f"{where}: POS is {text[:30]!r}; a number up to {_LAST_POS} is needed")
     if not chrom or not ref:
         raise FormatError(f"{where}: CHROM or REF is empty, found {line[:60]!r}")
     for alt_index, alt in enumerate(alts.split(",")):
