@@ -13,9 +13,7 @@ from .variants import bcf_lines, is_bcf, text_lines
 _COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 
 
-def annotate_vcf(
-    source: Path, out: Path, headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]]
-) -> bool:
+def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]]) -> bool:
     """Write a bgzip copy of a VCF or BCF with INFO fields added, and a tabix index where the records are sorted.
 
     Parameters
@@ -37,9 +35,10 @@ def annotate_vcf(
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
             handle.write((line + "\n").encode())
-    if order.sorted and order.records:
+    indexed = order.sorted and order.records > 0
+    if indexed:
         pysam.tabix_index(str(out), preset="vcf", force=True)
-    return order.sorted
+    return indexed
 
 
 def info_value(text: str) -> str:
@@ -80,13 +79,23 @@ def _annotated(
                 # INFO lines belong before #CHROM, which some files lack.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
                 yield from headers
-                yield line if line.startswith("#CHROM") else "\t".join(_COLUMNS)
+                yield _column_line(line)
                 in_header = False
             if not line.startswith("#"):
                 fields = line.split("\t")
                 order.see(fields[0], int(fields[1]))
                 yield _with_info(fields, info_of(record))
                 record += 1
+    if in_header:
+        yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
+        yield from headers
+        yield _column_line("")
+
+
+def _column_line(line: str) -> str:
+    """Return the ``#CHROM`` line, made up where there is none and completed where it ends before INFO."""
+    found = line.split("\t") if line.startswith("#CHROM") else []
+    return "\t".join(found + _COLUMNS[len(found) :])
 
 
 def _with_info(fields: list[str], info: Mapping[str, str]) -> str:
