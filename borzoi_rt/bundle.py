@@ -26,6 +26,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -108,7 +109,8 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in ("sequence", "track_index", "coverage")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # TypeError: a lone .npy array is no archive.
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
 
 
@@ -141,7 +143,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
         raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")

@@ -135,6 +135,8 @@ def _read_index(index: Path, text: str) -> dict[str, tuple[int, int, int, int]]:
         fields = line.split("\t")
         try:
             length, offset, bases, width = (int(value) for value in fields[1:5])
+            if length < 0 or offset < 0 or (length and not 0 < bases < width):
+                raise ValueError
         except ValueError:
             raise FormatError(
                 f"{index}, line {number}: {line[:60]!r} is no index row; run `samtools faidx` again"

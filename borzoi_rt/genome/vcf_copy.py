@@ -37,9 +37,10 @@ def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Calla
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
             handle.write((line + "\n").encode())
-    if order.sorted and order.records:
+    indexed = order.sorted and order.records > 0
+    if indexed:
         pysam.tabix_index(str(out), preset="vcf", force=True)
-    return order.sorted
+    return indexed
 
 
 def info_value(text: str) -> str:
@@ -82,14 +83,23 @@ def _annotated(
                 # INFO lines belong before #CHROM, which some files lack, or cut short like their records.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
                 yield from headers
-                complete = line.startswith("#CHROM") and line.count("\t") + 1 >= len(_COLUMNS)
-                yield line if complete else "\t".join(_COLUMNS)
+                yield _column_line(line)
                 in_header = False
             if not line.startswith("#"):
                 fields = line.split("\t")
                 order.see(fields[0], int(fields[1]))
                 yield _with_info(fields, info_of(record))
                 record += 1
+    if in_header:
+        yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
+        yield from headers
+        yield _column_line("")
+
+
+def _column_line(line: str) -> str:
+    """Return the ``#CHROM`` line, made up where there is none and completed where it ends before INFO."""
+    found = line.split("\t") if line.startswith("#CHROM") else []
+    return "\t".join(found + _COLUMNS[len(found) :])
 
 
 def _header_key(line: str) -> str:
