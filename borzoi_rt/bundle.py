@@ -4,11 +4,12 @@ A bundle is a directory.
 
 - It MUST hold ``bundle.json`` (UTF-8 JSON): ``format`` is ``"borzoi-rt-bundle"``, ``format_version`` is 1, and the keys
   of :class:`borzoi_rt.manifest.BundleInfo` follow.
-- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a file that
-  is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..`` and a wrong
-  size or hash are errors.
+- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a
+  file that is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..``
+  and a wrong size or hash are errors.
 - ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
-- ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a column of
+- ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
+  column of
   zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output ``coverage``
   float32 ``(batch, tracks, bins)`` in squashed scale. It MAY name more graphs.
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
@@ -204,7 +205,7 @@ def staged_bundle(
 
     def finish(info: BundleInfo, tracks: TrackTable, golden: Mapping[str, np.ndarray]) -> Bundle:
         tracks.write(staging / TRACKS)
-        np.savez_compressed(staging / GOLDEN, **dict(golden))
+        np.savez_compressed(staging / GOLDEN, allow_pickle=False, **golden)
         _write_manifest(staging, info)
         open_bundle(staging)
         _replace_directory(staging, target)
