@@ -9,9 +9,12 @@ A bundle is a directory.
   and a wrong size or hash are errors.
 - ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
 - ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
-  column of
-  zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output ``coverage``
-  float32 ``(batch, tracks, bins)`` in squashed scale. It MAY name more graphs.
+  column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
+  ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
+- ``tiling`` MAY describe the same network in parts (:class:`borzoi_rt.manifest.Tiling`). ``graphs`` MUST then name
+  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, channels, positions)``),
+  every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
+  ``head`` (``embedding`` and ``track_index`` to ``coverage``).
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
 - ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
 - ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what the exporter's onnxruntime gave for a
