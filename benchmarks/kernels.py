@@ -1,7 +1,7 @@
 """Compiled kernels against plain NumPy, interleaved: ``python -m benchmarks.kernels``.
 
-A kernel stays while it is at least twice as fast as the best NumPy we know, or needs half of its extra memory. The batch of
-substitutions is no kernel: its line compares editing two columns a row with filling the batch anew.
+A kernel stays while it is at least twice as fast as the best NumPy we know, or needs half of its extra memory. The
+batch of substitutions is no kernel: its line compares editing two columns a row with filling the batch anew.
 """
 
 from __future__ import annotations
