@@ -17,7 +17,8 @@ from ..bundle import Bundle, open_bundle
 from ..errors import InputError, ParityError
 from ..manifest import Geometry, Tiling
 
-BACKENDS = {"onnx": "onnx"}
+BACKENDS = {"onnx": "onnx", "triton": "served"}
+KNOWN = "onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
 
 # Replays run the same graph elsewhere: these are the forward tolerances asked of every fp32 engine.
 GOLDEN_ATOL = 2e-5
@@ -142,7 +143,8 @@ def open_session(
     bundle : Bundle or path
         The model; a path is opened and verified first.
     backend : str
-        ``onnx:cpu``, ``onnx:cuda[:device]`` or ``onnx:tensorrt[:device]``.
+        ``onnx:cpu``, ``onnx:cuda[:device]``, ``onnx:tensorrt[:device]``, or ``triton:`` and the address of a model on a
+        Triton server, see :mod:`borzoi_rt.backends.triton`.
     threads : int, optional
         CPU threads inside one operator; the cores this process may use when None.
     check : bool, optional
@@ -184,7 +186,7 @@ def _backend(backend: str) -> tuple[Any, str]:
     """Return the module of a backend and the device in it."""
     name, _, device = backend.partition(":")
     if name not in BACKENDS or not device:
-        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
+        raise InputError(f"backend {backend!r} is unknown; allowed: {KNOWN}")
     return import_module(f".{BACKENDS[name]}", __name__), device
 
 

@@ -113,6 +113,54 @@ class OnnxParts:
         return outputs
 
 
+class Graph:
+    """One ONNX file on the CPU, by the names of its inputs and outputs; it runs as sessions and parts do.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    threads : int, optional
+        Threads inside one operator; the cores this process may use when None.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be loaded.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        runtime = _onnxruntime()
+        options = _session_options(runtime, threads)
+        try:
+            self._session = runtime.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
+        except Exception as error:  # see OnnxSession.run
+            raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
+
+    def run(self, feeds: dict[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
+        """Return the named outputs.
+
+        Raises
+        ------
+        InputError
+            If onnxruntime refuses the shape or the values of an input.
+        BackendError
+            If it fails otherwise, or the graph is closed.
+        """
+        if self._session is None:
+            raise BackendError("this graph is closed")
+        try:
+            values: list[np.ndarray] = self._session.run(list(outputs), feeds)
+        except Exception as error:  # see OnnxSession.run
+            kind = InputError if "INVALID_ARGUMENT" in str(error) or "out of" in str(error) else BackendError
+            raise kind(f"onnxruntime failed: {_line(error)}") from error
+        return values
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._session = None
+
+
 def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> OnnxSession:
     """Load the ``predict`` graph of a bundle on ``cpu``, ``cuda[:N]`` or ``tensorrt[:N]``.
 

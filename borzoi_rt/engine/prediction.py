@@ -201,6 +201,21 @@ class Predictor:
             first_bin=bins[0],
         )
 
+    def pair(self, ref: np.ndarray, alt: np.ndarray) -> AllelePrediction:
+        """Predict two windows, uint8 one-hot of shape (4, length), that no genome needs to hold.
+
+        Raises
+        ------
+        InputError
+            If the options shift windows: there is nothing beyond the ends of these.
+        """
+        if self.options.shifts != (0,):
+            raise InputError(f"shifts are {self.options.shifts}; windows given as bases cannot be shifted")
+        bins = (0, self.session.geometry.bins)
+        coverage = [self.squash.inverse(self._recent.get(window, bins, self._predict)[None].copy()) for window in (ref, alt)]
+        n_fraction = float(1.0 - ref.sum(dtype=np.int64) / ref.shape[1])
+        return AllelePrediction(coverage[0], coverage[1], window_start=0, stitch_bin=None, n_fraction=n_fraction)
+
     def window(self, fasta: Fasta, chrom: str, start: int) -> np.ndarray:
         """Predict one window of the genome, float32 of shape (tracks, bins), in squashed scale.
 

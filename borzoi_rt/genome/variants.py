@@ -189,11 +189,12 @@ def _alleles(line: str, where: str, record: int, columns: int) -> Iterator[Varia
         raise FormatError(f"{where}: CHROM or REF is empty, found {line[:60]!r}")
     for alt_index, alt in enumerate(alts.split(",")):
         variant = Variant(chrom, int(text), ref.upper(), alt.upper(), name or ".")
-        problem, detail = _judge(variant)
+        problem, detail = judge_alleles(variant)
         yield VariantRecord(record, alt_index, variant, problem, detail)
 
 
-def _judge(variant: Variant) -> tuple[str | None, str]:
+def judge_alleles(variant: Variant) -> tuple[str | None, str]:
+    """Return the ``problem`` and ``detail`` of a :class:`VariantRecord` of these alleles, given in upper case."""
     ref, alt = variant.ref, variant.alt
     if alt in ("", "."):
         return "invalid_allele", "no ALT allele"

@@ -16,6 +16,7 @@ from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
+from ..sequence import encode
 from ..tracks import MergePlan, TrackTable
 from .options import ScoreOptions
 from .statistics import find_statistics, score_pair
@@ -130,6 +131,18 @@ class Scorer:
         except (ValueError, ArithmeticError, IndexError) as error:
             return self._failed(item, "error", f"{type(error).__name__}: {error}")
 
+    def score_windows(self, ref: str, alt: str) -> ScoredVariant:
+        """Score two windows given as bases, bin against bin, whatever made them differ.
+
+        Raises
+        ------
+        InputError
+            If a window has not the model's length, or the options move windows by shifts.
+        """
+        nowhere = VariantRecord(0, 0, Variant(".", 0, "N", "N"))
+        prediction = self.predictor.pair(encode(ref.upper()), encode(alt.upper()))
+        return self._finished(nowhere, prediction, "ok", "")
+
     def _bounds(self, variant: Variant) -> tuple[str, str] | None:
         length = self.fasta.contigs[variant.chrom]
         last = variant.pos + len(variant.ref) - 1
@@ -164,7 +177,9 @@ class Scorer:
         return "flipped", detail
 
     def _scored(self, item: VariantRecord, variant: Variant, status: str, detail: str) -> ScoredVariant:
-        prediction = self._predicted(variant, status)
+        return self._finished(item, self._predicted(variant, status), status, detail)
+
+    def _finished(self, item: VariantRecord, prediction: AllelePrediction, status: str, detail: str) -> ScoredVariant:
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
             return self._failed(

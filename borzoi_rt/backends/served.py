@@ -1,0 +1,172 @@
+"""A bundle on a Triton server, as session and as parts; see :mod:`borzoi_rt.backends.triton` for the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import BackendError, InputError
+from ..manifest import Geometry, Tiling
+from . import check_bins, check_run_input
+from .triton import MESSAGE_BYTES, Address, Connection, Counters
+
+# Under the 64 MiB that newer servers allow a body of HTTP, and under gRPC's message.
+_SENT_BYTES = 60 * 2**20
+_ANSWER_BYTES = MESSAGE_BYTES - 2**20
+
+
+class ServedSession:
+    """The whole network on a server; made by :func:`borzoi_rt.open_session`.
+
+    A batch is one request, computed by the server as one run, as in process; where it or its answer is too large for
+    one message, it is cut, and the pieces are on their way at once.
+    """
+
+    def __init__(self, connection: Connection, model: str, geometry: Geometry, tracks_count: int) -> None:
+        self.geometry = geometry
+        self.tracks_count = tracks_count
+        self.provider = f"triton:{connection.address}"
+        self._connection: Connection | None = connection
+        self._model = model
+        self._pool = ThreadPoolExecutor(connection.address.flight, thread_name_prefix="borzoi-rt-triton")
+
+    @property
+    def counters(self) -> Counters:
+        """What was sent and received so far."""
+        return self._open().counters
+
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Session.run`; only the bins asked for are sent back."""
+        connection = self._open()
+        index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        start, end = check_bins(bins, self.geometry)
+        if not index.size:
+            return np.empty((len(sequence), 0, end - start), dtype=np.float32)
+        shared = {
+            "track_index": index,
+            "n_fill": np.array([n_fill], dtype=np.float32),
+            "trim_bins": np.array([start, self.geometry.bins - end], dtype=np.int64),
+        }
+
+        def ask(windows: np.ndarray) -> np.ndarray:
+            shape = (len(windows), len(index), end - start)
+            inputs = {"sequence": np.ascontiguousarray(windows), **shared}
+            return connection.infer(self._model, inputs, {"coverage": shape})["coverage"]
+
+        window_bytes = 4 * self.geometry.sequence_length_bp
+        most = max(1, min(_SENT_BYTES // window_bytes, _ANSWER_BYTES // (4 * len(index) * (end - start))))
+        if len(sequence) <= most:
+            return ask(sequence)
+        pieces = [sequence[first : first + most] for first in range(0, len(sequence), most)]
+        return np.concatenate(list(self._pool.map(ask, pieces)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._pool.shutdown()
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            raise BackendError("this session is closed; open another with open_session")
+        return self._connection
+
+
+class ServedParts:
+    """The split graphs on a server, each a model of its own; made by :func:`borzoi_rt.backends.open_parts`."""
+
+    def __init__(self, connection: Connection, model: str, bundle: Bundle, tiling: Tiling) -> None:
+        self.geometry = bundle.geometry
+        self.tracks_count = len(bundle.tracks)
+        self.tiling = tiling
+        self.provider = f"triton:{connection.address}"
+        self._connection = connection
+        self._model = model
+
+    def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
+        """See :meth:`borzoi_rt.backends.Parts.tile`."""
+        tokens = sequence.shape[-1] // self.tiling.token_bp
+        counts = (1, *self.tiling.skips_per_token)
+        names = ("tokens", *(f"skip_{place}" for place in range(len(self.tiling.skips_per_token))))
+        shapes = {
+            name: (len(sequence), self.tiling.channels, tokens * count) for name, count in zip(names, counts, strict=True)
+        }
+        fill = np.array([n_fill], dtype=np.float32)
+        inputs = {"sequence": np.ascontiguousarray(sequence), "n_fill": fill}
+        answer = self._connection.infer(f"{self._model}_trunk_tile", inputs, shapes)
+        return tuple(answer[name] for name in names)
+
+    def body(
+        self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
+    ) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Parts.body`."""
+        inputs = {"tokens": tokens, **{f"skip_{place}": skip for place, skip in enumerate(skips)}}
+        if token_start is not None:
+            inputs["token_start"] = np.array([token_start], dtype=np.int64)
+        return self._connection.infer(f"{self._model}_{name}", inputs, {"embedding": None})["embedding"]
+
+    def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Parts.head`."""
+        shape = (len(embedding), len(track_index), embedding.shape[-1])
+        inputs = {"embedding": embedding, "track_index": track_index}
+        return self._connection.infer(f"{self._model}_head", inputs, {"coverage": shape})["coverage"]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> ServedSession:
+    """Connect to the model that an address names, and make sure that it is this bundle.
+
+    Raises
+    ------
+    InputError
+        If the address is wrong, the server does not have the model, or threads are asked for.
+    BackendError
+        If the server cannot be reached or serves another bundle.
+    """
+    address = _address(device, threads)
+    connection = _checked(address, bundle, [address.model])
+    return ServedSession(connection, address.model, bundle.geometry, len(bundle.tracks))
+
+
+def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> ServedParts:
+    """Connect to the split graphs of the model that an address names; errors as in :func:`open_session`."""
+    tiling = bundle.info.tiling
+    if tiling is None:
+        raise InputError(f"{bundle.path.name} has no split graphs; score with whole passes")
+    address = _address(device, threads)
+    models = [f"{address.model}_{graph}" for graph in ("trunk_tile", *tiling.bodies, "head")]
+    return ServedParts(_checked(address, bundle, models), address.model, bundle, tiling)
+
+
+def _address(device: str, threads: int | None) -> Address:
+    address = Address.parse(device)
+    if not address.model:
+        raise InputError(f"Triton address {device!r} names no model; SCHEME://HOST:PORT/MODEL is needed")
+    if threads is not None:
+        raise InputError("threads are the server's: set them with `borzoi-rt triton repo --threads`, and leave them out here")
+    return address
+
+
+def _checked(address: Address, bundle: Bundle, models: Sequence[str]) -> Connection:
+    connection = Connection(address)
+    try:
+        for model in models:
+            connection.expect(model, bundle.sha256)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,542 @@
+"""Requests to a Triton server: the only door to tritonclient.
+
+A connection holds deadlines, retries and the check that the server still serves the model that was asked for. What is worth
+another try: nothing listening, a connection that broke, a queue that is full (UNAVAILABLE, HTTP 503), a model whose process is
+being replaced. A request that is wrong is never sent twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+
+from ..errors import BackendError, FormatError, InputError
+from .shared_memory import Region
+
+log = logging.getLogger(__name__)
+
+HEADERS = "BORZOI_RT_TRITON_HEADERS"
+SCHEMES = ("grpc", "grpcs", "http", "https")
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+MESSAGE_BYTES = 2**31 - 1
+_FLOATS = ("deadline", "retry")
+_WHOLE = ("flight", "shm")
+_FILES = ("ca", "cert", "key")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_TYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64", "object": "BYTES", "float64": "FP64", "int32": "INT32"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A server, perhaps a model on it, and how to speak to it.
+
+    Attributes
+    ----------
+    scheme, host, model : str
+        ``grpc``, ``grpcs``, ``http`` or ``https``; ``host:port``; name of the model, empty for none.
+    deadline_s : float
+        How long one attempt of one request may take.
+    retry_s : float
+        How long after the first failure attempts go on; 0 for never.
+    flight : int
+        Requests on their way at once.
+    shared_memory : bool
+        Pass tensors through shared memory where the server lets us; it must run on this host.
+    ca, cert, key : str
+        PEM files of TLS; empty for the system's authorities and no certificate of the client's own.
+    headers : tuple of (str, str)
+        Sent with every request; not part of the written form.
+    """
+
+    scheme: str
+    host: str
+    model: str = ""
+    deadline_s: float = 300.0
+    retry_s: float = 60.0
+    flight: int = 2
+    shared_memory: bool = False
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}" + (f"/{self.model}" if self.model else "")
+
+    def __post_init__(self) -> None:
+        if self.deadline_s <= 0 or self.retry_s < 0 or self.flight < 1:
+            raise InputError(f"{self}: a positive deadline and flight, and a retry of 0 or more seconds are needed")
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read ``grpc://host:port/model?deadline=30&retry=60&flight=4&shm=1&ca=FILE&cert=FILE&key=FILE``.
+
+        Headers are taken from the environment variable ``BORZOI_RT_TRITON_HEADERS``, one ``name: value`` a line, so
+        that no command line shows a token.
+
+        Raises
+        ------
+        InputError
+            With what is wrong and what is allowed.
+        """
+        parts = urlsplit(url)
+        example = "grpc://127.0.0.1:8001/borzoi"
+        if parts.scheme not in SCHEMES or ":" not in parts.netloc.rpartition("]")[2]:
+            raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}")
+        if "@" in parts.netloc or "/" in parts.path.strip("/"):
+            raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}")
+        given: dict[str, Any] = {}
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if name not in (*_FLOATS, *_WHOLE, *_FILES):
+                raise InputError(
+                    f"Triton address {url!r}: option {name!r} is unknown; allowed: {', '.join((*_FLOATS, *_WHOLE, *_FILES))}"
+                )
+            try:
+                given[name] = float(value) if name in _FLOATS else int(value) if name in _WHOLE else value
+            except ValueError:
+                raise InputError(f"Triton address {url!r}: {name} is {value!r}; a number is needed") from None
+        names = {"deadline": "deadline_s", "retry": "retry_s", "shm": "shared_memory"}
+        chosen = {names.get(name, name): value for name, value in given.items()}
+        chosen["shared_memory"] = bool(chosen.get("shared_memory", 0))
+        return cls(
+            scheme=parts.scheme, host=parts.netloc, model=parts.path.strip("/"), headers=_read_headers(), **chosen
+        )
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a connection has done: requests answered, attempts repeated, seconds of waiting, bytes each way."""
+
+    requests: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+class ServerError(BackendError):
+    """A server's refusal: ``again`` says whether another try may help."""
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+class Connection:
+    """A connection to a server; may be used by several threads.
+
+    Parameters
+    ----------
+    address : Address
+        The server; its model is not looked at.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.counters = Counters()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._clients: list[Any] = []
+        self._regions: list[_Regions] = []
+        self._expected: dict[str, str] = {}
+        self._shared = address.shared_memory
+        self._closed = False
+        self._module = _tritonclient("http" if address.scheme.startswith("http") else "grpc")
+
+    def parameters(self, model: str) -> dict[str, str]:
+        """Return the parameters in the configuration of a model.
+
+        Raises
+        ------
+        InputError
+            If the server does not have the model.
+        BackendError
+            If it cannot be reached.
+        """
+        return self._persistently(lambda: self._parameters(model))
+
+    def expect(self, model: str, bundle_sha256: str) -> dict[str, str]:
+        """Make sure that a model was made of a bundle, now and after every interruption; return its parameters.
+
+        Raises
+        ------
+        BackendError
+            If it was made of another.
+        """
+        found = self.parameters(model)
+        _compare(model, found, bundle_sha256, self.address)
+        self._expected[model] = bundle_sha256
+        return found
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, tuple[int, ...] | None],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Send one request and wait for the answer.
+
+        Parameters
+        ----------
+        model : str
+            Which model.
+        inputs : mapping of str to ndarray
+            Tensors; strings are object arrays of bytes.
+        outputs : mapping of str to (tuple of int, optional)
+            What is wanted back, with its shape where that is known: it is checked then.
+        timeout_s : float, optional
+            How long the request may wait in the server's queue; the server's own limit when None.
+
+        Returns
+        -------
+        dict of str to ndarray
+
+        Raises
+        ------
+        InputError
+            If the server finds the request wrong.
+        BackendError
+            If the server cannot be reached, or gave up, for longer than the address allows.
+        """
+        started = time.monotonic()
+        values = self._persistently(lambda: self._infer(model, inputs, outputs, timeout_s))
+        for name, shape in outputs.items():
+            if shape is not None and values[name].shape != shape:
+                raise BackendError(f"{self.address}: {model} gave {name} of shape {values[name].shape}, not {shape}")
+        with self._lock:
+            self.counters.requests += 1
+            self.counters.seconds += time.monotonic() - started
+            self.counters.bytes_sent += sum(map(_size, inputs.values()))
+            self.counters.bytes_received += sum(map(_size, values.values()))
+        return values
+
+    def close(self) -> None:
+        """Close; shared memory is given back."""
+        self._closed = True
+        with self._lock:
+            regions, self._regions = self._regions, []
+            clients, self._clients = self._clients, []
+        for held in regions:
+            held.close()
+        for client in clients:
+            client.close()
+
+    def _persistently(self, attempt: Callable[[], Any]) -> Any:
+        """Try, and try again with growing pauses where that may help."""
+        first: float | None = None
+        pause = FIRST_PAUSE_S
+        while True:
+            if self._closed:
+                raise BackendError(f"{self.address}: this connection is closed; open another")
+            try:
+                if first is not None:
+                    self._renew()
+                return attempt()
+            except ServerError as error:
+                now = time.monotonic()
+                first = now if first is None else first
+                left = first + self.address.retry_s - now
+                if not error.again or left <= 0:
+                    raise
+                with self._lock:
+                    self.counters.retries += 1
+                log.warning("%s; trying again", error)
+                # Drawn at random, so that clients that failed together do not come back together.
+                time.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _renew(self) -> None:
+        """After an interruption: another server may stand there, which knows no shared memory and other models."""
+        held = getattr(self._local, "regions", None)
+        if held is not None:
+            held.forget()
+        for model, sha256 in list(self._expected.items()):
+            _compare(model, self._parameters(model), sha256, self.address)
+
+    def _parameters(self, model: str) -> dict[str, str]:
+        client = self._client()
+        config = self._guarded(lambda: client.get_model_config(model, headers=dict(self.address.headers), **self._patience()))
+        if isinstance(config, dict):
+            return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        return {key: value.string_value for key, value in config.config.parameters.items()}
+
+    def _infer(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, tuple[int, ...] | None],
+        timeout_s: float | None,
+    ) -> dict[str, np.ndarray]:
+        client, module = self._client(), self._module
+        options: dict[str, Any] = {"headers": dict(self.address.headers), **self._patience()}
+        if timeout_s is not None:
+            options["timeout"] = round(timeout_s * 1e6)
+        regions = self._thread_regions(client, inputs, outputs)
+        sent = [_input(module, name, values) for name, values in inputs.items()]
+        wanted = [module.InferRequestedOutput(name) for name in outputs]
+        if regions is not None:
+            self._guarded(lambda: regions.place(inputs, sent, outputs, wanted))
+        else:
+            for item, values in zip(sent, inputs.values(), strict=True):
+                item.set_data_from_numpy(values)
+        result = self._guarded(lambda: client.infer(model, sent, outputs=wanted, **options))
+        if regions is not None:
+            return regions.read(outputs)
+        answers = {name: result.as_numpy(name) for name in outputs}
+        for name, values in answers.items():
+            if values is None:
+                raise BackendError(f"{self.address}: {model} gave no {name}")
+        return answers
+
+    def _thread_regions(
+        self, client: Any, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]
+    ) -> _Regions | None:
+        """Return the shared memory of this thread, where it is wanted and every size is known."""
+        sizes_known = all(shape is not None for shape in outputs.values())
+        plain = all(values.dtype != object for values in inputs.values())
+        if not self._shared or not sizes_known or not plain:
+            return None
+        held: _Regions | None = getattr(self._local, "regions", None)
+        if held is None:
+            held = self._local.regions = _Regions(client, dict(self.address.headers))
+            with self._lock:
+                self._regions.append(held)
+        try:
+            self._guarded(lambda: held.reserve(inputs, outputs))
+        except ServerError as error:
+            if error.again:
+                raise
+            log.warning("%s: no shared memory (%s); tensors are sent", self.address, error)
+            self._shared = False
+            return None
+        return held
+
+    def _patience(self) -> dict[str, Any]:
+        """An HTTP client has its time limits from its making."""
+        return {} if self.address.scheme.startswith("http") else {"client_timeout": self.address.deadline_s}
+
+    def _client(self) -> Any:
+        """Return a client: gRPC's serves all threads, HTTP's the one that made it."""
+        if self.address.scheme.startswith("http"):
+            client = getattr(self._local, "client", None)
+            if client is None:
+                client = self._local.client = _http_client(self._module, self.address)
+                with self._lock:
+                    self._clients.append(client)
+            return client
+        with self._lock:
+            if not self._clients:
+                self._clients.append(_grpc_client(self._module, self.address))
+            return self._clients[0]
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """Turn what a client raises into an error of ours."""
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            return call()
+        except InferenceServerException as error:
+            raise self._judged(str(error.status()), " ".join(str(error.message()).split())[:500]) from error
+        except TimeoutError as error:
+            raise ServerError(f"{self.address}: no answer in {self.address.deadline_s:g} s", again=False) from error
+        except OSError as error:
+            raise ServerError(f"{self.address}: {error.strerror or error}", again=True) from error
+        except Exception as error:  # geventhttpclient's exceptions share no base below Exception
+            if not type(error).__module__.startswith("geventhttpclient"):
+                raise
+            raise ServerError(f"{self.address}: the connection broke ({error})", again=True) from error
+
+    def _judged(self, status: str, message: str) -> Exception:
+        text = f"{self.address}: {message}"
+        kind = status.removeprefix("StatusCode.")
+        if kind in ("INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "400", "404"):
+            return InputError(text) if "memory region" not in message else ServerError(text, again=False)
+        if kind == "DEADLINE_EXCEEDED":
+            return ServerError(f"{self.address}: no answer in {self.address.deadline_s:g} s", again=False)
+        again = kind in ("UNAVAILABLE", "503") or "is not healthy" in message
+        # A protocol that asks for a header says UNAVAILABLE too.
+        return ServerError(f"{text} ({kind})", again=again and "restricted" not in message)
+
+
+class _Regions:
+    """Two regions of shared memory that one thread uses for all its requests, made larger when needed."""
+
+    def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
+        self._client, self._headers = client, headers
+        self._held: dict[str, Region] = {}
+        self._registered: set[str] = set()
+
+    def reserve(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]) -> None:
+        """Have room for both sides, known to the server."""
+        self._need("in", sum(values.nbytes for values in inputs.values()))
+        self._need("out", sum(4 * int(np.prod(shape or ())) for shape in outputs.values()))
+
+    def place(self, inputs: Mapping[str, np.ndarray], sent: Sequence[Any], outputs: Any, wanted: Sequence[Any]) -> None:
+        """Write the inputs, and point the request to both regions."""
+        offset = 0
+        for values, item in zip(inputs.values(), sent, strict=True):
+            self._held["in"].write(offset, values)
+            item.set_shared_memory(self._held["in"].name, values.nbytes, offset)
+            offset += values.nbytes
+        offset = 0
+        for shape, item in zip(outputs.values(), wanted, strict=True):
+            size = 4 * int(np.prod(shape))
+            item.set_shared_memory(self._held["out"].name, size, offset)
+            offset += size
+
+    def read(self, outputs: Mapping[str, tuple[int, ...] | None]) -> dict[str, np.ndarray]:
+        """Copy the answers out; every one is float32."""
+        answers, offset = {}, 0
+        for name, shape in outputs.items():
+            answers[name] = self._held["out"].read(offset, shape or (), np.float32)
+            offset += answers[name].nbytes
+        return answers
+
+    def forget(self) -> None:
+        """The server no longer knows the regions."""
+        self._registered.clear()
+
+    def close(self) -> None:
+        """Give everything back; a server that has gone needs no word."""
+        for name in ("in", "out"):
+            self._drop(name)
+
+    def _need(self, side: str, size: int) -> None:
+        held = self._held.get(side)
+        if held is None or held.size < size:
+            self._drop(side)
+            held = self._held[side] = Region(max(size, 1))
+        if side not in self._registered:
+            self._client.register_system_shared_memory(held.name, held.key, held.size, headers=dict(self._headers))
+            self._registered.add(side)
+
+    def _drop(self, side: str) -> None:
+        held = self._held.pop(side, None)
+        if held is None:
+            return
+        if side in self._registered:
+            self._registered.discard(side)
+            self._unregister(held.name)
+        held.close()
+
+    def _unregister(self, name: str) -> None:
+        """The server lets go of a region a moment after the answer is out, and says "in use" until then."""
+        for _ in range(20):
+            try:
+                self._client.unregister_system_shared_memory(name, headers=dict(self._headers))
+                return
+            except Exception as error:  # whatever it is, the region itself is removed after this
+                if "use" not in str(error):
+                    log.debug("%s: %s", name, error)
+                    return
+                time.sleep(0.01)
+
+
+def parse_model_config(text: str) -> Any:
+    """Read a ``config.pbtxt`` with Triton's own schema.
+
+    Raises
+    ------
+    FormatError
+        If a field is unknown or the text malformed; the message names line and column.
+    """
+    _tritonclient("grpc")
+    from google.protobuf import text_format
+    from tritonclient.grpc import model_config_pb2
+
+    try:
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise FormatError(f"not a model configuration ({error})") from error
+
+
+def with_model(address: Address, model: str) -> Address:
+    """Return the address of another model on the same server."""
+    return replace(address, model=model)
+
+
+def _compare(model: str, parameters: Mapping[str, str], wanted: str, address: Address) -> None:
+    found = parameters.get("bundle_sha256")
+    if found is None:
+        raise BackendError(f"{address}: {model} was not made of a bundle; make it with `borzoi-rt triton repo`")
+    if found != wanted:
+        raise BackendError(
+            f"{address}: {model} was made of the bundle {found[:16]}..., here it is {wanted[:16]}...; "
+            "serve this bundle, or score with the one that is served"
+        )
+
+
+def _input(module: Any, name: str, values: np.ndarray) -> Any:
+    kind = _TYPES.get(values.dtype.name)
+    if kind is None:
+        raise InputError(f"{name} is {values.dtype}; allowed: {', '.join(_TYPES)}")
+    return module.InferInput(name, list(values.shape), kind)
+
+
+def _size(values: np.ndarray) -> int:
+    return sum(map(len, values.reshape(-1))) if values.dtype == object else values.nbytes
+
+
+def _read_headers() -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for line in os.environ.get(HEADERS, "").splitlines():
+        if line.strip():
+            name, colon, value = line.partition(":")
+            if not colon or not name.strip():
+                raise InputError(f"{HEADERS}: a line is not `name: value`")  # the line itself may be a secret
+            pairs.append((name.strip(), value.strip()))
+    return tuple(pairs)
+
+
+def _grpc_client(module: Any, address: Address) -> Any:
+    # Naming any argument replaces tritonclient's own, among them the limits of a message.
+    arguments = [("grpc.max_send_message_length", MESSAGE_BYTES), ("grpc.max_receive_message_length", MESSAGE_BYTES)]
+    if address.host.rpartition(":")[0] in _LOOPBACK:
+        arguments.append(("grpc.enable_http_proxy", 0))
+    # After a lost connection gRPC would wait up to two minutes before it looks again.
+    arguments += [("grpc.min_reconnect_backoff_ms", 100), ("grpc.initial_reconnect_backoff_ms", 100)]
+    arguments += [("grpc.max_reconnect_backoff_ms", 2000)]
+    return module.InferenceServerClient(
+        address.host,
+        ssl=address.scheme == "grpcs",
+        root_certificates=address.ca or None,
+        private_key=address.key or None,
+        certificate_chain=address.cert or None,
+        channel_args=arguments,
+    )
+
+
+def _http_client(module: Any, address: Address) -> Any:
+    files = {"ca_certs": address.ca, "certfile": address.cert, "keyfile": address.key}
+    return module.InferenceServerClient(
+        address.host,
+        connection_timeout=address.deadline_s,
+        network_timeout=address.deadline_s,
+        ssl=address.scheme == "https",
+        ssl_options={name: value for name, value in files.items() if value} or None,
+    )
+
+
+def _tritonclient(kind: str) -> ModuleType:
+    try:
+        if kind == "http":
+            import tritonclient.http as module
+        else:
+            import tritonclient.grpc as module
+    except ImportError as error:
+        raise BackendError(f"{error.name} is not installed; pip install 'borzoi-rt[triton]'") from error
+    client: ModuleType = module
+    return client

@@ -1,0 +1,66 @@
+"""An ONNX graph as a model of Triton's python backend, for servers without the onnxruntime backend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.onnx import Graph
+from ..errors import BorzoiError, InputError
+from .config import MODEL_FILE
+
+
+class TritonPythonModel:
+    """One graph; every request is one run, as in process, so that both give the same bits."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the graph that lies beside ``model.py``."""
+        config = json.loads(args["model_config"])
+        threads = int(config["parameters"]["threads"]["string_value"])
+        path = Path(args["model_repository"]) / args["model_version"] / MODEL_FILE
+        self._graph = Graph(path, threads=threads or None)
+        self._inputs = [item["name"] for item in config["input"]]
+        self._outputs = [item["name"] for item in config["output"]]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request by itself; one that is wrong does not touch the others."""
+        return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        """Free the graph."""
+        self._graph.close()
+
+    def _answer(self, request: Any) -> Any:
+        import triton_python_backend_utils as triton
+
+        try:
+            feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+            _check(feeds)
+            wanted = [name for name in self._outputs if name in request.requested_output_names()]
+            values = self._graph.run(feeds, wanted)
+        except InputError as error:
+            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INVALID_ARG))
+        except BorzoiError as error:
+            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INTERNAL))
+        return triton.InferenceResponse(
+            [triton.Tensor(name, value) for name, value in zip(wanted, values, strict=True)]
+        )
+
+
+def _check(feeds: dict[str, np.ndarray]) -> None:
+    """Refuse what a graph would turn into nonsense without a word."""
+    for name, values in feeds.items():
+        if values.dtype == np.float32 and not np.isfinite(values).all():
+            raise InputError(f"{name} holds NaN or infinite numbers")
+        if not values.size:
+            raise InputError(f"{name} has shape {values.shape}; nothing can be computed of it")
+        if values.dtype == np.int64 and (values < 0).any():
+            raise InputError(f"{name} holds {values.min()}; 0 or more is needed")
+    sequence = feeds.get("sequence")
+    if sequence is not None and (sequence > 1).any():
+        raise InputError("sequence holds other numbers than 0 and 1; one-hot DNA is needed")
+
+

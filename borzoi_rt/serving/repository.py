@@ -1,0 +1,224 @@
+"""A Triton model repository made of a bundle; the bundle stays the only source of truth.
+
+Models, with ``NAME`` as prefix: ``NAME`` is the whole network, ``NAME_<graph>`` each of the split graphs, and
+``NAME_scorer`` takes variants and answers with scores. Each has a directory with two configurations (see
+:mod:`borzoi_rt.serving.config`) and one version. Weights are hard links to the bundle's where the file system has them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..bundle import Bundle
+from ..errors import FormatError, InputError
+from ..genome.fasta import Fasta
+from ..scoring.options import ScoreOptions
+from ..tracks import TrackTable
+from .config import MODEL_FILE, VERSION, Limits, ModelSpec, cpu_config, production_config
+from .graphs import Tensor, external_files, write_served_graph
+from .launcher import CPU_CONFIG
+from .lint import lint_repository
+
+BUNDLE_FOLDER = "bundle"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_GRAPH_MODEL = '''"""The graph beside this file, for servers without the onnxruntime backend."""
+
+from borzoi_rt.serving.graph_model import TritonPythonModel as TritonPythonModel
+'''
+_SCORER_MODEL = '''"""Variants in, scores out; the bundle lies beside this file."""
+
+from borzoi_rt.serving.scorer_model import TritonPythonModel as TritonPythonModel
+'''
+
+
+def write_repository(
+    bundle: Bundle,
+    out: str | os.PathLike[str],
+    *,
+    name: str = "borzoi",
+    fasta: str | os.PathLike[str] | None = None,
+    options: ScoreOptions | None = None,
+    tile_cache: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    overwrite: bool = False,
+) -> list[str]:
+    """Write the models of a bundle into a repository, which may hold others already.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    out : path
+        The repository; made if it is missing. Every model appears in it whole, by one rename.
+    name : str
+        Prefix of the models.
+    fasta : path, optional
+        Genome of the scorer; without it there is no scorer.
+    options : ScoreOptions, optional
+        What the scorer computes.
+    tile_cache : path, optional
+        Folder in which the scorer keeps tiles.
+    limits : Limits, optional
+        Queues and instances.
+    overwrite : bool
+        Replace models of the same names.
+
+    Returns
+    -------
+    list of str
+        The models written.
+
+    Raises
+    ------
+    InputError
+        If a model of that name exists, or an option cannot be used.
+    FormatError
+        If what was written would not be served as it is meant; nothing is left then.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"model name {name!r}: letters, digits, '_' and '-' are needed, a letter first")
+    target, limits = Path(out), limits or Limits()
+    target.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        names = [_write_graph(bundle, staging, name, graph, limits) for graph in sorted(bundle.info.graphs)]
+        if fasta is not None:
+            names.append(_write_scorer(bundle, staging, name, Path(fasta), options or ScoreOptions(), tile_cache, limits))
+        wrong = lint_repository(staging)
+        if wrong:
+            raise FormatError(f"{target}: the repository would not be served as meant: {'; '.join(wrong)}")
+        taken = [model for model in names if (target / model).exists()]
+        if taken and not overwrite:
+            raise InputError(f"{target}: has a model {taken[0]!r}; choose another name or pass overwrite (--overwrite)")
+        for model in names:
+            _replace(staging / model, target / model, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return names
+
+
+def graph_model_name(name: str, graph: str) -> str:
+    """Return the served name of a graph of a bundle."""
+    return name if graph == "predict" else f"{name}_{graph}"
+
+
+def _write_graph(bundle: Bundle, staging: Path, name: str, graph: str, limits: Limits) -> str:
+    model = graph_model_name(name, graph)
+    version = _version_folder(staging / model, _GRAPH_MODEL)
+    source = bundle.graph_path(graph)
+    trim = "coverage" if graph == "predict" else None
+    signature = write_served_graph(source, version / MODEL_FILE, trim=trim)
+    for file in external_files(source):
+        _link(bundle.path / file, version / file)
+    parameters = {"bundle_sha256": bundle.sha256, "graph": graph}
+    spec = ModelSpec(name=model, inputs=signature.inputs, outputs=signature.outputs, parameters=parameters)
+    _write_configs(staging / model, spec, limits)
+    return model
+
+
+def _write_scorer(
+    bundle: Bundle,
+    staging: Path,
+    name: str,
+    fasta: Path,
+    options: ScoreOptions,
+    tile_cache: str | os.PathLike[str] | None,
+    limits: Limits,
+) -> str:
+    model = f"{name}_scorer"
+    version = _version_folder(staging / model, _SCORER_MODEL)
+    folder = version / BUNDLE_FOLDER
+    folder.mkdir()
+    for path in bundle.path.iterdir():
+        _link(path, folder / path.name)
+    with Fasta(fasta) as genome:
+        fingerprint = genome.fingerprint()
+    rows, options = _output_rows(bundle, options)
+    parameters = {
+        "bundle_sha256": bundle.sha256,
+        "fasta": str(fasta.resolve()),
+        "fasta_index_sha256": fingerprint,
+        "options": json.dumps(options.to_dict()),
+        "rows": json.dumps(list(rows.identifier)),
+    }
+    if tile_cache is not None:
+        parameters["tile_cache"] = str(Path(tile_cache).resolve())
+    spec = ModelSpec(
+        name=model,
+        inputs=tuple(_scorer_inputs()),
+        outputs=tuple(_scorer_outputs(options, len(rows))),
+        max_batch_size=limits.scorer_batch,
+        graph=False,
+        parameters=parameters,
+    )
+    _write_configs(staging / model, spec, limits)
+    return model
+
+
+def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[TrackTable, ScoreOptions]:
+    """Return what the rows of a score are, and the options with tracks that need no file of this machine."""
+    positions = bundle.tracks.select(options.tracks)
+    selected = bundle.tracks.take(positions)
+    rows = selected.take(selected.merge_plan().first) if options.merge_strands else selected
+    if options.tracks is not None:
+        options = replace(options, tracks=",".join(str(unit) for unit in selected.index))
+    return rows, options
+
+
+def _scorer_inputs() -> Iterator[Tensor]:
+    """A variant of the genome, or the bases of two windows."""
+    yield Tensor("chrom", "BYTES", (1,), optional=True)
+    yield Tensor("pos", "INT64", (1,), optional=True)
+    for name in ("ref", "alt", "ref_sequence", "alt_sequence"):
+        yield Tensor(name, "BYTES", (1,), optional=True)
+
+
+def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
+    yield Tensor("status", "BYTES", (1,))
+    yield Tensor("detail", "BYTES", (1,))
+    yield Tensor("window_start", "INT64", (1,))
+    yield Tensor("stitch_bin", "INT64", (1,))
+    yield Tensor("n_fraction", "FP32", (1,))
+    for stat in options.stats:
+        yield Tensor(stat, "FP32", (rows,))
+
+
+def _version_folder(model: Path, code: str) -> Path:
+    version = model / str(VERSION)
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(code, encoding="utf-8")
+    return version
+
+
+def _write_configs(folder: Path, spec: ModelSpec, limits: Limits) -> None:
+    (folder / "configs").mkdir()
+    (folder / "config.pbtxt").write_text(production_config(spec, limits), encoding="utf-8")
+    (folder / "configs" / f"{CPU_CONFIG}.pbtxt").write_text(cpu_config(spec, limits), encoding="utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def _replace(source: Path, target: Path, staging: Path) -> None:
+    """Move a model to its name; the one that was there goes to the staging directory, which is removed."""
+    if target.exists():
+        old = staging / f"old-{target.name}"
+        target.rename(old)
+        try:
+            source.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+        return
+    source.rename(target)

@@ -1,0 +1,150 @@
+"""The scorer as a model of Triton's python backend: variants as strings in, scores out.
+
+It owns the genome and the tiles of it, and runs the bundle in its own process. A variant that cannot be scored has a status,
+as everywhere; a request that makes no sense is refused, and touches no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends import replay_golden
+from ..bundle import open_bundle
+from ..engine.prediction import PredictionOptions
+from ..engine.sessions import EngineOptions, open_engine
+from ..errors import BorzoiError, InputError
+from ..genome.fasta import Fasta
+from ..genome.variants import Variant, VariantRecord, judge_alleles
+from ..scoring.options import ScoreOptions
+from ..scoring.pipeline import ScoredVariant, Scorer
+
+FASTA_VARIABLE = "BORZOI_RT_FASTA"
+LONGEST_NAME = 256
+
+
+class TritonPythonModel:
+    """A scorer; its options lie in the parameters of the configuration."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open bundle and genome, and replay the golden example: the server is not ready before."""
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        bundle = open_bundle(Path(args["model_repository"]) / args["model_version"] / "bundle")
+        if bundle.sha256 != parameters["bundle_sha256"]:
+            raise InputError(f"{bundle.path}: is not the bundle of the configuration; make the repository again")
+        tiles = parameters.get("tile_cache")
+        threads = int(parameters["threads"]) or None
+        engine = EngineOptions(tile_cache=Path(tiles) if tiles else None)
+        self._session = open_engine(bundle, _backend(args), threads=threads, options=engine)
+        replay_golden(self._session, bundle)
+        self._fasta = _open_genome(parameters)
+        self._scorer = Scorer(bundle, self._session, self._fasta, read_options(parameters["options"]))
+        self._stats = list(self._scorer.options.stats)
+        self._longest = bundle.geometry.sequence_length_bp
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request of a joined batch by itself."""
+        return [self._answer(request) for request in requests]
+
+    def finalize(self) -> None:
+        """Free the model and close the genome."""
+        self._session.close()
+        self._fasta.close()
+
+    def _answer(self, request: Any) -> Any:
+        import triton_python_backend_utils as triton
+
+        try:
+            results = self._results(_read_request(request, triton.get_input_tensor_by_name))
+        except InputError as error:
+            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INVALID_ARG))
+        except BorzoiError as error:
+            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INTERNAL))
+        wanted = request.requested_output_names()
+        columns = self._columns(results)
+        return triton.InferenceResponse([triton.Tensor(name, columns[name]) for name in columns if name in wanted])
+
+    def _results(self, fields: dict[str, list[Any]]) -> list[ScoredVariant]:
+        if "ref_sequence" in fields:
+            return [self._pair(*pair) for pair in zip(fields["ref_sequence"], fields["alt_sequence"], strict=True)]
+        rows = zip(fields["chrom"], fields["pos"], fields["ref"], fields["alt"], strict=True)
+        return [self._scorer.score(self._record(place, *row)) for place, row in enumerate(rows)]
+
+    def _record(self, place: int, chrom: str, pos: int, ref: str, alt: str) -> VariantRecord:
+        for name, text, longest in (("chrom", chrom, LONGEST_NAME), ("ref", ref, self._longest), ("alt", alt, self._longest)):
+            if not 0 < len(text) <= longest:
+                raise InputError(f"{name} of variant {place} has {len(text)} letters; 1 to {longest} are allowed")
+        variant = Variant(chrom, pos, ref.upper(), alt.upper())
+        return VariantRecord(place, 0, variant, *judge_alleles(variant))
+
+    def _pair(self, ref: str, alt: str) -> ScoredVariant:
+        for name, text in (("ref_sequence", ref), ("alt_sequence", alt)):
+            if len(text) != self._longest:
+                raise InputError(f"{name} has {len(text)} letters; the window of the model has {self._longest}")
+        return self._scorer.score_windows(ref, alt)
+
+    def _columns(self, results: list[ScoredVariant]) -> dict[str, np.ndarray]:
+        """Return the outputs, one row per variant; what has no score is NaN, what has no place is -1."""
+
+        def numbers(name: str, absent: float, kind: str) -> np.ndarray:
+            values = [getattr(result, name) for result in results]
+            return np.array([[absent if value is None else value] for value in values], dtype=kind)
+
+        columns = {
+            "status": np.array([[result.status.encode()] for result in results], dtype=np.object_),
+            "detail": np.array([[result.detail[:500].encode()] for result in results], dtype=np.object_),
+            "window_start": numbers("window_start", -1, "int64"),
+            "stitch_bin": numbers("stitch_bin", -1, "int64"),
+            "n_fraction": numbers("n_fraction", np.nan, "float32"),
+        }
+        for stat in self._stats:
+            columns[stat] = np.full((len(results), len(self._scorer.rows)), np.nan, dtype=np.float32)
+            for row, result in zip(columns[stat], results, strict=True):
+                if result.scores is not None:
+                    row[:] = result.scores[stat]
+        return columns
+
+
+def read_options(text: str) -> ScoreOptions:
+    """Read what ``ScoreOptions.to_dict`` gave, as JSON."""
+    values = json.loads(text)
+    inner = values.pop("prediction")
+    inner["shifts"] = tuple(inner["shifts"])
+    values["stats"] = tuple(values["stats"])
+    return ScoreOptions(prediction=PredictionOptions(**inner), **values)
+
+
+def _open_genome(parameters: dict[str, str]) -> Fasta:
+    """Open the genome; in a container it may lie elsewhere, which the variable ``BORZOI_RT_FASTA`` says."""
+    fasta = Fasta(os.environ.get(FASTA_VARIABLE) or parameters["fasta"])
+    if fasta.fingerprint() != parameters["fasta_index_sha256"]:
+        raise InputError(f"{fasta.path}: is not the genome the repository was made for; make the repository again")
+    return fasta
+
+
+def _backend(args: dict[str, str]) -> str:
+    return f"onnx:cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "onnx:cpu"
+
+
+def _read_request(request: Any, tensor_of: Any) -> dict[str, list[Any]]:
+    """Return the fields of a request, one value per variant: four of a variant, or two of a pair of windows."""
+    names = ("chrom", "pos", "ref", "alt", "ref_sequence", "alt_sequence")
+    tensors = {name: tensor_of(request, name) for name in names}
+    given = {name: tensor.as_numpy().reshape(-1) for name, tensor in tensors.items() if tensor is not None}
+    if set(given) not in (set(names[:4]), set(names[4:])):
+        raise InputError(
+            f"inputs {', '.join(sorted(given)) or 'none'}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence"
+        )
+    return {name: values.tolist() if name == "pos" else [_text(name, item) for item in values] for name, values in given.items()}
+
+
+def _text(name: str, value: bytes) -> str:
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        raise InputError(f"{name} holds other bytes than ASCII letters") from None
