@@ -100,7 +100,8 @@ class ServedParts:
         counts = (1, *self.tiling.skips_per_token)
         names = ("tokens", *(f"skip_{place}" for place in range(len(self.tiling.skips_per_token))))
         shapes = {
-            name: (len(sequence), self.tiling.channels, tokens * count) for name, count in zip(names, counts, strict=True)
+            name: (len(sequence), self.tiling.channels, tokens * count)
+            for name, count in zip(names, counts, strict=True)
         }
         fill = np.array([n_fill], dtype=np.float32)
         inputs = {"sequence": np.ascontiguousarray(sequence), "n_fill": fill}
@@ -157,7 +158,9 @@ def _address(device: str, threads: int | None) -> Address:
     if not address.model:
         raise InputError(f"Triton address {device!r} names no model; SCHEME://HOST:PORT/MODEL is needed")
     if threads is not None:
-        raise InputError("threads are the server's: set them with `borzoi-rt triton repo --threads`, and leave them out here")
+        raise InputError(
+            "threads are the server's: set them with `borzoi-rt triton repo --threads`, and leave them out here"
+        )
     return address
 
 

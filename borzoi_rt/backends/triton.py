@@ -93,7 +93,9 @@ class Address:
         parts = urlsplit(url)
         example = "grpc://127.0.0.1:8001/borzoi"
         if parts.scheme not in SCHEMES or ":" not in parts.netloc.rpartition("]")[2]:
-            raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}")
+            raise InputError(
+                f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}"
+            )
         if "@" in parts.netloc or "/" in parts.path.strip("/"):
             raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}")
         given: dict[str, Any] = {}
@@ -268,7 +270,9 @@ class Connection:
 
     def _parameters(self, model: str) -> dict[str, str]:
         client = self._client()
-        config = self._guarded(lambda: client.get_model_config(model, headers=dict(self.address.headers), **self._patience()))
+        config = self._guarded(
+            lambda: client.get_model_config(model, headers=dict(self.address.headers), **self._patience())
+        )
         if isinstance(config, dict):
             return {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         return {key: value.string_value for key, value in config.config.parameters.items()}

@@ -13,12 +13,14 @@ from .. import __version__
 from ..errors import BackendError, BorzoiError
 
 _COMMANDS = {
+    "bench": ("borzoi_rt.cli.bench", "Measure latencies here and on a Triton server."),
     "bundle": ("borzoi_rt.cli.bundle", "Verify or show a bundle."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
+    "triton": ("borzoi_rt.cli.triton", "Serve a bundle with Triton, and check a server."),
 }
 _EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub")
 

@@ -27,6 +27,9 @@ provider_option = click.option(
     show_default=True,
     help="What computes; a provider that is missing is an error.",
 )
+backend_option = click.option(
+    "--backend", metavar="BACKEND", help="Instead of --provider: triton:grpc://HOST:PORT/MODEL, a Triton server."
+)
 device_option = click.option("--device", type=int, default=0, show_default=True, help="GPU number.")
 threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all usable cores].")
 tracks_option = click.option(
@@ -43,6 +46,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder to keep tiles in between runs."),
         click.option("--full", is_flag=True, help="Whole passes only, nothing shared."),
         threads_option,
+        backend_option,
         device_option,
         provider_option,
     ):
@@ -53,7 +57,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 def take_run(choices: dict[str, Any]) -> dict[str, Any]:
     """Take the options of :func:`run_options` out of a command's arguments, as arguments of a scoring function."""
     engine = EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction")})
-    backend = backend_name(choices.pop("provider"), choices.pop("device"))
+    backend = take_backend(choices)
     return {"backend": backend, "engine": engine, "threads": choices.pop("threads"), "resume": choices.pop("resume")}
 
 
@@ -84,6 +88,18 @@ shifts_option = click.option("--shifts", type=IntegerList(), help="Shifts in bp,
 def backend_name(provider: str, device: int) -> str:
     """Return the name that ``open_session`` takes."""
     return "onnx:cpu" if provider == "cpu" else f"onnx:{provider}:{device}"
+
+
+def take_backend(choices: dict[str, Any]) -> str:
+    """Take provider, device and backend out of a command's arguments, as the name that ``open_session`` takes."""
+    provider, device, backend = (choices.pop(name) for name in ("provider", "device", "backend"))
+    if backend is None:
+        return backend_name(provider, device)
+    context = click.get_current_context()
+    for name in ("provider", "device"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--backend says what computes; leave out --{name}")
+    return str(backend)
 
 
 @contextmanager

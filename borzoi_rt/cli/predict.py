@@ -30,6 +30,7 @@ from . import _shared
 @click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
 @_shared.provider_option
 @_shared.device_option
+@_shared.backend_option
 @_shared.threads_option
 def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Predict coverage around the middle of each region of a BED file: a bigWig per track, and predictions.npz."""
@@ -39,7 +40,7 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
     shifts = choices["shifts"] or (0,)
     options = PredictionOptions(rc=bool(choices["rc"]), shifts=shifts, n_code=choices["n_code"] or model.info.n_policy)
     with Fasta(fasta) as genome:
-        backend = _shared.backend_name(choices["provider"], choices["device"])
+        backend = _shared.take_backend(choices)
         session = open_session(model, backend, threads=choices["threads"])
         squash = model.squash(positions, unscale=choices["unscale"])
         predictor = Predictor(session, model.tracks, squash, positions=positions, options=options)

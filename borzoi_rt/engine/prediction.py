@@ -212,7 +212,9 @@ class Predictor:
         if self.options.shifts != (0,):
             raise InputError(f"shifts are {self.options.shifts}; windows given as bases cannot be shifted")
         bins = (0, self.session.geometry.bins)
-        coverage = [self.squash.inverse(self._recent.get(window, bins, self._predict)[None].copy()) for window in (ref, alt)]
+        coverage = [
+            self.squash.inverse(self._recent.get(window, bins, self._predict)[None].copy()) for window in (ref, alt)
+        ]
         n_fraction = float(1.0 - ref.sum(dtype=np.int64) / ref.shape[1])
         return AllelePrediction(coverage[0], coverage[1], window_start=0, stitch_bin=None, n_fraction=n_fraction)
 

@@ -102,6 +102,23 @@ class ScoreOptions:
         return {name: _hash({"statistic": name, **shared, **context}) for name in self.stats}
 
 
+def read_options(text: str) -> ScoreOptions:
+    """Read options from JSON, as :meth:`ScoreOptions.to_dict` gives them.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown or missing, or a value not allowed.
+    """
+    try:
+        values = json.loads(text)
+        inner = values.pop("prediction")
+        prediction = PredictionOptions(**{**inner, "shifts": tuple(inner["shifts"])})
+        return ScoreOptions(**{**values, "stats": tuple(values["stats"])}, prediction=prediction)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise InputError(f"options cannot be read ({error}); they come from another release of borzoi-rt") from error
+
+
 def _hash(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -123,7 +123,10 @@ def _joined(spec: ModelSpec, limits: Limits, head: Sequence[str], instances: str
         _queue(limits),
         f"response_cache {{ enable: {'false' if spec.graph else 'true'} }}",
         *tail,
-        *(f"parameters {{ key: {_quoted(key)} value {{ string_value: {_quoted(value)} }} }}" for key, value in parameters.items()),
+        *(
+            f"parameters {{ key: {_quoted(key)} value {{ string_value: {_quoted(value)} }} }}"
+            for key, value in parameters.items()
+        ),
     ]
     return "\n".join(block for block in blocks if block) + "\n"
 
@@ -173,7 +176,9 @@ def _optimization(spec: ModelSpec, limits: Limits) -> str:
             for tensor in spec.inputs
             if -1 in tensor.dims and tensor.name != "track_index"
         )
-    rows = "\n".join(f"    parameters {{ key: {_quoted(key)} value: {_quoted(value)} }}" for key, value in engine.items())
+    rows = "\n".join(
+        f"    parameters {{ key: {_quoted(key)} value: {_quoted(value)} }}" for key, value in engine.items()
+    )
     accelerator = f'execution_accelerators {{ gpu_execution_accelerator [ {{\n    name: "tensorrt"\n{rows}\n  }} ] }}'
     return f"optimization {{\n  {accelerator}\n{pinned}\n}}"
 

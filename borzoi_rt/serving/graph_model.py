@@ -62,5 +62,3 @@ def _check(feeds: dict[str, np.ndarray]) -> None:
     sequence = feeds.get("sequence")
     if sequence is not None and (sequence > 1).any():
         raise InputError("sequence holds other numbers than 0 and 1; one-hot DNA is needed")
-
-

@@ -158,7 +158,9 @@ class TritonServer:
         if not self._log.exists():
             return ""
         text = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        if any(line.startswith("Usage:") for line in text[:5]):  # a refused option: its name stands around the help text
+        if any(
+            line.startswith("Usage:") for line in text[:5]
+        ):  # a refused option: its name stands around the help text
             return "\n".join([*text[:2], *text[-3:]])
         telling = [line for line in text if (line[:1] in "EW" and "| " not in line) or "UNAVAILABLE" in line]
         return "\n".join((telling or text)[-lines:])
@@ -193,7 +195,9 @@ class TritonServer:
                 self.seconds_to_ready = time.monotonic() - started
                 return True
             if time.monotonic() - started > self._limit_s:
-                raise BackendError(f"Triton is not ready after {self._limit_s:g} s; its log ends with:\n{self.log_tail()}")
+                raise BackendError(
+                    f"Triton is not ready after {self._limit_s:g} s; its log ends with:\n{self.log_tail()}"
+                )
             time.sleep(0.02)
 
     def _command(self) -> list[str]:

@@ -90,7 +90,9 @@ def write_repository(
     try:
         names = [_write_graph(bundle, staging, name, graph, limits) for graph in sorted(bundle.info.graphs)]
         if fasta is not None:
-            names.append(_write_scorer(bundle, staging, name, Path(fasta), options or ScoreOptions(), tile_cache, limits))
+            names.append(
+                _write_scorer(bundle, staging, name, Path(fasta), options or ScoreOptions(), tile_cache, limits)
+            )
         wrong = lint_repository(staging)
         if wrong:
             raise FormatError(f"{target}: the repository would not be served as meant: {'; '.join(wrong)}")

@@ -15,12 +15,11 @@ import numpy as np
 
 from ..backends import replay_golden
 from ..bundle import open_bundle
-from ..engine.prediction import PredictionOptions
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BorzoiError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, judge_alleles
-from ..scoring.options import ScoreOptions
+from ..scoring.options import read_options
 from ..scoring.pipeline import ScoredVariant, Scorer
 
 FASTA_VARIABLE = "BORZOI_RT_FASTA"
@@ -76,7 +75,11 @@ class TritonPythonModel:
         return [self._scorer.score(self._record(place, *row)) for place, row in enumerate(rows)]
 
     def _record(self, place: int, chrom: str, pos: int, ref: str, alt: str) -> VariantRecord:
-        for name, text, longest in (("chrom", chrom, LONGEST_NAME), ("ref", ref, self._longest), ("alt", alt, self._longest)):
+        for name, text, longest in (
+            ("chrom", chrom, LONGEST_NAME),
+            ("ref", ref, self._longest),
+            ("alt", alt, self._longest),
+        ):
             if not 0 < len(text) <= longest:
                 raise InputError(f"{name} of variant {place} has {len(text)} letters; 1 to {longest} are allowed")
         variant = Variant(chrom, pos, ref.upper(), alt.upper())
@@ -110,15 +113,6 @@ class TritonPythonModel:
         return columns
 
 
-def read_options(text: str) -> ScoreOptions:
-    """Read what ``ScoreOptions.to_dict`` gave, as JSON."""
-    values = json.loads(text)
-    inner = values.pop("prediction")
-    inner["shifts"] = tuple(inner["shifts"])
-    values["stats"] = tuple(values["stats"])
-    return ScoreOptions(prediction=PredictionOptions(**inner), **values)
-
-
 def _open_genome(parameters: dict[str, str]) -> Fasta:
     """Open the genome; in a container it may lie elsewhere, which the variable ``BORZOI_RT_FASTA`` says."""
     fasta = Fasta(os.environ.get(FASTA_VARIABLE) or parameters["fasta"])
@@ -140,7 +134,10 @@ def _read_request(request: Any, tensor_of: Any) -> dict[str, list[Any]]:
         raise InputError(
             f"inputs {', '.join(sorted(given)) or 'none'}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence"
         )
-    return {name: values.tolist() if name == "pos" else [_text(name, item) for item in values] for name, values in given.items()}
+    return {
+        name: values.tolist() if name == "pos" else [_text(name, item) for item in values]
+        for name, values in given.items()
+    }
 
 
 def _text(name: str, value: bytes) -> str:

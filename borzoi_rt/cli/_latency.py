@@ -1,0 +1,19 @@
+"""Latencies as lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from ..serving.latency import PERCENTILES, Latencies
+
+
+def show(rows: Iterable[tuple[str, str, Latencies]]) -> None:
+    """Print one line per measurement, tab-separated, as soon as it is there."""
+    heads = ("where", "load", "calls", "failed", *(f"p{share}_ms" for share in PERCENTILES), "per_second")
+    click.echo("\t".join(heads))
+    for where, load, latencies in rows:
+        times = (f"{1e3 * latencies.percentile(share):.2f}" for share in PERCENTILES)
+        counts = (str(len(latencies.seconds)), str(latencies.failed))
+        click.echo("\t".join((where, load, *counts, *times, f"{latencies.rate:.2f}")))

@@ -1,0 +1,176 @@
+"""Variants to a scorer on a Triton server and scores back: kilobytes, where coverage would be hundreds of megabytes."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from types import TracebackType
+
+import numpy as np
+
+from ..backends.triton import Address, Connection, Counters
+from ..bundle import Bundle
+from ..errors import BackendError, InputError
+from ..genome.fasta import Fasta
+from ..genome.variants import Variant
+from ..scoring.options import ScoreOptions, read_options
+from ..scoring.pipeline import SCORED, ScoredVariant
+
+BATCH = 16
+_SIDE = ("status", "detail", "window_start", "stitch_bin", "n_fraction")
+_NOWHERE = Variant(".", 0, "N", "N")
+
+
+class RemoteScorer:
+    """A scorer on a server; may be used by several threads.
+
+    Parameters
+    ----------
+    url : str or Address
+        Where it is, like ``grpc://127.0.0.1:8001/borzoi_scorer``.
+    bundle : Bundle, optional
+        The model that must be served, now and after every interruption.
+    fasta : Fasta, optional
+        The genome that must be served.
+
+    Attributes
+    ----------
+    options : ScoreOptions
+        What the server computes.
+    rows : tuple of str
+        Tracks of every score, in order.
+
+    Raises
+    ------
+    InputError
+        If the model is no scorer, or the server has none of that name.
+    BackendError
+        If the server cannot be reached, or serves another bundle or genome.
+    """
+
+    def __init__(self, url: str | Address, *, bundle: Bundle | None = None, fasta: Fasta | None = None) -> None:
+        address = Address.parse(url.removeprefix("triton:")) if isinstance(url, str) else url
+        self._model = address.model
+        self._connection = Connection(address)
+        try:
+            parameters = self._connection.parameters(self._model)
+            if "options" not in parameters:
+                raise InputError(f"{address}: is no scorer; `borzoi-rt triton repo --fasta` makes one, NAME_scorer")
+            expected = parameters["bundle_sha256"] if bundle is None else bundle.sha256
+            self._connection.expect(self._model, expected)
+            if fasta is not None and fasta.fingerprint() != parameters["fasta_index_sha256"]:
+                raise BackendError(f"{address}: has another genome than {fasta.name}; serve this one")
+        except BaseException:
+            self._connection.close()
+            raise
+        self.options: ScoreOptions = read_options(parameters["options"])
+        self.rows: tuple[str, ...] = tuple(json.loads(parameters["rows"]))
+        self._pool = ThreadPoolExecutor(address.flight, thread_name_prefix="borzoi-rt-scorer")
+
+    @property
+    def counters(self) -> Counters:
+        """What was sent and received so far."""
+        return self._connection.counters
+
+    def __enter__(self) -> RemoteScorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.shutdown(cancel_futures=True)
+        self._connection.close()
+
+    def score(self, variants: Sequence[Variant], *, stats: Sequence[str] | None = None) -> list[ScoredVariant]:
+        """Score variants in one request.
+
+        Parameters
+        ----------
+        variants : sequence of Variant
+            At most as many as the server takes at once.
+        stats : sequence of str, optional
+            Which of the server's statistics are wanted back; all when None.
+
+        Returns
+        -------
+        list of ScoredVariant
+            One per variant; what is wrong with it is its status.
+
+        Raises
+        ------
+        InputError
+            If the server refuses the request.
+        """
+        if not variants:
+            return []
+        inputs = {
+            "chrom": _strings(variant.chrom for variant in variants),
+            "pos": np.array([[variant.pos] for variant in variants], dtype=np.int64),
+            "ref": _strings(variant.ref for variant in variants),
+            "alt": _strings(variant.alt for variant in variants),
+        }
+        return self._ask(inputs, variants, stats)
+
+    def score_windows(
+        self, pairs: Sequence[tuple[str, str]], *, stats: Sequence[str] | None = None
+    ) -> list[ScoredVariant]:
+        """Score pairs of windows given as bases; see :meth:`borzoi_rt.scoring.pipeline.Scorer.score_windows`."""
+        if not pairs:
+            return []
+        inputs = {"ref_sequence": _strings(ref for ref, _ in pairs), "alt_sequence": _strings(alt for _, alt in pairs)}
+        return self._ask(inputs, [_NOWHERE] * len(pairs), stats)
+
+    def score_all(self, variants: Iterable[Variant], *, batch: int = BATCH) -> Iterator[ScoredVariant]:
+        """Score any number of variants, in order, with several requests on their way at once."""
+        source, waiting = iter(variants), deque[Future[list[ScoredVariant]]]()
+        try:
+            while True:
+                while len(waiting) <= self._connection.address.flight and (part := list(islice(source, batch))):
+                    waiting.append(self._pool.submit(self.score, part))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _ask(
+        self, inputs: dict[str, np.ndarray], variants: Sequence[Variant], stats: Sequence[str] | None
+    ) -> list[ScoredVariant]:
+        chosen = self.options.stats if stats is None else tuple(stats)
+        unknown = [name for name in chosen if name not in self.options.stats]
+        if unknown:
+            raise InputError(
+                f"{self._connection.address}: computes {', '.join(self.options.stats)}, not {unknown[0]!r}"
+            )
+        shapes: dict[str, tuple[int, ...] | None] = {name: (len(variants), 1) for name in _SIDE}
+        shapes.update({name: (len(variants), len(self.rows)) for name in chosen})
+        answer = self._connection.infer(self._model, inputs, shapes)
+        return [self._result(place, variant, answer, chosen) for place, variant in enumerate(variants)]
+
+    @staticmethod
+    def _result(place: int, variant: Variant, answer: dict[str, np.ndarray], stats: Sequence[str]) -> ScoredVariant:
+        status, detail, start, seam, share = (answer[name][place, 0] for name in _SIDE)
+        scored = status.decode() in SCORED
+        return ScoredVariant(
+            record=place,
+            alt_index=0,
+            variant=variant,
+            status=status.decode(),
+            detail=detail.decode(),
+            window_start=int(start) if scored else None,
+            stitch_bin=int(seam) if scored and seam >= 0 else None,
+            n_fraction=float(share) if scored else None,
+            scores={name: answer[name][place].copy() for name in stats} if scored else None,
+        )
+
+
+def _strings(texts: Iterable[str]) -> np.ndarray:
+    return np.array([[text.encode()] for text in texts], dtype=np.object_)
