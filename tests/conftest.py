@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import toys
+import triton_servers
 
 from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.serving.repository import write_repository
 
 SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -48,3 +52,26 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(
         model, tracks, tmp_path_factory.mktemp("toy") / "bundle", squash=SquashSpec(kind="new"), name="toy"
     )
+
+
+@pytest.fixture(scope="session")
+def triton_genome(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The genome of the served scorer."""
+    return triton_servers.write_genome(tmp_path_factory.mktemp("genome"))
+
+
+@pytest.fixture(scope="session")
+def triton_repository(toy_bundle: Bundle, triton_genome: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every model of the toy bundle as a Triton repository."""
+    triton_servers.need_packages()
+    out = tmp_path_factory.mktemp("triton") / "models"
+    write_repository(toy_bundle, out, fasta=triton_genome, options=triton_servers.OPTIONS)
+    return out
+
+
+@pytest.fixture(scope="session")
+def triton_server(triton_repository: Path) -> Iterator[TritonServer]:
+    """A running server of it, shared by all tests that do not disturb it."""
+    environment = triton_servers.server_environment()
+    with TritonServer(triton_repository, environment=environment) as running:
+        yield running

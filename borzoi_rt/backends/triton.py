@@ -1,8 +1,8 @@
 """Requests to a Triton server: the only door to tritonclient.
 
-A connection holds deadlines, retries and the check that the server still serves the model that was asked for. What is worth
-another try: nothing listening, a connection that broke, a queue that is full (UNAVAILABLE, HTTP 503), a model whose process is
-being replaced. A request that is wrong is never sent twice.
+A connection holds deadlines, retries and the check that the server still serves the model that was asked for. What is
+worth another try: nothing listening, a connection that broke, a queue that is full (UNAVAILABLE, HTTP 503), a model
+whose process is being replaced. A request that is wrong is never sent twice.
 """
 
 from __future__ import annotations
@@ -101,9 +101,8 @@ class Address:
         given: dict[str, Any] = {}
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name not in (*_FLOATS, *_WHOLE, *_FILES):
-                raise InputError(
-                    f"Triton address {url!r}: option {name!r} is unknown; allowed: {', '.join((*_FLOATS, *_WHOLE, *_FILES))}"
-                )
+                allowed = ", ".join((*_FLOATS, *_WHOLE, *_FILES))
+                raise InputError(f"Triton address {url!r}: option {name!r} is unknown; allowed: {allowed}")
             try:
                 given[name] = float(value) if name in _FLOATS else int(value) if name in _WHOLE else value
             except ValueError:

@@ -43,6 +43,9 @@ def triton() -> None:
 @click.option("--queue-size", type=click.IntRange(min=1), default=64, show_default=True, help="Requests that may wait.")
 @click.option("--queue-timeout", type=float, default=60.0, show_default=True, help="Seconds that one may wait.")
 @click.option(
+    "--cpu-queue", is_flag=True, help="Bound the queues on a CPU too, which costs half a second now and then."
+)
+@click.option(
     "--scorer-batch", type=click.IntRange(min=1), default=64, show_default=True, help="Variants of a request."
 )
 @click.option("--gpu-instances", type=click.IntRange(min=1), default=1, show_default=True, help="Copies on every GPU.")
@@ -57,6 +60,7 @@ def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path 
     limits = Limits(
         queue_size=choices.pop("queue_size"),
         queue_timeout_s=choices.pop("queue_timeout"),
+        cpu_queue=choices.pop("cpu_queue"),
         scorer_batch=choices.pop("scorer_batch"),
         gpu_instances=choices.pop("gpu_instances"),
         cpu_threads=choices.pop("threads") or 0,

@@ -134,9 +134,8 @@ def make_environment(folder: Path | None = None) -> ServerEnvironment:
     """
     folder = folder or default_folder()
     if sys.version_info[:2] not in PYTHONS:
-        raise BackendError(
-            f"Python {sys.version_info[0]}.{sys.version_info[1]} has no Triton wheel with NumPy 1; use Python 3.11 or 3.12"
-        )
+        found = ".".join(map(str, sys.version_info[:2]))
+        raise BackendError(f"Python {found} has no Triton wheel with NumPy 1; use Python 3.11 or 3.12")
     folder.parent.mkdir(parents=True, exist_ok=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:

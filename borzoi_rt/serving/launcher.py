@@ -13,6 +13,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -255,10 +256,8 @@ class TritonServer:
                     process.wait(EXIT_LIMIT_S)
                 except subprocess.TimeoutExpired:
                     log.warning("Triton did not end in %d s and is killed", EXIT_LIMIT_S)
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # whatever stub is left in the server's own session
-            except ProcessLookupError:
-                pass
             process.wait()
             self._process = None
         for left in _SHARED_MEMORY.glob(f"{self._prefix}*"):

@@ -79,14 +79,17 @@ def _lint_config(config: Any, model: Path) -> list[str]:
 
 
 def _lint_graph(config: Any, path: Path) -> list[str]:
-    signature = read_signature(path)
+    try:
+        signature = read_signature(path)
+    except FormatError as error:
+        return [str(error)]
     wrong = [
         f"{name} is missing beside {path.name}" for name in external_files(path) if not (path.parent / name).is_file()
     ]
     if signature.ir_version > MAX_IR_VERSION or signature.opset > MAX_OPSET:
         wrong.append(
-            f"IR {signature.ir_version}, opset {signature.opset}: the container's onnxruntime reads up to {MAX_IR_VERSION} "
-            f"and {MAX_OPSET}"
+            f"IR {signature.ir_version}, opset {signature.opset}: the container's onnxruntime reads up to "
+            f"{MAX_IR_VERSION} and {MAX_OPSET}"
         )
     return wrong + _lint_tensors(config, signature)
 

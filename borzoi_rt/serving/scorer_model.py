@@ -1,7 +1,7 @@
 """The scorer as a model of Triton's python backend: variants as strings in, scores out.
 
-It owns the genome and the tiles of it, and runs the bundle in its own process. A variant that cannot be scored has a status,
-as everywhere; a request that makes no sense is refused, and touches no other.
+It owns the genome and the tiles of it, and runs the bundle in its own process. A variant that cannot be scored has a
+status, as everywhere; a request that makes no sense is refused, and touches no other.
 """
 
 from __future__ import annotations
@@ -131,9 +131,8 @@ def _read_request(request: Any, tensor_of: Any) -> dict[str, list[Any]]:
     tensors = {name: tensor_of(request, name) for name in names}
     given = {name: tensor.as_numpy().reshape(-1) for name, tensor in tensors.items() if tensor is not None}
     if set(given) not in (set(names[:4]), set(names[4:])):
-        raise InputError(
-            f"inputs {', '.join(sorted(given)) or 'none'}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence"
-        )
+        found = ", ".join(sorted(given)) or "none"
+        raise InputError(f"inputs {found}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence")
     return {
         name: values.tolist() if name == "pos" else [_text(name, item) for item in values]
         for name, values in given.items()
