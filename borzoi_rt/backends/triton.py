@@ -96,7 +96,9 @@ class Address:
             raise InputError(
                 f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}"
             )
-        if "@" in parts.netloc or "/" in parts.path.strip("/"):
+        if "@" in parts.netloc:
+            raise InputError(f"Triton address of {parts.hostname}: no user or password belongs there; see {HEADERS}")
+        if "/" in parts.path.strip("/"):
             raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}")
         given: dict[str, Any] = {}
         for name, value in parse_qsl(parts.query, keep_blank_values=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -74,14 +75,15 @@ def test_split_graphs_on_the_server_give_the_bits_of_this_process(
 def test_shared_memory_is_given_back(triton_server: TritonServer, toy_bundle: Bundle) -> None:
     session = open_session(toy_bundle, address(triton_server, "grpc?shm=1"), check=False)
     session.run(windows(1))
-    assert len(list(FOLDER.glob(f"{PREFIX}*"))) == 2  # one for each direction
+    mine = f"{PREFIX}{os.getpid()}_*"
+    assert len(list(FOLDER.glob(mine))) == 2  # one for each direction
     session.close()
-    assert not list(FOLDER.glob(f"{PREFIX}*"))
+    assert not list(FOLDER.glob(mine))
 
 
 def test_another_bundle_is_refused(triton_server: TritonServer) -> None:
     other = embedded_bundle()
-    with pytest.raises(BackendError, match=f"bundle .*, here it is {other.sha256[:16]}"):
+    with pytest.raises(BackendError, match=rf"bundle .*, here it is {other.sha256[:16]}"):
         open_session(other, address(triton_server))
 
 
@@ -156,7 +158,7 @@ def unused_port() -> int:
 @pytest.mark.parametrize("way", ["grpc", "http"])
 def test_a_deadline_is_kept_and_not_tried_again(triton_server: TritonServer, way: str) -> None:
     connection = Connection(Address.parse(address(triton_server, f"{way}?deadline=0.001").removeprefix("triton:")))
-    with pytest.raises(BackendError, match="no answer in 0.001 s"):
+    with pytest.raises(BackendError, match=r"no answer in 0\.001 s"):
         connection.infer("borzoi", request(sequence=windows(64)), {"coverage": None})
     assert connection.counters.retries == 0
     connection.close()
@@ -173,7 +175,7 @@ def test_threads_belong_to_the_server(triton_server: TritonServer, toy_bundle: B
         ("ftp://host:1/borzoi", "SCHEME://HOST:PORT/MODEL"),
         ("grpc://host/borzoi", "SCHEME://HOST:PORT/MODEL"),
         ("grpc://host:1/a/b", "SCHEME://HOST:PORT/MODEL"),
-        ("grpc://user:secret@host:1/borzoi", "SCHEME://HOST:PORT/MODEL"),
+        ("grpc://user:secret@host:1/borzoi", "no user or password"),
         ("grpc://host:1/borzoi?retries=3", "option 'retries' is unknown; allowed: deadline, retry"),
         ("grpc://host:1/borzoi?deadline=soon", "a number is needed"),
         ("grpc://host:1/borzoi?deadline=0", "a positive deadline"),
