@@ -107,7 +107,6 @@ def venv(environment: Path | None) -> None:
 @click.option("--metrics-port", type=int, default=8002, show_default=True, help="0 takes a free port.")
 @click.option("--config", default=CPU_CONFIG, show_default=True, help="Which configuration of the models.")
 @click.option("--cache-mb", type=click.IntRange(min=0), default=0, show_default=True, help="Cache of answers.")
-@click.option("--rate-limit", is_flag=True, help="One model at a time computes (costs half a second now and then).")
 @click.option("--ready-limit", type=float, default=READY_LIMIT_S, show_default=True, help="Seconds until READY.")
 @click.option("--log", type=click.Path(path_type=Path), help="File for the server's log.")
 @click.option("--docker", is_flag=True, help="Print the line that serves it in NVIDIA's container, and end.")
@@ -117,7 +116,7 @@ def serve(repository: Path, **choices: Any) -> None:
     if choices["docker"]:
         click.echo(container_command(repository))
         return
-    options = ["--rate-limit=execution_count"] if choices["rate_limit"] else []
+    options = ["--rate-limit=execution_count"]
     if choices["cache_mb"]:
         options.append(f"--cache-config=local,size={choices['cache_mb'] * 2**20}")
     server = TritonServer(
@@ -132,9 +131,9 @@ def serve(repository: Path, **choices: Any) -> None:
     )
     signal.signal(signal.SIGTERM, _interrupt)
     with server:
-        click.echo(f"grpc://{server.grpc}\nhttp://{server.http}\nhttp://{server.metrics}/metrics")
-        click.echo(f"ready after {server.seconds_to_ready:.1f} s; Ctrl-C stops it", err=True)
         try:
+            click.echo(f"grpc://{server.grpc}\nhttp://{server.http}\nhttp://{server.metrics}/metrics")
+            click.echo(f"ready after {server.seconds_to_ready:.1f} s; Ctrl-C stops it", err=True)
             status = server.wait()
         except KeyboardInterrupt:
             click.echo("stopping", err=True)

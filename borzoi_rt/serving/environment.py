@@ -70,12 +70,11 @@ class ServerEnvironment:
         The stub takes its prefix from PATH and its libraries from LD_LIBRARY_PATH; without them it silently runs with
         another Python, or hangs.
         """
-        values = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "VIRTUAL_ENV")}
+        dropped = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+        values = {name: value for name, value in os.environ.items() if name not in dropped}
         libraries = (str(self.site / "nvidia_pytriton.libs"), self.libdir, values.get("LD_LIBRARY_PATH", ""))
         values["LD_LIBRARY_PATH"] = os.pathsep.join(part for part in libraries if part)
         values["PATH"] = os.pathsep.join([str(self.python.parent), values.get("PATH", "")])
-        values["PYTHONDONTWRITEBYTECODE"] = "1"  # no __pycache__ in the model repository
-        values["PYTHONNOUSERSITE"] = "1"
         return values
 
 

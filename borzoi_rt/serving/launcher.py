@@ -83,6 +83,9 @@ class TritonServer:
         self._log = Path(log_path) if log_path is not None else self._folder / "server.log"
         self._prefix = f"borzoi_rt_{uuid.uuid4().hex[:12]}"
         self._process: subprocess.Popen[bytes] | None = None
+        # The stub heeds no PYTHONDONTWRITEBYTECODE either; what it writes into the repository goes again.
+        caches = (version / "__pycache__" for version in self.repository.glob("*/[0-9]*"))
+        self._caches = [path for path in caches if not path.exists()]
 
     @property
     def http(self) -> str:
@@ -148,7 +151,8 @@ class TritonServer:
     def close(self) -> None:
         """Stop, and forget the log if no place was named for it."""
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for path in (*self._caches, self._folder):
+            shutil.rmtree(path, ignore_errors=True)
 
     def wait(self) -> int:
         """Wait until the server ends by itself and return its exit status."""
@@ -176,7 +180,8 @@ class TritonServer:
                 stdout=handle,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=self._variables(),
+                env=self._environment.variables(),
+                cwd=self._folder,
                 start_new_session=True,
             )
         wanted = [f"http://{self.http}/v2/health/ready"]
@@ -224,28 +229,20 @@ class TritonServer:
         ]
 
     def _backends(self) -> Path:
-        """Lay the python backend and the stub of this Python side by side.
+        """Lay the python backend, the stub of this Python and this very package side by side.
 
-        Links, not copies: a copied stub no longer finds its libraries.
+        Links, not copies: a copied stub no longer finds its libraries. The stub heeds no PYTHONPATH, but looks for
+        modules in this folder.
         """
         folder = self._folder / "backends" / "python"
         folder.mkdir(parents=True, exist_ok=True)
         held = self._environment.distribution / "backends" / "python"
         utilities = held / "triton_python_backend_utils.py"
-        for path in (held / "libtriton_python.so", utilities, self._environment.stub):
+        for path in (held / "libtriton_python.so", utilities, self._environment.stub, _PACKAGE):
             link = folder / path.name
             if not link.is_symlink():
                 link.symlink_to(path)
         return folder.parent
-
-    def _variables(self) -> dict[str, str]:
-        """Let the models import this very package, and nothing else that lies beside it."""
-        packages = self._folder / "packages"
-        packages.mkdir(exist_ok=True)
-        link = packages / _PACKAGE.name
-        if not link.is_symlink():
-            link.symlink_to(_PACKAGE)
-        return {**self._environment.variables(), "PYTHONPATH": str(packages)}
 
     def _end(self, first: signal.Signals) -> None:
         process = self._process
