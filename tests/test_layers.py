@@ -34,6 +34,9 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 DOORS = {
     "onnxruntime": ("backends/onnx.py",),
     "tritonclient": ("backends/triton.py",),
+    "google": ("backends/triton.py",),
+    "onnx": ("serving/graphs.py",),
+    "triton_python_backend_utils": ("serving/graph_model.py", "serving/scorer_model.py"),
     "pysam": ("genome/fasta.py", "genome/variants.py", "genome/vcf_copy.py"),
     "pybigtools": ("engine/coverage.py",),
     "pyarrow": ("scoring/journal.py", "scoring/tables/"),

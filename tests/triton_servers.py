@@ -65,3 +65,9 @@ def windows(count: int, *, length: int = 2048, seed: int = 0) -> np.ndarray:
     values = np.eye(4, dtype=np.uint8)[random.integers(0, 4, (count, length))].transpose(0, 2, 1)
     values[:, :, random.integers(0, length, 5)] = 0
     return np.ascontiguousarray(values)
+
+
+def version_folder(model: Path) -> Path:
+    """Return the folder of the one version of a model."""
+    (found,) = (path for path in model.iterdir() if path.name.isdecimal())
+    return found

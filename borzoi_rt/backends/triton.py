@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -152,7 +152,7 @@ class Connection:
         self._local = threading.local()
         self._clients: list[Any] = []
         self._regions: list[_Regions] = []
-        self._expected: dict[str, str] = {}
+        self._expected: dict[str, dict[str, str]] = {}
         self._shared = address.shared_memory
         self._closed = False
         self._module = _tritonclient("http" if address.scheme.startswith("http") else "grpc")
@@ -170,7 +170,10 @@ class Connection:
         return self._persistently(lambda: self._parameters(model))
 
     def expect(self, model: str, bundle_sha256: str) -> dict[str, str]:
-        """Make sure that a model was made of a bundle, now and after every interruption; return its parameters.
+        """Make sure that a model was made of a bundle, now and with every request; return its parameters.
+
+        A request names the model's version, which follows from its identity: a server that has come back with another
+        model does not know it.
 
         Raises
         ------
@@ -178,8 +181,8 @@ class Connection:
             If it was made of another.
         """
         found = self.parameters(model)
-        _compare(model, found, bundle_sha256, self.address)
-        self._expected[model] = bundle_sha256
+        self._compare(model, found, bundle_sha256)
+        self._expected[model] = found
         return found
 
     def infer(
@@ -266,8 +269,24 @@ class Connection:
         held = getattr(self._local, "regions", None)
         if held is not None:
             held.forget()
-        for model, sha256 in list(self._expected.items()):
-            _compare(model, self._parameters(model), sha256, self.address)
+        for model in list(self._expected):
+            self._check_again(model)
+
+    def _check_again(self, model: str) -> None:
+        wanted, found = self._expected[model], self._parameters(model)
+        self._compare(model, found, wanted["bundle_sha256"])
+        if found.get("identity") != wanted["identity"]:
+            raise BackendError(f"{self.address}: {model} has changed its genome or its options; start again")
+
+    def _compare(self, model: str, parameters: Mapping[str, str], wanted: str) -> None:
+        found = parameters.get("bundle_sha256")
+        if found is None or "identity" not in parameters:
+            raise BackendError(f"{self.address}: {model} has no bundle; make it with `borzoi-rt triton repo`")
+        if found != wanted:
+            raise BackendError(
+                f"{self.address}: {model} was made of the bundle {found[:16]}..., here it is {wanted[:16]}...; "
+                "serve this bundle, or score with the one that is served"
+            )
 
     def _parameters(self, model: str) -> dict[str, str]:
         client = self._client()
@@ -297,7 +316,14 @@ class Connection:
         else:
             for item, values in zip(sent, inputs.values(), strict=True):
                 item.set_data_from_numpy(values)
-        result = self._guarded(lambda: client.infer(model, sent, outputs=wanted, **options))
+        if model in self._expected:
+            options["model_version"] = str(version_of(self._expected[model]["identity"]))
+        try:
+            result = self._guarded(lambda: client.infer(model, sent, outputs=wanted, **options))
+        except InputError:
+            if model in self._expected:
+                self._check_again(model)  # which is the reason, if it is another model
+            raise
         if regions is not None:
             return regions.read(outputs)
         answers = {name: result.as_numpy(name) for name in outputs}
@@ -368,7 +394,10 @@ class Connection:
         text = f"{self.address}: {message}"
         kind = status.removeprefix("StatusCode.")
         if kind in ("INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "400", "404"):
-            return InputError(text) if "memory region" not in message else ServerError(text, again=False)
+            # A server that has come back knows no region; one that allows none says so at registration.
+            if "memory region" in message:
+                return ServerError(text, again="Unable to find" in message)
+            return InputError(text)
         if kind == "DEADLINE_EXCEEDED":
             return ServerError(f"{self.address}: no answer in {self.address.deadline_s:g} s", again=False)
         again = kind in ("UNAVAILABLE", "503") or "is not healthy" in message
@@ -468,20 +497,9 @@ def parse_model_config(text: str) -> Any:
         raise FormatError(f"not a model configuration ({error})") from error
 
 
-def with_model(address: Address, model: str) -> Address:
-    """Return the address of another model on the same server."""
-    return replace(address, model=model)
-
-
-def _compare(model: str, parameters: Mapping[str, str], wanted: str, address: Address) -> None:
-    found = parameters.get("bundle_sha256")
-    if found is None:
-        raise BackendError(f"{address}: {model} was not made of a bundle; make it with `borzoi-rt triton repo`")
-    if found != wanted:
-        raise BackendError(
-            f"{address}: {model} was made of the bundle {found[:16]}..., here it is {wanted[:16]}...; "
-            "serve this bundle, or score with the one that is served"
-        )
+def version_of(identity: str) -> int:
+    """Return the version under which a model is served: the first 12 digits of the hash that is its identity."""
+    return int(identity[:12], 16) or 1
 
 
 def _input(module: Any, name: str, values: np.ndarray) -> Any:

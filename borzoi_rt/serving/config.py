@@ -18,7 +18,9 @@ is set, and why:
   started with ``--cache-config``.
 - *Rate limit*: on a CPU all models ask for the one resource ``compute``, so that two do not fight for the same cores;
   it works only where the server is started with ``--rate-limit=execution_count``, as ``borzoi-rt triton serve`` does.
-- *Version policy* is pinned to 1: a directory copied in beside it does not go live.
+- *The version* is a number that follows from the model's identity (bundle; with the scorer also genome and options) and
+  is pinned: a directory copied in beside it does not go live, and a client that names the version it has checked is
+  never answered by another model.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..backends.triton import version_of
 from ..errors import InputError
 from .graphs import Tensor
 
 MODEL_FILE = "model.onnx"
-VERSION = 1
 TENSORRT_CACHE = "/cache/trt"
 
 
@@ -80,6 +82,8 @@ class ModelSpec:
     ----------
     name : str
         Of the model, and of its directory.
+    identity : str
+        A hash of all that its answers depend on.
     inputs, outputs : tuple of Tensor
         ``dims`` without the batch axis where ``max_batch_size`` is positive.
     max_batch_size : int
@@ -91,6 +95,7 @@ class ModelSpec:
     """
 
     name: str
+    identity: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     max_batch_size: int = 0
@@ -120,14 +125,14 @@ def cpu_config(spec: ModelSpec, limits: Limits) -> str:
 def _joined(
     spec: ModelSpec, limits: Limits, head: Sequence[str], scheduling: Sequence[str], tail: Sequence[str]
 ) -> str:
-    parameters = {**spec.parameters, "threads": str(limits.cpu_threads)}
+    parameters = {**spec.parameters, "identity": spec.identity, "threads": str(limits.cpu_threads)}
     blocks = [
         f"name: {_quoted(spec.name)}",
         *head,
         f"max_batch_size: {spec.max_batch_size}",
         _tensors("input", spec.inputs),
         _tensors("output", spec.outputs),
-        f"version_policy {{ specific {{ versions: [ {VERSION} ] }} }}",
+        f"version_policy {{ specific {{ versions: [ {version_of(spec.identity)} ] }} }}",
         *scheduling,
         f"response_cache {{ enable: {'false' if spec.graph else 'true'} }}",
         *tail,

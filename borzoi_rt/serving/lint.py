@@ -17,7 +17,17 @@ from .launcher import CPU_CONFIG
 MAX_IR_VERSION = 10
 MAX_OPSET = 21
 # Triton ignores a misspelt key in silence.
-PARAMETERS = {"threads", "bundle_sha256", "graph", "fasta", "fasta_index_sha256", "options", "tile_cache", "rows"}
+PARAMETERS = {
+    "threads",
+    "identity",
+    "bundle_sha256",
+    "graph",
+    "fasta",
+    "fasta_index_sha256",
+    "options",
+    "tile_cache",
+    "rows",
+}
 
 
 def lint_repository(repository: str | os.PathLike[str]) -> list[str]:

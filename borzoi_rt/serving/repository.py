@@ -7,6 +7,7 @@ Models, with ``NAME`` as prefix: ``NAME`` is the whole network, ``NAME_<graph>``
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,12 +17,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ..backends.triton import version_of
 from ..bundle import Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
 from ..tracks import TrackTable
-from .config import MODEL_FILE, VERSION, Limits, ModelSpec, cpu_config, production_config
+from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
 from .graphs import Tensor, external_files, write_served_graph
 from .launcher import CPU_CONFIG
 from .lint import lint_repository
@@ -113,14 +115,20 @@ def graph_model_name(name: str, graph: str) -> str:
 
 def _write_graph(bundle: Bundle, staging: Path, name: str, graph: str, limits: Limits) -> str:
     model = graph_model_name(name, graph)
-    version = _version_folder(staging / model, _GRAPH_MODEL)
+    version = _version_folder(staging / model, bundle.sha256, _GRAPH_MODEL)
     source = bundle.graph_path(graph)
     trim = "coverage" if graph == "predict" else None
     signature = write_served_graph(source, version / MODEL_FILE, trim=trim)
     for file in external_files(source):
         _link(bundle.path / file, version / file)
     parameters = {"bundle_sha256": bundle.sha256, "graph": graph}
-    spec = ModelSpec(name=model, inputs=signature.inputs, outputs=signature.outputs, parameters=parameters)
+    spec = ModelSpec(
+        name=model,
+        identity=bundle.sha256,
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        parameters=parameters,
+    )
     _write_configs(staging / model, spec, limits)
     return model
 
@@ -135,25 +143,27 @@ def _write_scorer(
     limits: Limits,
 ) -> str:
     model = f"{name}_scorer"
-    version = _version_folder(staging / model, _SCORER_MODEL)
-    folder = version / BUNDLE_FOLDER
-    folder.mkdir()
-    for path in bundle.path.iterdir():
-        _link(path, folder / path.name)
     with Fasta(fasta) as genome:
         fingerprint = genome.fingerprint()
     rows, options = _output_rows(bundle, options)
     parameters = {
         "bundle_sha256": bundle.sha256,
-        "fasta": str(fasta.resolve()),
         "fasta_index_sha256": fingerprint,
-        "options": json.dumps(options.to_dict()),
+        "options": json.dumps(options.to_dict(), sort_keys=True),
         "rows": json.dumps(list(rows.identifier)),
     }
+    identity = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+    version = _version_folder(staging / model, identity, _SCORER_MODEL)
+    folder = version / BUNDLE_FOLDER
+    folder.mkdir()
+    for path in bundle.path.iterdir():
+        _link(path, folder / path.name)
+    parameters["fasta"] = str(fasta.resolve())
     if tile_cache is not None:
         parameters["tile_cache"] = str(Path(tile_cache).resolve())
     spec = ModelSpec(
         name=model,
+        identity=identity,
         inputs=tuple(_scorer_inputs()),
         outputs=tuple(_scorer_outputs(options, len(rows))),
         max_batch_size=limits.scorer_batch,
@@ -192,8 +202,8 @@ def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
         yield Tensor(stat, "FP32", (rows,))
 
 
-def _version_folder(model: Path, code: str) -> Path:
-    version = model / str(VERSION)
+def _version_folder(model: Path, identity: str, code: str) -> Path:
+    version = model / str(version_of(identity))
     version.mkdir(parents=True)
     (version / "model.py").write_text(code, encoding="utf-8")
     return version

@@ -1,4 +1,4 @@
-"""A server that goes away, comes back as another, or is too busy: clients wait for it, and are never told a wrong number."""
+"""A server that goes away, comes back as another, or is too busy: clients wait, and are never told a wrong number."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from borzoi_rt.demo.run import embedded_bundle
 from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.errors import BackendError
 from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.run import score_file
 from borzoi_rt.serving.bench import random_substitutions
 from borzoi_rt.serving.config import Limits
@@ -111,9 +112,30 @@ def test_a_server_that_comes_back_with_another_model_is_not_believed(
         server.kill()
         write_repository(embedded_bundle(), tmp_path / "models", overwrite=True)
         server.start()
+        # no request failed in between: the client cannot know that it was away
         with pytest.raises(BackendError, match="was made of the bundle"):
             session.run(windows(1))
         session.close()
+
+
+def test_a_scorer_that_comes_back_with_other_options_is_not_believed(
+    toy_bundle: Bundle, triton_genome: Path, tmp_path: Path
+) -> None:
+    def write(rc: bool) -> None:
+        options = ScoreOptions.for_family("hound", rc=rc)
+        write_repository(toy_bundle, tmp_path / "models", fasta=triton_genome, options=options, overwrite=True)
+
+    write(rc=False)
+    with TritonServer(tmp_path / "models", environment=server_environment()) as server, Fasta(triton_genome) as fasta:
+        scorer = RemoteScorer(f"grpc://{server.grpc}/borzoi_scorer")
+        variants = random_substitutions(fasta, 1)
+        assert scorer.score(variants)[0].status == "ok"
+        server.kill()
+        write(rc=True)
+        server.start()
+        with pytest.raises(BackendError, match="has changed its genome or its options"):
+            scorer.score(variants)
+        scorer.close()
 
 
 def test_a_server_that_stays_away_is_given_up(server: TritonServer, toy_bundle: Bundle) -> None:
@@ -148,12 +170,14 @@ def burst(address: str) -> tuple[int, int]:
         try:
             return bool(np.isfinite(connection.infer("borzoi", inputs, {"coverage": (24, 6, 32)})["coverage"]).all())
         except BackendError as error:
-            assert "maximum queue size" in str(error)
+            refusals.append(str(error))
             return False
 
+    refusals: list[str] = []
     with ThreadPoolExecutor(8) as pool:
         answered = sum(pool.map(ask, range(8)))
     connection.close()
+    assert all("maximum queue size" in text for text in refusals)
     return answered, connection.counters.retries
 
 

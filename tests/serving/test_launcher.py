@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from triton_servers import server_environment
+from triton_servers import server_environment, version_folder
 
 from borzoi_rt.errors import BackendError, InputError
 from borzoi_rt.serving import environment
@@ -110,13 +110,13 @@ def test_a_killed_server_leaves_nothing_and_comes_back_on_its_ports(small: Path,
 
 
 def test_a_model_that_cannot_be_loaded_is_said(small: Path, installed: ServerEnvironment) -> None:
-    (small / "borzoi" / "1" / "model.onnx").write_bytes(b"no graph")
+    (version_folder(small / "borzoi") / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(BackendError, match=r"(?s)did not start.*model\.onnx: onnxruntime cannot load the graph"):
         TritonServer(small, environment=installed).start()
 
 
 def test_a_model_that_loads_for_ever_is_given_up(small: Path, installed: ServerEnvironment) -> None:
-    (small / "borzoi" / "1" / "model.py").write_text("import time\ntime.sleep(600)\n")
+    (version_folder(small / "borzoi") / "model.py").write_text("import time\ntime.sleep(600)\n")
     started = time.monotonic()
     with pytest.raises(BackendError, match=r"not ready after 1\.5 s"):
         TritonServer(small, environment=installed, ready_limit_s=1.5).start()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from triton_servers import need_packages
+from triton_servers import need_packages, version_folder
 
 from borzoi_rt.backends.triton import parse_model_config
 from borzoi_rt.bundle import Bundle, open_bundle
@@ -42,10 +42,12 @@ def files(folder: Path) -> set[str]:
 def test_one_model_per_graph_and_the_scorer(triton_repository: Path, toy_bundle: Bundle) -> None:
     graphs = {"borzoi" if name == "predict" else f"borzoi_{name}" for name in toy_bundle.info.graphs}
     assert {path.name for path in triton_repository.iterdir()} == graphs | {"borzoi_scorer"}
-    held = {"config.pbtxt", "configs/python-cpu.pbtxt", "1/model.py", "1/model.onnx", "1/weights.bin"}
+    held = {"config.pbtxt", "configs/python-cpu.pbtxt"}
+    version = version_folder(triton_repository / "borzoi").name
+    held |= {f"{version}/{name}" for name in ("model.py", "model.onnx", "weights.bin")}
     assert files(triton_repository / "borzoi") == held
     # the bundle goes with the scorer, whole: it verifies under its own hashes
-    assert open_bundle(triton_repository / "borzoi_scorer" / "1" / "bundle").sha256 == toy_bundle.sha256
+    assert open_bundle(version_folder(triton_repository / "borzoi_scorer") / "bundle").sha256 == toy_bundle.sha256
 
 
 def test_every_model_names_the_bundle(triton_repository: Path, toy_bundle: Bundle) -> None:
@@ -66,7 +68,21 @@ def test_both_configurations_are_for_their_place(triton_repository: Path) -> Non
     policy = production.dynamic_batching.default_queue_policy
     assert (policy.max_queue_size, policy.default_timeout_microseconds) == (64, 60_000_000)
     assert not cpu.HasField("dynamic_batching")
-    assert list(production.version_policy.specific.versions) == [1]
+
+
+def test_a_version_is_for_one_identity(toy_bundle: Bundle, triton_genome: Path, tmp_path: Path) -> None:
+    """The version of a graph follows the bundle; that of the scorer also what it computes, and nothing else."""
+
+    def versions(name: str, stats: str, size: int = 64) -> dict[str, str]:
+        out, options = tmp_path / name, ScoreOptions(stats=(stats,))
+        write_repository(toy_bundle, out, fasta=triton_genome, options=options, limits=Limits(queue_size=size))
+        return {path.name: version_folder(path).name for path in out.iterdir()}
+
+    one, other, again = versions("a", "SUM"), versions("b", "D2"), versions("c", "SUM", 3)
+    assert one == again
+    assert one["borzoi"] == other["borzoi"] == str(int(toy_bundle.sha256[:12], 16))
+    assert one["borzoi_scorer"] != other["borzoi_scorer"]
+    assert list(config(tmp_path / "a", "borzoi").version_policy.specific.versions) == [int(one["borzoi"])]
 
 
 def test_limits_reach_the_configuration(toy_bundle: Bundle, tmp_path: Path) -> None:
@@ -88,7 +104,7 @@ def test_the_served_graph_gives_the_same_bits_and_cuts_bins(triton_repository: P
     feeds = {"sequence": np.ascontiguousarray(window), "track_index": np.array([4, 1])}
     whole = onnxruntime.InferenceSession(str(toy_bundle.graph_path()))
     want = whole.run(["coverage"], {**feeds, "n_fill": np.array(0.25, dtype=np.float32)})[0]
-    served = onnxruntime.InferenceSession(str(triton_repository / "borzoi" / "1" / "model.onnx"))
+    served = onnxruntime.InferenceSession(str(version_folder(triton_repository / "borzoi") / "model.onnx"))
     more = {"n_fill": np.array([0.25], dtype=np.float32)}
     for left, right in ((0, 0), (3, 5), (31, 0)):
         got = served.run(["coverage"], {**feeds, **more, "trim_bins": np.array([left, right])})[0]
@@ -157,10 +173,10 @@ BOTH = ("config.pbtxt", "configs/python-cpu.pbtxt")
         (replaced("count: 1, ", ""), "an instance group has no count"),
         (replaced(r"version_policy .*\n", ""), "no version is named"),
         (replaced('key: "threads"', 'key: "thread"', *BOTH), "parameter 'thread' is unknown"),
-        (lambda model: (model / "1" / "weights.bin").unlink(), "weights.bin is missing"),
-        (lambda model: (model / "1" / "model.py").unlink(), "1/model.py is missing"),
+        (lambda model: (version_folder(model) / "weights.bin").unlink(), "weights.bin is missing"),
+        (lambda model: (version_folder(model) / "model.py").unlink(), "/model.py is missing"),
         (lambda model: (model / "configs" / "python-cpu.pbtxt").unlink(), "fall back on another in silence"),
-        (lambda model: (model / "1" / "model.onnx").write_bytes(b"no graph"), "cannot be read as ONNX"),
+        (lambda model: (version_folder(model) / "model.onnx").write_bytes(b"no graph"), "cannot be read as ONNX"),
     ],
 )
 def test_the_linter_finds(

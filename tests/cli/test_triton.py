@@ -1,0 +1,118 @@
+"""The commands that make, judge, ask and measure a server, and the same work done here and there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import Cli, check_error, options
+from triton_servers import need_packages
+
+from borzoi_rt.bundle import Bundle
+from borzoi_rt.serving.launcher import TritonServer
+
+
+@pytest.fixture(autouse=True)
+def packages() -> None:
+    need_packages()
+
+
+@pytest.fixture
+def vcf(triton_genome: Path, tmp_path: Path) -> Path:
+    bases = triton_genome.read_text().split(">chr2")[0].replace("\n", "").removeprefix(">chr1")
+    rows = [f"chr1\t{pos}\t.\t{bases[pos - 1]}\t{'ACGT'.replace(bases[pos - 1], '')[0]}" for pos in (3000, 5000, 5001)]
+    path = tmp_path / "in.vcf"
+    path.write_text("##fileformat=VCFv4.2\n" + "\n".join([*rows, "chr7\t5\t.\tA\tC"]) + "\n")
+    return path
+
+
+def both(cli: Cli, words: list[object], server: TritonServer, out: Path) -> tuple[Path, Path]:
+    """Run a command here and on the server and return both outputs."""
+    here, there = out.with_name(f"here-{out.name}"), out.with_name(f"there-{out.name}")
+    for path, more in ((here, []), (there, [f"--backend=triton:grpc://{server.grpc}/borzoi"])):
+        code, _, err = cli(*words, *options(out=path), *more)
+        assert code == 0, err
+    return here, there
+
+
+def test_score_and_ism_write_the_same_tables(
+    cli: Cli, triton_server: TritonServer, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
+) -> None:
+    common = options(bundle=toy_bundle.path, fasta=triton_genome, stats="logSED,D2")
+    for words in (["score", vcf, "--rc"], ["score", vcf, "--full"], ["ism", "chr1:4,001-4,004", "--span=300"]):
+        here, there = both(cli, [*words, *common], triton_server, tmp_path / "scores.tsv")
+        assert here.read_bytes() == there.read_bytes()
+        assert here.read_text().count("\n") > 10
+
+
+def test_predict_writes_the_same_coverage(
+    cli: Cli, triton_server: TritonServer, toy_bundle: Bundle, triton_genome: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "regions.bed").write_text("chr1\t3000\t3100\nchr2\t1000\t1001\n")
+    words = ["predict", tmp_path / "regions.bed", *options(bundle=toy_bundle.path, fasta=triton_genome, tracks="rna")]
+    here, there = both(cli, words, triton_server, tmp_path / "coverage")
+    with np.load(here / "predictions.npz") as one, np.load(there / "predictions.npz") as other:
+        assert one["coverage"].shape == (2, 2, 32)
+        assert np.array_equal(one["coverage"], other["coverage"])
+
+
+@pytest.mark.parametrize("option", ["--provider=cpu", "--device=0"])
+def test_a_server_excludes_a_provider(cli: Cli, toy_bundle: Bundle, vcf: Path, tmp_path: Path, option: str) -> None:
+    files = options(bundle=toy_bundle.path, fasta=tmp_path / "g.fa", out=tmp_path / "o.tsv")
+    code, _, err = cli("score", vcf, *files, "--backend=triton:grpc://127.0.0.1:1/borzoi", option)
+    assert code == 2
+    assert f"leave out {option.partition('=')[0]}" in err
+
+
+def test_a_server_that_does_not_answer_is_one_line(
+    cli: Cli, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
+) -> None:
+    files = options(bundle=toy_bundle.path, fasta=triton_genome, out=tmp_path / "o.tsv")
+    result = cli("score", vcf, *files, "--backend=triton:grpc://127.0.0.1:1/borzoi?retry=0")
+    check_error(result, "grpc://127.0.0.1:1/borzoi")
+    check_error(cli("score", vcf, *files, "--backend=tritn:x"), "triton:grpc://HOST:PORT/MODEL")
+    assert not (tmp_path / "o.tsv").exists()
+
+
+def test_repo_and_lint(cli: Cli, toy_bundle: Bundle, triton_genome: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models"
+    words = ["triton", "repo", toy_bundle.path, *options(out=out, name="fold1", fasta=triton_genome, stats="D2")]
+    code, _, err = cli(*words, "--queue-size=5", "--tensorrt")
+    assert (code, "fold1_scorer" in err) == (0, True)
+    assert "max_queue_size: 5" in (out / "fold1" / "config.pbtxt").read_text()
+    assert cli("triton", "lint", out)[0] == 0
+    check_error(cli(*words), "has a model 'fold1")
+    config = out / "fold1" / "config.pbtxt"
+    config.write_text(config.read_text().replace("TYPE_UINT8", "TYPE_FP32"))
+    check_error(cli("triton", "lint", out), "'sequence' is TYPE_FP32, the graph has TYPE_UINT8")
+
+
+def test_serve_prints_the_line_for_production(cli: Cli, tmp_path: Path) -> None:
+    code, out, _ = cli("triton", "serve", tmp_path, "--docker")
+    assert code == 0
+    assert out.startswith("docker run --rm --gpus=all")
+
+
+def test_check_replays_the_golden_example(cli: Cli, triton_server: TritonServer, toy_bundle: Bundle) -> None:
+    url = f"grpc://{triton_server.grpc}/borzoi"
+    code, out, _ = cli("triton", "check", url, *options(bundle=toy_bundle.path, calls=5))
+    assert code == 0
+    golden, heads, row = out.splitlines()
+    assert golden == "golden example: largest difference 0.00e+00 absolute, 0.00e+00 relative"
+    found = dict(zip(heads.split("\t"), row.split("\t"), strict=True))
+    assert (found["calls"], found["failed"]) == ("5", "0")
+    assert 0 < float(found["p50_ms"]) <= float(found["p90_ms"]) <= float(found["p99_ms"])
+    check_error(cli("triton", "check", f"{url}x", *options(bundle=toy_bundle.path)), "unknown model: 'borzoix'")
+
+
+def test_bench_measures_both_sides(
+    cli: Cli, triton_server: TritonServer, toy_bundle: Bundle, triton_genome: Path
+) -> None:
+    url = f"grpc://{triton_server.grpc}/borzoi_scorer"
+    files = options(bundle=toy_bundle.path, fasta=triton_genome, url=url)
+    code, out, err = cli("bench", "latency", *files, *options(calls=6, concurrency="1,3", rates="50"))
+    assert code == 0, err
+    rows = [line.split("\t")[:4] for line in out.splitlines()[1:]]
+    loads = ("1 at once", "3 at once", "50 a second")
+    assert rows == [[where, load, "6", "0"] for load in loads for where in ("in process", "triton")]
