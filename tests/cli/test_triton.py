@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Cli, check_error, options
+from command_line import Cli, caller, check_error, options
 from triton_servers import need_packages
 
 from borzoi_rt.bundle import Bundle
@@ -16,6 +16,11 @@ from borzoi_rt.serving.launcher import TritonServer
 @pytest.fixture(autouse=True)
 def packages() -> None:
     need_packages()
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

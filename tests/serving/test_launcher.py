@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -117,10 +116,8 @@ def test_a_model_that_cannot_be_loaded_is_said(small: Path, installed: ServerEnv
 
 def test_a_model_that_loads_for_ever_is_given_up(small: Path, installed: ServerEnvironment) -> None:
     (version_folder(small / "borzoi") / "model.py").write_text("import time\ntime.sleep(600)\n")
-    started = time.monotonic()
     with pytest.raises(BackendError, match=r"not ready after 1\.5 s"):
         TritonServer(small, environment=installed, ready_limit_s=1.5).start()
-    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
