@@ -12,7 +12,7 @@ A bundle is a directory.
   column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
   ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
 - ``tiling`` MAY describe the same network in parts (:class:`borzoi_rt.manifest.Tiling`). ``graphs`` MUST then name
-  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, channels, positions)``),
+  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, positions, channels)``),
   every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
   ``head`` (``embedding`` and ``track_index`` to ``coverage``).
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
