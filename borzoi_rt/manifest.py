@@ -86,8 +86,8 @@ class GraphInfo:
 class BodyInfo:
     """A ``body`` graph: how many bins it gives and which part of each skip it reads.
 
-    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its input
-    ``token_start``.
+    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its
+    input ``token_start``.
     """
 
     bins: int
@@ -99,8 +99,9 @@ class BodyInfo:
 class Tiling:
     """How tiles of the convolution tower make a window.
 
-    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the width
-    of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs by name.
+    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the
+    width of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs
+    by name.
     """
 
     token_bp: int

@@ -1,4 +1,4 @@
-"""One-hot DNA: uint8 arrays of shape (4, length), rows in the order A, C, G, T, a column of zeros for an unknown base."""
+"""One-hot DNA: uint8 arrays of shape (4, length), rows A, C, G, T, a column of zeros for an unknown base."""
 
 from __future__ import annotations
 

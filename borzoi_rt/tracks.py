@@ -173,8 +173,8 @@ class TrackTable:
         Parameters
         ----------
         expression : str, optional
-            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers or
-            units selects these, in that order; anything else is a regular expression searched in identifier and
+            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers
+            or units selects these, in that order; anything else is a regular expression searched in identifier and
             description.
 
         Raises

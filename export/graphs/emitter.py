@@ -8,7 +8,9 @@ skips and decoder shrink to the crop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -92,7 +94,7 @@ class Emitter:
         """Return tokens (batch, channels, tokens) and the raw skips, in the order of the U-net blocks."""
         x = self._pool(self._conv(x, self.model.stem, "stem"))
         skips: list[str] = []
-        for place, block in enumerate(self.model.tower):
+        for place, block in enumerate(cast("Iterable[NormConv]", self.model.tower)):
             x = self._norm_conv(x, block, f"tower.{place}")
             skips.insert(0, x)
             x = self._pool(x)
@@ -101,7 +103,8 @@ class Emitter:
     def skips(self, raw: list[str], *, crop: bool) -> list[str]:
         """Return the skips as the decoder adds them, cropped to what it reads or whole."""
         projected = []
-        for place, (block, skip) in enumerate(zip(self.model.unet, raw, strict=True)):
+        unets = cast("Iterable[UnetBlock]", self.model.unet)
+        for place, (block, skip) in enumerate(zip(unets, raw, strict=True)):
             name, span = f"unet.{place}", self.spans[place]
             if crop:
                 skip = self.graph.slice(skip, 3, span.start, span.end)
@@ -114,14 +117,15 @@ class Emitter:
         graph, whole = self.graph, Span(0, self.config.tokens, self.config.tokens)
         x = graph.node("Transpose", x, perm=[0, 2, 1])
         needed = self.spans[0].halved()
-        for place, block in enumerate(self.model.transformer):
+        for place, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
             span = needed if place == self.config.depth - 1 else whole
             x = self._transformer(x, block, f"transformer.{place}", span)
         x = graph.node("Unsqueeze", graph.node("Transpose", x, perm=[0, 2, 1]), graph.integers(2))
         held = needed
-        for place, (block, skip) in enumerate(zip(self.model.unet, skips, strict=True)):
+        unets = cast("Iterable[UnetBlock]", self.model.unet)
+        for place, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
             made = self.spans[place + 1].halved() if place + 1 < len(self.spans) else self.output
-            x = self._unet(x, block, f"unet.{place}", skip, (held, self.spans[place], made))
+            x = self._unet(x, unet, f"unet.{place}", skip, (held, self.spans[place], made))
             held = made
         if self.model.tail is not None:
             x = self._norm_conv(x, self.model.tail, "tail")
@@ -162,7 +166,8 @@ class Emitter:
     def _unet(self, x: str, block: UnetBlock, name: str, skip: str, spans: tuple[Span, Span, Span]) -> str:
         """Double ``x``, add the skip, convolve.
 
-        ``spans`` are what ``x`` covers of the coarse grid, what the convolution reads of the fine one, and what it makes.
+        ``spans`` are what ``x`` covers of the coarse grid, what the convolution reads of the fine one, and what it
+        makes.
         """
         graph, channels, (held, read, made) = self.graph, block.pointwise.in_channels, spans
         x = self._norm_gelu(x, block.norm, f"{name}.norm")
@@ -181,8 +186,9 @@ class Emitter:
         normed = self._layer_norm(x, block.norm_attention, f"{name}.norm_attention")
         attended = self._attention(normed, block.attention, f"{name}.attention", span)
         x = self.graph.node("Add", self._queries(x, span), attended)
-        hidden = self._dense(self._layer_norm(x, block.norm_dense, f"{name}.norm_dense"), block.dense_up, f"{name}.dense_up")
-        hidden = self._dense(self.graph.node("Relu", hidden), block.dense_down, f"{name}.dense_down")
+        hidden = self._layer_norm(x, block.norm_dense, f"{name}.norm_dense")
+        hidden = self.graph.node("Relu", self._dense(hidden, block.dense_up, f"{name}.dense_up"))
+        hidden = self._dense(hidden, block.dense_down, f"{name}.dense_down")
         return self.graph.node("Add", x, hidden)
 
     def _queries(self, x: str, span: Span) -> str:
@@ -226,7 +232,9 @@ class Emitter:
             end = min(start + QUERY_CHUNK, span.end)
             here = (start - span.start, end - span.start)
             logits = graph.node("MatMul", graph.slice(content, 2, *here), key)
-            logits = graph.node("Add", logits, self._spread(graph.slice(rows, 2, *here), attention, start, end, span.origin))
+            logits = graph.node(
+                "Add", logits, self._spread(graph.slice(rows, 2, *here), attention, start, end, span.origin)
+            )
             mixed = graph.node("MatMul", graph.node("Softmax", logits, axis=-1), value)
             chunks.append(graph.node("Transpose", mixed, perm=[0, 2, 1, 3]))
         joined = graph.node("Concat", *chunks, axis=1) if len(chunks) > 1 else chunks[0]
