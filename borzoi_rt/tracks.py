@@ -208,15 +208,17 @@ class TrackTable:
         Raises
         ------
         InputError
-            If a partner is not in this table, or is not mutual.
+            If a partner is not in this table, is not mutual, or is not of the other strand.
         """
         place = {int(unit): position for position, unit in enumerate(self.index)}
         strand = self.strand
-        first, second, alone = [], [], []
+        first, second, alone, unsigned = [], [], [], []
         for position, pair in enumerate(self.strand_pair):
             partner = place.get(int(pair))
             if partner is None or int(self.strand_pair[partner]) != int(self.index[position]):
                 alone.append(f"{self.identifier[position]} (track {int(self.index[position])}, pair {int(pair)})")
+            elif partner != position and {strand[position], strand[partner]} != {"+", "-"}:
+                unsigned.append(f"{self.identifier[position]} and {self.identifier[partner]}")
             elif strand[position] != "-":
                 first.append(position)
                 second.append(partner)
@@ -224,6 +226,11 @@ class TrackTable:
             raise InputError(
                 f"{len(alone)} tracks have no mutual strand partner in the selection, first {', '.join(alone[:2])}; "
                 "select both strands, or keep strands apart (--no-merge)"
+            )
+        if unsigned:
+            raise InputError(
+                f"the strand pair {unsigned[0]} is not one '+' and one '-' (the last characters of the identifiers); "
+                "correct the table, or keep strands apart (--no-merge)"
             )
         return MergePlan(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64))
 
@@ -270,7 +277,10 @@ def _read_names(path: Path) -> list[str]:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
-    return [name for name in names if name and not name.startswith("#")]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: names no track; write identifiers or head units, one a line")
+    return names
 
 
 def _integers(path: Path, name: str, values: tuple[str, ...]) -> np.ndarray:
