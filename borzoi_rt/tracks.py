@@ -15,6 +15,7 @@ import numpy as np
 from .errors import FormatError, InputError
 
 _NUMBERS = ("clip", "clip_soft", "scale")
+_LARGEST = np.iinfo(np.int64).max
 _REQUIRED = ("identifier", *_NUMBERS, "sum_stat")
 
 
@@ -81,7 +82,10 @@ class TrackTable:
             Naming file, line and column.
         """
         path = Path(path)
-        header, rows = _read_rows(path)
+        header, lines, rows = _read_rows(path)
+        if len(set(header)) != len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise FormatError(f"{path}, line 1: column {twice!r} stands twice; one is needed")
         missing = [name for name in _REQUIRED if name not in header]
         if missing:
             raise FormatError(f"{path}, line 1: no column {missing[0]!r}; found {', '.join(header)}")
@@ -90,18 +94,19 @@ class TrackTable:
                 f"{path}: {len(rows)} rows, but the model has {n_tracks} outputs; use the table it was trained with"
             )
         columns = {name: tuple(row[place] for row in rows) for place, name in enumerate(header)}
-        index = _integers(path, "index", tuple(row[0] for row in rows))
-        if len(np.unique(index)) != len(index):
-            twice = int(index[np.argmax(np.bincount(index - index.min())[index - index.min()] > 1)])
+        index = _integers(path, "index", tuple(row[0] for row in rows), lines)
+        units, counts = np.unique(index, return_counts=True)
+        if len(units) != len(index):
+            twice = int(units[np.argmax(counts > 1)])
             raise FormatError(f"{path}: index {twice} stands in more than one row; every output has one")
-        numbers = {name: _positive(path, name, columns[name], zero=name != "scale") for name in _NUMBERS}
+        numbers = {name: _positive(path, name, columns[name], lines, zero=name != "scale") for name in _NUMBERS}
         known = {header[0], "description", "strand_pair", *_REQUIRED}
         return cls(
             index=index,
             identifier=columns["identifier"],
             description=columns.get("description", columns["identifier"]),
             sum_stat=columns["sum_stat"],
-            strand_pair=_integers(path, "strand_pair", columns["strand_pair"])
+            strand_pair=_integers(path, "strand_pair", columns["strand_pair"], lines)
             if "strand_pair" in columns
             else index.copy(),
             extra={name: values for name, values in columns.items() if name not in known},
@@ -172,8 +177,8 @@ class TrackTable:
         Parameters
         ----------
         expression : str, optional
-            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers or
-            units selects these, in that order; anything else is a regular expression searched in identifier and
+            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers
+            or units selects these, in that order; anything else is a regular expression searched in identifier and
             description.
 
         Raises
@@ -249,27 +254,29 @@ class TrackTable:
         return f"nearest: {', '.join(near)}"
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+def _read_rows(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
+    """Return the header, and number and cells of every line below it that is not blank."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+            table = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path}: not a text table ({error})") from error
-    if not lines or len(lines[0]) < 2:
+    if not table or len(table[0]) < 2:
         raise FormatError(f"{path}, line 1: no header of tab-separated columns")
-    header = lines[0]
-    rows = []
-    for number, row in enumerate(lines[1:], start=2):
+    header = table[0]
+    lines, rows = [], []
+    for number, row in enumerate(table[1:], start=2):
         if not row:
             continue
         if len(row) != len(header):
             raise FormatError(f"{path}, line {number}: {len(row)} columns, the header has {len(header)}")
+        lines.append(number)
         rows.append(row)
     if not rows:
         raise FormatError(f"{path}: no tracks below the header")
-    return header, rows
+    return header, lines, rows
 
 
 def _read_names(path: Path) -> list[str]:
@@ -283,26 +290,29 @@ def _read_names(path: Path) -> list[str]:
     return names
 
 
-def _integers(path: Path, name: str, values: tuple[str, ...]) -> np.ndarray:
+def _integers(path: Path, name: str, values: tuple[str, ...], lines: list[int]) -> np.ndarray:
     numbers = []
-    for line, value in enumerate(values, start=2):
+    for line, value in zip(lines, values, strict=True):
         try:
             numbers.append(int(value))
         except ValueError:
             raise FormatError(f"{path}, line {line}: {name} is {value!r}; an integer is needed") from None
         if numbers[-1] < 0:
             raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 or more is needed")
+        if numbers[-1] > _LARGEST:
+            raise FormatError(f"{path}, line {line}: {name} is {value!r}; at most {_LARGEST} is possible")
     return np.array(numbers, dtype=np.int64)
 
 
-def _positive(path: Path, name: str, values: tuple[str, ...], *, zero: bool) -> np.ndarray:
+def _positive(path: Path, name: str, values: tuple[str, ...], lines: list[int], *, zero: bool) -> np.ndarray:
     numbers = np.empty(len(values), dtype=np.float32)
-    for place, value in enumerate(values):
+    for place, (line, value) in enumerate(zip(lines, values, strict=True)):
         try:
-            number = float(value)
+            with np.errstate(over="ignore"):
+                number = np.float32(value)  # judged as it is kept: 1e-50 is 0, 1e39 infinite
         except ValueError:
-            number = float("nan")
+            number = np.float32("nan")
         if not (np.isfinite(number) and (number > 0 or (zero and number == 0))):
-            raise FormatError(f"{path}, line {place + 2}: {name} is {value!r}; a positive number is needed")
+            raise FormatError(f"{path}, line {line}: {name} is {value!r}; a positive number is needed")
         numbers[place] = number
     return numbers
