@@ -26,6 +26,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -107,9 +108,13 @@ class Bundle:
         path = self.path / GOLDEN
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in ("sequence", "track_index", "coverage")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                arrays = {name: archive[name] for name in ("sequence", "track_index", "coverage")}
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy hands over as bytes what does not begin like an array
+                raise FormatError(f"{path}: not a golden archive ({name} is no array); export the model again")
+        return arrays
 
 
 def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
@@ -204,7 +209,7 @@ def staged_bundle(
         tracks.write(staging / TRACKS)
         np.savez_compressed(staging / GOLDEN, **dict(golden))
         _write_manifest(staging, info)
-        open_bundle(staging)
+        open_bundle(staging).golden()
         _replace_directory(staging, target)
         return open_bundle(target, verify=False)
 
