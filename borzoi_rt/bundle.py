@@ -145,8 +145,8 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     except OSError as error:
         raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
     try:
-        document = json.loads(raw)
-    except ValueError as error:
+        document = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
         raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")
@@ -160,6 +160,18 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         if name not in files:
             raise FormatError(f"{manifest_path}: {name} is not among the listed files")
     return Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
 
 
 def _check_files(directory: Path, files: Mapping[str, FileEntry], *, hashes: bool) -> None:

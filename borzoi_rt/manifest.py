@@ -64,6 +64,9 @@ class SquashSpec:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FormatError(f"squash kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        for name in ("unscale", "unclip"):
+            if not isinstance(getattr(self, name), bool):
+                raise FormatError(f"squash: {name} is {getattr(self, name)!r}; true or false is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,10 @@ class GraphInfo:
     file: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str):
+            raise FormatError(f"graph file {self.file!r}; a file name is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +111,9 @@ class Tiling:
     bodies: Mapping[str, BodyInfo]
 
     def __post_init__(self) -> None:
-        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token)
-        if any(not isinstance(size, int) or size < 1 for size in sizes) or self.halo_tokens < 0:
+        # The halo alone may be 0.
+        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token, self.halo_tokens + 1)
+        if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
             raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
         if "body" not in self.bodies:
             raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
@@ -175,7 +183,7 @@ class BundleInfo:
             return _build(cls, values)
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{source}: the manifest is incomplete or malformed ({error})") from error
 
 
