@@ -78,16 +78,16 @@ class GraphInfo:
     outputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.file, str):
-            raise FormatError(f"graph file {self.file!r}; a file name is needed")
+        if not all(isinstance(name, str) for name in (self.file, *self.inputs, *self.outputs)):
+            raise FormatError(f"graph: {self!r} holds a name that is not text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyInfo:
     """A ``body`` graph: how many bins it gives and which part of each skip it reads.
 
-    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its input
-    ``token_start``.
+    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its
+    input ``token_start``.
     """
 
     bins: int
@@ -99,8 +99,9 @@ class BodyInfo:
 class Tiling:
     """How tiles of the convolution tower make a window.
 
-    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the width
-    of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs by name.
+    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the
+    width of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs
+    by name.
     """
 
     token_bp: int
@@ -111,9 +112,8 @@ class Tiling:
     bodies: Mapping[str, BodyInfo]
 
     def __post_init__(self) -> None:
-        # The halo alone may be 0.
-        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token, self.halo_tokens + 1)
-        if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
+        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token)
+        if any(not isinstance(size, int) or size < 1 for size in sizes) or self.halo_tokens < 0:
             raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
         if "body" not in self.bodies:
             raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
@@ -183,7 +183,7 @@ class BundleInfo:
             return _build(cls, values)
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FormatError(f"{source}: the manifest is incomplete or malformed ({error})") from error
 
 
@@ -205,7 +205,7 @@ def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEn
         check_file_name(name, source)
         try:
             entries[name] = FileEntry(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"{source}: the entry of file {name!r} is malformed ({error})") from error
     return entries
 

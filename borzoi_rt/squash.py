@@ -196,5 +196,5 @@ class Squash:
             raise InputError(f"coverage has shape {values.shape}; (..., {len(self)} tracks, bins) is needed")
         if not values.flags.c_contiguous or not values.flags.writeable:
             raise InputError("coverage is not C-contiguous and writeable, and it is changed in place; pass a copy")
-        # The product and not -1, which reshape cannot resolve when there are no bins.
+        # The leading length is spelled out: -1 cannot be worked out where there are no bins.
         return values.reshape(math.prod(values.shape[:-2]), *values.shape[-2:])

@@ -15,7 +15,6 @@ import numpy as np
 from .errors import FormatError, InputError
 
 _NUMBERS = ("clip", "clip_soft", "scale")
-_LARGEST = np.iinfo(np.int64).max
 _REQUIRED = ("identifier", *_NUMBERS, "sum_stat")
 
 
@@ -82,10 +81,7 @@ class TrackTable:
             Naming file, line and column.
         """
         path = Path(path)
-        header, lines, rows = _read_rows(path)
-        if len(set(header)) != len(header):
-            twice = next(name for name in header if header.count(name) > 1)
-            raise FormatError(f"{path}, line 1: column {twice!r} stands twice; one is needed")
+        header, rows, lines = _read_rows(path)
         missing = [name for name in _REQUIRED if name not in header]
         if missing:
             raise FormatError(f"{path}, line 1: no column {missing[0]!r}; found {', '.join(header)}")
@@ -94,19 +90,19 @@ class TrackTable:
                 f"{path}: {len(rows)} rows, but the model has {n_tracks} outputs; use the table it was trained with"
             )
         columns = {name: tuple(row[place] for row in rows) for place, name in enumerate(header)}
-        index = _integers(path, "index", tuple(row[0] for row in rows), lines)
+        index = _integers(path, "index", lines, tuple(row[0] for row in rows))
         units, counts = np.unique(index, return_counts=True)
         if len(units) != len(index):
-            twice = int(units[np.argmax(counts > 1)])
+            twice = int(units[counts > 1][0])
             raise FormatError(f"{path}: index {twice} stands in more than one row; every output has one")
-        numbers = {name: _positive(path, name, columns[name], lines, zero=name != "scale") for name in _NUMBERS}
+        numbers = {name: _positive(path, name, lines, columns[name], zero=name != "scale") for name in _NUMBERS}
         known = {header[0], "description", "strand_pair", *_REQUIRED}
         return cls(
             index=index,
             identifier=columns["identifier"],
             description=columns.get("description", columns["identifier"]),
             sum_stat=columns["sum_stat"],
-            strand_pair=_integers(path, "strand_pair", columns["strand_pair"], lines)
+            strand_pair=_integers(path, "strand_pair", lines, columns["strand_pair"])
             if "strand_pair" in columns
             else index.copy(),
             extra={name: values for name, values in columns.items() if name not in known},
@@ -217,13 +213,15 @@ class TrackTable:
         """
         place = {int(unit): position for position, unit in enumerate(self.index)}
         strand = self.strand
-        first, second, alone, unsigned = [], [], [], []
+        first, second, alone = [], [], []
         for position, pair in enumerate(self.strand_pair):
             partner = place.get(int(pair))
-            if partner is None or int(self.strand_pair[partner]) != int(self.index[position]):
+            if (
+                partner is None
+                or int(self.strand_pair[partner]) != int(self.index[position])
+                or (partner != position and {strand[position], strand[partner]} != {"+", "-"})
+            ):
                 alone.append(f"{self.identifier[position]} (track {int(self.index[position])}, pair {int(pair)})")
-            elif partner != position and {strand[position], strand[partner]} != {"+", "-"}:
-                unsigned.append(f"{self.identifier[position]} and {self.identifier[partner]}")
             elif strand[position] != "-":
                 first.append(position)
                 second.append(partner)
@@ -231,11 +229,6 @@ class TrackTable:
             raise InputError(
                 f"{len(alone)} tracks have no mutual strand partner in the selection, first {', '.join(alone[:2])}; "
                 "select both strands, or keep strands apart (--no-merge)"
-            )
-        if unsigned:
-            raise InputError(
-                f"the strand pair {unsigned[0]} is not one '+' and one '-' (the last characters of the identifiers); "
-                "correct the table, or keep strands apart (--no-merge)"
             )
         return MergePlan(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64))
 
@@ -254,8 +247,8 @@ class TrackTable:
         return f"nearest: {', '.join(near)}"
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
-    """Return the header, and number and cells of every line below it that is not blank."""
+def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Return header, rows and the line numbers of the rows; empty lines are skipped."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
             table = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -266,17 +259,20 @@ def _read_rows(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
     if not table or len(table[0]) < 2:
         raise FormatError(f"{path}, line 1: no header of tab-separated columns")
     header = table[0]
-    lines, rows = [], []
+    twice = [name for place, name in enumerate(header) if name in header[:place]]
+    if twice:
+        raise FormatError(f"{path}, line 1: column {twice[0]!r} stands there more than once")
+    rows, lines = [], []
     for number, row in enumerate(table[1:], start=2):
         if not row:
             continue
         if len(row) != len(header):
             raise FormatError(f"{path}, line {number}: {len(row)} columns, the header has {len(header)}")
-        lines.append(number)
         rows.append(row)
+        lines.append(number)
     if not rows:
         raise FormatError(f"{path}: no tracks below the header")
-    return header, lines, rows
+    return header, rows, lines
 
 
 def _read_names(path: Path) -> list[str]:
@@ -286,33 +282,31 @@ def _read_names(path: Path) -> list[str]:
         raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
     names = [name for name in names if name and not name.startswith("#")]
     if not names:
-        raise InputError(f"{path}: names no track; write identifiers or head units, one a line")
+        raise InputError(f"{path}: the list of tracks is empty")
     return names
 
 
-def _integers(path: Path, name: str, values: tuple[str, ...], lines: list[int]) -> np.ndarray:
+def _integers(path: Path, name: str, lines: list[int], values: tuple[str, ...]) -> np.ndarray:
     numbers = []
     for line, value in zip(lines, values, strict=True):
         try:
             numbers.append(int(value))
         except ValueError:
             raise FormatError(f"{path}, line {line}: {name} is {value!r}; an integer is needed") from None
-        if numbers[-1] < 0:
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 or more is needed")
-        if numbers[-1] > _LARGEST:
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; at most {_LARGEST} is possible")
+        if not 0 <= numbers[-1] < 2**31:
+            raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 to {2**31 - 1} is needed")
     return np.array(numbers, dtype=np.int64)
 
 
-def _positive(path: Path, name: str, values: tuple[str, ...], lines: list[int], *, zero: bool) -> np.ndarray:
+def _positive(path: Path, name: str, lines: list[int], values: tuple[str, ...], *, zero: bool) -> np.ndarray:
     numbers = np.empty(len(values), dtype=np.float32)
-    for place, (line, value) in enumerate(zip(lines, values, strict=True)):
+    for place, value in enumerate(values):
         try:
             with np.errstate(over="ignore"):
-                number = np.float32(value)  # judged as it is kept: 1e-50 is 0, 1e39 infinite
+                number = np.float32(float(value))
         except ValueError:
             number = np.float32("nan")
         if not (np.isfinite(number) and (number > 0 or (zero and number == 0))):
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; a positive number is needed")
+            raise FormatError(f"{path}, line {lines[place]}: {name} is {value!r}; a positive number is needed")
         numbers[place] = number
     return numbers

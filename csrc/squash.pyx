@@ -2,7 +2,6 @@
 
 cdef extern from *:
     """
-    #include <float.h>
     #include <math.h>
     #include <stdint.h>
     #include <string.h>
@@ -19,17 +18,17 @@ cdef extern from *:
     INLINE float cube_root(float x) {
         uint32_t bits;
         float y, cube, inside;
-        const float eighth = 0.125f * x; /* exact, and cubes 4 % off stay below the largest float */
-        memcpy(&bits, &eighth, 4);
+        memcpy(&bits, &x, 4);
         bits = bits / 3 + 0x2a514067u;
         memcpy(&y, &bits, 4);
         cube = y * y * y;
-        y *= (cube + 2.0f * eighth) / (2.0f * cube + eighth);
+        y *= (cube + 2.0f * x) / (2.0f * cube + x);
         cube = y * y * y;
-        y *= 2.0f * ((cube + 2.0f * eighth) / (2.0f * cube + eighth));
+        y *= (cube + 2.0f * x) / (2.0f * cube + x);
         inside = x > 1e-30f ? y : 0.0f;
         inside = x >= 0.0f ? inside : NAN;
-        return x <= FLT_MAX ? inside : x;
+        /* Beyond 1e38 the sums above overflow; the fourth power of the root does so in any case, to infinity. */
+        return x <= 1e38f ? inside : x;
     }
 
     INLINE float three_quarters(float x) {
@@ -53,7 +52,7 @@ cdef extern from *:
 
     INLINE float power_forward(float x, int mode) {
         if (mode == 1) return three_quarters(x);
-        if (mode == 2) return x <= FLT_MAX ? x / (sqrtf(1.0f + x) + 1.0f) : x;
+        if (mode == 2) return x <= 3.4e38f ? x / (sqrtf(1.0f + x) + 1.0f) : x;
         if (mode == 3) return three_quarters(1.0f + x) - 1.0f;
         return x;
     }

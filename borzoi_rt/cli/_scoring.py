@@ -39,7 +39,7 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
-    """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of unknown bases."""
+    """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
     names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
     given = {name: value for name, value in choices.items() if value is not None}
     if preset is None:

@@ -1,8 +1,8 @@
 """A planted promoter grammar: DNA whose coverage is known, because it is computed from the motifs that are in it.
 
-A core promoter is a TATA box followed, ``GAPS`` bases later, by an initiator on the same strand. Alone, either is a decoy
-and does nothing. One mismatch in the core leaves ``ONE_MISMATCH`` of the strength, more leave nothing. GC boxes within
-``ENHANCER_BP`` upstream of the core, on either strand, multiply the strength; a silencer there divides it.
+A core promoter is a TATA box followed, ``GAPS`` bases later, by an initiator on the same strand. Alone, either is a
+decoy and does nothing. One mismatch in the core leaves ``ONE_MISMATCH`` of the strength, more leave nothing. GC boxes
+within ``ENHANCER_BP`` upstream of the core, on either strand, multiply the strength; a silencer there divides it.
 """
 
 from __future__ import annotations

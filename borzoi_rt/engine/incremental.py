@@ -1,10 +1,10 @@
 """A session that redoes only what differs from sequences it has seen.
 
-A window is cut into tiles of the convolution tower, and each tile is known by its bases. A variant changes the bases of one
-or two tiles; an insertion or deletion those on one side of it; the reverse complement and every shift have tiles of their
-own. Whatever was computed for the same bases is taken from the cache, so that no bookkeeping of coordinates can go wrong, a
-null variant is the reference bit by bit, and windows on a common grid share their tiles. The transformer is redone for
-every sequence: attention moves all of its tokens.
+A window is cut into tiles of the convolution tower, and each tile is known by its bases. A variant changes the bases
+of one or two tiles; an insertion or deletion those on one side of it; the reverse complement and every shift have
+tiles of their own. Whatever was computed for the same bases is taken from the cache, so that no bookkeeping of
+coordinates can go wrong, a null variant is the reference bit by bit, and windows on a common grid share their tiles.
+The transformer is redone for every sequence: attention moves all of its tokens.
 """
 
 from __future__ import annotations

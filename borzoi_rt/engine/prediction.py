@@ -126,6 +126,11 @@ class Predictor:
         Selected rows of ``tracks``; all when None.
     options : PredictionOptions, optional
         Strands, shifts and alignment.
+
+    Raises
+    ------
+    InputError
+        If a shift is half a window or more, or ``rc`` needs a track that the table lacks.
     """
 
     def __init__(
@@ -140,6 +145,12 @@ class Predictor:
         self.session = session
         self.squash = squash
         self.options = options or PredictionOptions()
+        length = session.geometry.sequence_length_bp
+        farthest = max(self.options.shifts, key=abs)
+        if 2 * abs(farthest) >= length:
+            raise InputError(
+                f"shift {farthest} moves the variant out of the window of {length} bp; stay below {length // 2}"
+            )
         self.positions = np.arange(len(tracks)) if positions is None else np.asarray(positions, dtype=np.int64)
         # The reverse complement of track t is the opposite strand's output: asking the model for the partner's row
         # needs no partner in the selection.

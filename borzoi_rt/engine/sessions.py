@@ -115,9 +115,9 @@ class VerifiedSession:
             if report.wrong is not None:
                 track, place = report.wrong
                 raise ParityError(
-                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} relative "
-                    f"(allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected track {track}, bin {place}; "
-                    "score with whole passes (--full) and report this"
+                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} "
+                    f"relative (allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected "
+                    f"track {track}, bin {place}; score with whole passes (--full) and report this"
                 )
         return coverage
 

@@ -1,8 +1,8 @@
 """Tiles that were computed before: in memory, and on disk where a folder is given.
 
-A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written beside its place and
-renamed, carries the hash of its content, and counts as absent when that does not fit: a truncated, changed or deleted file
-costs a recomputation and nothing else. Processes may share a folder.
+A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written beside its place
+and renamed, carries the hash of its content, and counts as absent when that does not fit: a truncated, changed or
+deleted file costs a recomputation and nothing else. Processes may share a folder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The split graphs: ``trunk_tile``, ``body`` and ``head``, which together compute what ``predict`` does.
 
-The tower of convolutions sees about 390 bp around a base, so that a window is made of tiles that are computed one by one
-and kept; the transformer mixes everything and is redone for every sequence. A tile reads ``halo_tokens`` more on each side
-than it owns, because the zero padding at its cuts spoils that many; at the ends of a window tiles lie flush, where the
-padding is the network's own.
+The tower of convolutions sees about 390 bp around a base, so that a window is made of tiles that are computed one by
+one and kept; the transformer mixes everything and is redone for every sequence. A tile reads ``halo_tokens`` more on
+each side than it owns, because the zero padding at its cuts spoils that many; at the ends of a window tiles lie
+flush, where the padding is the network's own.
 """
 
 from __future__ import annotations

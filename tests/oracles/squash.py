@@ -1,83 +1,72 @@
-"""The squashed scale in float64, one formula a line, one track at a time."""
+"""The squashed scale in float64, one branch after the other, for one track at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def power_of(kind: str, sum_stat: str, *, forward: bool) -> str:
-    """Return what a kind does to a track: nothing, ``y^(3/4)``, ``sqrt(1 + y) - 1`` or ``(1 + y)^(3/4) - 1``."""
-    if kind == "old":
-        return "three_quarters" if "_sqrt" in sum_stat else "nothing"
-    if kind == "new":
-        if forward and sum_stat == "sum_exp75":
-            return "shifted_three_quarters"
-        return "shifted_sqrt" if "_sqrt" in sum_stat else "nothing"
-    if sum_stat != "sum_sqrt":
-        return "nothing"
-    return "three_quarters" if kind == "bp_old" else "shifted_three_quarters"
-
-
-def forward(kind: str, y: np.ndarray, *, sum_stat: str, scale: float, clip_soft: float, clip: float) -> np.ndarray:
-    """Squash the sums (or means) of the bins of one track."""
-    y = np.asarray(y, dtype=np.float64)
-    if kind == "none":
-        return y
-    old = kind in ("old", "bp_old")
-    if not old:
-        y = scale * y
-    power = power_of(kind, sum_stat, forward=True)
-    if power == "three_quarters":
-        y = y**0.75
-    elif power == "shifted_sqrt":
-        y = np.sqrt(1 + y) - 1
-    elif power == "shifted_three_quarters":
-        y = (1 + y) ** 0.75 - 1
-    offset = 0 if old else 1
-    bent = clip_soft - offset + np.sqrt(np.maximum(y - clip_soft, 0) + offset)
-    y = np.where(y > clip_soft, bent, y)
-    y = np.clip(y, -clip, clip)
-    return scale * y if old else y
+def forward(
+    kind: str, coverage: np.ndarray, *, scale: float, clip_soft: float, clip: float, sum_stat: str
+) -> np.ndarray:
+    """Squash the coverage of bins (already a sum or a mean)."""
+    y = np.asarray(coverage, dtype=np.float64)
+    offset = {"old": 0.0, "bp_old": 0.0, "new": 1.0, "bp_new": 1.0}[kind]
+    with np.errstate(all="ignore"):
+        if offset:
+            y = scale * y
+        if kind == "old" and "_sqrt" in sum_stat:
+            y = y**0.75
+        if kind == "bp_old" and sum_stat == "sum_sqrt":
+            y = y**0.75
+        if kind == "new" and "_sqrt" in sum_stat:
+            y = -1 + np.sqrt(1 + y)
+        if kind == "new" and sum_stat == "sum_exp75":
+            y = -1 + (1 + y) ** 0.75
+        if kind == "bp_new" and sum_stat == "sum_sqrt":
+            y = -1 + (1 + y) ** 0.75
+        y = np.where(y > clip_soft, clip_soft - offset + np.sqrt(y - clip_soft + offset), y)
+        y = np.clip(y, -clip, clip)
+        if not offset:
+            y = scale * y
+    return y
 
 
 def inverse(
     kind: str,
-    p: np.ndarray,
+    squashed: np.ndarray,
     *,
-    sum_stat: str,
     scale: float,
     clip_soft: float,
-    unscale: bool,
-    unclip: bool,
+    sum_stat: str,
+    unscale: bool = False,
+    unclip: bool = True,
 ) -> np.ndarray:
-    """Return squashed values of one track to coverage."""
-    p = np.asarray(p, dtype=np.float64)
-    if kind == "none":
-        return p
-    old = kind in ("old", "bp_old")
-    if kind == "old" or (kind == "bp_old" and unscale):
-        p = p / scale
-    if unclip:
-        offset = 0 if old else 1
-        p = np.where(p > clip_soft, clip_soft - offset + (p - clip_soft + offset) ** 2, p)
-    power = power_of(kind, sum_stat, forward=False)
-    if power == "three_quarters":
-        p = p ** (4 / 3)
-    elif power == "shifted_sqrt":
-        p = (p + 1) ** 2 - 1
-    elif power == "shifted_three_quarters":
-        p = (p + 1) ** (4 / 3) - 1
-    if kind == "old" and not unscale:
-        return p * scale
-    if not old and unscale:
-        return p / scale
+    """Return squashed values to coverage; also of complex values, which :func:`slope` uses."""
+    p = np.asarray(squashed)
+    p = p if np.iscomplexobj(p) else p.astype(np.float64)
+    offset = {"old": 0.0, "bp_old": 0.0, "new": 1.0, "bp_new": 1.0}[kind]
+    with np.errstate(all="ignore"):
+        if kind == "old" or (kind == "bp_old" and unscale):
+            p = p / scale
+        if unclip:
+            p = np.where(p.real > clip_soft, clip_soft - offset + (p - clip_soft + offset) ** 2, p)
+        if kind == "old" and "_sqrt" in sum_stat:
+            p = p ** (4 / 3)
+        if kind == "bp_old" and sum_stat == "sum_sqrt":
+            p = p ** (4 / 3)
+        if kind == "new" and "_sqrt" in sum_stat:
+            p = (p + 1) ** 2 - 1
+        if kind == "bp_new" and sum_stat == "sum_sqrt":
+            p = (p + 1) ** (4 / 3) - 1
+        if kind == "old" and not unscale:
+            p = p * scale
+        if kind in ("new", "bp_new") and unscale:
+            p = p / scale
     return p
 
 
-def slope(kind: str, p: np.ndarray, **parameters: object) -> np.ndarray:
-    """Return d(inverse)/dp by central differences; wrong within a step of the knee."""
-    p = np.asarray(p, dtype=np.float64)
-    step = 1e-6 * np.maximum(np.abs(p), 1e-3)
-    ahead = inverse(kind, p + step, **parameters)  # type: ignore[arg-type]
-    behind = inverse(kind, p - step, **parameters)  # type: ignore[arg-type]
-    return (ahead - behind) / (2 * step)
+def slope(kind: str, squashed: np.ndarray, **parameters: object) -> np.ndarray:
+    """Differentiate :func:`inverse` by a complex step: no second formula, no cancellation."""
+    step = 1e-30
+    stepped = np.asarray(squashed, dtype=np.float64) + 1j * step
+    return inverse(kind, stepped, **parameters).imag / step  # type: ignore[arg-type]
