@@ -127,6 +127,15 @@ def test_heavy_dependencies_come_through_their_doors(file):
         )
 
 
+@pytest.mark.parametrize("root", sorted(DOORS))
+def test_no_door_stands_open_unused(root):
+    """A file that no longer imports the dependency loses the right to; rooms that are not built yet keep theirs."""
+    users = {file for file in FILES for name in imports(file) if name.split(".")[0] == root}
+    for door in DOORS[root]:
+        if any(file.startswith(door) for file in FILES):
+            assert any(file.startswith(door) for file in users), f"{door} does not import {root}"
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_the_torch_world_is_named_in_one_place(file):
     """No import of ``borzoi_export`` or torch, by ``import_module`` neither; the command line looks one command up."""
