@@ -37,10 +37,20 @@ def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Calla
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
             handle.write((line + "\n").encode())
-    indexed = order.sorted and order.records > 0
-    if indexed:
+    return order.sorted and order.records > 0 and _index(out)
+
+
+def _index(out: Path) -> bool:
+    """Write the tabix index; False where that format cannot hold it, as with positions beyond 512 Mb."""
+    verbosity = pysam.set_verbosity(0)
+    try:
         pysam.tabix_index(str(out), preset="vcf", force=True)
-    return indexed
+    except OSError:
+        Path(f"{out}.tbi").unlink(missing_ok=True)
+        return False
+    finally:
+        pysam.set_verbosity(verbosity)
+    return True
 
 
 def info_value(text: str) -> str:

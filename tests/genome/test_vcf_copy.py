@@ -131,6 +131,18 @@ def test_only_a_sorted_file_is_indexed_and_no_order_is_changed(tmp_path, places,
 
 
 @pytest.mark.parametrize(
+    ("pos", "indexed"),
+    [(0, True), (2**29, True), (2**29 + 1, False), (2**31 - 1, False)],
+    ids=["telomere", "last of tabix", "beyond tabix", "last of VCF"],
+)
+def test_the_copy_is_written_where_tabix_cannot_hold_the_position(tmp_path, pos, indexed):
+    """A tabix index ends at 2^29 bases of a contig; wheat and lungfish have longer ones."""
+    lines, got = copy(write(tmp_path / "in.vcf", ["##fileformat=VCFv4.3", COLUMNS, f"chr1\t{pos}\t.\tA\tG\t.\t.\t."]))
+    assert got == indexed
+    assert lines[-2] == f"chr1\t{pos}\t.\tA\tG\t.\t.\tBRT_X=0.5;BRT_S=r0"
+
+
+@pytest.mark.parametrize(
     ("text", "want"),
     [("CAGE:liver, adult", "CAGE:liver_adult"), ("a=b;c", "a_b_c"), ("\t", "_"), ("", "."), ("x", "x")],
 )
