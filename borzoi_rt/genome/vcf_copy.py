@@ -85,10 +85,12 @@ def _annotated(
     for raw in lines:
         line = raw.decode("utf-8").rstrip("\r\n")
         if line.startswith("##"):
+            # Joined files repeat their header between the records, where none may stand.
+            repeated = not in_header or (seen_format and line.startswith("##fileformat"))
             seen_format |= line.startswith("##fileformat")
-            if _header_key(line) not in replaced:
+            if not repeated and _header_key(line) not in replaced:
                 yield line
-        elif line.strip():
+        elif line.strip() and (line.startswith("#CHROM") or not line.startswith("#")):
             if in_header:
                 # INFO lines belong before #CHROM, which some files lack, or cut short like their records.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
@@ -107,9 +109,12 @@ def _annotated(
 
 
 def _column_line(line: str) -> str:
-    """Return the ``#CHROM`` line, made up where there is none and completed where it ends before INFO."""
-    found = line.split("\t") if line.startswith("#CHROM") else []
-    return "\t".join(found + _COLUMNS[len(found) :])
+    """Return the ``#CHROM`` line, completed where it ends before INFO, or made up for a first record without one."""
+    fields = line.split("\t")
+    if line.startswith("#CHROM"):
+        return "\t".join(fields + _COLUMNS[len(fields) :])
+    samples = [f"sample{number}" for number in range(1, len(fields) - 8)]
+    return "\t".join(_COLUMNS + (["FORMAT", *samples] if len(fields) > 8 else []))
 
 
 def _header_key(line: str) -> str:
