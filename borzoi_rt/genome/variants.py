@@ -19,7 +19,7 @@ from typing import BinaryIO
 import pysam
 
 from ..errors import FormatError, InputError
-from .bgzf import GZIP_MAGIC, has_eof_block, is_bgzf
+from .bgzf import EOF_BLOCK, GZIP_MAGIC, has_eof_block, is_bgzf, starts_bgzf
 
 _LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
 _BASES = re.compile(r"[ACGT]+")
@@ -149,7 +149,27 @@ def bcf_lines(path: Path) -> Iterator[bytes]:
 def _stdin_lines() -> Iterator[bytes]:
     stream = sys.stdin.buffer
     head = stream.peek(2)[:2]  # type: ignore[union-attr]
-    yield from _lines(stream, compressed=head == GZIP_MAGIC, source="stdin")
+    if head != GZIP_MAGIC:
+        yield from _lines(stream, compressed=False, source="stdin")
+        return
+    ends = _Ends(stream)
+    yield from _lines(ends, compressed=True, source="stdin")  # type: ignore[arg-type]
+    if starts_bgzf(ends.head) and ends.tail != EOF_BLOCK:
+        raise FormatError("stdin: truncated, the bgzip end block is missing; copy the file again")
+
+
+class _Ends:
+    """A stream that remembers its first 16 bytes and as many last ones as a bgzip end block has."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.head = self.tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.head = (self.head + data[:16])[:16]
+        self.tail = (self.tail + data[-len(EOF_BLOCK) :])[-len(EOF_BLOCK) :]
+        return data
 
 
 def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:

@@ -205,11 +205,14 @@ def test_a_truncated_file_is_an_error_and_never_a_short_list(tmp_path, make, cut
         list(read_variants(path))
 
 
-def test_a_bgzip_file_that_only_lacks_its_end_block_is_truncated(tmp_path):
+@pytest.mark.parametrize("through", ["file", "stdin"])
+def test_a_bgzip_file_that_only_lacks_its_end_block_is_truncated(tmp_path, monkeypatch, through):
+    """Cut between two blocks it is whole gzip: only the empty last block tells."""
     path = bgzipped(tmp_path / "in.data")
     path.write_bytes(path.read_bytes()[:-28])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(path.read_bytes()))))
     with pytest.raises(FormatError, match="the bgzip end block is missing"):
-        list(read_variants(path))
+        list(read_variants(path if through == "file" else "-"))
 
 
 def test_damaged_compression_is_named(tmp_path, monkeypatch):
