@@ -187,6 +187,8 @@ def _records(lines: Iterator[bytes], source: str) -> Iterator[VariantRecord]:
             line = raw.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise FormatError(f"{where}: not text; is this a VCF file?") from None
+        if "\r" in line:  # the lines of an old Macintosh would all be taken for one
+            raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
         if line.startswith("#"):
             columns = line.count("\t") + 1 if line.startswith("#CHROM") else columns
         elif line.strip():

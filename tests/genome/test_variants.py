@@ -189,6 +189,13 @@ def test_a_malformed_line_is_named_after_the_lines_before_it(tmp_path, line, com
         next(records)
 
 
+@pytest.mark.parametrize("first", [0, TEXT.index("chr1\t")], ids=["with header", "without"])
+def test_lines_that_end_with_carriage_returns_alone_are_not_one_comment(tmp_path, first):
+    (tmp_path / "in.vcf").write_bytes(TEXT[first:].replace("\n", "\r").encode())
+    with pytest.raises(FormatError, match=r"in\.vcf, line 1: holds carriage returns"):
+        list(read_variants(tmp_path / "in.vcf"))
+
+
 def test_a_record_shorter_than_the_header_is_a_truncated_one(tmp_path):
     (tmp_path / "in.vcf").write_text(TEXT[: -len("\tq10\t.\n")])
     with pytest.raises(FormatError, match=r"in\.vcf, line 7: 6 columns, 8 are needed"):
