@@ -195,6 +195,13 @@ def test_a_malformed_line_is_named_after_the_lines_before_it(tmp_path, line, com
         next(records)
 
 
+@pytest.mark.parametrize("first", [0, TEXT.index("chr1\t")], ids=["with header", "without"])
+def test_lines_that_end_with_carriage_returns_alone_are_not_one_comment(tmp_path, first):
+    (tmp_path / "in.vcf").write_bytes(TEXT[first:].replace("\n", "\r").encode())
+    with pytest.raises(FormatError, match=r"in\.vcf, line 1: holds carriage returns"):
+        list(read_variants(tmp_path / "in.vcf"))
+
+
 def test_a_record_shorter_than_the_header_is_a_truncated_one(tmp_path):
     (tmp_path / "in.vcf").write_text(TEXT[: -len("\tq10\t.\n")])
     with pytest.raises(FormatError, match=r"in\.vcf, line 7: 6 columns, 8 are needed"):
@@ -211,11 +218,14 @@ def test_a_truncated_file_is_an_error_and_never_a_short_list(tmp_path, make, cut
         list(read_variants(path))
 
 
-def test_a_bgzip_file_that_only_lacks_its_end_block_is_truncated(tmp_path):
+@pytest.mark.parametrize("through", ["file", "stdin"])
+def test_a_bgzip_file_that_only_lacks_its_end_block_is_truncated(tmp_path, monkeypatch, through):
+    """Cut between two blocks it is whole gzip: only the empty last block tells."""
     path = bgzipped(tmp_path / "in.data")
     path.write_bytes(path.read_bytes()[:-28])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(path.read_bytes()))))
     with pytest.raises(FormatError, match="the bgzip end block is missing"):
-        list(read_variants(path))
+        list(read_variants(path if through == "file" else "-"))
 
 
 def test_damaged_compression_is_named(tmp_path, monkeypatch):
