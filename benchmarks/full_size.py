@@ -1,4 +1,4 @@
-"""The published size: export, memory and time of one forward pass against PyTorch.
+"""The published size: export, and memory and time of forward passes and of one more SNV against PyTorch.
 
 Random weights (seeded) in the published shape: 524,288 bp, 186M parameters, 7,611 human tracks. Every step runs in a
 process of its own; times are wall clock and processor seconds of one pass; the header tells the load.
@@ -49,6 +49,9 @@ def main() -> None:
         steps: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
             "borzoi-rt, 7,611 tracks": (("_ours", bundle, "all"), {}),
             "borzoi-rt, 89 tracks": (("_ours", bundle, "gtex"), {}),
+            "borzoi-rt, tiles of a new window and 89 tracks": (("_tiles", bundle, "window"), {}),
+            "borzoi-rt, one SNV more, 89 tracks": (("_tiles", bundle, "snv"), {}),
+            "borzoi-rt, one SNV more, 200 bins x 89 tracks": (("_tiles", bundle, "snv_span"), {}),
             "PyTorch eager, our network": (("_torch", str(options.tables), weights), {}),
         }
         if options.peer:
@@ -59,14 +62,21 @@ def main() -> None:
             for name, (arguments, env) in steps.items():
                 runs[name].append(in_own_process(__spec__.name, *arguments, env=env))
     best = {name: {key: min(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
-    ours = best["borzoi-rt, 7,611 tracks"]
+    peer = "borzoi-pytorch eager" if options.peer else "PyTorch eager, our network"
     rows = [
-        (name, run["load"], run["wall"], run["cpu"], run["rss"], ours["wall"] / run["wall"], ours["cpu"] / run["cpu"])
+        (
+            name,
+            run["load"],
+            run["wall"],
+            run["cpu"],
+            run["rss"],
+            run["wall"] / best[peer]["wall"],
+            run["cpu"] / best[peer]["cpu"],
+        )
         for name, run in best.items()
     ]
-    print_table(
-        ("forward pass, fp32", "load s", "wall s", "cpu s", "peak GB", "ours / this, wall", "ours / this, cpu"), rows
-    )
+    print_table(("fp32", "load s", "wall s", "cpu s", "peak GB", "wall / peer", "cpu / peer"), rows)
+    print(f"\npeer: {peer}")
 
 
 def _export(tables: str, weights: str, out: str) -> dict[str, Any]:
@@ -122,6 +132,24 @@ def _ours(path: str, tracks: str) -> dict[str, Any]:
     return {"load": load, **_timed(lambda: session.run(sequence, index))}
 
 
+def _tiles(path: str, case: str) -> dict[str, Any]:
+    """Time the incremental session: a window it has not seen, or an SNV in one it has."""
+    from borzoi_rt import open_bundle
+    from borzoi_rt.engine.sessions import open_engine
+
+    start = time.perf_counter()
+    session = open_engine(open_bundle(path))
+    load = time.perf_counter() - start
+    index, window = np.array(GTEX), _window()
+    bins = (2972, 3172) if case == "snv_span" else None
+    if case == "window":
+        return {"load": load, **_timed(lambda: session.run(window[None], index))}
+    session.run(window[None], index, bins=bins)
+    changed = window.copy()
+    changed[:, 262_144] = np.roll(changed[:, 262_144], 1)
+    return {"load": load, **_timed(lambda: session.run(changed[None], index, bins=bins))}
+
+
 def _torch(tables: str, weights: str) -> dict[str, Any]:
     import torch
     from borzoi_export.models.borzoi import Borzoi
@@ -169,6 +197,7 @@ def _timed(call: Callable[[], Any]) -> dict[str, float]:
 _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "_export": _export,
     "_ours": _ours,
+    "_tiles": _tiles,
     "_torch": _torch,
     "_peer": _peer,
 }
