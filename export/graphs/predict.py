@@ -24,7 +24,7 @@ from .builder import GraphBuilder, WeightsFile
 
 FILE = "predict.onnx"
 QUERY_CHUNK = 256
-TOKEN_CHUNK = 512
+TOKEN_CHUNK = 256
 
 
 @dataclass(frozen=True)
