@@ -77,7 +77,7 @@ def in_own_process(module: str, *arguments: str, env: Mapping[str, str] | None =
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command[2:4])} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{module} {arguments[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

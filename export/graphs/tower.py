@@ -21,7 +21,7 @@ from .builder import GraphBuilder
 from .layers import array, norm_gelu
 from .spans import Span
 
-TOKEN_CHUNK = 512
+TOKEN_CHUNK = 256
 
 
 class Tower:
