@@ -15,6 +15,7 @@ from ..errors import BackendError, BorzoiError
 _COMMANDS = {
     "bundle": ("borzoi_rt.cli.bundle", "Verify or show a bundle."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "evaluate": ("borzoi_rt.cli.evaluate", "Loss and correlation on held-out coverage."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
