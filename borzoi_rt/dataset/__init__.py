@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +39,8 @@ class Split(Protocol):
     def in_order(self) -> Iterator[Window]:
         """Yield the windows in the order of sequences.bed."""
 
-    def shuffled(self, seed: Sequence[int]) -> Iterator[Window]:
-        """Yield each window once, in an order that the seed fixes."""
+    def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
+        """Yield each window once, in an order that the seed fixes; of these only the places that are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

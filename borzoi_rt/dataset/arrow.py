@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +107,11 @@ class ArrowSplit:
         """Yield every window in the order of sequences.bed."""
         return map(self.__getitem__, range(len(self)))
 
-    def shuffled(self, seed: Sequence[int]) -> Iterator[Window]:
-        """Yield every window once, in an order that ``seed`` fixes."""
-        return map(self.__getitem__, self.permutation(seed).tolist())
-
-    def permutation(self, seed: Sequence[int]) -> np.ndarray:
-        """Return the order of :meth:`shuffled`."""
-        return np.random.default_rng(list(seed)).permutation(len(self))
+    def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
+        """Yield every window once, in an order that ``seed`` fixes; others than the wanted places are not read."""
+        order = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
+        chosen = (number for place, number in enumerate(order) if wanted is None or wanted(place))
+        return map(self.__getitem__, chosen)
 
     def _reader(self, number: int) -> Any:
         if number in self._readers:

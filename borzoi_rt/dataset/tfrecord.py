@@ -9,7 +9,7 @@ The 8 bytes of an empty stream are a file without records, which the reference's
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,16 @@ class TFRecordSplit:
                 yield window
         self._check_count(count)
 
-    def shuffled(self, seed: Sequence[int]) -> Iterator[Window]:
-        """Yield every window once, in an order that ``seed`` fixes: mixed files, then a shuffle buffer."""
-        generator = np.random.default_rng(list(seed))
+    def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
+        """Yield every window once, in an order that ``seed`` fixes: mixed files, then a shuffle buffer.
+
+        A stream cannot skip: places that are not wanted are read all the same.
+        """
+        for place, window in enumerate(self._mixed(np.random.default_rng(list(seed)))):
+            if wanted is None or wanted(place):
+                yield window
+
+    def _mixed(self, generator: np.random.Generator) -> Iterator[Window]:
         size = max(2, min(BUFFER_WINDOWS, BUFFER_BYTES // (2 * self._tracks * self._bins + self._length)))
         buffer: list[Window] = []
         count = 0

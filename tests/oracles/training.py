@@ -65,3 +65,37 @@ def r2(prediction: np.ndarray, target: np.ndarray) -> float:
     """Return the explained share of the variance, in two passes."""
     p, y = prediction.astype("f8").ravel(), target.astype("f8").ravel()
     return float(1 - ((y - p) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+
+
+def poisson_multinomial_slope(
+    prediction: np.ndarray, target: np.ndarray, total_weight: float, weights: np.ndarray
+) -> np.ndarray:
+    """Return d loss / d prediction of one window, (tracks, bins), by the formula.
+
+    With p, y weighted by w, d/dp_i of ``-sum_j (y_j + e) ln((p_j + e) / S)`` is
+    ``-(y_i + e) / (p_i + e) + sum (y + e) / S``,
+    and of ``S - Y ln(S + e)`` it is ``1 - Y / (S + e)``. Then the chain rule gives a factor w_i, and all is over W.
+    """
+    e = 1e-7
+    p, y = prediction.astype("f8") * weights, target.astype("f8") * weights
+    s_p, s_y = p.sum(axis=1, keepdims=True), y.sum(axis=1, keepdims=True)
+    profile = -(y + e) / (p + e) + (y + e).sum(axis=1, keepdims=True) / s_p
+    total = 1 - s_y / (s_p + e)
+    return (profile + total_weight * total) * weights / weights.sum()
+
+
+def keras_adam(
+    weight: np.ndarray,
+    gradients: list[np.ndarray],
+    rates: list[float],
+    epsilon: float,
+    b1: float = 0.9,
+    b2: float = 0.999,
+) -> np.ndarray:
+    """Return a weight after some updates, by the formula of Keras."""
+    m = v = np.zeros_like(weight, dtype="f8")
+    w = weight.astype("f8")
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        w = w - rate * math.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + epsilon)
+    return w

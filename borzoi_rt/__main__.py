@@ -1,0 +1,5 @@
+"""``python -m borzoi_rt``: the command line, also where only a module can be named (torchrun)."""
+
+from .cli import run
+
+run()
