@@ -63,7 +63,8 @@ def network_state(
         own = _merged(BorzoiConfig.from_params(meta["model"], head=names[0]), own, meta["adapter"])
     if place:
         own |= {f"head.{part}": state[f"model.others.{place - 1}.{part}"] for part in ("weight", "bias")}
-    return config, own
+    # The counter of batches plays no part where the momentum is fixed; other readers have none.
+    return config, {key: tensor for key, tensor in own.items() if not key.endswith("num_batches_tracked")}
 
 
 def _place(names: list[str], head: int | str) -> int:
