@@ -64,6 +64,9 @@ class SquashSpec:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FormatError(f"squash kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        for name in ("unscale", "unclip"):
+            if not isinstance(getattr(self, name), bool):
+                raise FormatError(f"squash: {name} is {getattr(self, name)!r}; true or false is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +77,17 @@ class GraphInfo:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in (self.file, *self.inputs, *self.outputs)):
+            raise FormatError(f"graph: {self!r} holds a name that is not text")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyInfo:
     """A ``body`` graph: how many bins it gives and which part of each skip it reads.
 
-    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its input
-    ``token_start``.
+    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its
+    input ``token_start``.
     """
 
     bins: int
@@ -92,8 +99,9 @@ class BodyInfo:
 class Tiling:
     """How tiles of the convolution tower make a window.
 
-    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the width
-    of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs by name.
+    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the
+    width of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs
+    by name.
     """
 
     token_bp: int
@@ -175,7 +183,7 @@ class BundleInfo:
             return _build(cls, values)
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FormatError(f"{source}: the manifest is incomplete or malformed ({error})") from error
 
 
@@ -197,7 +205,7 @@ def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEn
         check_file_name(name, source)
         try:
             entries[name] = FileEntry(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"{source}: the entry of file {name!r} is malformed ({error})") from error
     return entries
 

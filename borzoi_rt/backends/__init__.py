@@ -218,7 +218,8 @@ def replay_golden(
         raise ParityError(
             f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
             f"{report.max_abs:.3g} absolute, {report.max_rel:.3g} relative (allowed {atol:g} and {rtol:g}); "
-            f"worst track {name!r}, bin {position % want.shape[-1]}; check the driver and provider versions, or use onnx:cpu"
+            f"worst track {name!r}, bin {position % want.shape[-1]}; "
+            "check the driver and provider versions, or use onnx:cpu"
         )
     return {"max_abs": report.max_abs, "max_rel": report.max_rel}
 

@@ -11,8 +11,8 @@ from . import check_bins, check_run_input
 class ArraySession:
     """Sum a weight per base over the positions of each bin.
 
-    ``coverage[t, b] = sum over positions p of bin b of sum over bases c of weights[t, c] * x[c, p]``, where ``x`` is the
-    one-hot input with ``n_fill`` in all four rows of an unknown base.
+    ``coverage[t, b] = sum over positions p of bin b of sum over bases c of weights[t, c] * x[c, p]``, where ``x`` is
+    the one-hot input with ``n_fill`` in all four rows of an unknown base.
 
     Parameters
     ----------

@@ -154,9 +154,10 @@ def _load(bundle: Bundle, graph: str, device: str, threads: int | None) -> Any:
             raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
         raise BackendError(f"{path}: onnxruntime cannot start {kind!r} ({_line(error)})") from error
     # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
-    if session.get_providers()[0] != wanted:
+    started = session.get_providers()[0]
+    if started != wanted:
         raise BackendError(
-            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {session.get_providers()[0]}); "
+            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {started}); "
             "check the CUDA, cuDNN and TensorRT libraries and the driver, or pass --provider cpu"
         )
     return session

@@ -28,7 +28,7 @@ _TRAIN_PACKAGES = ("lightning", "tensorboard")
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported by name; ``export`` lies in the torch world and is never imported otherwise."""
+    """A group whose commands are imported by name; ``export`` lies in the torch world, never imported otherwise."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -62,11 +62,16 @@ def main(verbose: bool) -> None:
 def run() -> None:
     """Entry point: one ``error:`` line and exit code 1 for bad data, 2 for bad usage."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="borzoi-rt", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            error.show()  # newer click gives the help of a group without arguments as an error
+        else:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "borzoi-rt"
+            click.echo(f"error: {' '.join(error.format_message().split())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; `score` keeps what was done for --resume", err=True)

@@ -23,7 +23,9 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--no-merge", is_flag=True, help="Keep the strands of a track apart."),
         click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's]."),
         click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's]."),
-        click.option("--span", "span_bp", type=click.IntRange(min=1), help="Only bins in so many bp around the variant."),
+        click.option(
+            "--span", "span_bp", type=click.IntRange(min=1), help="Only bins in so many bp around the variant."
+        ),
         click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases  [default: by family]."),
         click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="Beyond window ends  [default: by family]."),
         _shared.tracks_option,
@@ -37,7 +39,7 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
-    """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of unknown bases."""
+    """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
     names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
     given = {name: value for name, value in choices.items() if value is not None}
     if preset is None:

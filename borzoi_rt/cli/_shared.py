@@ -36,7 +36,7 @@ rc_option = click.option("--rc", is_flag=True, default=None, help="Average with 
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add provider, threads, tiles and resumption: how a run is made, not what it gives; :func:`take_run` reads them."""
+    """Add provider, threads, tiles and resumption: how a run is made, not what it gives; see :func:`take_run`."""
     for option in (
         click.option("--resume", is_flag=True, help="Go on where an interrupted run with the same options stopped."),
         click.option("--verify-fraction", type=float, default=0.0, help="Share of windows to check by whole passes."),
@@ -88,12 +88,25 @@ def backend_name(provider: str, device: int) -> str:
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the time left on stderr, where that is a terminal; yield a function that takes the number done."""
+    """Show a bar with the time left on stderr, if that is a terminal; yield a function that takes the number done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)

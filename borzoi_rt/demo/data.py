@@ -15,11 +15,11 @@ from .grammar import MOTIFS, ONE_MISMATCH, plant, promoters, reverse_complement
 
 CONTIGS = {"synthA": 150_000, "synthB": 150_000}
 SEED = 7
-# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from causal
-# ones needs the grammar and not only its words.
+# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from
+# causal ones needs the grammar and not only its words.
 CLASSES = {"causal": 120, "neutral in motif": 60, "neutral elsewhere": 60}
-# Causal: at least this log2 fold change of the summed strength of the promoters around. Smaller changes are no variants of
-# the demo at all. The pseudo-strength is that of the weakest working promoter without a silencer.
+# Causal: at least this log2 fold change of the summed strength of the promoters around. Smaller changes are no
+# variants of the demo at all. The pseudo-strength is that of the weakest working promoter without a silencer.
 CAUSAL_LOG2_FOLD = 0.5
 PSEUDO_STRENGTH = ONE_MISMATCH
 _REACH_BP = 400  # more than a planted block: no motif farther away can take part

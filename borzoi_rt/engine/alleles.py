@@ -199,7 +199,7 @@ def haplotypes(
     """
     length = geometry.sequence_length_bp
     first = window_start(variant.pos, length, window)
-    if not first < variant.pos <= first + length - len(variant.ref):
+    if not first < variant.pos <= first + length - len(variant.ref) + 1:
         raise InputError(f"{variant} does not lie in the window {variant.chrom}:{first + 1}-{first + length}")
     held = variant.ref if genome_allele is None else genome_allele
     flank = flank_bp + abs(variant.k) + abs(len(variant.ref) - len(held))

@@ -1,10 +1,10 @@
 """A session that redoes only what differs from sequences it has seen.
 
-A window is cut into tiles of the convolution tower, and each tile is known by its bases. A variant changes the bases of one
-or two tiles; an insertion or deletion those on one side of it; the reverse complement and every shift have tiles of their
-own. Whatever was computed for the same bases is taken from the cache, so that no bookkeeping of coordinates can go wrong, a
-null variant is the reference bit by bit, and windows on a common grid share their tiles. The transformer is redone for
-every sequence: attention moves all of its tokens.
+A window is cut into tiles of the convolution tower, and each tile is known by its bases. A variant changes the bases
+of one or two tiles; an insertion or deletion those on one side of it; the reverse complement and every shift have
+tiles of their own. Whatever was computed for the same bases is taken from the cache, so that no bookkeeping of
+coordinates can go wrong, a null variant is the reference bit by bit, and windows on a common grid share their tiles.
+The transformer is redone for every sequence: attention moves all of its tokens.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ class IncrementalSession:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
         # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
         place = (tile.start - tile.read, tile.end - tile.read)
-        key = hashlib.blake2b(bases, digest_size=32)
+        key = hashlib.blake2b(bases.data, digest_size=32)
         key.update(self._prefix + f" {n_fill!r} {place}".encode())
         # One tile a run, whatever its company, so that equal bases give equal bits.
         return self._cache.get(
-            key.digest(), lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)])
+            key.digest(),
+            lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)]),
         )

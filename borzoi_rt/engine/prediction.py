@@ -17,7 +17,17 @@ from ..manifest import N_POLICIES
 from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
-from .alleles import EDGE_FILLS, INDEL_POLICIES, Haplotypes, Pair, View, allele_pairs, check_window, haplotypes, stitch_bin
+from .alleles import (
+    EDGE_FILLS,
+    INDEL_POLICIES,
+    Haplotypes,
+    Pair,
+    View,
+    allele_pairs,
+    check_window,
+    haplotypes,
+    stitch_bin,
+)
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 CACHE_BYTES = 512 * 2**20
@@ -116,6 +126,11 @@ class Predictor:
         Selected rows of ``tracks``; all when None.
     options : PredictionOptions, optional
         Strands, shifts and alignment.
+
+    Raises
+    ------
+    InputError
+        If a shift is half a window or more, or ``rc`` needs a track that the table lacks.
     """
 
     def __init__(
@@ -130,6 +145,12 @@ class Predictor:
         self.session = session
         self.squash = squash
         self.options = options or PredictionOptions()
+        length = session.geometry.sequence_length_bp
+        farthest = max(self.options.shifts, key=abs)
+        if 2 * abs(farthest) >= length:
+            raise InputError(
+                f"shift {farthest} moves the variant out of the window of {length} bp; stay below {length // 2}"
+            )
         self.positions = np.arange(len(tracks)) if positions is None else np.asarray(positions, dtype=np.int64)
         # The reverse complement of track t is the opposite strand's output: asking the model for the partner's row
         # needs no partner in the selection.
@@ -201,7 +222,7 @@ class Predictor:
         )
         bins = (0, self.session.geometry.bins)
         views = [self._view(alleles, View("ref", shift), bins) for shift in self.options.shifts]
-        return views[0].copy() if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
+        return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0, dtype=np.float32)
 
     def _bins(self, variant: Variant, window_start: int) -> tuple[int, int]:
         """Return the bins to keep: ``span_bp`` around the middle of REF, moved where it would leave the output."""
@@ -263,7 +284,7 @@ class _RecentPredictions:
         bins: tuple[int, int],
         predict: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
     ) -> np.ndarray:
-        key = (hashlib.blake2b(window, digest_size=32).digest(), bins)
+        key = (hashlib.blake2b(window.data, digest_size=32).digest(), bins)
         found = self._entries.get(key)
         if found is not None:
             self._entries.move_to_end(key)

@@ -106,7 +106,7 @@ class VerifiedSession:
         """
         coverage = self._session.run(sequence, track_index, n_fill=n_fill, bins=bins)
         for window, got in zip(sequence, coverage, strict=True):
-            draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window), digest_size=8).digest(), "little")
+            draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window).data, digest_size=8).digest(), "little")
             if draw >= self._limit:
                 continue
             want = self._other.run(window[None], track_index, n_fill=n_fill, bins=bins)[0]
@@ -115,9 +115,9 @@ class VerifiedSession:
             if report.wrong is not None:
                 track, place = report.wrong
                 raise ParityError(
-                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} relative "
-                    f"(allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected track {track}, bin {place}; "
-                    "score with whole passes (--full) and report this"
+                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} "
+                    f"relative (allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected "
+                    f"track {track}, bin {place}; score with whole passes (--full) and report this"
                 )
         return coverage
 

@@ -1,8 +1,8 @@
 """Tiles that were computed before: in memory, and on disk where a folder is given.
 
-A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written beside its place and
-renamed, carries the hash of its content, and counts as absent when that does not fit: a truncated, changed or deleted file
-costs a recomputation and nothing else. Processes may share a folder.
+A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written beside its place
+and renamed, carries the hash of its content, and counts as absent when that does not fit: a truncated, changed or
+deleted file costs a recomputation and nothing else. Processes may share a folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -58,7 +59,7 @@ class TileCache:
             if found is not None:
                 self._entries.move_to_end(key)
                 return found
-        tensors = self._store.read(key) if self._store else None
+        tensors: Tensors | None = self._store.read(key) if self._store else None
         if tensors is None:
             tensors = compute()
             self.computed += 1
@@ -126,10 +127,8 @@ class TileStore:
             log.warning("%s: damaged tile, computed again", path)
             path.unlink(missing_ok=True)
             return None
-        try:
+        with suppress(OSError):
             os.utime(path)  # used just now: last to be evicted
-        except OSError:
-            pass
         return tensors
 
     def write(self, key: bytes, tensors: Tensors) -> None:

@@ -103,7 +103,7 @@ def choose_body(geometry: Geometry, tiling: Tiling, bins: tuple[int, int]) -> Bo
         offset = start + crop - first * per_token
         spans = _moved(body, tiling, first)
         ends = (tokens * scale for scale in tiling.skips_per_token)
-        inside = all(0 <= low and high <= end_of for (low, high), end_of in zip(spans, ends, strict=True))
+        inside = all(low >= 0 and high <= end_of for (low, high), end_of in zip(spans, ends, strict=True))
         if inside and offset >= 0 and offset + end - start <= body.bins:
             return BodyChoice(name, first, spans, offset)
     return BodyChoice("body", None, tiling.bodies["body"].skips, start)

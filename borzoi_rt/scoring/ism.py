@@ -53,8 +53,8 @@ def score_ism(
 ) -> Counter[str]:
     """Score every substitution of an interval in the one window that is centred on it.
 
-    Each is scored exactly: tiles that hold the base are redone, and the transformer for every substitution. A score equals
-    that of the same SNV given as a variant with ``window='at:START'``.
+    Each is scored exactly: tiles that hold the base are redone, and the transformer for every substitution. A score
+    equals that of the same SNV given as a variant with ``window='at:START'``.
 
     Parameters
     ----------

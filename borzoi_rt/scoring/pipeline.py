@@ -167,7 +167,9 @@ class Scorer:
         prediction = self._predicted(variant, status)
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
-            return self._failed(item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed")
+            return self._failed(
+                item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed"
+            )
         if not (np.isfinite(prediction.ref).all() and np.isfinite(prediction.alt).all()):
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
         ref, alt = (prediction.alt, prediction.ref) if status == "flipped" else (prediction.ref, prediction.alt)
@@ -188,7 +190,9 @@ class Scorer:
         if status == "flipped":
             turned = Variant(variant.chrom, variant.pos, variant.alt, variant.ref)
             return self.predictor.variant(self.fasta, turned)
-        return self.predictor.variant(self.fasta, variant, genome_allele=variant.alt if status == "ref_edited" else None)
+        return self.predictor.variant(
+            self.fasta, variant, genome_allele=variant.alt if status == "ref_edited" else None
+        )
 
     @staticmethod
     def _failed(item: VariantRecord, status: str, detail: str) -> ScoredVariant:

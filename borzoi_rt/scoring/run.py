@@ -23,7 +23,7 @@ from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord, read_variants
 from .journal import Journal, shard_schema, shard_table
 from .options import ScoreOptions
-from .pipeline import Scorer, ScoredVariant
+from .pipeline import ScoredVariant, Scorer
 from .tables import WRITERS, TableContext, Writer, suffix_of
 
 SCHEMA_VERSION = 1
@@ -78,7 +78,7 @@ def score_file(
     options = options or ScoreOptions()
     target = Path(out)
     suffix = suffix_of(target, WRITERS)
-    check_target(target)
+    check_target(target, vcf)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome, _spooled(vcf) as source:
         session = open_engine(model, backend, threads=threads, options=engine)
@@ -101,7 +101,19 @@ def score_file(
 def fill_journal(
     journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None
 ) -> Counter[str]:
-    """Score what the journal does not hold yet, shard by shard, and return the statuses of all."""
+    """Score what the journal does not hold yet, shard by shard, and return the statuses of all.
+
+    A journal that is no use to a later run does not stay: nothing is done yet, or the input itself is at fault.
+    """
+    try:
+        return _fill(journal, scorer, items, progress)
+    except BaseException:
+        if not journal.done:
+            journal.remove()
+        raise
+
+
+def _fill(journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None) -> Counter[str]:
     stats, rows = list(scorer.options.stats), len(scorer.rows)
     schema = shard_schema(stats, rows)
     counts: Counter[str] = Counter()
@@ -110,8 +122,13 @@ def fill_journal(
     items = islice(items, counts.total(), None)
     done = counts.total()
     while True:
+        try:
+            shard = list(islice(items, SHARD_VARIANTS))
+        except FormatError:
+            journal.remove()
+            raise
         results: list[ScoredVariant] = []
-        for item in islice(items, SHARD_VARIANTS):
+        for item in shard:
             results.append(scorer.score(item))
             done += 1
             if progress:
@@ -146,6 +163,9 @@ def finish_table(target: Path, write: Writer, journal: Journal, context: TableCo
     folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
     draft = folder / target.name
     write(draft, journal.tables, context)
+    index = f"{target.name}.tbi"
+    if target.name.endswith(".vcf.gz") and not (folder / index).exists():  # an earlier output may have been sorted
+        (target.parent / index).unlink(missing_ok=True)
     for path in sorted(folder.iterdir(), key=lambda item: item == draft):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -153,10 +173,12 @@ def finish_table(target: Path, write: Writer, journal: Journal, context: TableCo
     journal.remove()
 
 
-def check_target(target: Path) -> None:
-    """Refuse an output that cannot be written, before anything is computed."""
+def check_target(target: Path, source: str | os.PathLike[str] | None = None) -> None:
+    """Refuse an output that cannot be written, or is the input, before anything is computed."""
     if target.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
+    if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
+        raise InputError(f"{target}: is the input, which is never written over; choose another name")
     folder = target.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; make it first")
@@ -188,6 +210,7 @@ def run_header(context: dict[str, Any], scorer: Scorer, source: str) -> dict[str
     return {
         "schema": SCHEMA_VERSION,
         "scores": context["score_ids"],
+        "options": context["options"],
         "input": source,
         "tracks": list(scorer.rows.identifier),
     }

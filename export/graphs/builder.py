@@ -8,7 +8,7 @@ What a tracer would guarantee is guaranteed by the parity gate.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ class GraphBuilder:
         """Reshape; 0 keeps a dimension."""
         return self.node("Reshape", x, self.integers(*shape))
 
-    def save(self, path: Path, outputs: dict[str, tuple[str, Sequence[int | str]]]) -> None:
+    def save(self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> None:
         """Name the outputs (name -> value and shape, float32) and write the model."""
         infos = []
         for name, (value, shape) in outputs.items():

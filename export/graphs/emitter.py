@@ -166,7 +166,8 @@ class Emitter:
     def _unet(self, x: str, block: UnetBlock, name: str, skip: str, spans: tuple[Span, Span, Span]) -> str:
         """Double ``x``, add the skip, convolve.
 
-        ``spans`` are what ``x`` covers of the coarse grid, what the convolution reads of the fine one, and what it makes.
+        ``spans`` are what ``x`` covers of the coarse grid, what the convolution reads of the fine one, and what it
+        makes.
         """
         graph, channels, (held, read, made) = self.graph, block.pointwise.in_channels, spans
         x = self._norm_gelu(x, block.norm, f"{name}.norm")

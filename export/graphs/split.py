@@ -1,9 +1,9 @@
 """The split graphs: ``trunk_tile``, ``body`` and ``head``, which together compute what ``predict`` does.
 
-The tower of convolutions sees about 390 bp around a base, so that a window is made of tiles that are computed one by one
-and kept; the transformer mixes everything and is redone for every sequence. A tile reads ``halo_tokens`` more on each side
-than it owns, because the zero padding at its cuts spoils that many; at the ends of a window tiles lie flush, where the
-padding is the network's own.
+The tower of convolutions sees about 390 bp around a base, so that a window is made of tiles that are computed one by
+one and kept; the transformer mixes everything and is redone for every sequence. A tile reads ``halo_tokens`` more on
+each side than it owns, because the zero padding at its cuts spoils that many; at the ends of a window tiles lie
+flush, where the padding is the network's own.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
     emitter = Emitter(graph, model)
     x, raw = emitter.trunk(emitter.filled(sequence, n_fill))
-    outputs = {"tokens": (x, ["batch", config.tower_widths[-1], tokens])}
+    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", config.tower_widths[-1], tokens])}
     for place, skip in enumerate(emitter.skips(raw, crop=False)):
         shape: list[int | str] = ["batch", config.tower_widths[-1], tokens * 2 ** (place + 1)]
         outputs[f"skip_{place}"] = (graph.node("Squeeze", skip, graph.integers(2)), shape)

@@ -31,7 +31,7 @@ def test_every_token_is_owned_once_and_far_from_a_cut(own: int, halo: int) -> No
     for tile in plan.tiles:
         owners[tile.start : tile.end] += 1
         read_end = tile.read + plan.width
-        assert 0 <= tile.read
+        assert tile.read >= 0
         assert read_end <= plan.tokens
         assert tile.read == 0 or tile.start - tile.read >= halo
         assert read_end == plan.tokens or read_end - tile.end >= halo
@@ -66,9 +66,8 @@ def test_a_small_body_covers_the_bins_asked_for(bins: tuple[int, int]) -> None:
     assert first + choice.offset == bins[0]
     assert first + 64 >= bins[1]
     # The skips it reads are where its tokens are.
-    assert choice.spans == ((choice.token_start * 2 - 2, choice.token_start * 2 + 34),) + (
-        (choice.token_start * 4 - 1, choice.token_start * 4 + 65),
-    )
+    coarse, fine = 2 * choice.token_start, 4 * choice.token_start
+    assert choice.spans == ((coarse - 2, coarse + 34), (fine - 1, fine + 65))
 
 
 @pytest.mark.parametrize("bins", [(0, 65), (10, 75), (1, 65), (0, 6144)])

@@ -21,7 +21,7 @@ from borzoi_rt.manifest import SquashSpec
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 
-from borzoi_export.graphs import export_bundle, predict  # noqa: E402
+from borzoi_export.graphs import emitter, export_bundle  # noqa: E402
 from borzoi_export.graphs.builder import WeightsFile  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
@@ -88,7 +88,7 @@ def bundle(model: Borzoi, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_graph_equals_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], chunk: int
 ) -> None:
-    monkeypatch.setattr(predict, "QUERY_CHUNK", chunk)
+    monkeypatch.setattr(emitter, "QUERY_CHUNK", chunk)
     model = toy(**changes)
     x = windows(2048, 2)
     check(run(write(model, tmp_path / "b"), x), want(model, x))

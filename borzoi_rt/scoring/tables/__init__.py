@@ -53,7 +53,7 @@ def scores_of(table: pa.Table, stat: str, rows: int) -> np.ndarray:
 
 
 def long_table(table: pa.Table, context: TableContext) -> pa.Table:
-    """Return one row per allele, track and statistic; an allele without scores is one row with empty track and score."""
+    """Return one row per allele, track and statistic; an allele without scores is one row with no track and score."""
     rows, stats = len(context.rows), context.stats
     scored = table.column(f"score:{stats[0]}").is_valid().to_numpy(zero_copy_only=False)
     counts = np.where(scored, rows * len(stats), 1)

@@ -26,8 +26,8 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         file.create_dataset("start", data=start)
         file.create_dataset("end", data=end)
         file.create_dataset("sequence", data=np.bytes_(sequence))
-        for name, values in (("target_ids", context.rows.identifier), ("target_labels", context.rows.description)):
-            file.create_dataset(name, data=np.array([value.encode() for value in values], dtype="S"))
+        for name, texts in (("target_ids", context.rows.identifier), ("target_labels", context.rows.description)):
+            file.create_dataset(name, data=np.array([text.encode() for text in texts], dtype="S"))
         held = np.array([_BASES.find(base) for base in sequence])
         known = np.flatnonzero(held >= 0)
         for stat in context.stats:
