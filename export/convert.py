@@ -109,6 +109,7 @@ def convert_checkpoint(
     unclip: bool = True,
     head: int | str = 0,
     crop: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Bundle:
     """Convert a checkpoint of ``borzoi-rt train``; adapters are merged into the weights.
@@ -125,6 +126,8 @@ def convert_checkpoint(
         Number or name of the head.
     crop : int, optional
         Output bins to drop on each side, instead of what the params say.
+    provenance : mapping, optional
+        JSON values to record beside those of the checkpoint.
     targets, out, **options
         See :func:`convert_calico`.
     """
@@ -139,7 +142,14 @@ def convert_checkpoint(
         raise InputError(f"{checkpoint}: trained on targets squashed by {recorded!r}, not {squash!r}")
     spec = SquashSpec(kind=squash or recorded, unscale=unscale, unclip=unclip)
     tracks = TrackTable.read(targets, n_tracks=config.tracks)
-    facts = {"step": meta["step"], "seed": meta["options"]["seed"], "targets_sha256": entry["targets_sha256"]}
+    facts = {
+        "step": meta["step"],
+        "seed": meta["options"]["seed"],
+        "targets_sha256": entry["targets_sha256"],
+        "statistics_sha256": entry["statistics_sha256"],
+        "validation_pearson": meta["validation_pearson"].get(config.head),
+        **(provenance or {}),
+    }
     return _export(
         config, state, tracks, out, weights=Path(checkpoint), squash=spec, source="borzoi-rt train", facts=facts, **options
     )

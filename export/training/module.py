@@ -73,6 +73,7 @@ class BorzoiModule(pl.LightningModule):
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
         self.weights: Tensor
         self.grad_norm = float("nan")
+        self.pearson: dict[str, float] = {}  # of the last validation
         self._sums: list[Tensor] = []
         self._losses: list[Tensor] = []
 
@@ -156,6 +157,8 @@ class BorzoiModule(pl.LightningModule):
             figures = {"loss": float(loss[0] / loss[1])}
             for key, values in (("pearson", pearson_of(sums.cpu().numpy())), ("r2", r2_of(sums.cpu().numpy()))):
                 figures[key] = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+            if np.isfinite(figures["pearson"]):
+                self.pearson[name] = round(figures["pearson"], 6)
             self.log_dict(
                 {f"valid_{key}/{name}": torch.tensor(value) for key, value in figures.items()}, add_dataloader_idx=False
             )
@@ -163,10 +166,12 @@ class BorzoiModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an export needs, as JSON text: a checkpoint holds tensors and plain values only."""
         batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        checkpoint[META] = json.dumps({**self.meta, "step": self.global_step, "batches": batches})
+        facts = {"step": self.global_step, "batches": batches, "validation_pearson": self.pearson}
+        checkpoint[META] = json.dumps({**self.meta, **facts})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Forget that a run of fewer steps had ended here, or Lightning would not go on with the longer one."""
+        """Take up the figures; forget that a run of fewer steps ended here, or Lightning would not go on."""
+        self.pearson = dict(json.loads(checkpoint[META])["validation_pearson"])
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
     def _diverged(self, losses: Tensor, prediction: Tensor, target: Tensor, head: int) -> DivergedError:
