@@ -140,25 +140,21 @@ def train(
     world, local = _world(run)
     folder = Path(out)
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
-    start = _prepare(folder, meta, resume=resume)
     _settle(options.seed, run)
     model = _network(params, configs, options, tune)
-    chosen = [*calico_penalties(params, model), *penalties]
-    batches = _Batches(sets, options, start=start, world=world)
-    per_epoch, total = batches.per_epoch(world), batches.updates(world)
+    batches = _Batches(sets, options, world=world)
     module = BorzoiModule(
         model,
         options,
         tracks=[_names(item) for item in sets],
         heads=[config.head for config in configs],
-        penalties=chosen,
-        total_steps=total,
+        penalties=[*calico_penalties(params, model), *penalties],
+        total_steps=batches.updates,
         meta=meta,
     )
-    valid_batches = (options.valid_every or max(per_epoch // options.accumulate, 1)) * options.accumulate
-    valid_batches = valid_batches if batches.validated else 0
-    trainer = _trainer(folder, options, run, (world, local), total, valid_batches, per_epoch, len(configs))
-    checkpoint = str(folder / LAST) if start else None
+    trainer = _trainer(folder, options, run, (world, local), batches, len(configs))
+    batches.start = _prepare(folder, meta, resume=resume)
+    checkpoint = str(folder / LAST) if batches.start else None
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
@@ -167,29 +163,21 @@ def train(
 
 
 class _Batches(pl.LightningDataModule):
-    """Loaders for Lightning, made where rank and world are known."""
+    """Loaders for Lightning, made where rank and world are known; training begins at batch ``start``."""
 
-    def __init__(self, sets: Sequence[Data], options: TrainOptions, *, start: int, world: int) -> None:
+    def __init__(self, sets: Sequence[Data], options: TrainOptions, *, world: int) -> None:
         super().__init__()
-        self._options, self._start = options, start
+        self._options, self.start = options, 0
         self._train = [item.split("train") for item in sets]
         self._valid = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
         self._pairs = [_strand_pairs(item, options) for item in sets]
-        self._loader(0, world)  # refuses too few windows
-
-    @property
-    def validated(self) -> bool:
-        """Whether there is anything to validate on."""
-        return any(split is not None for split in self._valid)
-
-    def per_epoch(self, world: int) -> int:
-        """Batches of an epoch of one process."""
-        return self._loader(0, world).per_epoch
-
-    def updates(self, world: int) -> int:
-        """Updates of the whole run."""
-        updates = len(self._loader(0, world)) // self._options.accumulate
-        return min(updates, self._options.max_steps) if self._options.max_steps else updates
+        loader = self._loader(0, world)
+        updates = len(loader) // options.accumulate
+        self.updates = min(updates, options.max_steps) if options.max_steps else updates
+        self.least = options.min_epochs * loader.per_epoch
+        interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
+        validated = any(split is not None for split in self._valid)
+        self.valid_every = interval * options.accumulate if validated else 0
 
     def _loader(self, rank: int, world: int) -> TrainBatches:
         options = self._options
@@ -209,7 +197,7 @@ class _Batches(pl.LightningDataModule):
         """Return the training batches of this process."""
         assert self.trainer is not None
         loader = self._loader(self.trainer.global_rank, self.trainer.world_size)
-        loader.start = self._start
+        loader.start = self.start
         return loader
 
     def val_dataloader(self) -> list[ValidBatches]:
@@ -377,9 +365,7 @@ def _trainer(
     options: TrainOptions,
     run: RunOptions,
     processes: tuple[int, int],
-    total: int,
-    valid_batches: int,
-    per_epoch: int,
+    data: _Batches,
     heads: int,
 ) -> pl.Trainer:
     world, local = processes
@@ -389,13 +375,11 @@ def _trainer(
     callbacks: list[Any] = [StepLog(folder)]
     if run.progress and sys.stderr.isatty():
         callbacks.append(TQDMProgressBar())
-    if valid_batches:
-        least = options.min_epochs * per_epoch
-        callbacks += [Patience(options.patience, least_batches=least), BestCheckpoint(folder)]
-    batches = total * options.accumulate
-    callbacks.append(
-        LastCheckpoint(folder, every=options.save_every, valid_batches=valid_batches, total_batches=batches)
-    )
+    if data.valid_every:
+        callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
+    total = data.updates * options.accumulate
+    every = options.save_every
+    callbacks.append(LastCheckpoint(folder, every=every, valid_batches=data.valid_every, total_batches=total))
     # A head that a batch does not use has no gradient and must not be moved.
     strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
     try:
@@ -407,12 +391,12 @@ def _trainer(
             precision=_PRECISION[options.precision],  # type: ignore[arg-type]
             # One pass of Lightning is the whole run: our batches count through all epochs.
             max_epochs=1,
-            max_steps=total,
-            limit_train_batches=batches,
+            max_steps=data.updates,
+            limit_train_batches=total,
             accumulate_grad_batches=options.accumulate,
-            val_check_interval=valid_batches or None,
-            limit_val_batches=1.0 if valid_batches else 0,
-            check_val_every_n_epoch=None if valid_batches else 1,
+            val_check_interval=data.valid_every or None,
+            limit_val_batches=1.0 if data.valid_every else 0,
+            check_val_every_n_epoch=None if data.valid_every else 1,
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
