@@ -13,7 +13,7 @@ from .models.config import read_params
 from .training.adapters import FREEZE, LoraOptions
 from .training.options import PRECISIONS, SCHEDULES, TrainOptions
 from .training.regularisers import Penalty
-from .training.run import RunOptions, TuneOptions, validation_pearson
+from .training.run import RunOptions, TuneOptions, is_first_process, validation_pearson
 from .training.run import train as run_training
 
 _PATH = click.Path(path_type=Path)
@@ -77,6 +77,8 @@ def train(
         run=run,
         resume=resume,
     )
+    if not is_first_process():
+        return
     best = validation_pearson(last)
     figures = ", ".join(f"{head} {value:.4f}" for head, value in best.items())
     click.echo(f"trained -> {last}; best validation Pearson: {figures or 'not validated'}", err=True)

@@ -318,15 +318,15 @@ def _prepare(folder: Path, meta: Mapping[str, Any], *, resume: bool) -> int:
         _check_same(before, meta, folder)
         done = int(before["batches"])
     # Processes of one run begin at different times: what the first has made is no obstacle to the others.
-    elif _is_first() and folder.exists() and any(folder.iterdir()) and not (resume and (folder / RUN).is_file()):
+    elif is_first_process() and folder.exists() and any(folder.iterdir()) and not (resume and (folder / RUN).is_file()):
         raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
     folder.mkdir(parents=True, exist_ok=True)
-    if _is_first():
+    if is_first_process():
         (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
     return done
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
     """Tell whether this process is the first of those that Lightning or torchrun started."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
