@@ -13,6 +13,7 @@ from borzoi_rt.manifest import N_POLICIES, SquashSpec
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
+from .graphs.tower import CONVOLUTIONS
 
 _FILE = click.Path(path_type=Path)
 
@@ -39,6 +40,11 @@ _n_policy = click.option(
 )
 _name = click.option("--name", help="Name of the model  [default: of the weight file].")
 _out = click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
+_convolution = click.option(
+    "--convolution",
+    type=click.Choice(CONVOLUTIONS),
+    help="Form of the tower  [default: the fastest that passes].",
+)
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 
 
@@ -48,7 +54,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (_overwrite, _out, _name, _n_policy, _unclip, _unscale, _targets):
+    for option in (_overwrite, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
         command = option(command)
     return command
 
@@ -102,5 +108,5 @@ def _report(bundle: Bundle) -> None:
     parity = bundle.info.parity
     click.echo(
         f"{bundle.path}: {len(bundle.tracks)} tracks; onnxruntime against PyTorch: {parity['max_abs']:.2e} absolute, "
-        f"{parity['max_rel']:.2e} relative"
+        f"{parity['max_rel']:.2e} relative; {parity['convolution']} convolutions"
     )

@@ -151,7 +151,15 @@ def convert_checkpoint(
         **(provenance or {}),
     }
     return _export(
-        config, state, tracks, out, weights=Path(checkpoint), squash=spec, source="borzoi-rt train", facts=facts, **options
+        config,
+        state,
+        tracks,
+        out,
+        weights=Path(checkpoint),
+        squash=spec,
+        source="borzoi-rt train",
+        facts=facts,
+        **options,
     )
 
 

@@ -35,12 +35,17 @@ class Emitter:
         The trained network.
     output : Span, optional
         Bins to compute; those of the network when None.
+    convolution : str
+        Form of the tower's convolutions, see :class:`borzoi_export.graphs.tower.Tower`.
     """
 
-    def __init__(self, graph: GraphBuilder, model: Borzoi, output: Span | None = None) -> None:
+    def __init__(
+        self, graph: GraphBuilder, model: Borzoi, output: Span | None = None, *, convolution: str = "cook-toom"
+    ) -> None:
         self.graph = graph
         self.model = model
         self.config = model.config
+        self.convolution = convolution
         self.output = whole_output(model.config) if output is None else output
         self.spans = decoder_spans(model.config, self.output)
 
@@ -63,7 +68,7 @@ class Emitter:
             tokens = tile_tokens
             lengths = [tokens * 2 ** (place + 1) for place in range(self.config.unets)]
             spans = [Span(0, length, length) for length in lengths]
-        tower = Tower(self.graph, self.model, tokens=tokens, skips=spans)
+        tower = Tower(self.graph, self.model, tokens=tokens, skips=spans, convolution=self.convolution)
         x, raw = tower.write(x)
         skips = []
         for place, (block, skip) in enumerate(zip(cast("Iterable[UnetBlock]", self.model.unet), raw, strict=True)):

@@ -32,11 +32,14 @@ def halo_tokens(config: BorzoiConfig) -> int:
     return spoiled
 
 
-def write_split(model: Borzoi, directory: Path, weights: WeightsFile) -> tuple[dict[str, GraphInfo], Tiling]:
+def write_split(
+    model: Borzoi, directory: Path, weights: WeightsFile, convolution: str
+) -> tuple[dict[str, GraphInfo], Tiling]:
     """Write the split graphs and return their descriptions and how tiles make a window."""
     config = model.config
     halo = halo_tokens(config)
-    graphs = {"trunk_tile": _write_tile(model, directory, weights, min(OWN_TOKENS + 2 * halo, config.tokens))}
+    width = min(OWN_TOKENS + 2 * halo, config.tokens)
+    graphs = {"trunk_tile": _write_tile(model, directory, weights, width, convolution)}
     bodies: dict[str, BodyInfo] = {}
     outputs = {"body": whole_output(config)}
     for bins in MOVING_BINS:
@@ -66,13 +69,13 @@ def _can_move(config: BorzoiConfig, bins: int) -> bool:
     )
 
 
-def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int) -> GraphInfo:
+def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int, convolution: str) -> GraphInfo:
     config = model.config
     token_bp = config.sequence_length_bp // config.tokens
     graph = GraphBuilder("trunk_tile", weights)
     sequence = graph.input("sequence", TensorProto.UINT8, ["batch", 4, tokens * token_bp])
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
-    emitter = Emitter(graph, model)
+    emitter = Emitter(graph, model, convolution=convolution)
     x, skips = emitter.trunk(emitter.filled(sequence, n_fill), tile_tokens=tokens)
     channels = config.tower_widths[-1]
     outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", tokens, channels])}
