@@ -15,6 +15,7 @@ from ..errors import BackendError, BorzoiError
 _COMMANDS = {
     "bundle": ("borzoi_rt.cli.bundle", "Verify or show a bundle."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "dft": ("borzoi_rt.cli.dft", "Score motifs by what their removal does to transcription."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
