@@ -266,7 +266,7 @@ def rfft(x: np.ndarray, n_fft: int | None = None, *, engine: str = "fftw") -> np
 
 
 def keep_wisdom(path: str | os.PathLike[str]) -> bool:
-    """Read FFTW's wisdom from a file if it exists, and write it there after every new plan; return whether it was read.
+    """Read FFTW's wisdom from a file if it exists, and write it there now and after every new plan; return whether it was.
 
     Wisdom turns a second of planning into a millisecond. It belongs to one machine: FFTW ignores what does not fit.
 
@@ -289,6 +289,7 @@ def keep_wisdom(path: str | os.PathLike[str]) -> bool:
                 raise FormatError(f"{path}: no FFTW wisdom ({error}); delete the file, it is made again") from error
             _pyfftw().import_wisdom(wisdom)
         _wisdom_file = path
+        _store_wisdom(_pyfftw())
     return found
 
 
