@@ -266,7 +266,7 @@ def rfft(x: np.ndarray, n_fft: int | None = None, *, engine: str = "fftw") -> np
 
 
 def keep_wisdom(path: str | os.PathLike[str]) -> bool:
-    """Read FFTW's wisdom from a file if it exists, and write it there now and after every new plan; return whether it was.
+    """Read FFTW's wisdom from a file if it exists, and write it there from now on; return whether it was read.
 
     Wisdom turns a second of planning into a millisecond. It belongs to one machine: FFTW ignores what does not fit.
 
