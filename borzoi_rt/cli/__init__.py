@@ -18,9 +18,10 @@ _COMMANDS = {
     "dft": ("borzoi_rt.cli.dft", "Score motifs by what their removal does to transcription."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
+    "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (needs `export`)."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
 }
-_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub")
+_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub", "networkx")
 
 
 class _LazyGroup(click.Group):

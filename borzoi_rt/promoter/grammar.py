@@ -1,9 +1,9 @@
 """Synthetic promoters whose driver is known: DNA with planted motifs, and the start counts that follow from them.
 
-Each motif is a word with a curve of effects. A copy acts in full, a copy with one mismatch ``ONE_MISMATCH`` as much; the
-expected track of a strand, as ln(1 + count), is the sum of the curves of all copies, cut at 0 and ``CEILING``. Counts
-are Poisson draws. A promoter has one driver; weak copies (one mismatch) of other motifs lie around it, and a repressor
-may; the initiator is common to many.
+Each motif is a word with a curve of effects. A copy acts in full, a copy with one mismatch ``ONE_MISMATCH`` as much;
+the expected track of a strand, as ln(1 + count), is the sum of the curves of all copies, cut at 0 and ``CEILING``.
+Counts are Poisson draws. A promoter has one driver; weak copies (one mismatch) of up to two other motifs lie around it,
+and in three of ten a repressor.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from .dft import DFTScores
 from .removal import RemovalCurves
 from .sites import Site
 
-# What each column holds is in docs/dft.md.
+# What each column holds is in docs/promoter.md.
 PLACE = ("site", "chrom", "pos0", "strand", "variant", "allele", "net", "track")
 MOTIF = ("motif", "group", "score", "score_sd", "raw", "delta_sum", "ratio", "log2fc", "abundance", "positional")
 MORE = ("tss_shift_bp", "centroid_bp", "magnitude", "above_noise", "hits", "dominant", "degenerate")

@@ -100,7 +100,8 @@ def within_tissue(
     r = similarities(every.kernel, every.kernel, shifts=_shifts(every, compat))
     strong = np.abs(every.kernel).max(axis=(1, 2)) > MIN_WEIGHT
     graph = nx.Graph()
-    graph.add_nodes_from(np.flatnonzero(strong).tolist())
+    if len(nets) == 1:  # nothing to compare with
+        graph.add_nodes_from(np.flatnonzero(strong).tolist())
     for first in range(len(nets)):
         for second in range(first + 1, len(nets)):
             a, b = np.flatnonzero(net == first), np.flatnonzero(net == second)

@@ -159,7 +159,7 @@ def load_data(
             inside = start >= 0 and end <= genome.contigs.get(site.chrom, -1)
             if not inside or any(end > handle.chroms().get(site.chrom, -1) for handle in coverage):
                 continue
-            strands = np.stack([handle.values(site.chrom, start, end) for handle in coverage])
+            strands = np.stack([handle.values(site.chrom, start, end, fillna=0.0) for handle in coverage])
             target = np.log1p(np.abs(np.nan_to_num(strands, nan=0.0)))
             if site.strand == "-":
                 target = target[::-1, ::-1]

@@ -1,8 +1,8 @@
 """What the three stages minimise: losses and regularisers as published, with the coefficients by name.
 
 p is the prediction, t the target, both ln(1 + count), (batch, 2, bins); means are over all three axes. The published
-code is inherited from a network for log10 targets and divides by ln 10 in the Poisson term of stage 2, where its targets
-are natural logarithms: ``log10_prediction`` keeps that for comparison, and is off.
+code is inherited from a network for log10 targets and divides by ln 10 in the Poisson term of stage 2, where its
+targets are natural logarithms: ``log10_prediction`` keeps that for comparison, and is off.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def train(
             scheduler.step()
             if step % options.validate_every == 0 or step == options.steps:
                 report = evaluate(model, validation, objective)
-                writer.writerow({"step": step, "train_loss": fit.item(), "penalty": float(extra), **report})
+                writer.writerow({"step": step, "train_loss": fit.item(), "penalty": extra.item(), **report})
                 handle.flush()
                 if not best or report["loss"] < best["loss"]:
                     best = {"step": step, **report}
