@@ -42,7 +42,7 @@ WINDOW: dict[str, Any] = {
 }
 DISCOVERY_MOTIFS = 12
 OTHERS = 4
-PREDICTOR: dict[str, Any] = {"channels": 16, "decoder_width": 9, "strides": (5, 3, 2), "decoders": 1, "dropout": 0.1}
+PREDICTOR: dict[str, Any] = {"channels": 12, "decoder_width": 9, "strides": (5, 3, 2), "decoders": 1, "dropout": 0.1}
 
 
 def main(arguments: list[str] | None = None) -> Bundle:
@@ -93,7 +93,7 @@ def make(work: Path, out: Path, steps: int) -> Bundle:
         model.motif.bias.copy_(torch.from_numpy(_biases(runs, kernels)))
     training, validation = _data(work, third, SMOOTHING_BP)
     plan = TrainOptions(
-        steps=steps, batch=32, rate=2e-3, schedule="cosine", validate_every=max(steps // 8, 1), seed=SEED
+        steps=steps, batch=16, rate=2e-3, schedule="cosine", validate_every=max(steps // 8, 1), seed=SEED
     )
     best = train(model, training, validation, work / "stage3", options=plan)
     _report(work / "stage3", best, started)

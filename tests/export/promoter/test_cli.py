@@ -71,8 +71,8 @@ def test_stages_ask_for_what_they_need(folder):
         train(folder, 2, "x", "second.json")
     with pytest.raises(FormatError, match="not a directory of consensus motifs"):
         train(folder, 2, "x", "second.json", "--kernels", folder)
+    (folder / "bad.json").write_text('{"depth": 3}')
     with pytest.raises(FormatError, match="unknown key 'depth'"):
-        (folder / "bad.json").write_text('{"depth": 3}')
         train(folder, 1, "x", "bad.json")
     with pytest.raises(FormatError, match="not a promoter run"):
         run("promoter", "consensus", folder, "--out", folder / "y")
