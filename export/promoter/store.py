@@ -2,7 +2,7 @@
 
 A directory: ``motif.npy`` float32 (motifs, 4, width) and ``motif_effect.npy`` float32 (2, 2 * motifs, taps), the
 weights of the two convolutions; ``motifs.tsv`` with name, pattern, source and number of members of each;
-``motifs.meme`` and ``motifs.jaspar`` as base probabilities.
+``motifs.meme``, ``motifs.jaspar`` and the logos of ``motifs.png`` as base probabilities.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.plots import plot_logos
 from borzoi_rt.promoter.motif_files import write_jaspar, write_meme
 from borzoi_rt.promoter.motifs import Motif, motif_identity, motif_name, probabilities, similarities, unique_names
 
@@ -101,6 +102,7 @@ def write_consensus(folder: str | os.PathLike[str], kernels: Kernels, names: Seq
     motifs = [Motif(name, probabilities(kernel)) for name, kernel in zip(names, kernels.kernel, strict=True)]
     write_meme(path / "motifs.meme", motifs)
     write_jaspar(path / "motifs.jaspar", motifs)
+    plot_logos(path / "motifs.png", [motif.matrix for motif in motifs], names=names)
 
 
 def read_consensus(folder: str | os.PathLike[str]) -> tuple[Kernels, tuple[str, ...]]:

@@ -151,7 +151,7 @@ def test_training_learns_and_repeats_itself(data, tmp_path):
     assert about["best"]["loss"] == min(float(row["loss"]) for row in rows)
     assert json.loads((tmp_path / "a" / "run.json").read_text())["objective"]["smooth_deconv"] == 2e-3
     with pytest.raises(InputError, match="not an empty directory"):
-        train(model, training, validation, tmp_path / "a", options=options)
+        train(model, training, training, tmp_path / "a", options=options)
 
 
 def test_a_loss_that_is_not_finite_names_the_step(data, tmp_path):
