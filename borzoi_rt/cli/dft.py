@@ -111,3 +111,28 @@ def score(
         gallery.draw()
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     click.echo(f"{counts.total()} windows: {parts} -> {out}", err=True)
+
+
+@dft.command()
+@click.option("--out", type=_FILE, default=Path("dft-demo-out"), show_default=True, help="Directory to make.")
+@_shared.provider_option
+@_shared.device_option
+@_shared.threads_option
+def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
+    """Score synthetic promoters with the model of the package, and see if their drivers are found."""
+    from ..promoter.demo import run_demo
+    from ..promoter.figures import Gallery
+
+    gallery = Gallery(out / "plots")
+    with _shared.progress_bar("scoring", None) as progress:
+        found = run_demo(
+            out,
+            backend=_shared.backend_name(provider, device),
+            threads=threads,
+            progress=progress,
+            keep=gallery.add,
+        )
+    gallery.draw()
+    for driver, (right, count) in found.by_driver.items():
+        click.echo(f"{driver:<8}{right:4d} of {count:3d}")
+    click.echo(f"driver named first: {found.accuracy:.3f} of {found.sites} promoters")
