@@ -69,6 +69,8 @@ class DFTScores:
         ``raw`` of a second WT prediction, where one was given.
     above_noise : bool ndarray or None
         Whether ``raw`` is more than ``noise_factor`` times ``noise``.
+    effect : float64 ndarray of shape (..., motifs, bins) or None
+        f = KO - WT; None without spectra, as are the next two.
     omega : float64 ndarray of shape (frequencies,) or None
         Angular frequency, rad/bp.
     spectrum : complex128 ndarray of shape (..., motifs, frequencies) or None
@@ -93,6 +95,7 @@ class DFTScores:
     centroid_bp: np.ndarray | None
     noise: np.ndarray | None
     above_noise: np.ndarray | None
+    effect: np.ndarray | None
     omega: np.ndarray | None
     spectrum: np.ndarray | None
     band_power: Mapping[str, np.ndarray]
@@ -149,7 +152,7 @@ def dft_scores(
         ``genoretriever``: the published definition, whose degenerate sites are NaN and which knows no padding, taper
         or detrending.
     spectra : bool
-        Keep the spectra, 16 bytes per motif and frequency.
+        Keep effects and spectra, 16 bytes per motif and bin.
     bands : mapping of str to (float, float), optional
         Periods in bp, [low, high) each, e.g. ``{"turn": (9.5, 11.5)}``; the constant term has period infinity.
     magnitude : bool
@@ -187,10 +190,13 @@ def dft_scores(
     spectra_wt = rfft(sites, size, engine=engine) if magnitude else None
     out = {name: np.empty(len(rows)) for name in _PER_ROW}
     spectrum = np.empty((len(rows), len(omega)), dtype=np.complex128) if keep else None
+    effect = np.empty(rows.shape) if keep else None
     powers = {name: np.empty(len(rows)) for name in bands or {}}
     distance = np.empty(len(rows)) if magnitude else None
     for here, of_site, base, f, transform in _effects(sites, rows, size, engine):
         _statistics(out, here, f, base, window, dt, size)
+        if effect is not None:
+            effect[here] = f
         if engine == "time":
             continue
         X = transform.run(len(f))
@@ -216,6 +222,7 @@ def dft_scores(
         centroid_bp=_effect_centroid(spectrum, size, dt, center, shape),
         noise=noise,
         above_noise=None if noise is None else values["raw"] > noise_factor * noise[..., None],
+        effect=None if effect is None else effect.reshape(ko.shape),
         omega=omega if keep else None,
         spectrum=None if spectrum is None else spectrum.reshape(*shape, -1),
         band_power={name: array.reshape(shape) for name, array in powers.items()},

@@ -133,7 +133,7 @@ def _gate(
         if not np.isfinite(difference).all():
             raise ParityError("the exported graph gives NaN or infinite values; no bundle was written")
         effect = np.abs((got[1:].astype(np.float64) - got[:1]) - (want[1:].astype(np.float64) - want[:1]))
-        report = {
+        report: dict[str, Any] = {
             "max_abs": float(difference.max()),
             "max_rel": float((difference / (want + 1e-4)).max()),
             "max_abs_of_removal": float(effect.max()),

@@ -34,9 +34,11 @@ def gaussian(bins: int, center: int, *, mean: float, height: float = 2.5, width:
 @pytest.mark.parametrize("bins", [1, 2, 3, 8, 63])
 def test_spectrum_is_the_dft_by_definition(bins):
     wt, ko = tracks(bins)
-    got = dft_scores(wt, ko).spectrum
+    got = dft_scores(wt, ko)
     want = np.stack([oracle.dft(row - wt)[: bins // 2 + 1] for row in ko])
-    assert_allclose(got, want, atol=EXACT * bins)
+    assert_allclose(got.spectrum, want, atol=EXACT * bins)
+    assert_allclose(got["effect"], ko - wt)
+    assert dft_scores(wt, ko, spectra=False).spectrum is None
 
 
 @pytest.mark.parametrize("bins", SIZES)

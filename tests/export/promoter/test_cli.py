@@ -6,8 +6,11 @@ import csv
 import json
 
 import pytest
+import torch
+from borzoi_export.models.puffin import Puffin
 from click.testing import CliRunner
 
+from borzoi_rt.bundle import open_bundle
 from borzoi_rt.cli import main
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.promoter import grammar
@@ -64,6 +67,16 @@ def test_three_stages_to_a_table_of_scores(folder):
     for site in {row["site"] for row in rows}:
         scores = [float(row["score"]) for row in rows if row["site"] == site and row["score"]]
         assert sum(scores) % 1 == pytest.approx(0, abs=1e-5) or sum(scores) % 1 == pytest.approx(1, abs=1e-5)
+
+
+def test_a_puffin_file_of_ones_own(tmp_path):
+    torch.manual_seed(0)
+    torch.save(Puffin().state_dict(), tmp_path / "own.pth")
+    run("promoter", "puffin", tmp_path / "own.pth", "--out", tmp_path / "bundle", "--length", 800, "--tss", 400)
+    bundle = open_bundle(tmp_path / "bundle")
+    assert bundle.geometry.bins == 150
+    assert bundle.tracks.identifier[0] == "FANTOM_CAGE+"
+    assert bundle.tracks.identifier[int(bundle.tracks.strand_pair[0])] == "FANTOM_CAGE-"
 
 
 def test_stages_ask_for_what_they_need(folder):
