@@ -1,4 +1,4 @@
-"""Compile csrc/*.pyx into borzoi_rt._kernels and give export/ its import name; all other metadata is in pyproject.toml."""
+"""Compile csrc/*.pyx into borzoi_rt._kernels; all metadata is in pyproject.toml."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -27,7 +27,5 @@ def kernel(name: str) -> Extension:
 
 
 setup(
-    ext_modules=cythonize(
-        [kernel(name) for name in KERNELS], build_dir="build/cython", compiler_directives=DIRECTIVES
-    ),
+    ext_modules=cythonize([kernel(name) for name in KERNELS], build_dir="build/cython", compiler_directives=DIRECTIVES),
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .bundle import open_bundle as open_bundle
     from .engine.prediction import PredictionOptions as PredictionOptions
     from .engine.prediction import Predictor as Predictor
+    from .engine.sessions import EngineOptions as EngineOptions
     from .genome.fasta import Fasta as Fasta
     from .genome.intervals import Interval as Interval
     from .genome.variants import Variant as Variant
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Bundle": "bundle",
+    "EngineOptions": "engine.sessions",
     "Fasta": "genome.fasta",
     "Interval": "genome.intervals",
     "PredictionOptions": "engine.prediction",

@@ -4,13 +4,17 @@ A bundle is a directory.
 
 - It MUST hold ``bundle.json`` (UTF-8 JSON): ``format`` is ``"borzoi-rt-bundle"``, ``format_version`` is 1, and the keys
   of :class:`borzoi_rt.manifest.BundleInfo` follow.
-- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a file that
-  is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..`` and a wrong
-  size or hash are errors.
+- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a
+  file that is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..``
+  and a wrong size or hash are errors.
 - ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
-- ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a column of
-  zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output ``coverage``
-  float32 ``(batch, tracks, bins)`` in squashed scale. It MAY name more graphs.
+- ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
+  column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
+  ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
+- ``tiling`` MAY describe the same network in parts (:class:`borzoi_rt.manifest.Tiling`). ``graphs`` MUST then name
+  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, channels, positions)``),
+  every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
+  ``head`` (``embedding`` and ``track_index`` to ``coverage``).
 - Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
   ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
   replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
@@ -33,6 +37,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -115,7 +120,8 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in ("sequence", "track_index", "coverage")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        # TypeError: a lone .npy array is no archive.
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
 
 
@@ -148,7 +154,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
         raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")
@@ -209,7 +215,7 @@ def staged_bundle(
 
     def finish(info: BundleInfo, tracks: TrackTable, golden: Mapping[str, np.ndarray]) -> Bundle:
         tracks.write(staging / TRACKS)
-        np.savez_compressed(staging / GOLDEN, **dict(golden))
+        np.savez_compressed(staging / GOLDEN, allow_pickle=False, **golden)
         _write_manifest(staging, info)
         open_bundle(staging)
         _replace_directory(staging, target)

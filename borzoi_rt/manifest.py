@@ -64,6 +64,9 @@ class SquashSpec:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise FormatError(f"squash kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        for name in ("unscale", "unclip"):
+            if not isinstance(getattr(self, name), bool):
+                raise FormatError(f"squash: {name} is {getattr(self, name)!r}; true or false is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +77,55 @@ class GraphInfo:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) for name in (self.file, *self.inputs, *self.outputs)):
+            raise FormatError(f"graph: {self!r} holds a name that is not text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyInfo:
+    """A ``body`` graph: how many bins it gives and which part of each skip it reads.
+
+    ``skips`` are ``[start, end)`` of the whole grid of each skip, or, where the body is ``moving``, counted from its
+    input ``token_start``.
+    """
+
+    bins: int
+    skips: tuple[tuple[int, int], ...]
+    moving: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """How tiles of the convolution tower make a window.
+
+    A tile owns ``own_tokens`` tokens of ``token_bp`` and reads ``halo_tokens`` more on each side. ``channels`` is the
+    width of tokens and skips, ``skips_per_token`` the positions of each skip in a token, ``bodies`` the body graphs
+    by name.
+    """
+
+    token_bp: int
+    own_tokens: int
+    halo_tokens: int
+    channels: int
+    skips_per_token: tuple[int, ...]
+    bodies: Mapping[str, BodyInfo]
+
+    def __post_init__(self) -> None:
+        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token)
+        if any(not isinstance(size, int) or size < 1 for size in sizes) or self.halo_tokens < 0:
+            raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
+        if "body" not in self.bodies:
+            raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleInfo:
     """Manifest of a bundle without its file list.
 
     ``architecture`` is the JSON form of the network's config, ``parity`` the figures of the gate run at export,
-    ``positional_widths`` the largest distance of each relative-position class, ``averaging`` the space in which the
+    ``positional_widths`` the largest distance of each relative-position class, ``tiling`` how the split graphs work
+    together (None: there is only ``predict``), ``averaging`` the space in which the
     two strands were meant to be averaged.
     """
 
@@ -95,6 +140,7 @@ class BundleInfo:
     precision: str = "fp32"
     opset: int = 20
     positional_widths: tuple[int, ...] = ()
+    tiling: Tiling | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -132,10 +178,12 @@ class BundleInfo:
                 for name, graph in values["graphs"].items()
             }
             values["positional_widths"] = tuple(values.get("positional_widths", ()))
+            if values.get("tiling") is not None:
+                values["tiling"] = _tiling(values["tiling"])
             return _build(cls, values)
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise FormatError(f"{source}: the manifest is incomplete or malformed ({error})") from error
 
 
@@ -157,7 +205,7 @@ def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEn
         check_file_name(name, source)
         try:
             entries[name] = FileEntry(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FormatError(f"{source}: the entry of file {name!r} is malformed ({error})") from error
     return entries
 
@@ -166,6 +214,14 @@ def check_file_name(name: str, source: str) -> None:
     """Refuse names that could leave the bundle directory."""
     if not _FILE_NAME.fullmatch(name) or ".." in name:
         raise FormatError(f"{source}: file name {name!r} is not allowed; plain names without '/' or '..' only")
+
+
+def _tiling(section: Mapping[str, Any]) -> Tiling:
+    bodies = {
+        name: _build(BodyInfo, {**body, "skips": tuple((int(start), int(end)) for start, end in body["skips"])})
+        for name, body in section["bodies"].items()
+    }
+    return _build(Tiling, {**section, "skips_per_token": tuple(section["skips_per_token"]), "bodies": bodies})
 
 
 def _build(cls: type[Any], values: Any) -> Any:

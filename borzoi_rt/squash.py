@@ -20,6 +20,7 @@ forward also squashes ``sum_exp75``, which its published inverse ignores), ``bp_
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -195,4 +196,5 @@ class Squash:
             raise InputError(f"coverage has shape {values.shape}; (..., {len(self)} tracks, bins) is needed")
         if not values.flags.c_contiguous or not values.flags.writeable:
             raise InputError("coverage is not C-contiguous and writeable, and it is changed in place; pass a copy")
-        return values.reshape(-1, *values.shape[-2:])
+        # The leading length is spelled out: -1 cannot be worked out where there are no bins.
+        return values.reshape(math.prod(values.shape[:-2]), *values.shape[-2:])

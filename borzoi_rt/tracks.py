@@ -81,7 +81,7 @@ class TrackTable:
             Naming file, line and column.
         """
         path = Path(path)
-        header, rows = _read_rows(path)
+        header, rows, lines = _read_rows(path)
         missing = [name for name in _REQUIRED if name not in header]
         if missing:
             raise FormatError(f"{path}, line 1: no column {missing[0]!r}; found {', '.join(header)}")
@@ -90,18 +90,19 @@ class TrackTable:
                 f"{path}: {len(rows)} rows, but the model has {n_tracks} outputs; use the table it was trained with"
             )
         columns = {name: tuple(row[place] for row in rows) for place, name in enumerate(header)}
-        index = _integers(path, "index", tuple(row[0] for row in rows))
-        if len(np.unique(index)) != len(index):
-            twice = int(index[np.argmax(np.bincount(index - index.min())[index - index.min()] > 1)])
+        index = _integers(path, "index", lines, tuple(row[0] for row in rows))
+        units, counts = np.unique(index, return_counts=True)
+        if len(units) != len(index):
+            twice = int(units[counts > 1][0])
             raise FormatError(f"{path}: index {twice} stands in more than one row; every output has one")
-        numbers = {name: _positive(path, name, columns[name], zero=name != "scale") for name in _NUMBERS}
+        numbers = {name: _positive(path, name, lines, columns[name], zero=name != "scale") for name in _NUMBERS}
         known = {header[0], "description", "strand_pair", *_REQUIRED}
         return cls(
             index=index,
             identifier=columns["identifier"],
             description=columns.get("description", columns["identifier"]),
             sum_stat=columns["sum_stat"],
-            strand_pair=_integers(path, "strand_pair", columns["strand_pair"])
+            strand_pair=_integers(path, "strand_pair", lines, columns["strand_pair"])
             if "strand_pair" in columns
             else index.copy(),
             extra={name: values for name, values in columns.items() if name not in known},
@@ -172,8 +173,8 @@ class TrackTable:
         Parameters
         ----------
         expression : str, optional
-            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers or
-            units selects these, in that order; anything else is a regular expression searched in identifier and
+            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers
+            or units selects these, in that order; anything else is a regular expression searched in identifier and
             description.
 
         Raises
@@ -208,14 +209,18 @@ class TrackTable:
         Raises
         ------
         InputError
-            If a partner is not in this table, or is not mutual.
+            If a partner is not in this table, is not mutual, or is not of the other strand.
         """
         place = {int(unit): position for position, unit in enumerate(self.index)}
         strand = self.strand
         first, second, alone = [], [], []
         for position, pair in enumerate(self.strand_pair):
             partner = place.get(int(pair))
-            if partner is None or int(self.strand_pair[partner]) != int(self.index[position]):
+            if (
+                partner is None
+                or int(self.strand_pair[partner]) != int(self.index[position])
+                or (partner != position and {strand[position], strand[partner]} != {"+", "-"})
+            ):
                 alone.append(f"{self.identifier[position]} (track {int(self.index[position])}, pair {int(pair)})")
             elif strand[position] != "-":
                 first.append(position)
@@ -242,27 +247,32 @@ class TrackTable:
         return f"nearest: {', '.join(near)}"
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Return header, rows and the line numbers of the rows; empty lines are skipped."""
     try:
         with path.open(encoding="utf-8", newline="") as handle:
-            lines = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
+            table = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path}: not a text table ({error})") from error
-    if not lines or len(lines[0]) < 2:
+    if not table or len(table[0]) < 2:
         raise FormatError(f"{path}, line 1: no header of tab-separated columns")
-    header = lines[0]
-    rows = []
-    for number, row in enumerate(lines[1:], start=2):
+    header = table[0]
+    twice = [name for place, name in enumerate(header) if name in header[:place]]
+    if twice:
+        raise FormatError(f"{path}, line 1: column {twice[0]!r} stands there more than once")
+    rows, lines = [], []
+    for number, row in enumerate(table[1:], start=2):
         if not row:
             continue
         if len(row) != len(header):
             raise FormatError(f"{path}, line {number}: {len(row)} columns, the header has {len(header)}")
         rows.append(row)
+        lines.append(number)
     if not rows:
         raise FormatError(f"{path}: no tracks below the header")
-    return header, rows
+    return header, rows, lines
 
 
 def _read_names(path: Path) -> list[str]:
@@ -270,29 +280,33 @@ def _read_names(path: Path) -> list[str]:
         names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
-    return [name for name in names if name and not name.startswith("#")]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: the list of tracks is empty")
+    return names
 
 
-def _integers(path: Path, name: str, values: tuple[str, ...]) -> np.ndarray:
+def _integers(path: Path, name: str, lines: list[int], values: tuple[str, ...]) -> np.ndarray:
     numbers = []
-    for line, value in enumerate(values, start=2):
+    for line, value in zip(lines, values, strict=True):
         try:
             numbers.append(int(value))
         except ValueError:
             raise FormatError(f"{path}, line {line}: {name} is {value!r}; an integer is needed") from None
-        if numbers[-1] < 0:
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 or more is needed")
+        if not 0 <= numbers[-1] < 2**31:
+            raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 to {2**31 - 1} is needed")
     return np.array(numbers, dtype=np.int64)
 
 
-def _positive(path: Path, name: str, values: tuple[str, ...], *, zero: bool) -> np.ndarray:
+def _positive(path: Path, name: str, lines: list[int], values: tuple[str, ...], *, zero: bool) -> np.ndarray:
     numbers = np.empty(len(values), dtype=np.float32)
     for place, value in enumerate(values):
         try:
-            number = float(value)
+            with np.errstate(over="ignore"):
+                number = np.float32(float(value))
         except ValueError:
-            number = float("nan")
+            number = np.float32("nan")
         if not (np.isfinite(number) and (number > 0 or (zero and number == 0))):
-            raise FormatError(f"{path}, line {place + 2}: {name} is {value!r}; a positive number is needed")
+            raise FormatError(f"{path}, line {lines[place]}: {name} is {value!r}; a positive number is needed")
         numbers[place] = number
     return numbers

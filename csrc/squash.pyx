@@ -27,7 +27,8 @@ cdef extern from *:
         y *= (cube + 2.0f * x) / (2.0f * cube + x);
         inside = x > 1e-30f ? y : 0.0f;
         inside = x >= 0.0f ? inside : NAN;
-        return x <= 3.4e38f ? inside : x;
+        /* Beyond 1e38 the sums above overflow; the fourth power of the root does so in any case, to infinity. */
+        return x <= 1e38f ? inside : x;
     }
 
     INLINE float three_quarters(float x) {
@@ -51,7 +52,7 @@ cdef extern from *:
 
     INLINE float power_forward(float x, int mode) {
         if (mode == 1) return three_quarters(x);
-        if (mode == 2) return x / (sqrtf(1.0f + x) + 1.0f);
+        if (mode == 2) return x <= 3.4e38f ? x / (sqrtf(1.0f + x) + 1.0f) : x;
         if (mode == 3) return three_quarters(1.0f + x) - 1.0f;
         return x;
     }

@@ -17,26 +17,34 @@ from .convert import convert_calico, convert_torch
 _FILE = click.Path(path_type=Path)
 
 
+_targets = click.option("--targets", required=True, type=_FILE, help="Track table, one row per output of the head.")
+_squash = click.option(
+    "--squash",
+    required=True,
+    type=click.Choice(KINDS),
+    help="How the training targets were squashed. Published Borzoi weights: old. Never guessed.",
+)
+_unscale = click.option(
+    "--unscale/--no-unscale", default=False, show_default=True, help="Default of the inverse: in reads."
+)
+_unclip = click.option(
+    "--unclip/--no-unclip", default=True, show_default=True, help="Default of the inverse: soft clip undone."
+)
+_n_policy = click.option(
+    "--n-policy",
+    type=click.Choice(tuple(N_POLICIES)),
+    default="zero",
+    show_default=True,
+    help="Code of unknown bases in training.",
+)
+_name = click.option("--name", help="Name of the model  [default: of the weight file].")
+_out = click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+
+
 def common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every export has."""
-    for option in reversed(
-        (
-            click.option("--targets", required=True, type=_FILE, help="Track table, one row per output of the head."),
-            click.option(
-                "--squash",
-                required=True,
-                type=click.Choice(KINDS),
-                help="How the training targets were squashed. Published Borzoi weights: old. Never guessed.",
-            ),
-            click.option("--unscale/--no-unscale", default=False, show_default=True, help="Inverse in reads by default."),
-            click.option("--unclip/--no-unclip", default=True, show_default=True, help="Undo the soft clip by default."),
-            click.option("--n-policy", type=click.Choice(tuple(N_POLICIES)), default="zero", show_default=True,
-                         help="Code of unknown bases in training."),
-            click.option("--name", help="Name of the model  [default: of the weight file]."),
-            click.option("--out", required=True, type=_FILE, help="Bundle directory to make."),
-            click.option("--overwrite", is_flag=True, help="Replace an existing bundle."),
-        )
-    ):  # fmt: skip
+    for option in (_overwrite, _out, _name, _n_policy, _unclip, _unscale, _squash, _targets):
         command = option(command)
     return command
 
@@ -58,7 +66,9 @@ def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any
 
 
 @export.command(name="torch")
-@click.option("--weights", required=True, help="State dict (.safetensors, .bin), its directory, or owner/name on the hub.")
+@click.option(
+    "--weights", required=True, help="State dict (.safetensors, .bin), its directory, or owner/name on the hub."
+)
 @click.option("--config", type=_FILE, help="config.json  [default: beside the weights].")
 @click.option("--head", default="human", show_default=True, help="human or mouse.")
 @click.option("--revision", help="Revision of the repository.")

@@ -108,19 +108,14 @@ def _export(
     name: str | None = None,
     **options: Any,
 ) -> Bundle:
-    with torch.device("meta"):
+    with torch.device(
+        "meta"
+    ):  # no storage for weights that are about to be replaced; position tables are made on the CPU
         model = Borzoi(config)
     counters = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
     model.load_state_dict({**state, **counters}, assign=True)
-    _materialise_positions(model, config)
     with weights.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     provenance = {"source": source, "weights": weights.name, "weights_sha256": digest}
     title = name or weights.stem
     return export_bundle(model, tracks, out, squash=squash, name=title, provenance=provenance, **options)
-
-
-def _materialise_positions(model: Borzoi, config: BorzoiConfig) -> None:
-    """Give a network made without storage its position tables, which are not part of the weights."""
-    for block in model.transformer:
-        block.attention.set_positions(config)  # type: ignore[operator, union-attr]

@@ -105,7 +105,7 @@ def windows(count: int, seed: int, config: BorzoiConfig, squash: Squash) -> tupl
 
 
 def poisson_multinomial(prediction: Tensor, target: Tensor, total_weight: float = 0.2, epsilon: float = 1e-7) -> Tensor:
-    """Poisson loss of the sum and multinomial loss of the profile, as in baskerville ``metrics.py``; both (b, t, bins)."""
+    """Poisson loss of the sum and multinomial loss of the profile, as in baskerville; both (batch, tracks, bins)."""
     bins = prediction.shape[-1]
     total, wanted = prediction.sum(-1), target.sum(-1)
     poisson = (total - wanted * torch.log(total + epsilon)) / bins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from borzoi_rt.tracks import TrackTable
 
 if TYPE_CHECKING:
     from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig
 
 TRACKS = 6
 PARAMS: dict[str, Any] = {
@@ -59,19 +61,31 @@ def params(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(PARAMS), **changes}
 
 
-def model() -> Borzoi:
-    """Return the network with the weights of torch's current random state, normalisation statistics included."""
-    import torch
-    from borzoi_export.models.borzoi import Borzoi
+def config(**changes: Any) -> BorzoiConfig:
+    """Return the config of ``PARAMS`` with some sizes replaced."""
     from borzoi_export.models.config import BorzoiConfig
 
-    network = Borzoi(BorzoiConfig.from_params(PARAMS))
+    return dataclasses.replace(BorzoiConfig.from_params(PARAMS), **changes)
+
+
+def model(sizes: BorzoiConfig | None = None) -> Borzoi:
+    """Return the network of ``PARAMS``, or of a config, with weights of torch's current random state.
+
+    Normalisation statistics, biases and the output of attention, which training starts at trivial values, are random
+    too: nothing of the network is without effect.
+    """
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+
+    network = Borzoi(sizes or config())
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            if name.endswith("running_mean"):
-                tensor.normal_(0.0, 0.1)
-            elif name.endswith("running_var"):
+            if name.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
+            elif "norm" in name and name.endswith("weight"):
+                tensor.uniform_(0.7, 1.3)
+            elif tensor.is_floating_point() and not tensor.any():
+                tensor.normal_(0.0, 0.1)
     return network.eval()
 
 

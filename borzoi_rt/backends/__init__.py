@@ -6,14 +6,16 @@ before the colon names the backend, the rest its device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..bundle import Bundle, open_bundle
 from ..errors import InputError, ParityError
-from ..manifest import Geometry
+from ..manifest import Geometry, Tiling
 
 BACKENDS = {"onnx": "onnx"}
 
@@ -37,7 +39,14 @@ class Session(Protocol):
     def provider(self) -> str:
         """Name of what computes, for the record: ``cpu``, ``cuda:0``, ``tensorrt:0``."""
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Predict squashed coverage.
 
         Parameters
@@ -48,6 +57,8 @@ class Session(Protocol):
             Outputs to compute, in any order; all when None.
         n_fill : float
             Value of the four rows of an unknown base: 0 or 0.25.
+        bins : (int, int), optional
+            First and last + 1 of the output bins to return; all when None.
 
         Returns
         -------
@@ -56,6 +67,69 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the model; further runs fail."""
+
+
+class Parts(Protocol):
+    """The split graphs of a model: what the engine needs to redo only what a variant changes."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+
+    @property
+    def tiling(self) -> Tiling:
+        """How tiles make a window."""
+
+    @property
+    def tracks_count(self) -> int:
+        """Number of outputs of the head."""
+
+    @property
+    def provider(self) -> str:
+        """Name of what computes, for the record."""
+
+    def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
+        """Run the convolution tower.
+
+        Parameters
+        ----------
+        sequence : uint8 ndarray of shape (batch, 4, tile length)
+            One-hot DNA of tiles.
+        n_fill : float
+            Value of the four rows of an unknown base.
+
+        Returns
+        -------
+        tuple of float32 ndarray of shape (batch, channels, positions)
+            Tokens, then every skip as the decoder adds it.
+        """
+
+    def body(
+        self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
+    ) -> np.ndarray:
+        """Run transformer and decoder.
+
+        Parameters
+        ----------
+        tokens : float32 ndarray of shape (batch, channels, tokens)
+            All tokens of the windows.
+        skips : sequence of float32 ndarray of shape (batch, channels, positions)
+            The parts of the skips that the body reads.
+        name : str
+            A body of the tiling.
+        token_start : int, optional
+            First token of the output, for a body that moves.
+
+        Returns
+        -------
+        float32 ndarray of shape (batch, embedding channels, bins)
+        """
+
+    def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:
+        """Turn an embedding into squashed coverage, float32 (batch, tracks, bins)."""
+
+    def close(self) -> None:
+        """Free the graphs; further runs fail."""
 
 
 def open_session(
@@ -88,10 +162,8 @@ def open_session(
     """
     if not isinstance(bundle, Bundle):
         bundle = open_bundle(bundle)
-    name, _, device = backend.partition(":")
-    if name not in BACKENDS or not device:
-        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
-    session: Session = import_module(f".{BACKENDS[name]}", __name__).open_session(bundle, device, threads=threads)
+    module, device = _backend(backend)
+    session: Session = module.open_session(bundle, device, threads=threads)
     if check or (check is None and session.provider != "cpu"):
         try:
             replay_golden(session, bundle)
@@ -99,6 +171,21 @@ def open_session(
             session.close()
             raise
     return session
+
+
+def open_parts(bundle: Bundle, backend: str = "onnx:cpu", *, threads: int | None = None) -> Parts:
+    """Prepare the split graphs of a bundle; parameters and errors as in :func:`open_session`."""
+    module, device = _backend(backend)
+    parts: Parts = module.open_parts(bundle, device, threads=threads)
+    return parts
+
+
+def _backend(backend: str) -> tuple[Any, str]:
+    """Return the module of a backend and the device in it."""
+    name, _, device = backend.partition(":")
+    if name not in BACKENDS or not device:
+        raise InputError(f"backend {backend!r} is unknown; allowed: onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N]")
+    return import_module(f".{BACKENDS[name]}", __name__), device
 
 
 def replay_golden(
@@ -123,20 +210,59 @@ def replay_golden(
         raise ParityError(
             f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}"
         )
+    rows = [np.concatenate(list(values), axis=-1) for values in (got, want)]  # windows side by side
+    report = compare_coverage(*rows, atol=atol, rtol=rtol)
+    if report.wrong is not None:
+        track, position = report.wrong
+        name = bundle.tracks.identifier[int(golden["track_index"][track])]
+        raise ParityError(
+            f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
+            f"{report.max_abs:.3g} absolute, {report.max_rel:.3g} relative (allowed {atol:g} and {rtol:g}); "
+            f"worst track {name!r}, bin {position % want.shape[-1]}; "
+            "check the driver and provider versions, or use onnx:cpu"
+        )
+    return {"max_abs": report.max_abs, "max_rel": report.max_rel}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Largest differences of two coverages; ``wrong`` is the worst (track, bin) where a limit is broken."""
+
+    max_abs: float
+    max_rel: float
+    wrong: tuple[int, int] | None
+
+
+def compare_coverage(
+    got: np.ndarray, want: np.ndarray, *, atol: float = GOLDEN_ATOL, rtol: float = GOLDEN_RTOL
+) -> Comparison:
+    """Compare squashed coverage (tracks, bins) under the limits asked of every engine."""
     difference = np.abs(got.astype(np.float64) - want)
     relative = difference / (np.abs(want) + 1e-4)
     # Rounding grows with the value, so the absolute limit does above 1. ~(x <= limit), not x > limit: a NaN must fail.
     wrong = ~((difference <= atol * np.maximum(1.0, np.abs(want))) & (relative <= rtol))
-    report = {"max_abs": float(difference.max()), "max_rel": float(relative.max())}
+    worst = None
     if wrong.any():
-        _, track, position = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0)), wrong.shape)
-        name = bundle.tracks.identifier[int(golden["track_index"][track])]
-        raise ParityError(
-            f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
-            f"{report['max_abs']:.3g} absolute, {report['max_rel']:.3g} relative (allowed {atol:g} and {rtol:g}); "
-            f"worst track {name!r}, bin {int(position)}; check the driver and provider versions, or use onnx:cpu"
-        )
-    return report
+        place = np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0))
+        track, position = np.unravel_index(place, wrong.shape)
+        worst = (int(track), int(position))
+    return Comparison(float(difference.max(initial=0.0)), float(relative.max(initial=0.0)), worst)
+
+
+def check_bins(bins: tuple[int, int] | None, geometry: Geometry) -> tuple[int, int]:
+    """Return the bins to give, [start, end) of the output.
+
+    Raises
+    ------
+    InputError
+        If the range is empty or leaves the output.
+    """
+    if bins is None:
+        return 0, geometry.bins
+    start, end = bins
+    if not 0 <= start < end <= geometry.bins:
+        raise InputError(f"bins {start}:{end} do not lie in the output of {geometry.bins} bins")
+    return int(start), int(end)
 
 
 def check_run_input(

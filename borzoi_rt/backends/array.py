@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..manifest import Geometry
-from . import check_run_input
+from . import check_bins, check_run_input
 
 
 class ArraySession:
     """Sum a weight per base over the positions of each bin.
 
-    ``coverage[t, b] = sum over positions p of bin b of sum over bases c of weights[t, c] * x[c, p]``, where ``x`` is the
-    one-hot input with ``n_fill`` in all four rows of an unknown base.
+    ``coverage[t, b] = sum over positions p of bin b of sum over bases c of weights[t, c] * x[c, p]``, where ``x`` is
+    the one-hot input with ``n_fill`` in all four rows of an unknown base.
 
     Parameters
     ----------
@@ -34,16 +34,24 @@ class ArraySession:
         """Number of rows of the weights."""
         return int(self.weights.shape[0])
 
-    def run(self, sequence: np.ndarray, track_index: np.ndarray | None = None, *, n_fill: float = 0.0) -> np.ndarray:
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Session.run`; ``runs`` counts the windows."""
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        start, end = check_bins(bins, self.geometry)
         self.runs += sequence.shape[0]
         window = sequence.astype(np.float64)
         window += n_fill * (1.0 - window.sum(axis=1, keepdims=True))
         grid = self.geometry
         inner = window[:, :, grid.crop_bp : grid.crop_bp + grid.bins * grid.bin_size_bp]
         binned = inner.reshape(len(window), 4, grid.bins, grid.bin_size_bp).sum(axis=-1)
-        return np.einsum("tc,ncb->ntb", self.weights[index], binned).astype(np.float32)
+        return np.einsum("tc,ncb->ntb", self.weights[index], binned[..., start:end]).astype(np.float32)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import BackendError, FormatError, InputError
-from ..manifest import Geometry
-from . import check_run_input
+from ..manifest import Geometry, Tiling
+from . import check_bins, check_run_input
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -36,6 +37,7 @@ class OnnxSession:
         track_index: np.ndarray | None = None,
         *,
         n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
         mask: np.ndarray | None = None,
         fill: np.ndarray | None = None,
     ) -> np.ndarray:
@@ -47,11 +49,13 @@ class OnnxSession:
         if self._session is None:
             raise BackendError("this session is closed; open another with open_session")
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        start, end = check_bins(bins, self.geometry)
         coverage = np.empty((len(sequence), len(index), self.geometry.bins), dtype=np.float32)
         if not coverage.size:
-            return coverage
+            return coverage[..., start:end]
         if mask is not None or fill is not None:
-            return self._run_masked(sequence, index, n_fill, {"mask": mask, "fill": fill})
+            masked = self._run_masked(sequence, index, n_fill, {"mask": mask, "fill": fill})
+            return np.ascontiguousarray(masked[..., start:end])
         # Bound to our own buffer, the output is written once; session.run would hand over a copy of up to 187 MB.
         binding = self._session.io_binding()
         binding.bind_cpu_input("sequence", np.ascontiguousarray(sequence))
@@ -62,7 +66,7 @@ class OnnxSession:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise BackendError(f"onnxruntime ({self.provider}) failed on {sequence.shape}: {_line(error)}") from error
-        return coverage
+        return np.ascontiguousarray(coverage[..., start:end])
 
     def _run_masked(
         self, sequence: np.ndarray, index: np.ndarray, n_fill: float, given: dict[str, np.ndarray | None]
@@ -121,6 +125,55 @@ class OnnxSession:
         self._session = None
 
 
+class OnnxParts:
+    """The split graphs of a bundle, each loaded when it is first run; made by :func:`open_parts`."""
+
+    def __init__(self, bundle: Bundle, tiling: Tiling, device: str, threads: int | None) -> None:
+        self.geometry = bundle.geometry
+        self.tracks_count = len(bundle.tracks)
+        self.tiling = tiling
+        self.provider = _provider_name(device)
+        self._bundle, self._device, self._threads = bundle, device, threads
+        self._loaded: dict[str, Any] = {}
+        self._closed = False
+
+    def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
+        """See :meth:`borzoi_rt.backends.Parts.tile`."""
+        feeds = {"sequence": np.ascontiguousarray(sequence), "n_fill": np.asarray(n_fill, dtype=np.float32)}
+        return tuple(self._run("trunk_tile", feeds))
+
+    def body(
+        self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
+    ) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Parts.body`."""
+        feeds = {"tokens": tokens, **{f"skip_{place}": skip for place, skip in enumerate(skips)}}
+        if token_start is not None:
+            feeds["token_start"] = np.array([token_start], dtype=np.int64)
+        embedding: np.ndarray = self._run(name, feeds)[0]
+        return embedding
+
+    def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Parts.head`."""
+        coverage: np.ndarray = self._run("head", {"embedding": embedding, "track_index": track_index})[0]
+        return coverage
+
+    def close(self) -> None:
+        """Free the graphs."""
+        self._loaded.clear()
+        self._closed = True
+
+    def _run(self, name: str, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if self._closed:
+            raise BackendError("this session is closed; open another with open_session")
+        if name not in self._loaded:
+            self._loaded[name] = _load(self._bundle, name, self._device, self._threads)
+        try:
+            outputs: list[np.ndarray] = self._loaded[name].run(None, feeds)
+        except Exception as error:  # see OnnxSession.run
+            raise BackendError(f"onnxruntime ({self.provider}) failed in graph {name!r}: {_line(error)}") from error
+        return outputs
+
+
 def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> OnnxSession:
     """Load the ``predict`` graph of a bundle on ``cpu``, ``cuda[:N]`` or ``tensorrt[:N]``.
 
@@ -131,35 +184,65 @@ def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> 
     FormatError
         If the graph cannot be read.
     """
+    session = _load(bundle, "predict", device, threads)
+    return OnnxSession(session, bundle.geometry, len(bundle.tracks), _provider_name(device))
+
+
+def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> OnnxParts:
+    """Prepare the split graphs of a bundle; errors as in :func:`open_session`.
+
+    Raises
+    ------
+    InputError
+        If the bundle has no split graphs.
+    """
+    tiling = bundle.info.tiling
+    if tiling is None:
+        raise InputError(f"{bundle.path.name} has no split graphs; export the model again, or score with whole passes")
+    _checked_provider(device, threads)
+    return OnnxParts(bundle, tiling, device, threads)
+
+
+def _load(bundle: Bundle, graph: str, device: str, threads: int | None) -> Any:
+    """Load one graph and make sure that the provider asked for is the one that runs it."""
+    kind, ordinal = _checked_provider(device, threads)
+    runtime, wanted, path = _onnxruntime(), PROVIDERS[kind], bundle.graph_path(graph)
+    providers = _providers(kind, ordinal, bundle)
+    try:
+        session = runtime.InferenceSession(str(path), _session_options(runtime, threads), providers=providers)
+    except Exception as error:  # see OnnxSession.run
+        if kind == "cpu":
+            raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
+        raise BackendError(f"{path}: onnxruntime cannot start {kind!r} ({_line(error)})") from error
+    # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
+    started = session.get_providers()[0]
+    if started != wanted:
+        raise BackendError(
+            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {started}); "
+            "check the CUDA, cuDNN and TensorRT libraries and the driver, or pass --provider cpu"
+        )
+    return session
+
+
+def _checked_provider(device: str, threads: int | None) -> tuple[str, int]:
+    """Return kind and number of a device whose provider this onnxruntime has."""
     kind, _, ordinal = device.partition(":")
     if kind not in PROVIDERS or (ordinal and not ordinal.isdigit()) or (kind == "cpu" and ordinal):
         raise InputError(f"onnxruntime device {device!r} is unknown; allowed: cpu, cuda[:N], tensorrt[:N]")
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}; a positive number is needed")
-    runtime = _onnxruntime()
-    wanted = PROVIDERS[kind]
-    available = runtime.get_available_providers()
-    if wanted not in available:
+    available = _onnxruntime().get_available_providers()
+    if PROVIDERS[kind] not in available:
         raise BackendError(
             f"provider {kind!r} was asked for, but this onnxruntime has {', '.join(available)}; "
             "install the GPU build in an environment without the CPU one: pip install 'borzoi-rt[gpu]'"
         )
-    path = bundle.graph_path()
-    providers = _providers(kind, int(ordinal or 0), bundle)
-    try:
-        session = runtime.InferenceSession(str(path), _session_options(runtime, threads), providers=providers)
-    except Exception as error:  # see run
-        if kind == "cpu":
-            raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
-        raise BackendError(f"{path}: onnxruntime cannot start {kind!r} ({_line(error)})") from error
-    # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
-    if session.get_providers()[0] != wanted:
-        raise BackendError(
-            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {session.get_providers()[0]}); "
-            "check the CUDA, cuDNN and TensorRT libraries and the driver, or pass --provider cpu"
-        )
-    name = kind if kind == "cpu" else f"{kind}:{int(ordinal or 0)}"
-    return OnnxSession(session, bundle.geometry, len(bundle.tracks), name)
+    return kind, int(ordinal or 0)
+
+
+def _provider_name(device: str) -> str:
+    kind, _, ordinal = device.partition(":")
+    return kind if kind == "cpu" else f"{kind}:{int(ordinal or 0)}"
 
 
 def _onnxruntime() -> ModuleType:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
     "dft": ("borzoi_rt.cli.dft", "Score motifs by what their removal does to transcription."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
+    "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
     "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (needs `export`)."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
@@ -25,7 +26,7 @@ _EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub", "networkx
 
 
 class _LazyGroup(click.Group):
-    """A group whose commands are imported by name; ``export`` lies in the torch world and is never imported otherwise."""
+    """A group whose commands are imported by name; ``export`` lies in the torch world, never imported otherwise."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -57,11 +58,16 @@ def main(verbose: bool) -> None:
 def run() -> None:
     """Entry point: one ``error:`` line and exit code 1 for bad data, 2 for bad usage."""
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="borzoi-rt", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            error.show()  # newer click gives the help of a group without arguments as an error
+        else:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "borzoi-rt"
+            click.echo(f"error: {' '.join(error.format_message().split())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; `score` keeps what was done for --resume", err=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
+
+from ..engine.sessions import EngineOptions
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
 
@@ -29,6 +33,34 @@ tracks_option = click.option(
     "--tracks", help="Tracks: comma list of ids or numbers, @FILE with one a line, or a regular expression."
 )
 rc_option = click.option("--rc", is_flag=True, default=None, help="Average with the reverse complement.")
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add provider, threads, tiles and resumption: how a run is made, not what it gives; see :func:`take_run`."""
+    for option in (
+        click.option("--resume", is_flag=True, help="Go on where an interrupted run with the same options stopped."),
+        click.option("--verify-fraction", type=float, default=0.0, help="Share of windows to check by whole passes."),
+        click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder to keep tiles in between runs."),
+        click.option("--full", is_flag=True, help="Whole passes only, nothing shared."),
+        threads_option,
+        device_option,
+        provider_option,
+    ):
+        command = option(command)
+    return command
+
+
+def take_run(choices: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of :func:`run_options` out of a command's arguments, as arguments of a scoring function."""
+    engine = EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction")})
+    backend = backend_name(choices.pop("provider"), choices.pop("device"))
+    return {"backend": backend, "engine": engine, "threads": choices.pop("threads"), "resume": choices.pop("resume")}
+
+
+def say_counts(counts: Counter[str], noun: str, out: Path) -> None:
+    """Say on stderr how many had which status."""
+    parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    click.echo(f"{counts.total()} {noun}: {parts} -> {out}", err=True)
 
 
 class IntegerList(click.ParamType):
@@ -56,12 +88,25 @@ def backend_name(provider: str, device: int) -> str:
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the time left on stderr, where that is a terminal; yield a function that takes the number done."""
+    """Show a bar with the time left on stderr, if that is a terminal; yield a function that takes the number done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+    )
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=done)

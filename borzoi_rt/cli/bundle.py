@@ -31,8 +31,8 @@ def verify(path: Path, provider: str, device: int, threads: int | None) -> None:
     report = replay_golden(session, model)
     session.close()
     click.echo(
-        f"{path}: {len(model.files)} files match their hashes; golden example on {session.provider}: largest difference "
-        f"{report['max_abs']:.2e} absolute, {report['max_rel']:.2e} relative"
+        f"{path}: {len(model.files)} files match their hashes; golden example on {session.provider}: "
+        f"largest difference {report['max_abs']:.2e} absolute, {report['max_rel']:.2e} relative"
     )
 
 

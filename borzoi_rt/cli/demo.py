@@ -15,7 +15,9 @@ _SHOWN = 12
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Directory to make.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Directory to make."
+)
 @_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
@@ -28,7 +30,9 @@ def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
     with _shared.progress_bar("scoring", sum(CLASSES.values())) as progress:
         report = run_demo(out, backend=_shared.backend_name(provider, device), threads=threads, progress=progress)
     _show(report)
-    click.echo(f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s: tables and figures -> {out}", err=True)
+    click.echo(
+        f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s: tables and figures -> {out}", err=True
+    )
 
 
 def _show(report: DemoReport) -> None:
@@ -36,12 +40,18 @@ def _show(report: DemoReport) -> None:
     from rich.table import Table
 
     table = Table(title=f"Strongest of {len(report.hits)} variants by {STATISTIC}", title_justify="left")
-    for name, justify in (("variant", "left"), ("score", "right"), ("track", "left"), ("truth", "left"), ("hits", "left")):
+    for name, justify in (
+        ("variant", "left"),
+        ("score", "right"),
+        ("track", "left"),
+        ("truth", "left"),
+        ("hits", "left"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("true change", justify="right")
+    table.add_column("true log2 fold", justify="right")
     for hit in report.hits[:_SHOWN]:
         item = hit.planted
-        table.add_row(str(item.variant), f"{hit.score:.2f}", hit.track, item.kind, item.site, f"{item.change:+.2f}")
+        table.add_row(str(item.variant), f"{hit.score:.2f}", hit.track, item.kind, item.site, f"{item.log2_fold:+.2f}")
     console = Console()
     console.print(table)
     console.print(f"AUROC causal against neutral: {report.auroc:.4f}", highlight=False)

@@ -13,6 +13,7 @@ from ..engine.coverage import predict_regions
 from ..engine.prediction import PredictionOptions, Predictor
 from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
+from ..manifest import N_POLICIES
 from . import _shared
 
 
@@ -24,6 +25,7 @@ from . import _shared
 @_shared.rc_option
 @_shared.shifts_option
 @_shared.tracks_option
+@click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases  [default: the bundle's].")
 @click.option("--squashed", is_flag=True, help="Keep the squashed scale of the model.")
 @click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
 @_shared.provider_option
@@ -34,7 +36,8 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
     intervals = read_bed(regions)
     model = open_bundle(bundle)
     positions = model.tracks.select(choices["tracks"])
-    options = PredictionOptions(rc=bool(choices["rc"]), shifts=choices["shifts"] or (0,))
+    shifts = choices["shifts"] or (0,)
+    options = PredictionOptions(rc=bool(choices["rc"]), shifts=shifts, n_code=choices["n_code"] or model.info.n_policy)
     with Fasta(fasta) as genome:
         backend = _shared.backend_name(choices["provider"], choices["device"])
         session = open_session(model, backend, threads=choices["threads"])

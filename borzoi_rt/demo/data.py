@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,17 @@ import numpy as np
 
 from ..genome.fasta import write_fasta
 from ..genome.variants import Variant
-from .grammar import MOTIFS, plant, promoters, reverse_complement
+from .grammar import MOTIFS, ONE_MISMATCH, plant, promoters, reverse_complement
 
 CONTIGS = {"synthA": 150_000, "synthB": 150_000}
 SEED = 7
-# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from causal
-# ones needs the grammar and not only its words.
+# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from
+# causal ones needs the grammar and not only its words.
 CLASSES = {"causal": 120, "neutral in motif": 60, "neutral elsewhere": 60}
-# A change of the summed strength of the promoters around; a perfect core without GC boxes has strength 1.
-CAUSAL_STRENGTH = 0.5
+# Causal: at least this log2 fold change of the summed strength of the promoters around. Smaller changes are no
+# variants of the demo at all. The pseudo-strength is that of the weakest working promoter without a silencer.
+CAUSAL_LOG2_FOLD = 0.5
+PSEUDO_STRENGTH = ONE_MISMATCH
 _REACH_BP = 400  # more than a planted block: no motif farther away can take part
 _MARGIN_BP = 5000  # from the ends of a contig, so that windows hold no unknown bases
 
@@ -33,18 +36,18 @@ class PlantedVariant:
         The alleles.
     site : str
         Motif that is hit, or ``background``.
-    change : float
-        Summed strength of the promoters around, ALT - REF.
+    log2_fold : float
+        Summed strength of the promoters around, ALT over REF.
     """
 
     variant: Variant
     site: str
-    change: float
+    log2_fold: float
 
     @property
     def causal(self) -> bool:
         """Whether the variant changes expression."""
-        return self.change != 0.0
+        return self.log2_fold != 0.0
 
     @property
     def kind(self) -> str:
@@ -66,10 +69,10 @@ def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list
     planted = _choose(generator, genome)
     vcf = folder / "variants.vcf"
     _write_vcf(vcf, genome, planted)
-    lines = ["chrom\tpos\tref\talt\tclass\tsite\tstrength_change"]
+    lines = ["chrom\tpos\tref\talt\tclass\tsite\tlog2_fold"]
     for item in planted:
         v = item.variant
-        lines.append(f"{v.chrom}\t{v.pos}\t{v.ref}\t{v.alt}\t{item.kind}\t{item.site}\t{item.change:.3f}")
+        lines.append(f"{v.chrom}\t{v.pos}\t{v.ref}\t{v.alt}\t{item.kind}\t{item.site}\t{item.log2_fold:.3f}")
     (folder / "truth.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return fasta, vcf, planted
 
@@ -81,8 +84,8 @@ def _choose(generator: np.random.Generator, genome: dict[str, str]) -> list[Plan
     places = {chrom: _motif_sites(sequence) for chrom, sequence in genome.items()}
     for variant in _candidates(generator, genome, places):
         site = _site_of(places[variant.chrom], variant)
-        item = PlantedVariant(variant, site, strength_change(genome[variant.chrom], variant))
-        weak = item.causal and abs(item.change) < CAUSAL_STRENGTH
+        item = PlantedVariant(variant, site, log2_fold(genome[variant.chrom], variant))
+        weak = item.causal and abs(item.log2_fold) < CAUSAL_LOG2_FOLD
         if variant in chosen or weak or not room[item.kind]:
             continue
         chosen[variant] = item
@@ -139,14 +142,14 @@ def _motif_sites(sequence: str) -> dict[str, np.ndarray]:
     return sites
 
 
-def strength_change(sequence: str, variant: Variant) -> float:
-    """Return the summed strength of the promoters around a variant, ALT - REF, by the grammar."""
+def log2_fold(sequence: str, variant: Variant) -> float:
+    """Return log2 of the summed strength of the promoters around a variant, ALT over REF, by the grammar."""
     start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
     left, right = sequence[max(0, start - _REACH_BP) : start], sequence[end : end + _REACH_BP]
     ref, alt = (
         sum(promoter.strength for promoter in promoters(left + allele + right)) for allele in (variant.ref, variant.alt)
     )
-    return float(alt - ref)
+    return math.log2((alt + PSEUDO_STRENGTH) / (ref + PSEUDO_STRENGTH))
 
 
 def _write_vcf(path: Path, genome: dict[str, str], planted: list[PlantedVariant]) -> None:

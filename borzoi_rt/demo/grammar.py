@@ -1,8 +1,8 @@
 """A planted promoter grammar: DNA whose coverage is known, because it is computed from the motifs that are in it.
 
-A core promoter is a TATA box followed, ``GAPS`` bases later, by an initiator on the same strand. Alone, either is a decoy
-and does nothing. One mismatch in the core leaves ``ONE_MISMATCH`` of the strength, more leave nothing. GC boxes within
-``ENHANCER_BP`` upstream of the core, on either strand, multiply the strength; a silencer there divides it.
+A core promoter is a TATA box followed, ``GAPS`` bases later, by an initiator on the same strand. Alone, either is a
+decoy and does nothing. One mismatch in the core leaves ``ONE_MISMATCH`` of the strength, more leave nothing. GC boxes
+within ``ENHANCER_BP`` upstream of the core, on either strand, multiply the strength; a silencer there divides it.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def _read_strand(sequence: str) -> list[tuple[int, float]]:
     tata, inr = (_mismatches(onehot, MOTIFS[name]) for name in ("tata", "inr"))
     width = len(MOTIFS["tata"])
     found = []
-    for start in np.flatnonzero(tata <= 1):
+    for start in map(int, np.flatnonzero(tata <= 1)):
         for gap in GAPS:
-            place = int(start) + width + gap
+            place = start + width + gap
             if place < len(inr) and tata[start] + inr[place] <= 1:
                 core = 1.0 if tata[start] + inr[place] == 0 else ONE_MISMATCH
                 found.append((place + TSS_OFFSET, core * _context(sequence[max(0, start - ENHANCER_BP) : start])))
@@ -100,7 +100,9 @@ def coverage(sequence: str) -> np.ndarray:
         downstream = (position - promoter.tss) * step
         row = 0 if step == 1 else 1
         signal[row] += 2.0 * promoter.strength * np.exp(-0.5 * (downstream / 25.0) ** 2)
-        signal[2 + row] += np.where(downstream >= 0, 3.0 * promoter.strength * np.exp(-np.maximum(downstream, 0) / 500.0), 0.0)
+        signal[2 + row] += np.where(
+            downstream >= 0, 3.0 * promoter.strength * np.exp(-np.maximum(downstream, 0) / 500.0), 0.0
+        )
         signal[4] += 1.5 * promoter.strength * np.exp(-0.5 * ((downstream + 60) / 90.0) ** 2)
     return signal
 

@@ -27,7 +27,7 @@ _PLOT_REACH_BP = 1500
 
 @dataclass(frozen=True)
 class DemoHit:
-    """A scored variant beside its truth; ``score`` is the largest ``STATISTIC`` over tracks and ``track`` names that one."""
+    """A scored variant beside its truth: the largest ``STATISTIC`` over tracks, and the track that has it."""
 
     planted: PlantedVariant
     score: float
@@ -114,7 +114,9 @@ def read_hits(scores: Path, planted: Sequence[PlantedVariant]) -> list[DemoHit]:
                 best[record] = max(best.get(record, (-1.0, "")), (score, row["track_id"]))
     missing = sorted(set(range(len(planted))) - set(best))
     if missing:
-        raise FormatError(f"{scores}: no {STATISTIC} for {planted[missing[0]].variant}; the demo's own variants all have one")
+        raise FormatError(
+            f"{scores}: no {STATISTIC} for {planted[missing[0]].variant}; the demo's own variants all have one"
+        )
     hits = [DemoHit(item, *best[number]) for number, item in enumerate(planted)]
     return sorted(hits, key=lambda hit: -hit.score)
 
@@ -150,6 +152,6 @@ def _plot_strongest(
                 start=start + first * grid.bin_size_bp,
                 bin_size_bp=grid.bin_size_bp,
                 position=variant.pos,
-                title=f"{variant}: {hit.planted.site}, true change of strength {hit.planted.change:+.2f}",
+                title=f"{variant}: {hit.planted.site}, true log2 fold {hit.planted.log2_fold:+.2f}",
             )
     session.close()

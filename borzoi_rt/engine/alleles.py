@@ -1,11 +1,12 @@
 """From one variant to the windows that are predicted: haplotypes, shifts and the alignment of indels.
 
 Notation: k = len(ALT) - len(REF), L the window length, s a shift in bp. A shift moves the sequence to the right. The
-window of a variant starts at ``pos - L/2`` (0-based), so that POS is base L/2 - 1 of it.
+window of a variant starts at ``pos - L/2`` (0-based), so that POS is base L/2 - 1 of it, or at a multiple of a grid.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -93,6 +94,26 @@ def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
     return min(max(position, 0), geometry.bins)
 
 
+def check_window(window: str) -> None:
+    """Refuse a window rule that is none of ``centered``, ``grid:BP`` and ``at:START``."""
+    if not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+", window):
+        raise InputError(f"window {window!r} is unknown; allowed: centered, grid:BP, at:START")
+
+
+def window_start(pos: int, length_bp: int, window: str = "centered") -> int:
+    """Return the 0-based start of the window of a variant.
+
+    ``centered``: POS is base L/2 - 1. ``grid:BP``: the nearest multiple of BP. ``at:START``: always START.
+    """
+    rule, _, number = window.partition(":")
+    centred = pos - length_bp // 2
+    if rule == "at":
+        return int(number)
+    if rule == "grid":
+        return (centred + int(number) // 2) // int(number) * int(number)
+    return centred
+
+
 @dataclass(frozen=True)
 class Haplotypes:
     """REF and ALT of one variant as one-hot DNA, with enough flank for every view.
@@ -149,6 +170,7 @@ def haplotypes(
     edge_fill: str = "genome",
     indel: str = "stitch",
     genome_allele: str | None = None,
+    window: str = "centered",
 ) -> Haplotypes:
     """Read the window of a variant and splice both alleles in.
 
@@ -168,18 +190,22 @@ def haplotypes(
         ``centre_trim`` always completes a shortened ALT from the genome; the others do so as ``edge_fill`` says.
     genome_allele : str, optional
         What the genome holds at POS where that is not REF (a flipped or an edited record); it is replaced by REF.
+    window : str
+        See :func:`window_start`.
 
     Returns
     -------
     Haplotypes
     """
     length = geometry.sequence_length_bp
-    window_start = variant.pos - length // 2
+    first = window_start(variant.pos, length, window)
+    if not first < variant.pos <= first + length - len(variant.ref) + 1:
+        raise InputError(f"{variant} does not lie in the window {variant.chrom}:{first + 1}-{first + length}")
     held = variant.ref if genome_allele is None else genome_allele
     flank = flank_bp + abs(variant.k) + abs(len(variant.ref) - len(held))
-    text = fasta.fetch(variant.chrom, window_start - flank, window_start + length + flank)
+    text = fasta.fetch(variant.chrom, first - flank, first + length + flank)
     genome = encode(text)
-    index = flank + length // 2 - 1
+    index = flank + variant.pos - 1 - first
     ref = genome if held == variant.ref else apply_variant(genome, index, len(held), variant.ref)
     alt = apply_variant(ref, index, len(variant.ref), variant.alt)
     inner = ref[:, flank : flank + length]
@@ -187,7 +213,7 @@ def haplotypes(
         ref=ref,
         alt=alt,
         flank_bp=flank,
-        window_start=window_start,
+        window_start=first,
         length_bp=length,
         n_fraction=float(1.0 - inner.sum(dtype=np.int64) / length),
         edge_fill=edge_fill,

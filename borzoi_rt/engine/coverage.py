@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,11 @@ def _output_window(region: Interval, fasta: Fasta, geometry: Geometry) -> Interv
     contig = fasta.resolve(region.chrom)
     if contig is None:
         raise FormatError(f"region {region.chrom}:{region.start}-{region.end}: {fasta.name} has no such contig")
-    if region.start >= fasta.contigs[contig]:
-        raise FormatError(f"region {region.chrom}:{region.start}-{region.end} begins beyond the end of {contig}")
+    if (region.start + region.end) // 2 >= fasta.contigs[contig]:
+        raise FormatError(
+            f"region {region.chrom}:{region.start}-{region.end}: its middle lies beyond the end of {contig} "
+            f"({fasta.contigs[contig]} bp)"
+        )
     window = region.centred(geometry.sequence_length_bp)
     start = window.start + geometry.crop_bp
     return Interval(contig, start, start + geometry.bins * geometry.bin_size_bp, region.name)
@@ -115,7 +119,9 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
     def entries() -> Iterator[tuple[str, int, int, float]]:
         for chrom in order:
             numbers = sorted((n for n, w in enumerate(windows) if w.chrom == chrom), key=lambda n: windows[n].start)
-            for number, (low, high) in zip(numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True):
+            for number, (low, high) in zip(
+                numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True
+            ):
                 start = windows[number].start
                 for place, value in enumerate(values[number].tolist()):
                     left = max(start + place * bin_size_bp, low)
@@ -130,7 +136,7 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
 def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:
     """Return the part of each window, sorted by start, that no neighbour's centre is nearer to."""
     cuts = [0]
-    for left, right in zip(windows, windows[1:], strict=False):
+    for left, right in pairwise(windows):
         cuts.append((left.end + right.start) // 2 if right.start < left.end else right.start)
     cuts.append(length)
     shares = []

@@ -17,7 +17,17 @@ from ..manifest import N_POLICIES
 from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
-from .alleles import EDGE_FILLS, INDEL_POLICIES, Haplotypes, Pair, View, allele_pairs, haplotypes, stitch_bin
+from .alleles import (
+    EDGE_FILLS,
+    INDEL_POLICIES,
+    Haplotypes,
+    Pair,
+    View,
+    allele_pairs,
+    check_window,
+    haplotypes,
+    stitch_bin,
+)
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 CACHE_BYTES = 512 * 2**20
@@ -42,6 +52,12 @@ class PredictionOptions:
         What enters at a window end after a shift or a deletion: ``genome`` or ``pad`` (unknown bases).
     n_code : str
         ``zero`` or ``uniform`` (0.25 in each row) for unknown bases.
+    window : str
+        ``centered``: every variant has a window of its own, as in the reference programs. ``grid:BP``: windows start at
+        multiples of BP; variants then share windows, stand up to BP/2 from the centre, and score a little differently.
+        ``at:START``: one window for all.
+    span_bp : int, optional
+        Keep only the bins around the variant that cover this many bases; the whole output when None.
     """
 
     rc: bool = False
@@ -50,6 +66,8 @@ class PredictionOptions:
     indel: str = "stitch"
     edge_fill: str = "genome"
     n_code: str = "zero"
+    window: str = "centered"
+    span_bp: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -62,6 +80,9 @@ class PredictionOptions:
                 raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")
         if not self.shifts:
             raise InputError("shifts is empty; give at least one, 0 for none")
+        check_window(self.window)
+        if self.span_bp is not None and self.span_bp < 1:
+            raise InputError(f"span_bp is {self.span_bp}; a positive number of bases is needed")
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,9 @@ class AllelePrediction:
     window_start : int
         0-based start of the input window.
     stitch_bin : int or None
-        First bin that comes from the moved prediction; None where nothing was joined.
+        First bin of the output that comes from the moved prediction; None where nothing was joined.
+    first_bin : int
+        Bin of the output that is bin 0 of ``ref`` and ``alt``.
     n_fraction : float
         Share of unknown bases in the REF window.
     """
@@ -85,6 +108,7 @@ class AllelePrediction:
     window_start: int
     stitch_bin: int | None
     n_fraction: float
+    first_bin: int = 0
 
 
 class Predictor:
@@ -102,6 +126,11 @@ class Predictor:
         Selected rows of ``tracks``; all when None.
     options : PredictionOptions, optional
         Strands, shifts and alignment.
+
+    Raises
+    ------
+    InputError
+        If a shift is half a window or more, or ``rc`` needs a track that the table lacks.
     """
 
     def __init__(
@@ -116,6 +145,12 @@ class Predictor:
         self.session = session
         self.squash = squash
         self.options = options or PredictionOptions()
+        length = session.geometry.sequence_length_bp
+        farthest = max(self.options.shifts, key=abs)
+        if 2 * abs(farthest) >= length:
+            raise InputError(
+                f"shift {farthest} moves the variant out of the window of {length} bp; stay below {length // 2}"
+            )
         self.positions = np.arange(len(tracks)) if positions is None else np.asarray(positions, dtype=np.int64)
         # The reverse complement of track t is the opposite strand's output: asking the model for the partner's row
         # needs no partner in the selection.
@@ -151,9 +186,11 @@ class Predictor:
             edge_fill=options.edge_fill,
             indel=options.indel,
             genome_allele=genome_allele,
+            window=options.window,
         )
+        bins = self._bins(variant, alleles.window_start)
         seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)
-        ref, alt = self._arrays(alleles, pairs, seam)
+        ref, alt = self._arrays(alleles, pairs, seam, bins)
         joined = any(len(pair.ref) + len(pair.alt) > 2 for pair in pairs)
         return AllelePrediction(
             ref=ref,
@@ -161,6 +198,7 @@ class Predictor:
             window_start=alleles.window_start,
             stitch_bin=seam if joined else None,
             n_fraction=alleles.n_fraction,
+            first_bin=bins[0],
         )
 
     def window(self, fasta: Fasta, chrom: str, start: int) -> np.ndarray:
@@ -182,38 +220,54 @@ class Predictor:
             edge_fill=self.options.edge_fill,
             pad_deletion=False,
         )
-        views = [self._view(alleles, View("ref", shift)) for shift in self.options.shifts]
-        return views[0].copy() if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
+        bins = (0, self.session.geometry.bins)
+        views = [self._view(alleles, View("ref", shift), bins) for shift in self.options.shifts]
+        return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0, dtype=np.float32)
 
-    def _arrays(self, alleles: Haplotypes, pairs: Sequence[Pair], seam: int) -> tuple[np.ndarray, np.ndarray]:
-        ref = np.stack([self._joined(alleles, pair.ref, seam) for pair in pairs])
-        alt = np.stack([self._joined(alleles, pair.alt, seam) for pair in pairs])
+    def _bins(self, variant: Variant, window_start: int) -> tuple[int, int]:
+        """Return the bins to keep: ``span_bp`` around the middle of REF, moved where it would leave the output."""
+        grid = self.session.geometry
+        if self.options.span_bp is None:
+            return 0, grid.bins
+        count = min(-(-self.options.span_bp // grid.bin_size_bp), grid.bins)
+        middle = variant.pos - 1 + len(variant.ref) // 2 - window_start - grid.crop_bp
+        first = (middle - count * grid.bin_size_bp // 2 + grid.bin_size_bp // 2) // grid.bin_size_bp
+        first = min(max(first, 0), grid.bins - count)
+        return first, first + count
+
+    def _arrays(
+        self, alleles: Haplotypes, pairs: Sequence[Pair], seam: int, bins: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ref = np.stack([self._joined(alleles, pair.ref, seam, bins) for pair in pairs])
+        alt = np.stack([self._joined(alleles, pair.alt, seam, bins) for pair in pairs])
         if self.options.shift_space == "squashed" and len(pairs) > 1:
             ref = ref.mean(axis=0, keepdims=True)
             alt = alt.mean(axis=0, keepdims=True)
         return self.squash.inverse(ref), self.squash.inverse(alt)
 
-    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], seam: int) -> np.ndarray:
-        first = self._view(alleles, views[0])
+    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], seam: int, bins: tuple[int, int]) -> np.ndarray:
+        first = self._view(alleles, views[0], bins)
         if len(views) == 1:
             return first
-        return np.concatenate([first[:, :seam], self._view(alleles, views[1])[:, seam:]], axis=1)
+        seam = min(max(seam - bins[0], 0), bins[1] - bins[0])
+        return np.concatenate([first[:, :seam], self._view(alleles, views[1], bins)[:, seam:]], axis=1)
 
-    def _view(self, alleles: Haplotypes, view: View) -> np.ndarray:
+    def _view(self, alleles: Haplotypes, view: View, bins: tuple[int, int]) -> np.ndarray:
         """Return squashed coverage (tracks, bins) of one view; equal windows are predicted once."""
         window = alleles.window(view)
-        return self._recent.get(window, self._predict)
+        return self._recent.get(window, bins, self._predict)
 
-    def _predict(self, window: np.ndarray) -> np.ndarray:
+    def _predict(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
         # One window a run, whatever its company: the same sequence then gives the same bits, so that a null variant
         # scores exactly 0 and no score depends on its neighbours.
-        forward = self.session.run(window[None], self.positions, n_fill=self._n_fill)[0]
+        forward = self.session.run(window[None], self.positions, n_fill=self._n_fill, bins=bins)[0]
         if not self.options.rc:
             return forward
-        reverse = self.session.run(reverse_complement(window)[None], self._opposite, n_fill=self._n_fill)[0]
-        forward += reverse[:, ::-1]
-        forward *= np.float32(0.5)
-        return forward
+        count = self.session.geometry.bins
+        mirrored = (count - bins[1], count - bins[0])
+        reverse = reverse_complement(window)[None]
+        backward = self.session.run(reverse, self._opposite, n_fill=self._n_fill, bins=mirrored)[0]
+        return (forward + backward[:, ::-1]) * np.float32(0.5)
 
 
 class _RecentPredictions:
@@ -222,15 +276,20 @@ class _RecentPredictions:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
-        self._entries: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._entries: OrderedDict[tuple[bytes, tuple[int, int]], np.ndarray] = OrderedDict()
 
-    def get(self, window: np.ndarray, predict: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        key = hashlib.blake2b(window, digest_size=32).digest()
+    def get(
+        self,
+        window: np.ndarray,
+        bins: tuple[int, int],
+        predict: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
+    ) -> np.ndarray:
+        key = (hashlib.blake2b(window.data, digest_size=32).digest(), bins)
         found = self._entries.get(key)
         if found is not None:
             self._entries.move_to_end(key)
             return found
-        coverage = predict(window)
+        coverage = predict(window, bins)
         coverage.setflags(write=False)
         self._entries[key] = coverage
         self._held_bytes += coverage.nbytes

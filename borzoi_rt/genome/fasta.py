@@ -64,7 +64,7 @@ class Fasta:
         self._file.close()
 
     def resolve(self, chrom: str) -> str | None:
-        """Return the contig a name means: itself, with ``chr`` added or removed, or M for MT; None where there is none."""
+        """Return the contig a name means: itself, with ``chr`` added or removed, or M for MT; None if there is none."""
         bare = chrom[3:] if chrom.startswith("chr") else chrom
         bare = {"M": "MT", "MT": "M"}.get(bare, bare)
         candidates = [chrom, chrom[3:] if chrom.startswith("chr") else f"chr{chrom}", bare, f"chr{bare}"]
@@ -92,8 +92,8 @@ class Fasta:
                 raise FormatError(f"{self.path}: {chrom}:{low + 1}-{high} cannot be read ({error})") from error
         if len(text) != max(high - low, 0) or not (text.isalpha() or not text):
             raise FormatError(
-                f"{self.path}: {chrom}:{low + 1}-{high} gave {len(text)} bases for {high - low}, or other characters than "
-                "letters; the file is truncated or its index is stale, run `samtools faidx` again"
+                f"{self.path}: {chrom}:{low + 1}-{high} gave {len(text)} bases for {high - low}, or other characters "
+                "than letters; the file is truncated or its index is stale, run `samtools faidx` again"
             )
         left = min(max(0 - start, 0), end - start)
         return "N" * left + text + "N" * (end - start - left - len(text))
@@ -135,6 +135,8 @@ def _read_index(index: Path, text: str) -> dict[str, tuple[int, int, int, int]]:
         fields = line.split("\t")
         try:
             length, offset, bases, width = (int(value) for value in fields[1:5])
+            if length < 0 or offset < 0 or (length and not 0 < bases < width):
+                raise ValueError
         except ValueError:
             raise FormatError(
                 f"{index}, line {number}: {line[:60]!r} is no index row; run `samtools faidx` again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,23 @@ class Interval:
     def __post_init__(self) -> None:
         if self.end < self.start:
             raise InputError(f"interval {self.chrom}:{self.start}-{self.end}: the end lies before the start")
+
+    @classmethod
+    def parse(cls, text: str) -> Interval:
+        """Read a region as browsers write it, ``chr1:1,001-2,000``: 1-based, both ends included.
+
+        Raises
+        ------
+        InputError
+            If the text is no such region.
+        """
+        found = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text.strip())
+        if not found:
+            raise InputError(f"region {text!r} cannot be read; write it like 'chr1:1,001-2,000'")
+        start, end = (int(number.replace(",", "") or 0) for number in found.groups()[1:])
+        if not 1 <= start <= end:
+            raise InputError(f"region {text!r}: 1 <= start <= end is needed")
+        return cls(found[1], start - 1, end)
 
     def centred(self, length_bp: int) -> Interval:
         """Return the interval of ``length_bp`` around the midpoint ``(start + end) // 2``."""

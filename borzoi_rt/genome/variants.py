@@ -21,6 +21,7 @@ import pysam
 from ..errors import FormatError, InputError
 from .bgzf import GZIP_MAGIC, has_eof_block, is_bgzf
 
+_LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
 _BASES = re.compile(r"[ACGT]+")
 _REF_LETTERS = re.compile(r"[ACGTRYSWKMBDHVN]+")
 
@@ -112,8 +113,7 @@ def is_bcf(path: Path) -> bool:
         with path.open("rb") as handle:
             head = handle.read(2)
             handle.seek(0)
-            stream: BinaryIO = gzip.open(handle) if head == GZIP_MAGIC else handle  # type: ignore[assignment]
-            return stream.read(3) == b"BCF"
+            return (gzip.GzipFile(fileobj=handle) if head == GZIP_MAGIC else handle).read(3) == b"BCF"
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: cannot be read ({error}); copy the file again") from error
 
@@ -148,13 +148,13 @@ def bcf_lines(path: Path) -> Iterator[bytes]:
 
 def _stdin_lines() -> Iterator[bytes]:
     stream = sys.stdin.buffer
-    head = stream.peek(2)[:2]  # type: ignore[attr-defined]
+    head = stream.peek(2)[:2]  # type: ignore[union-attr]
     yield from _lines(stream, compressed=head == GZIP_MAGIC, source="stdin")
 
 
 def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:
     try:
-        yield from gzip.open(handle) if compressed else handle  # type: ignore[misc]
+        yield from gzip.GzipFile(fileobj=handle) if compressed else handle
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{source}: truncated or damaged compression ({error}); copy the file again") from error
 
@@ -180,11 +180,11 @@ def _alleles(line: str, where: str, record: int, columns: int) -> Iterator[Varia
         if len(line.split()) >= 5 and len(fields) < 5:
             raise FormatError(f"{where}: columns are split by spaces; VCF needs tabs")
         raise FormatError(
-            f"{where}: {len(fields)} columns, {max(5, columns)} are needed, found {line[:60]!r}; the file may be truncated"
+            f"{where}: {len(fields)} columns, {max(5, columns)} are needed, found {line[:60]!r}; is the file truncated?"
         )
     chrom, text, name, ref, alts = fields[:5]
-    if not text.isascii() or not text.isdigit():
-        raise FormatError(f"{where}: POS is {text[:30]!r}; a number is needed")
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > _LAST_POS:
+        raise FormatError(f"{where}: POS is {text[:30]!r}; a number up to {_LAST_POS} is needed")
     if not chrom or not ref:
         raise FormatError(f"{where}: CHROM or REF is empty, found {line[:60]!r}")
     for alt_index, alt in enumerate(alts.split(",")):

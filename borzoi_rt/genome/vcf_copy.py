@@ -13,10 +13,10 @@ from .variants import bcf_lines, is_bcf, text_lines
 _COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 
 
-def annotate_vcf(
-    source: Path, out: Path, headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]]
-) -> bool:
+def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]]) -> bool:
     """Write a bgzip copy of a VCF or BCF with INFO fields added, and a tabix index where the records are sorted.
+
+    Header lines and INFO fields that the source has under the same names, from an earlier run, are replaced.
 
     Parameters
     ----------
@@ -37,9 +37,10 @@ def annotate_vcf(
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
             handle.write((line + "\n").encode())
-    if order.sorted and order.records:
+    indexed = order.sorted and order.records > 0
+    if indexed:
         pysam.tabix_index(str(out), preset="vcf", force=True)
-    return order.sorted
+    return indexed
 
 
 def info_value(text: str) -> str:
@@ -70,27 +71,45 @@ def _annotated(
     lines: Iterator[bytes], headers: Sequence[str], info_of: Callable[[int], Mapping[str, str]], order: _Order
 ) -> Iterator[str]:
     record, in_header, seen_format = 0, True, False
+    replaced = {_header_key(header) for header in headers}
     for raw in lines:
         line = raw.decode("utf-8").rstrip("\r\n")
         if line.startswith("##"):
             seen_format |= line.startswith("##fileformat")
-            yield line
+            if _header_key(line) not in replaced:
+                yield line
         elif line.strip():
             if in_header:
-                # INFO lines belong before #CHROM, which some files lack.
+                # INFO lines belong before #CHROM, which some files lack, or cut short like their records.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
                 yield from headers
-                yield line if line.startswith("#CHROM") else "\t".join(_COLUMNS)
+                yield _column_line(line)
                 in_header = False
             if not line.startswith("#"):
                 fields = line.split("\t")
                 order.see(fields[0], int(fields[1]))
                 yield _with_info(fields, info_of(record))
                 record += 1
+    if in_header:
+        yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
+        yield from headers
+        yield _column_line("")
+
+
+def _column_line(line: str) -> str:
+    """Return the ``#CHROM`` line, made up where there is none and completed where it ends before INFO."""
+    found = line.split("\t") if line.startswith("#CHROM") else []
+    return "\t".join(found + _COLUMNS[len(found) :])
+
+
+def _header_key(line: str) -> str:
+    """Return what a header line is about: ``INFO=<ID=AF`` or, without angle brackets, ``source``."""
+    kind, _, value = line.removeprefix("##").partition("=")
+    return f"{kind}={value.split(',')[0].rstrip('>')}" if value.startswith("<") else kind
 
 
 def _with_info(fields: list[str], info: Mapping[str, str]) -> str:
     fields = fields + ["."] * (8 - len(fields))
-    added = ";".join(f"{key}={value}" for key, value in info.items())
-    fields[7] = added if fields[7] in (".", "") else f"{fields[7]};{added}"
+    kept = [entry for entry in fields[7].split(";") if entry not in (".", "") and entry.partition("=")[0] not in info]
+    fields[7] = ";".join([*kept, *(f"{key}={value}" for key, value in info.items())])
     return "\t".join(fields)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from ..errors import InputError
+from ..errors import FormatError, InputError
 from .pipeline import ScoredVariant
 
 _HEADER = "journal.json"
@@ -95,7 +95,11 @@ class Journal:
         if not (resume and path.is_file()):
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory.mkdir(parents=True)
-            _write_whole(path, wanted.encode())
+            try:
+                _write_whole(path, wanted.encode())
+            except OSError:
+                self.remove()
+                raise
         self.done = len(self.paths())
 
     def paths(self) -> list[Path]:
@@ -112,10 +116,20 @@ class Journal:
         self.done += 1
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the shards."""
+        """Yield the shards.
+
+        Raises
+        ------
+        FormatError
+            If a shard is damaged.
+        """
         for path in self.paths():
-            with pa.memory_map(str(path)) as source:
-                yield ipc.open_file(source).read_all()
+            try:
+                with pa.memory_map(str(path)) as source:
+                    table = ipc.open_file(source).read_all()
+            except (pa.ArrowException, OSError) as error:
+                raise FormatError(f"{path}: damaged ({error}); run without --resume to start anew") from error
+            yield table
 
     def remove(self) -> None:
         """Forget everything."""

@@ -61,6 +61,9 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         find_statistics(self.stats, self.family)
+        twice = [name for name in self.stats if self.stats.count(name) > 1]
+        if twice:
+            raise InputError(f"statistic {twice[0]!r} is named twice; a table holds each once")
         if self.ref_policy not in REF_POLICIES:
             raise InputError(f"ref_policy {self.ref_policy!r} is unknown; allowed: {', '.join(REF_POLICIES)}")
         if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
@@ -76,7 +79,9 @@ class ScoreOptions:
             raise InputError(f"family {family!r} is unknown; allowed: {', '.join(FAMILY_DEFAULTS)}")
         given = {name: value for name, value in choices.items() if value is not None}
         inner = {item.name for item in fields(PredictionOptions)}
-        prediction = replace(FAMILY_DEFAULTS[family], **{name: given.pop(name) for name in list(given) if name in inner})
+        prediction = replace(
+            FAMILY_DEFAULTS[family], **{name: given.pop(name) for name in list(given) if name in inner}
+        )
         return cls(family=family, prediction=prediction, **given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,7 +96,9 @@ class ScoreOptions:
         context : dict
             JSON values that fix model and genome: hashes, squash, bins, window rule.
         """
-        shared = {key: value for key, value in self.to_dict().items() if key not in ("stats", "tracks", "max_n_fraction")}
+        shared = {
+            key: value for key, value in self.to_dict().items() if key not in ("stats", "tracks", "max_n_fraction")
+        }
         return {name: _hash({"statistic": name, **shared, **context}) for name in self.stats}
 
 
@@ -108,7 +115,9 @@ PRESETS: dict[str, ScoreOptions] = {
         "hound", stats=("logSUM",), indel="stitch", edge_fill="pad", ref_policy="flip", flip_deletions=True
     ),
     # The paper's eQTL scores (6,144 bins), for a bundle exported with squash kind `old`.
-    "paper-eqtl-sad": ScoreOptions.for_family("sad", stats=("SAD", "logSAD", "D2", "logD2"), rc=True, ref_policy="edit"),
+    "paper-eqtl-sad": ScoreOptions.for_family(
+        "sad", stats=("SAD", "logSAD", "D2", "logD2"), rc=True, ref_policy="edit"
+    ),
     # The paper's saturation mutagenesis scores, for a bundle exported with crop 8,128 (128 bins).
     "paper-satmut-sad": ScoreOptions.for_family("sad", stats=("SAD", "logSAD", "SADlog"), rc=True, ref_policy="edit"),
 }

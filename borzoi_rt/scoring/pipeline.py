@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backends import Session, open_session
+from ..backends import Session
 from ..bundle import Bundle, open_bundle
 from ..engine.prediction import AllelePrediction, Predictor
+from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
@@ -166,7 +167,9 @@ class Scorer:
         prediction = self._predicted(variant, status)
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
-            return self._failed(item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed")
+            return self._failed(
+                item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed"
+            )
         if not (np.isfinite(prediction.ref).all() and np.isfinite(prediction.alt).all()):
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
         ref, alt = (prediction.alt, prediction.ref) if status == "flipped" else (prediction.ref, prediction.alt)
@@ -187,7 +190,9 @@ class Scorer:
         if status == "flipped":
             turned = Variant(variant.chrom, variant.pos, variant.alt, variant.ref)
             return self.predictor.variant(self.fasta, turned)
-        return self.predictor.variant(self.fasta, variant, genome_allele=variant.alt if status == "ref_edited" else None)
+        return self.predictor.variant(
+            self.fasta, variant, genome_allele=variant.alt if status == "ref_edited" else None
+        )
 
     @staticmethod
     def _failed(item: VariantRecord, status: str, detail: str) -> ScoredVariant:
@@ -203,6 +208,7 @@ def score_variants(
     session: Session | None = None,
     backend: str = "onnx:cpu",
     threads: int | None = None,
+    engine: EngineOptions | None = None,
 ) -> Iterator[ScoredVariant]:
     """Score variants, one result per ALT allele, in the order of the input.
 
@@ -218,6 +224,8 @@ def score_variants(
         The bundle, loaded; otherwise it is loaded into ``backend`` and closed at the end.
     backend, threads
         See :func:`borzoi_rt.open_session`.
+    engine : EngineOptions, optional
+        Whether tiles are kept and shared, where, and how many windows are checked against whole passes.
 
     Yields
     ------
@@ -234,7 +242,7 @@ def score_variants(
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
         loaded = session
         if loaded is None:
-            loaded = open_session(model, backend, threads=threads)
+            loaded = open_engine(model, backend, threads=threads, options=engine)
             stack.callback(loaded.close)
         scorer = Scorer(model, loaded, genome, options)
         for item in _items(variants):

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends import open_session
 from ..bundle import Bundle, open_bundle
+from ..engine.sessions import EngineOptions, open_engine
 from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord, read_variants
 from .journal import Journal, shard_schema, shard_table
 from .options import ScoreOptions
-from .pipeline import Scorer, ScoredVariant
-from .tables import WRITERS, TableContext, suffix_of
+from .pipeline import ScoredVariant, Scorer
+from .tables import WRITERS, TableContext, Writer, suffix_of
 
 SCHEMA_VERSION = 1
 SHARD_VARIANTS = 64
@@ -41,6 +41,7 @@ def score_file(
     options: ScoreOptions | None = None,
     backend: str = "onnx:cpu",
     threads: int | None = None,
+    engine: EngineOptions | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Counter[str]:
@@ -53,7 +54,7 @@ def score_file(
     out : path
         ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
         lie in ``OUT.partial``.
-    bundle, fasta, options, backend, threads
+    bundle, fasta, options, backend, threads, engine
         See :func:`borzoi_rt.score_variants`.
     resume : bool
         Use what an interrupted run with the same input and options left.
@@ -76,18 +77,16 @@ def score_file(
     """
     options = options or ScoreOptions()
     target = Path(out)
-    suffix = suffix_of(target)
-    _check_target(target)
+    suffix = suffix_of(target, WRITERS)
+    check_target(target, vcf)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome, _spooled(vcf) as source:
-        session = open_session(model, backend, threads=threads)
+        session = open_engine(model, backend, threads=threads, options=engine)
         try:
             scorer = Scorer(model, session, genome, options)
-            context = _context(scorer, model, genome, source, session.provider)
-            # The provider is recorded, but a run may be finished on another: shards do not depend on it beyond rounding.
-            header = {"schema": SCHEMA_VERSION, "scores": context["score_ids"], "input": _digest(source)}
-            journal = Journal(target, {**header, "tracks": scorer.rows.identifier}, resume=resume)
-            counts = _fill(journal, scorer, source, progress)
+            context = run_context(scorer, model, genome, source.name, session.provider)
+            journal = Journal(target, run_header(context, scorer, _digest(source)), resume=resume)
+            counts = fill_journal(journal, scorer, read_variants(source), progress)
         finally:
             session.close()
         try:
@@ -95,22 +94,41 @@ def score_file(
         except (FormatError, InputError):
             journal.remove()
             raise
-        _finish(target, suffix, journal, TableContext(scorer.rows, tuple(options.stats), context, source))
+        finish_table(target, WRITERS[suffix], journal, TableContext(scorer.rows, tuple(options.stats), context, source))
     return counts
 
 
-def _fill(journal: Journal, scorer: Scorer, source: Path, progress: Progress | None) -> Counter[str]:
-    """Score what the journal does not hold yet, shard by shard."""
+def fill_journal(
+    journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None
+) -> Counter[str]:
+    """Score what the journal does not hold yet, shard by shard, and return the statuses of all.
+
+    A journal that is no use to a later run does not stay: nothing is done yet, or the input itself is at fault.
+    """
+    try:
+        return _fill(journal, scorer, items, progress)
+    except BaseException:
+        if not journal.done:
+            journal.remove()
+        raise
+
+
+def _fill(journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None) -> Counter[str]:
     stats, rows = list(scorer.options.stats), len(scorer.rows)
     schema = shard_schema(stats, rows)
     counts: Counter[str] = Counter()
     for table in journal.tables():
         counts.update(table.column("status").to_pylist())
-    items = islice(read_variants(source), counts.total(), None)
+    items = islice(items, counts.total(), None)
     done = counts.total()
     while True:
+        try:
+            shard = list(islice(items, SHARD_VARIANTS))
+        except FormatError:
+            journal.remove()
+            raise
         results: list[ScoredVariant] = []
-        for item in islice(items, SHARD_VARIANTS):
+        for item in shard:
             results.append(scorer.score(item))
             done += 1
             if progress:
@@ -140,10 +158,14 @@ def _judge(counts: Counter[str], journal: Journal, genome: Fasta, name: str) -> 
     )
 
 
-def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) -> None:
+def finish_table(target: Path, write: Writer, journal: Journal, context: TableContext) -> None:
+    """Write the table from the journal, move it to its name, and forget the journal."""
     folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
     draft = folder / target.name
-    WRITERS[suffix](draft, journal.tables, context)
+    write(draft, journal.tables, context)
+    index = f"{target.name}.tbi"
+    if target.name.endswith(".vcf.gz") and not (folder / index).exists():  # an earlier output may have been sorted
+        (target.parent / index).unlink(missing_ok=True)
     for path in sorted(folder.iterdir(), key=lambda item: item == draft):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -151,9 +173,12 @@ def _finish(target: Path, suffix: str, journal: Journal, context: TableContext) 
     journal.remove()
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path, source: str | os.PathLike[str] | None = None) -> None:
+    """Refuse an output that cannot be written, or is the input, before anything is computed."""
     if target.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
+    if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
+        raise InputError(f"{target}: is the input, which is never written over; choose another name")
     folder = target.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; make it first")
@@ -177,7 +202,21 @@ def _spooled(vcf: str | os.PathLike[str]) -> Iterator[Path]:
         yield path
 
 
-def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provider: str) -> dict[str, Any]:
+def run_header(context: dict[str, Any], scorer: Scorer, source: str) -> dict[str, Any]:
+    """Return what must be equal for shards to be used again.
+
+    The provider is not part of it: a run may be finished on another, shards do not depend on it beyond rounding.
+    """
+    return {
+        "schema": SCHEMA_VERSION,
+        "scores": context["score_ids"],
+        "options": context["options"],
+        "input": source,
+        "tracks": list(scorer.rows.identifier),
+    }
+
+
+def run_context(scorer: Scorer, model: Bundle, genome: Fasta, source: str, provider: str) -> dict[str, Any]:
     """Return everything a score depends on, as JSON values."""
     squash = scorer.predictor.squash
     identity = {
@@ -185,7 +224,7 @@ def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provide
         "genome": genome.fingerprint(),
         "squash": {"kind": squash.kind, "unscale": squash.unscale, "unclip": squash.unclip},
         "bins": model.geometry.bins,
-        "window": "centered",
+        "window": scorer.options.prediction.window,
     }
     return {
         "schema_version": SCHEMA_VERSION,
@@ -195,7 +234,7 @@ def _context(scorer: Scorer, model: Bundle, genome: Fasta, source: Path, provide
         "precision": model.info.precision,
         "model": model.info.name,
         "genome": genome.name,
-        "input": source.name,
+        "input": source,
         "options": scorer.options.to_dict(),
         "score_ids": scorer.options.score_ids(identity),
         **{f"identity_{key}": value for key, value in identity.items()},

@@ -1,14 +1,14 @@
 """A small writer of ONNX graphs whose weights lie in one shared external file.
 
 Graphs are built node by node from a trained network instead of being traced: names, chunking and constants are then
-ours to choose, tracing a 186M-parameter model costs no forward pass, and several graphs can share one weights file. What
-a tracer would guarantee is guaranteed by the parity gate.
+ours to choose, no forward pass of a 186M-parameter model is needed, and several graphs can share one weights file.
+What a tracer would guarantee is guaranteed by the parity gate.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ class GraphBuilder:
         name = "int_" + "_".join(map(str, values))
         return self.weight(name, np.array(values, dtype=np.int64))
 
-    def node(self, kind: str, *inputs: str, label: str = "", outputs: int = 1, **attributes: Any) -> str:
-        """Add a node and return the name of its (first) output."""
+    def node(self, kind: str, *inputs: str, label: str = "", **attributes: Any) -> str:
+        """Add a node of one output and return its name."""
         name = f"{label or kind}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
@@ -90,12 +90,17 @@ class GraphBuilder:
         """Take ``[start, end)`` of one axis."""
         return self.node("Slice", x, self.integers(start), self.integers(end), self.integers(axis))
 
+    def window(self, x: str, axis: int, start: str, size: int) -> str:
+        """Take ``size`` positions of one axis from ``start`` on, an int64 value of shape (1,)."""
+        end = self.node("Add", start, self.integers(size))
+        return self.node("Slice", x, start, end, self.integers(axis))
+
     def reshape(self, x: str, *shape: int) -> str:
         """Reshape; 0 keeps a dimension."""
         return self.node("Reshape", x, self.integers(*shape))
 
-    def save(self, path: Path, outputs: dict[str, tuple[str, Sequence[int | str]]]) -> None:
-        """Name the outputs (name -> value and shape, float32), check the model and write it."""
+    def save(self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> None:
+        """Name the outputs (name -> value and shape, float32) and write the model."""
         infos = []
         for name, (value, shape) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))

@@ -74,6 +74,9 @@ class Attention(nn.Module):
     oracle of the default: products with the distinct rows of the basis, spread by class of distance.
     """
 
+    position_rows: Tensor
+    position_classes: Tensor
+
     def __init__(self, config: BorzoiConfig, channels: int) -> None:
         super().__init__()
         heads, key_size = config.heads, config.key_size
@@ -190,7 +193,9 @@ class Borzoi(nn.Module):
         channels = widths[-1]
         self.transformer = nn.ModuleList(TransformerBlock(config, channels) for _ in range(config.depth))
         self.unet = nn.ModuleList(UnetBlock(config, channels, skip) for skip in reversed(widths[-config.unets :]))
-        self.tail = NormConv(channels, config.tail_filters, 1, momentum, config.tail_dropout) if config.tail_filters else None
+        self.tail = None
+        if config.tail_filters:
+            self.tail = NormConv(channels, config.tail_filters, 1, momentum, config.tail_dropout)
         self.head = nn.Linear(config.tail_filters or channels, config.tracks)
         self.initialise()
 
@@ -200,10 +205,11 @@ class Borzoi(nn.Module):
 
     def trunk(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return tokens (batch, channels, tokens) and the skips, the finest last."""
-        if x.ndim != 3 or x.shape[1:] != (4, self.config.sequence_length_bp):
-            raise InputError(f"input has shape {tuple(x.shape)}; (batch, 4, {self.config.sequence_length_bp}) is needed")
+        length = self.config.sequence_length_bp
+        if x.ndim != 3 or x.shape[1:] != (4, length):
+            raise InputError(f"input has shape {tuple(x.shape)}; (batch, 4, {length}) is needed")
         x = functional.max_pool1d(self.stem(x.to(self.stem.weight.dtype)), 2)  # (batch, 512, 262144)
-        skips = []
+        skips: list[Tensor] = []
         for block in self.tower:
             x = block(x)
             skips.insert(0, x)  # stored before pooling

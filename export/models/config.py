@@ -16,36 +16,56 @@ import numpy as np
 from borzoi_rt.errors import FormatError
 from borzoi_rt.manifest import Geometry
 
-# Keys of each block that change the network, with the values that can be built; None: any.
-_BLOCKS: dict[str, dict[str, tuple[Any, ...] | None]] = {
-    "conv_dna": {"filters": None, "kernel_size": None, "norm_type": (None,), "activation": ("linear",), "pool_size": (2,)},
+# Keys of each block that change the network: the values that can be built, or what the value must be.
+_COUNT, _SHARE, _FACTOR, _FLAG = "a positive integer", "a number in [0, 1)", "a positive number", "true or false"
+_BLOCKS: dict[str, dict[str, tuple[Any, ...] | str]] = {
+    "conv_dna": {
+        "filters": _COUNT,
+        "kernel_size": _COUNT,
+        "norm_type": (None,),
+        "activation": ("linear",),
+        "pool_size": (2,),
+    },
     "res_tower": {
-        "filters_init": None,
-        "filters_end": None,
-        "divisible_by": None,
-        "kernel_size": None,
+        "filters_init": _COUNT,
+        "filters_end": _COUNT,
+        "divisible_by": _COUNT,
+        "kernel_size": _COUNT,
         "num_convs": (1,),
         "pool_size": (2,),
-        "repeat": None,
+        "repeat": _COUNT,
     },
     "transformer_tower": {
-        "key_size": None,
-        "heads": None,
-        "num_position_features": None,
-        "dropout": None,
-        "attention_dropout": None,
-        "dense_expansion": None,
+        "key_size": _COUNT,
+        "heads": _COUNT,
+        "num_position_features": _COUNT,
+        "dropout": _SHARE,
+        "attention_dropout": _SHARE,
+        "dense_expansion": _FACTOR,
         "qkv_width": (1,),
-        "seqlen_train": None,
-        "repeat": None,
+        "seqlen_train": _COUNT,
+        "repeat": _COUNT,
     },
-    "unet_conv": {"kernel_size": None, "upsample_conv": None},
-    "Cropping1D": {"cropping": None},
-    "conv_nac": {"filters": None, "kernel_size": (1,), "dropout": None},
+    "unet_conv": {"kernel_size": _COUNT, "upsample_conv": _FLAG},
+    "Cropping1D": {"cropping": "a number of bins"},
+    "conv_nac": {"filters": _COUNT, "kernel_size": (1,), "dropout": _SHARE},
+}
+# Keys without which baskerville would build something else, or nothing.
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "conv_dna": ("filters", "kernel_size", "norm_type", "activation", "pool_size"),
+    "res_tower": ("filters_init", "filters_end", "kernel_size", "num_convs", "repeat"),
+    "transformer_tower": ("key_size", "heads", "num_position_features", "repeat"),
+    "unet_conv": (),
+    "Cropping1D": ("cropping",),
+    "conv_nac": ("filters",),
 }
 # Keys that steer training only.
-_TRAINING_KEYS = {"name", "l2_scale", "l1_scale", "mha_l2_scale", "kernel_initializer", "bn_momentum", "padding"}
-_GLOBALS = {"activation": "gelu", "norm_type": ("batch", "batch-sync")}
+_TRAINING_KEYS = {"name", "l2_scale", "l1_scale", "mha_l2_scale", "kernel_initializer", "bn_momentum"}
+_GLOBALS: dict[str, tuple[str, ...]] = {
+    "activation": ("gelu",),
+    "norm_type": ("batch", "batch-sync"),
+    "padding": ("same",),
+}
 _ORDER = re.compile(r"conv_dna res_tower transformer_tower( unet_conv)+( Cropping1D)?( conv_nac)?")
 
 
@@ -81,6 +101,14 @@ class BorzoiConfig:
     batch_norm_momentum: float = 0.1
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            kind = "a number of bins" if item.name in ("crop_bins", "tail_filters") else _COUNT
+            if item.type == "int" and not _fits(getattr(self, item.name), kind):
+                raise FormatError(f"{item.name} is {getattr(self, item.name)!r}; {_described(kind)}")
+        if not self.tower_widths or not all(_fits(width, _COUNT) for width in self.tower_widths):
+            raise FormatError(f"tower_widths is {self.tower_widths!r}; positive integers are needed")
+        if self.position_features % 2:
+            raise FormatError(f"position_features is {self.position_features}; an even number is needed")
         if self.sequence_length_bp % self.token_bp:
             raise FormatError(
                 f"seq_length {self.sequence_length_bp} is not a multiple of {self.token_bp} bp, the width of a token"
@@ -93,12 +121,18 @@ class BorzoiConfig:
             if getattr(self, name) % 2 == 0:
                 raise FormatError(f"{name} is {getattr(self, name)}; convolutions have odd widths")
         if self.bins < 1:
-            raise FormatError(f"cropping {self.crop_bins} leaves no output bins")
+            whole = self.bins + 2 * self.crop_bins
+            raise FormatError(f"cropping {self.crop_bins} leaves none of {whole} output bins")
 
     @property
     def token_bp(self) -> int:
         """Bases per token: the stem and every tower block halve the length."""
         return int(2 ** (1 + len(self.tower_widths)))
+
+    @property
+    def embedding_channels(self) -> int:
+        """Width of what the head reads."""
+        return self.tail_filters or self.tower_widths[-1]
 
     @property
     def tokens(self) -> int:
@@ -127,9 +161,10 @@ class BorzoiConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BorzoiConfig:
         """Read what :meth:`to_dict` wrote."""
-        unknown = set(values) - {item.name for item in fields(cls)}
-        if unknown:
-            raise FormatError(f"unknown architecture key {sorted(unknown)[0]!r}")
+        known = {item.name for item in fields(cls)}
+        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        if unknown or missing:
+            raise FormatError(f"architecture: {'unknown' if unknown else 'no'} key {(unknown or missing)[0]!r}")
         return cls(**{**values, "tower_widths": tuple(values["tower_widths"])})
 
     @classmethod
@@ -156,7 +191,7 @@ class BorzoiConfig:
         if "adapter" in params or "adapter" in model:
             raise FormatError("params have an 'adapter'; transfer adapters cannot be built, merge them first")
         _check_globals(model)
-        blocks = [_merged(block, model) for block in model["trunk"]]
+        blocks = [_checked(block) for block in model["trunk"]]
         _check_order([block["name"] for block in blocks])
         named = {block["name"]: block for block in blocks}
         stem, tower, attention = named["conv_dna"], named["res_tower"], named["transformer_tower"]
@@ -166,7 +201,7 @@ class BorzoiConfig:
         head_name, head_values = _choose_head(model, head)
         cropping = named.get("Cropping1D", {}).get("cropping", 0)
         tail = named.get("conv_nac", {})
-        length = int(model["seq_length"])
+        length = model["seq_length"]
         return cls(
             sequence_length_bp=length,
             stem_filters=stem["filters"],
@@ -177,18 +212,18 @@ class BorzoiConfig:
             heads=attention["heads"],
             key_size=attention["key_size"],
             position_features=attention["num_position_features"],
-            widths_of=attention.get("seqlen_train") or length // 2 ** (1 + tower["repeat"]),
+            widths_of=attention.get("seqlen_train", length // 2 ** (1 + tower["repeat"])),
             dense_expansion=attention.get("dense_expansion", 2.0),
             unets=len(unets),
-            unet_width=unets[0].get("kernel_size", 3),
-            upsample_conv=bool(unets[0].get("upsample_conv", False)),
+            unet_width=unets[0].get("kernel_size", 1),
+            upsample_conv=unets[0].get("upsample_conv", False),
             crop_bins=cropping if crop is None else crop,
             tail_filters=tail.get("filters", 0),
             tracks=head_values["units"],
             head=head_name,
             dropout=attention.get("dropout", 0.0),
             attention_dropout=attention.get("attention_dropout", 0.05),
-            tail_dropout=tail.get("dropout") or 0.0,
+            tail_dropout=tail.get("dropout", 0.0),
             batch_norm_momentum=round(1.0 - model.get("bn_momentum", 0.99), 10),
         )
 
@@ -211,41 +246,52 @@ def read_params(path: str | os.PathLike[str]) -> dict[str, Any]:
     return values
 
 
-def _merged(block: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block with the globals of the model under its own keys, checked against what can be built."""
-    name = block.get("name")
-    if name not in _BLOCKS:
+def _checked(block: Any) -> Mapping[str, Any]:
+    """Return a block of the trunk, all of whose keys can be built."""
+    name = block.get("name") if isinstance(block, Mapping) else block
+    if not isinstance(block, Mapping) or not isinstance(name, str) or name not in _BLOCKS:
         raise FormatError(f"trunk block {name!r} cannot be built; known: {', '.join(_BLOCKS)}")
-    allowed = _BLOCKS[name]
     for key, value in block.items():
-        if key in allowed:
-            choices = allowed[key]
-            if choices is not None and value not in choices:
-                raise FormatError(f"{name}: {key} is {value!r}; only {', '.join(map(repr, choices))} can be built")
-        elif name != "conv_dna" and key in _GLOBALS:
-            if value not in _GLOBALS[key]:
-                raise FormatError(f"{name}: {key} is {value!r}; only {_GLOBALS[key]!r} can be built")
-        elif key not in _TRAINING_KEYS:
-            raise FormatError(f"{name}: key {key!r} cannot be built; known: {', '.join(allowed)}")
-    if name == "conv_dna" and ("norm_type" not in block or block.get("activation") != "linear"):
-        raise FormatError("conv_dna: norm_type null and activation 'linear' are needed, or the globals would apply")
-    required = {"conv_dna": ("filters", "kernel_size"), "res_tower": ("filters_init", "filters_end", "kernel_size", "repeat"),
-                "transformer_tower": ("key_size", "heads", "num_position_features", "repeat"), "Cropping1D": ("cropping",),
-                "conv_nac": ("filters",)}.get(name, ())  # fmt: skip
-    for key in required:
+        allowed = _BLOCKS[name].get(key) or _GLOBALS.get(key)
+        if allowed is None and key not in _TRAINING_KEYS:
+            raise FormatError(f"{name}: key {key!r} cannot be built; known: {', '.join(_BLOCKS[name])}")
+        if allowed is not None and not _fits(value, allowed):
+            raise FormatError(f"{name}: {key} is {value!r}; {_described(allowed)}")
+    for key in _REQUIRED[name]:
         if key not in block:
-            raise FormatError(f"{name}: key {key!r} is missing")
-    if name == "res_tower" and block.get("num_convs", 2) != 1:
-        raise FormatError("res_tower: num_convs is 2 by default; only 1 can be built")
-    return dict(block)
+            raise FormatError(f"{name}: key {key!r} is missing; {_described(_BLOCKS[name][key])}")
+    return block
+
+
+def _fits(value: Any, allowed: tuple[Any, ...] | str) -> bool:
+    if isinstance(allowed, tuple):
+        return value in allowed
+    if allowed == _FLAG:
+        return isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if allowed in (_SHARE, _FACTOR):
+        return 0 <= value < 1 if allowed == _SHARE else 0 < value < math.inf
+    return isinstance(value, int) and value >= (1 if allowed == _COUNT else 0)
+
+
+def _described(allowed: tuple[Any, ...] | str) -> str:
+    if isinstance(allowed, str):
+        return f"{allowed} is needed"
+    return f"only {' or '.join(map(repr, allowed))} can be built"
 
 
 def _check_globals(model: Mapping[str, Any]) -> None:
     for key, allowed in _GLOBALS.items():
-        if model.get(key) not in ((allowed,) if isinstance(allowed, str) else allowed):
-            raise FormatError(f"{key} is {model.get(key)!r}; only {allowed!r} can be built")
-    if not isinstance(model.get("seq_length"), int):
-        raise FormatError(f"seq_length is {model.get('seq_length')!r}; a number of bases is needed")
+        value = model.get(key, "same" if key == "padding" else None)
+        if value not in allowed:
+            raise FormatError(f"{key} is {value!r}; {_described(allowed)}")
+    for key, default, kind in (("seq_length", None, _COUNT), ("bn_momentum", 0.99, _SHARE)):
+        value = model.get(key, default)
+        if not _fits(value, kind):
+            raise FormatError(f"{key} is {value!r}; {_described(kind)}")
+    if not isinstance(model["trunk"], list):
+        raise FormatError(f"trunk is {model['trunk']!r}; a list of blocks is needed")
 
 
 def _check_order(names: list[str]) -> None:
@@ -268,13 +314,23 @@ def _tower_widths(tower: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _choose_head(model: Mapping[str, Any], head: int | str) -> tuple[str, Mapping[str, Any]]:
-    heads = sorted(key for key in model if key.startswith("head"))
+    heads = sorted((key for key in model if key.startswith("head")), key=_natural)
     name = str(head) if str(head) in heads else f"head_{head}"
     if str(head).isdigit() and int(head) < len(heads):
         name = heads[int(head)]
     if name not in heads:
         raise FormatError(f"head {head!r} is not in the params; they have {', '.join(heads) or 'none'} (0, 1, ...)")
     values = model[name]
-    if values.get("name", "final") != "final" or values.get("activation", "softplus") != "softplus":
-        raise FormatError(f"{name}: only a 'final' head with softplus can be built, found {dict(values)}")
+    if not isinstance(values, Mapping):
+        raise FormatError(f"{name} is {values!r}; an object with units is needed")
+    for key, allowed in (("name", "final"), ("activation", "softplus")):
+        if values.get(key, allowed) != allowed:
+            raise FormatError(f"{name}: {key} is {values[key]!r}; only {allowed!r} can be built")
+    if not _fits(values.get("units"), _COUNT):
+        raise FormatError(f"{name}: units is {values.get('units')!r}; {_described(_COUNT)}")
     return name, values
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that counts digits as numbers: head_2 comes before head_10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

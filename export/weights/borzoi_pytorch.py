@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from borzoi_rt.errors import FormatError
 
+from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 from . import check_finite
 
@@ -38,11 +37,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such weight file") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0][:160]
+    except Exception as error:  # on damaged bytes torch raises whatever its parsers raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
         raise FormatError(f"{path}: cannot be read as a state dict of tensors ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise FormatError(f"{path}: holds other things than named tensors")
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise FormatError(f"{path}: holds {type(state).__name__}; tensors by name are needed")
+    for key, value in state.items():
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
+            raise FormatError(f"{path}: {key!r} is not a plain tensor; a state dict holds nothing else")
     return state
 
 
@@ -73,7 +75,7 @@ def convert_state_dict(
         held = [name for name in ("human", "mouse") if f"{name}_head.weight" in left]
         raise FormatError(f"{source}: no head {head!r}; the checkpoint has {', '.join(held) or 'none'}")
     prime = "unet2.1.conv_layer.weight" in left
-    names = _key_map(_count(left, "transformer."), prime=prime, head=head_key)
+    names = _key_map(max(_count(left, "transformer."), 1), prime=prime, head=head_key)
     missing = [theirs for theirs in names.values() if theirs not in left]
     if missing:
         raise FormatError(f"{source}: {len(missing)} tensors are missing, first {missing[0]!r}")
@@ -83,32 +85,54 @@ def convert_state_dict(
         raise FormatError(f"{source}: {len(unknown)} tensors have no place in the network, first {unknown[0]!r}")
     converted = {}
     for ours, theirs in names.items():
-        tensor = left[theirs].float()
-        check_finite(tensor.numpy(), f"{source}: tensor {theirs!r}") if tensor.device.type == "cpu" else None
-        linear = ours.endswith("weight") and (ours == "head.weight" or ".attention." in ours or ".dense_up" in ours)
-        converted[ours] = tensor.squeeze(-1) if linear and tensor.ndim == 3 else tensor
-    config = _config(converted, config_json or {}, head="head_" + head_key.removesuffix("_head"), prime=prime)
+        tensor = left[theirs]
+        if not tensor.is_floating_point():
+            raise FormatError(f"{source}: tensor {theirs!r} is {tensor.dtype}; floating point is needed")
+        check_finite(tensor.float().numpy(), f"{source}: tensor {theirs!r}")
+        converted[ours] = tensor.float().squeeze(-1) if ours == "head.weight" else tensor.float()
+    try:
+        config = _config(converted, config_json or {}, head="head_" + head_key.removesuffix("_head"), prime=prime)
+    except (FormatError, IndexError) as error:
+        raise FormatError(f"{source}: no network has these shapes ({error})") from error
+    _check_shapes(converted, config, names, source)
     return config, converted
+
+
+def _check_shapes(state: Mapping[str, Tensor], config: BorzoiConfig, names: Mapping[str, str], source: str) -> None:
+    with torch.device("meta"):
+        wanted = Borzoi(config).state_dict()
+    for ours, theirs in names.items():
+        if state[ours].shape != wanted[ours].shape:
+            raise FormatError(
+                f"{source}: tensor {theirs!r} has shape {tuple(state[ours].shape)}; next to the others "
+                f"{tuple(wanted[ours].shape)} is needed"
+            )
 
 
 def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
     """Map our names to borzoi-pytorch's."""
     norm_parts, conv_parts = ("weight", "bias", "running_mean", "running_var"), ("weight", "bias")
-    pairs: list[tuple[str, str, tuple[str, ...]]] = [("stem", "conv_dna.conv_layer", conv_parts), ("head", head, conv_parts)]
-    tower = [f"res_tower.{2 * place}" for place in range(4 if prime else 5)] + ["unet1.1"] + (["unet2.1"] if prime else [])
+    pairs: list[tuple[str, str, tuple[str, ...]]] = [
+        ("stem", "conv_dna.conv_layer", conv_parts),
+        ("head", head, conv_parts),
+    ]
+    tower = [f"res_tower.{2 * place}" for place in range(4 if prime else 5)]
+    tower += ["unet1.1", "unet2.1"] if prime else ["unet1.1"]
     for place, theirs in enumerate(tower):
-        pairs += [(f"tower.{place}.norm", f"{theirs}.norm", norm_parts), (f"tower.{place}.conv", f"{theirs}.conv_layer", conv_parts)]
-    for place in range(depth):
-        ours, theirs = f"transformer.{place}", f"transformer.{place}"
         pairs += [
-            (f"{ours}.norm_attention", f"{theirs}.0.fn.0", conv_parts),
-            (f"{ours}.norm_dense", f"{theirs}.1.fn.0", conv_parts),
-            (f"{ours}.dense_up", f"{theirs}.1.fn.1", conv_parts),
-            (f"{ours}.dense_down", f"{theirs}.1.fn.4", conv_parts),
-            (f"{ours}.attention.out", f"{theirs}.0.fn.1.to_out", conv_parts),
+            (f"tower.{place}.norm", f"{theirs}.norm", norm_parts),
+            (f"tower.{place}.conv", f"{theirs}.conv_layer", conv_parts),
+        ]
+    for block in (f"transformer.{place}" for place in range(depth)):
+        pairs += [
+            (f"{block}.norm_attention", f"{block}.0.fn.0", conv_parts),
+            (f"{block}.norm_dense", f"{block}.1.fn.0", conv_parts),
+            (f"{block}.dense_up", f"{block}.1.fn.1", conv_parts),
+            (f"{block}.dense_down", f"{block}.1.fn.4", conv_parts),
+            (f"{block}.attention.out", f"{block}.0.fn.1.to_out", conv_parts),
         ]
         for our, their in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("relative_key", "to_rel_k")):
-            pairs.append((f"{ours}.attention.{our}", f"{theirs}.0.fn.1.{their}", ("weight",)))
+            pairs.append((f"{block}.attention.{our}", f"{block}.0.fn.1.{their}", ("weight",)))
     for place, number in enumerate(range(2, -1, -1) if prime else range(1, -1, -1)):
         ours = f"unet.{place}"
         pairs += [
@@ -120,7 +144,10 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
             (f"{ours}.pointwise", f"separable{number}.conv_layer.1", conv_parts),
         ]
     if not prime:
-        pairs += [("tail.norm", "final_joined_convs.0.norm", norm_parts), ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts)]
+        pairs += [
+            ("tail.norm", "final_joined_convs.0.norm", norm_parts),
+            ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts),
+        ]
     names = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs, parts in pairs for part in parts}
     for place in range(depth):
         names[f"transformer.{place}.attention.content_bias"] = f"transformer.{place}.0.fn.1.rel_content_bias"
@@ -138,11 +165,11 @@ def _config(state: Mapping[str, Tensor], values: Mapping[str, Any], *, head: str
     bias = state["transformer.0.attention.content_bias"]
     unets = 3 if prime else 2
     grid = _TOKENS * 2**unets
-    bins = int(values.get("bins_to_return") or (12288 if prime else 6144))
+    bins = values.get("bins_to_return") or (12288 if prime else 6144)
     if values.get("return_center_bins_only") is False:
         bins = grid - 32
-    if (grid - bins) % 2 or bins > grid:
-        raise FormatError(f"config.json: bins_to_return {bins} cannot be centred in {grid} bins")
+    if not isinstance(bins, int) or not 0 < bins <= grid or (grid - bins) % 2:
+        raise FormatError(f"config.json: bins_to_return is {bins!r}; an even number up to {grid} is needed")
     return BorzoiConfig(
         sequence_length_bp=_TOKENS * _TOKEN_BP,
         stem_filters=state["stem.weight"].shape[0],

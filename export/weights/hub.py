@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from borzoi_rt.errors import BackendError, FormatError
+from borzoi_rt.errors import BackendError, FormatError, InputError
 
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -29,10 +29,14 @@ def locate(weights: str | os.PathLike[str], *, revision: str | None = None) -> t
     ------
     FormatError
         If there is no such file.
+    InputError
+        If a revision is given for something local.
     BackendError
         If the repository cannot be reached; the message says how to go on without a network.
     """
     path = Path(weights)
+    if path.exists() and revision is not None:
+        raise InputError(f"{path}: revision {revision!r} was given, but this is a local path and not a repository")
     if path.is_dir():
         found = next((path / name for name in WEIGHT_NAMES if (path / name).is_file()), None)
         if found is None:
@@ -51,23 +55,24 @@ def _config_beside(path: Path) -> Path | None:
 
 
 def _download(repository: str, revision: str | None) -> tuple[Path, Path | None]:
-    try:
-        config: Path | None = Path(hf_hub_download(repository, "config.json", revision=revision))
-    except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError):
-            raise _unreachable(repository, error) from error
-        config = None
-    except (RepositoryNotFoundError, HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(repository, error) from error
+    config = _fetch(repository, "config.json", revision)
     for name in WEIGHT_NAMES:
-        try:
-            return Path(hf_hub_download(repository, name, revision=revision)), config
-        except EntryNotFoundError as error:
-            if isinstance(error, LocalEntryNotFoundError):
-                raise _unreachable(repository, error) from error
-        except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:
-            raise _unreachable(repository, error) from error
+        weights = _fetch(repository, name, revision)
+        if weights is not None:
+            return weights, config
     raise FormatError(f"{repository}: the repository holds neither {' nor '.join(WEIGHT_NAMES)}")
+
+
+def _fetch(repository: str, name: str, revision: str | None) -> Path | None:
+    """Return a file of a repository, from the local cache if it is there; None if the repository has no such file."""
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(repository, error) from error
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # the library raises what the HTTP client below it raises, which differs by version
+        raise _unreachable(repository, error) from error
 
 
 def _unreachable(repository: str, error: Exception) -> BackendError:

@@ -1,14 +1,14 @@
 """Calico's Keras ``.h5`` files, read with h5py alone.
 
-The role of a layer is its ordinal within its class: names carry a counter (``conv1d_7``) whose start depends on what the
-saving process had built before, so only the natural order within a class counts.
+The role of a layer is its ordinal within its class: names carry a counter (``conv1d_7``) whose start depends on what
+the saving process had built before, so only the natural order within a class counts.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -29,10 +29,14 @@ class _Layers:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._left: dict[str, list[tuple[str, list[tuple[str, np.ndarray]]]]] = {}
+        self._left: dict[str, list[tuple[int, list[tuple[str, np.ndarray]]]]] = {}
         for layer, tensors in _read_layers(path):
-            kind, number = re.fullmatch(r"(.*?)(?:_(\d+))?", layer).groups()  # type: ignore[union-attr]
-            self._left.setdefault(kind, []).append((f"{int(number or 0):09d}", [(layer, t) for t in tensors]))
+            kind, _, number = layer.rpartition("_")
+            if not number.isdecimal():
+                kind, number = layer, "0"
+            # Older versions of Keras have a class of its own for batch normalisation over several devices.
+            kind = kind.removeprefix("sync_")
+            self._left.setdefault(kind, []).append((int(number), [(layer, tensor) for tensor in tensors]))
         for found in self._left.values():
             found.sort(key=lambda item: item[0])
 
@@ -79,8 +83,9 @@ def read_keras_h5(path: str | os.PathLike[str], config: BorzoiConfig) -> dict[st
         state[f"{role}.weight"], state[f"{role}.bias"] = kernel.permute(_CONV).contiguous(), bias
 
     def norm(role: str, channels: int) -> None:
-        names = ("weight", "bias", "running_mean", "running_var")
-        state.update(zip((f"{role}.{name}" for name in names), layers.take("batch_normalization", role, *[(channels,)] * 4), strict=True))
+        tensors = layers.take("batch_normalization", role, *[(channels,)] * 4)
+        for name, tensor in zip(("weight", "bias", "running_mean", "running_var"), tensors, strict=True):
+            state[f"{role}.{name}"] = tensor
 
     def dense(role: str, inputs: int, outputs: int, *, conv1: bool = False) -> None:
         kernel, bias = layers.take("dense", role, (inputs, outputs), (outputs,))
@@ -118,7 +123,9 @@ def read_keras_h5(path: str | os.PathLike[str], config: BorzoiConfig) -> dict[st
     return state
 
 
-def _read_transformer(layers: _Layers, state: dict[str, Tensor], config: BorzoiConfig, role: str, channels: int) -> None:
+def _read_transformer(
+    layers: _Layers, state: dict[str, Tensor], config: BorzoiConfig, role: str, channels: int
+) -> None:
     for name in ("norm_attention", "norm_dense"):
         gamma, beta = layers.take("layer_normalization", f"{role}.{name}", (channels,), (channels,))
         state[f"{role}.{name}.weight"], state[f"{role}.{name}.bias"] = gamma, beta
@@ -146,18 +153,39 @@ def _read_transformer(layers: _Layers, state: dict[str, Tensor], config: BorzoiC
 def _read_layers(path: Path) -> list[tuple[str, list[np.ndarray]]]:
     try:
         with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = _member(file, "model_weights") if "model_weights" in list(file) else file
             found = []
-            for layer in map(_text, group.attrs["layer_names"]):
-                names = [_text(name) for name in group[layer].attrs["weight_names"]]
+            for layer in map(_text, np.atleast_1d(group.attrs["layer_names"])):
+                held = _member(group, layer)
+                names = [_text(name) for name in np.atleast_1d(held.attrs["weight_names"])]
                 if names:
-                    found.append((layer, [np.asarray(group[layer][name][()], dtype=np.float32) for name in names]))
+                    found.append((layer, [_tensor(held, name) for name in names]))
             return found
     except FileNotFoundError:
         raise FormatError(f"{path}: no such weight file") from None
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise FormatError(f"{path}: not a complete Keras HDF5 weight file ({reason}); copy it again") from error
+
+
+def _member(group: Any, name: str) -> Any:
+    """Return what a path inside a group names, by hard links only: the others can lead into other files."""
+    for part in filter(None, name.split("/")):
+        if not isinstance(group, h5py.Group):
+            raise ValueError(f"{group.name!r} is not a group")
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{part!r} in {group.name!r} is a link; weights must lie in the file itself")
+        group = group[part]
+    return group
+
+
+def _tensor(layer: Any, name: str) -> np.ndarray:
+    values = _member(layer, name)
+    if not isinstance(values, h5py.Dataset) or values.dtype.kind != "f":
+        raise ValueError(f"{values.name!r} is not an array of floating-point numbers")
+    if values.external or values.is_virtual:
+        raise ValueError(f"{values.name!r} keeps its values in another file")
+    return np.asarray(values[()], dtype=np.float32)
 
 
 def _text(value: bytes | str) -> str:

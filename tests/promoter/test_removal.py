@@ -115,9 +115,9 @@ class Recorder(ArraySession):
         )
         self.seen: list[str] = []
 
-    def run(self, sequence, track_index=None, *, n_fill=0.0):
+    def run(self, sequence, track_index=None, *, n_fill=0.0, bins=None):
         self.seen += [decode(row) for row in sequence]
-        return super().run(sequence, track_index, n_fill=n_fill)
+        return super().run(sequence, track_index, n_fill=n_fill, bins=bins)
 
 
 def counting_bundle() -> Bundle:

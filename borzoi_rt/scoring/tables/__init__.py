@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,17 @@ class TableContext:
         Statistics, in order.
     metadata : dict
         JSON values that describe the run.
-    source : Path
-        The input VCF.
+    source : Path, optional
+        The input VCF, where there is one.
     """
 
     rows: TrackTable
     stats: tuple[str, ...]
     metadata: dict[str, Any]
-    source: Path
+    source: Path | None = None
+
+
+Writer = Callable[[Path, Shards, TableContext], None]
 
 
 def scores_of(table: pa.Table, stat: str, rows: int) -> np.ndarray:
@@ -50,7 +53,7 @@ def scores_of(table: pa.Table, stat: str, rows: int) -> np.ndarray:
 
 
 def long_table(table: pa.Table, context: TableContext) -> pa.Table:
-    """Return one row per allele, track and statistic; an allele without scores is one row with empty track and score."""
+    """Return one row per allele, track and statistic; an allele without scores is one row with no track and score."""
     rows, stats = len(context.rows), context.stats
     scored = table.column(f"score:{stats[0]}").is_valid().to_numpy(zero_copy_only=False)
     counts = np.where(scored, rows * len(stats), 1)
@@ -80,7 +83,7 @@ def long_table(table: pa.Table, context: TableContext) -> pa.Table:
     return pa.table(columns)
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: Path, writers: Mapping[str, Writer]) -> str:
     """Return the suffix that names the form of a table.
 
     Raises
@@ -88,22 +91,17 @@ def suffix_of(path: Path) -> str:
     InputError
         If it names none.
     """
-    for suffix in WRITERS:
+    for suffix in writers:
         if path.name.endswith(suffix) and path.name != suffix:
             return suffix
-    raise InputError(f"{path.name}: the suffix names no table; allowed: {', '.join(WRITERS)}")
+    raise InputError(f"{path.name}: the suffix names no table; allowed: {', '.join(writers)}")
 
 
-def _writers() -> dict[str, Callable[[Path, Shards, TableContext], None]]:
-    from . import hdf5, parquet, tsv, vcf
+def _writers() -> tuple[dict[str, Writer], dict[str, Writer]]:
+    from . import hdf5, ism, parquet, tsv, vcf
 
-    return {
-        ".tsv": tsv.write,
-        ".tsv.gz": tsv.write,
-        ".parquet": parquet.write,
-        ".h5": hdf5.write,
-        ".vcf.gz": vcf.write,
-    }
+    common: dict[str, Writer] = {".tsv": tsv.write, ".tsv.gz": tsv.write, ".parquet": parquet.write}
+    return {**common, ".h5": hdf5.write, ".vcf.gz": vcf.write}, {**common, ".h5": ism.write}
 
 
-WRITERS = _writers()
+WRITERS, ISM_WRITERS = _writers()

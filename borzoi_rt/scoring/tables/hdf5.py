@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,12 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
             values.extend(shard.column(name).to_pylist())
         pos.extend(shard.column("pos").to_pylist())
     # The reference names an unnamed variant by its place.
-    names = [f"{chrom}:{at}" if name == "." else name for chrom, at, name in zip(text["chrom"], pos, text["id"], strict=True)]
+    names = [
+        f"{chrom}:{at}" if name == "." else name for chrom, at, name in zip(text["chrom"], pos, text["id"], strict=True)
+    ]
     rows = len(context.rows)
     with h5py.File(path, "w") as file:
-        for name, values in {
+        columns: dict[str, Sequence[str]] = {
             "snp": names,
             "chr": text["chrom"],
             "ref_allele": text["ref"],
@@ -42,8 +45,9 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
             "status_detail": text["status_detail"],
             "target_ids": context.rows.identifier,
             "target_labels": context.rows.description,
-        }.items():
-            file.create_dataset(name, data=np.array([value.encode() for value in values], dtype="S"))
+        }
+        for name, column in columns.items():
+            file.create_dataset(name, data=np.array([value.encode() for value in column], dtype="S"))
         file.create_dataset("pos", data=np.array(pos, dtype=np.uint32))
         points = percentile_points()
         file.create_dataset("percentiles", data=points)

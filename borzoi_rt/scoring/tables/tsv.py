@@ -30,7 +30,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Keep separators out of text, which quoting would otherwise have to protect."""
-    for name in ("id", "status_detail", "track_label", "track_id"):
+    for name in ("chrom", "id", "ref", "alt", "status_detail", "track_label", "track_id"):
         place = table.column_names.index(name)
         clean = compute.replace_substring_regex(table.column(name), pattern=r'[\t\r\n"]+', replacement=" ")
         table = table.set_column(place, name, clean)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
+from ...errors import InputError
 from ...genome.vcf_copy import annotate_vcf, info_value
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write ``.vcf.gz``, with a tabix index when the input is sorted."""
+    if context.source is None:
+        raise InputError("a VCF is a copy of the input, and there is none; choose another suffix")
     fields = _Fields(shards, context)
     annotate_vcf(context.source, path, _headers(context), fields.of)
 
@@ -61,13 +65,12 @@ class _Fields:
         if held:
             yield current, {key: ",".join(parts) for key, parts in held.items()}
 
-    def _alleles(self, shard: object, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
+    def _alleles(self, table: pa.Table, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
         from . import scores_of
 
-        table = shard
-        scores = {stat: scores_of(table, stat, len(context.rows)) for stat in self._stats}  # type: ignore[arg-type]
-        records = table.column("record").to_pylist()  # type: ignore[attr-defined]
-        statuses = table.column("status").to_pylist()  # type: ignore[attr-defined]
+        scores = {stat: scores_of(table, stat, len(context.rows)) for stat in self._stats}
+        records = table.column("record").to_pylist()
+        statuses = table.column("status").to_pylist()
         for place, (record, status) in enumerate(zip(records, statuses, strict=True)):
             values = {"BRT_STATUS": status}
             for stat in self._stats:

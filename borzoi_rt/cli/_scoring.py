@@ -1,0 +1,52 @@
+"""Options of the commands that score, and the object they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from ..engine.alleles import EDGE_FILLS
+from ..errors import InputError
+from ..manifest import N_POLICIES
+from ..scoring.options import PRESETS, ScoreOptions
+from ..scoring.statistics import FAMILIES
+from . import _shared
+
+
+def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add statistics, strands, shifts, tracks, bins and the inverse of the squashed scale."""
+    for option in (
+        click.option("--max-n-fraction", type=float, help="Most unknown bases a window may have, as a share."),
+        click.option("--no-merge", is_flag=True, help="Keep the strands of a track apart."),
+        click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's]."),
+        click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's]."),
+        click.option(
+            "--span", "span_bp", type=click.IntRange(min=1), help="Only bins in so many bp around the variant."
+        ),
+        click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases  [default: by family]."),
+        click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="Beyond window ends  [default: by family]."),
+        _shared.tracks_option,
+        _shared.shifts_option,
+        _shared.rc_option,
+        click.option("--family", type=click.Choice(FAMILIES), help="Where strands are joined  [default: hound]."),
+        click.option("--stats", help="Comma list of statistics  [default: SUM,logSUM,logSED]."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
+    """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
+    names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
+    given = {name: value for name, value in choices.items() if value is not None}
+    if preset is None:
+        family = given.pop("family", "hound")
+        return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
+    fixed = sorted(set(given) - {"tracks", "max_n_fraction"})
+    if fixed:
+        raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")
+    chosen = replace(PRESETS[preset], merge_strands=not no_merge, **given)
+    return chosen if names is None else replace(chosen, stats=names)

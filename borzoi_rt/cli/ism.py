@@ -1,0 +1,29 @@
+"""``borzoi-rt ism``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..genome.intervals import Interval
+from ..scoring.ism import score_ism
+from . import _scoring, _shared
+
+
+@click.command()
+@click.argument("region")
+@_shared.bundle_option
+@_shared.fasta_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="OUT.(h5|tsv|tsv.gz|parquet).")
+@_scoring.scoring_options
+@_shared.run_options
+def ism(region: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
+    """Score every substitution of REGION (chr1:1,001-1,200) in one window around it."""
+    running = _shared.take_run(choices)
+    options = _scoring.read_options(**choices)
+    interval = Interval.parse(region)
+    with _shared.progress_bar("mutating", 3 * (interval.end - interval.start)) as progress:
+        counts = score_ism(interval, out, bundle=bundle, fasta=fasta, options=options, progress=progress, **running)
+    _shared.say_counts(counts, "substitutions", out)

@@ -1,0 +1,95 @@
+"""A session that redoes only what differs from sequences it has seen.
+
+A window is cut into tiles of the convolution tower, and each tile is known by its bases. A variant changes the bases
+of one or two tiles; an insertion or deletion those on one side of it; the reverse complement and every shift have
+tiles of their own. Whatever was computed for the same bases is taken from the cache, so that no bookkeeping of
+coordinates can go wrong, a null variant is the reference bit by bit, and windows on a common grid share their tiles.
+The transformer is redone for every sequence: attention moves all of its tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..backends import Parts, check_bins, check_run_input
+from ..manifest import Geometry
+from .tile_cache import TileCache
+from .tiles import Tile, TilePlan, choose_body
+
+
+class IncrementalSession:
+    """The split graphs as a :class:`borzoi_rt.backends.Session`.
+
+    Parameters
+    ----------
+    parts : Parts
+        The split graphs.
+    model : str
+        Identity of the weights, part of the key of every tile: the bundle's hash.
+    cache : TileCache, optional
+        Where tiles are kept.
+    """
+
+    def __init__(self, parts: Parts, *, model: str, cache: TileCache | None = None) -> None:
+        self._parts = parts
+        self._cache = cache or TileCache()
+        self._plan = TilePlan.of(parts.geometry, parts.tiling)
+        self._prefix = f"{model} {parts.provider}".encode()
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+        return self._parts.geometry
+
+    @property
+    def tracks_count(self) -> int:
+        """Number of outputs of the head."""
+        return self._parts.tracks_count
+
+    @property
+    def provider(self) -> str:
+        """Name of what computes."""
+        return self._parts.provider
+
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Session.run`; a body that fits ``bins`` computes little more than these."""
+        index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        start, end = check_bins(bins, self.geometry)
+        choice, count = choose_body(self.geometry, self._parts.tiling, (start, end)), end - start
+        coverage = np.empty((len(sequence), len(index), count), dtype=np.float32)
+        if not coverage.size:
+            return coverage
+        for place, window in enumerate(sequence):
+            tiles = [self._tile(tile, window, n_fill) for tile in self._plan.tiles]
+            tokens, skips = self._plan.assemble(tiles, choice.spans)
+            embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
+            wanted = np.ascontiguousarray(embedding[:, :, choice.offset : choice.offset + count])
+            coverage[place] = self._parts.head(wanted, index)[0]
+        return coverage
+
+    def close(self) -> None:
+        """Free the graphs and the tiles held in memory."""
+        self._parts.close()
+        self._cache.clear()
+
+    def _tile(self, tile: Tile, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
+        bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
+        # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
+        place = (tile.start - tile.read, tile.end - tile.read)
+        key = hashlib.blake2b(bases.data, digest_size=32)
+        key.update(self._prefix + f" {n_fill!r} {place}".encode())
+        # One tile a run, whatever its company, so that equal bases give equal bits.
+        return self._cache.get(
+            key.digest(),
+            lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)]),
+        )

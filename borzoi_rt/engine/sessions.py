@@ -1,0 +1,127 @@
+"""How the engine runs a model: whole passes, or only what differs, perhaps checked against whole passes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backends import GOLDEN_ATOL, GOLDEN_RTOL, Session, compare_coverage, open_parts, open_session
+from ..bundle import Bundle
+from ..errors import InputError, ParityError
+from ..manifest import Geometry
+from .incremental import IncrementalSession
+from .tile_cache import MEMORY_BYTES, TileCache, TileStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How coverage is computed; what is computed does not depend on it.
+
+    Parameters
+    ----------
+    full : bool
+        Run whole passes only, even where the bundle has split graphs.
+    tile_cache : Path, optional
+        Folder of tiles that outlive the process and are shared by several.
+    memory_bytes : int
+        Bound of the tiles held in memory.
+    verify_fraction : float
+        Share of windows that is computed by a whole pass too; a difference beyond the parity limits ends the run.
+    """
+
+    full: bool = False
+    tile_cache: Path | None = None
+    memory_bytes: int = MEMORY_BYTES
+    verify_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.verify_fraction <= 1.0:
+            raise InputError(f"verify_fraction is {self.verify_fraction!r}; a share between 0 and 1 is needed")
+        if self.memory_bytes < 0:
+            raise InputError(f"memory_bytes is {self.memory_bytes!r}; 0 or more is needed")
+        if self.full and (self.tile_cache is not None or self.verify_fraction):
+            raise InputError("whole passes use no tiles: leave out tile_cache and verify_fraction, or full")
+
+
+def open_engine(
+    bundle: Bundle, backend: str = "onnx:cpu", *, threads: int | None = None, options: EngineOptions | None = None
+) -> Session:
+    """Open a bundle for many related windows: incremental where it has split graphs, else by whole passes.
+
+    Parameters and errors are those of :func:`borzoi_rt.open_session`.
+    """
+    options = options or EngineOptions()
+    if options.full or bundle.info.tiling is None:
+        if options.tile_cache is not None or options.verify_fraction:
+            raise InputError(f"{bundle.path.name} has no split graphs: leave out tile_cache and verify_fraction")
+        return open_session(bundle, backend, threads=threads)
+    store = TileStore(options.tile_cache) if options.tile_cache is not None else None
+    parts = open_parts(bundle, backend, threads=threads)
+    session = IncrementalSession(parts, model=bundle.sha256, cache=TileCache(options.memory_bytes, store))
+    if not options.verify_fraction:
+        return session
+    return VerifiedSession(session, open_session(bundle, backend, threads=threads), options.verify_fraction)
+
+
+class VerifiedSession:
+    """A session of which a share of windows is computed by another as well; which windows follows from their bases."""
+
+    def __init__(self, session: Session, other: Session, fraction: float) -> None:
+        self._session, self._other = session, other
+        self._limit = fraction * 2.0**64
+        self.verified = 0
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+        return self._session.geometry
+
+    @property
+    def tracks_count(self) -> int:
+        """Number of outputs of the head."""
+        return self._session.tracks_count
+
+    @property
+    def provider(self) -> str:
+        """Name of what computes."""
+        return self._session.provider
+
+    def run(
+        self,
+        sequence: np.ndarray,
+        track_index: np.ndarray | None = None,
+        *,
+        n_fill: float = 0.0,
+        bins: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """See :meth:`borzoi_rt.backends.Session.run`.
+
+        Raises
+        ------
+        ParityError
+            If the two sessions differ beyond the parity limits.
+        """
+        coverage = self._session.run(sequence, track_index, n_fill=n_fill, bins=bins)
+        for window, got in zip(sequence, coverage, strict=True):
+            draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window).data, digest_size=8).digest(), "little")
+            if draw >= self._limit:
+                continue
+            want = self._other.run(window[None], track_index, n_fill=n_fill, bins=bins)[0]
+            self.verified += 1
+            report = compare_coverage(got, want)
+            if report.wrong is not None:
+                track, place = report.wrong
+                raise ParityError(
+                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} "
+                    f"relative (allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected "
+                    f"track {track}, bin {place}; score with whole passes (--full) and report this"
+                )
+        return coverage
+
+    def close(self) -> None:
+        """Close both sessions."""
+        self._session.close()
+        self._other.close()

@@ -1,0 +1,103 @@
+"""``borzoi-rt bundle``: verify replays the model, show reads the manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from borzoi_rt.backends.onnx import OnnxSession
+from borzoi_rt.bundle import open_bundle
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+
+def test_verify(cli: Cli, desk: Desk) -> None:
+    files = len(list(desk.bundle.iterdir())) - 1  # the manifest lists the others
+    ended = cli("bundle", "verify", desk.bundle, "--threads", 1)
+    assert (ended.code, ended.err) == (0, "")
+    found = re.fullmatch(
+        rf"{re.escape(str(desk.bundle))}: {files} files match their hashes; golden example on cpu: "
+        r"largest difference (\S+) absolute, (\S+) relative\n",
+        ended.out,
+    )
+    assert found, ended.out
+    assert float(found[1]) <= 2e-5
+    assert float(found[2]) <= 1e-4
+
+
+def test_verify_replays_the_golden_example(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = OnnxSession.run
+
+    def drifted(self: OnnxSession, *given: object, **named: object) -> np.ndarray:
+        return real(self, *given, **named) * np.float32(1.01)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(OnnxSession, "run", drifted)
+    ended = cli("bundle", "verify", desk.bundle)
+    assert (ended.code, ended.out) == (1, "")
+    assert re.fullmatch(r"error: .*bundle: cpu does not reproduce the golden example.*worst track .*\n", ended.err)
+
+
+def test_show(cli: Cli, desk: Desk) -> None:
+    ended = cli("bundle", "show", desk.bundle)
+    assert (ended.code, ended.err) == (0, "")
+    lines = dict(re.split(r" {2,}", line, maxsplit=1) for line in ended.out.splitlines())
+    assert lines["window"] == "2,048 bp -> 32 bins of 32 bp"
+    assert lines["tracks"] == "6, 4 of them stranded"
+    assert lines["squash"] == "new, unscale False, unclip True"
+    assert lines["identity"] == open_bundle(desk.bundle).sha256
+    size = (desk.bundle / "weights.bin").stat().st_size
+    assert lines["weights.bin"].startswith(f"{size:,} bytes")
+
+
+def test_show_as_json(cli: Cli, desk: Desk) -> None:
+    ended = cli("bundle", "show", "--json", desk.bundle)
+    manifest = json.loads((desk.bundle / "bundle.json").read_text())
+    del manifest["files"]
+    assert json.loads(ended.out) == manifest
+
+
+def test_show_tracks(cli: Cli, desk: Desk) -> None:
+    table = [line.split("\t") for line in cli("bundle", "show", "--tracks", desk.bundle).out.splitlines()[-6:]]
+    assert [row[:3] for row in table] == [
+        ["0", "cage+", "+"],
+        ["1", "cage-", "-"],
+        ["2", "rna-", "-"],
+        ["3", "rna+", "+"],
+        ["4", "dnase", "."],
+        ["5", "chip", "."],
+    ]
+    assert table[4][3] == "toy dnase"
+
+
+def test_a_reader_that_goes_away_is_no_error(desk: Desk) -> None:
+    """As with ``| head -1``: no traceback, no message."""
+    read, write = os.pipe()
+    os.close(read)
+    entry = [sys.executable, "-c", "from borzoi_rt.cli import run; run()"]
+    command = [*entry, "bundle", "show", "--tracks", str(desk.bundle)]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60)
+    os.close(write)
+    assert ended.stderr == b""
+
+
+def test_help_comes_without_heavy_packages() -> None:
+    code = (
+        "import sys\n"
+        "from borzoi_rt.cli import run\n"
+        "try: run()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'onnxruntime', 'pyarrow', 'h5py', 'pysam', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, timeout=60)
+    *shown, loaded = ended.stdout.splitlines()
+    assert loaded == "[]"
+    commands = {line.split()[0] for line in shown if re.match(r"  [a-z]", line)}
+    assert {"bundle", "export", "predict", "score"} <= commands

@@ -1,0 +1,163 @@
+"""``borzoi-rt score``: what the options become, the streams, resumption."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pysam
+import pytest
+import worlds
+
+from borzoi_rt.errors import BackendError
+from borzoi_rt.scoring import run
+from borzoi_rt.scoring.options import PRESETS, ScoreOptions
+from borzoi_rt.scoring.pipeline import Scorer
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+ENTRY = [sys.executable, "-c", "from borzoi_rt.cli import run; run()"]
+
+
+def stored_options(out: Path) -> dict[str, Any]:
+    """Return what the run says of itself in the file beside the table."""
+    return json.loads(out.with_name(out.name + ".meta.json").read_text())["options"]
+
+
+def as_json(options: ScoreOptions) -> dict[str, Any]:
+    return json.loads(json.dumps(options.to_dict()))
+
+
+def test_a_table_and_a_line_of_counts(cli: Cli, desk: Desk) -> None:
+    worlds.write_vcf(desk.vcf, ["chr1 2000 a N A,C", *desk.vcf.read_text().splitlines()[3:], "chr5 1 . A C"])
+    ended = cli(*desk.score())
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.splitlines()[-1] == f"12 alleles: 9 ok, 2 ref_mismatch, 1 contig_missing -> {desk.out}"
+    lines = desk.out.read_text().splitlines()
+    assert len(lines) == 1 + 9 * 4 * 3 + 3  # four merged rows, three statistics; one line without a score
+    assert stored_options(desk.out) == as_json(ScoreOptions())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (["--stats", "D2, SAX"], {"stats": ("D2", "SAX")}),
+        (["--family", "sad", "--stats", "SAD"], {"family": "sad", "stats": ("SAD",)}),
+        (["--rc", "--shifts", "0,1,-1"], {"rc": True, "shifts": (0, 1, -1)}),
+        (["--tracks", "cage"], {"tracks": "cage"}),
+        (["--ref-policy", "flip", "--flip-deletions"], {"ref_policy": "flip", "flip_deletions": True}),
+        (["--indel", "average", "--edge-fill", "pad"], {"indel": "average", "edge_fill": "pad"}),
+        (["--n-code", "uniform", "--max-n-fraction", "0.5"], {"n_code": "uniform", "max_n_fraction": 0.5}),
+        (["--unscale", "--no-unclip"], {"unscale": True, "unclip": False}),
+        (["--no-unscale", "--unclip"], {"unscale": False, "unclip": True}),
+        (["--no-merge"], {"merge_strands": False}),
+        (["--span", "128", "--window", "grid:64"], {"span_bp": 128, "window": "grid:64"}),
+    ],
+)
+def test_options_reach_the_scores(cli: Cli, desk: Desk, arguments: list[str], choices: dict[str, Any]) -> None:
+    ended = cli(*desk.score(*arguments))
+    assert ended.code == 0, ended.err
+    assert stored_options(desk.out) == as_json(ScoreOptions.for_family(**choices))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(cli: Cli, desk: Desk, name: str) -> None:
+    assert cli(*desk.score("--preset", name)).code == 0
+    assert stored_options(desk.out) == as_json(PRESETS[name])
+
+
+def test_a_preset_leaves_tracks_and_statistics_open(cli: Cli, desk: Desk) -> None:
+    assert cli(*desk.score("--preset", "hound-stitch", "--stats", "D1", "--tracks", "dnase")).code == 0
+    options = stored_options(desk.out)
+    assert (options["stats"], options["tracks"], options["prediction"]["edge_fill"]) == (["D1"], "dnase", "pad")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_stdin(desk: Desk, packed: bool) -> None:
+    """Variants from a pipe give the table of the file, byte for byte."""
+    content = desk.vcf.read_bytes()
+    tables = []
+    for source, piped in ((str(desk.vcf), None), ("-", gzip.compress(content) if packed else content)):
+        arguments = [str(item) for item in desk.score()]
+        arguments[1] = source
+        ended = subprocess.run([*ENTRY, *arguments], input=piped, capture_output=True, timeout=120)
+        assert (ended.returncode, ended.stdout) == (0, b""), ended.stderr
+        assert ended.stderr.decode().startswith("10 alleles: 10 ok")
+        tables.append(desk.out.read_bytes())
+    assert tables[0] == tables[1]
+
+
+def test_stdin_can_become_a_vcf(desk: Desk) -> None:
+    """A VCF is a copy of the input, which is read twice."""
+    desk.out = desk.folder / "out.vcf.gz"
+    arguments = [str(item) for item in desk.score()]
+    arguments[1] = "-"
+    subprocess.run([*ENTRY, *arguments], input=desk.vcf.read_bytes(), check=True, capture_output=True, timeout=120)
+    with pysam.VariantFile(str(desk.out)) as file:
+        assert {record.info["BRT_STATUS"] for record in file} == {("ok",)}
+
+
+def test_malformed_stdin_leaves_nothing(desk: Desk) -> None:
+    arguments = [str(item) for item in desk.score()]
+    arguments[1] = "-"
+    content = desk.vcf.read_bytes() + b"chr1\tx\t.\tA\tC\n"
+    ended = subprocess.run([*ENTRY, *arguments], input=content, capture_output=True, text=False, timeout=120)
+    assert ended.returncode == 1
+    assert re.fullmatch(rb"error: \S*stdin\S*, line 13: .*\n", ended.stderr)
+    assert not list(desk.folder.glob("out*"))
+
+
+def test_the_bar_is_drawn_on_a_terminal_and_on_stderr(desk: Desk) -> None:
+    ours, theirs = os.openpty()
+    arguments = [str(item) for item in desk.score()]
+    with subprocess.Popen([*ENTRY, *arguments], stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 4096):
+                shown += piece
+        except OSError:  # the other end is closed
+            pass
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+        assert process.wait(timeout=120) == 0
+    os.close(ours)
+    assert b"scoring" in shown
+    assert b"10/10" in shown
+    assert desk.out.is_file()
+
+
+def test_resume(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that breaks at the eighth allele goes on after two shards of three, and gives the same table."""
+    assert cli(*desk.score()).code == 0
+    whole = desk.out.read_bytes()
+    desk.out.unlink()
+    monkeypatch.setattr(run, "SHARD_VARIANTS", 3)
+    scored: list[int] = []
+    real = Scorer.score
+
+    def score(self: Scorer, item: Any) -> Any:
+        scored.append(item.record)
+        if len(scored) == 8:
+            raise BackendError("the device is gone")
+        return real(self, item)
+
+    monkeypatch.setattr(Scorer, "score", score)
+    ended = cli(*desk.score())
+    assert (ended.code, ended.err) == (1, "error: the device is gone\n")
+    assert not desk.out.exists()
+    ended = cli(*desk.score("--resume", "--rc"))
+    assert ended.code == 1
+    assert "kept by a run with another input" in ended.err
+    ended = cli(*desk.score("--resume"))
+    assert ended.code == 0
+    assert ended.err.startswith("10 alleles: 10 ok")
+    assert scored == [*range(8), *range(6, 10)]
+    assert desk.out.read_bytes() == whole

@@ -1,0 +1,115 @@
+"""The demo with the embedded bundle: known variants, honest truth, the promised separation."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from borzoi_rt.demo import run as demo_run
+from borzoi_rt.demo.data import CAUSAL_LOG2_FOLD, CLASSES, PlantedVariant, log2_fold, write_demo_data
+from borzoi_rt.demo.grammar import promoters
+from borzoi_rt.demo.run import auroc, embedded_bundle, read_hits, run_demo
+from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.genome.variants import Variant
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, demo_run.DemoReport]:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return folder, run_demo(folder)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PlantedVariant]]:
+    folder = tmp_path_factory.mktemp("data")
+    fasta, _, items = write_demo_data(folder)
+    return fasta, items
+
+
+def test_causal_variants_are_told_from_neutral_ones(finished: tuple[Path, demo_run.DemoReport]) -> None:
+    _, report = finished
+    assert Counter(hit.planted.kind for hit in report.hits) == CLASSES
+    assert report.auroc > 0.95
+
+
+def test_files_are_written(finished: tuple[Path, demo_run.DemoReport]) -> None:
+    folder, report = finished
+    names = {path.name for path in folder.iterdir()}
+    assert {"genome.fa", "genome.fa.fai", "variants.vcf", "truth.tsv", "scores.tsv"} <= names
+    figures = sorted(folder.glob("hit*.png"))
+    assert len(figures) == demo_run.PLOTTED
+    assert all(path.read_bytes().startswith(PNG) and path.stat().st_size > 10_000 for path in figures)
+    assert {path.name for path in report.files} == names
+
+
+def test_an_occupied_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="not an empty directory"):
+        run_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_truth_follows_from_the_sequences_alone(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    """Recompute each class from the whole neighbourhood, without the code that chose the variants."""
+    fasta, items = planted
+    with Fasta(fasta) as genome:
+        for item in items:
+            v = item.variant
+            start, end = v.pos - 1, v.pos - 1 + len(v.ref)
+            assert genome.fetch(v.chrom, start, end) == v.ref
+            left, right = genome.fetch(v.chrom, start - 1000, start), genome.fetch(v.chrom, end, end + 1000)
+            ref, alt = (promoters(left + allele + right) for allele in (v.ref, v.alt))
+            if item.causal:
+                assert ref != alt
+                assert abs(item.log2_fold) >= CAUSAL_LOG2_FOLD
+            else:
+                assert sorted(p.strength for p in ref) == sorted(p.strength for p in alt)
+
+
+def test_fold_of_a_destroyed_core() -> None:
+    sequence = "C" * 500 + "TATAAAAG" + "C" * 22 + "TCAGTCTT" + "C" * 500
+    # The A of TATA at 502 becomes C: one mismatch, strength 1 -> 0.25, with the pseudo-strength 0.25.
+    assert log2_fold(sequence, Variant("c", 502, "A", "C")) == pytest.approx(np.log2((0.25 + 0.25) / (1.0 + 0.25)))
+
+
+def test_same_seed_same_files(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_demo_data(tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_auroc_counts_pairs() -> None:
+    # Pairs (positive, negative): 3>2, 3>1, 1<2, 1=1 -> (1 + 1 + 0 + 0.5) / 4
+    assert auroc([3.0, 1.0, 2.0, 1.0], [True, True, False, False]) == pytest.approx(2.5 / 4)
+    with pytest.raises(InputError, match="one of each"):
+        auroc([1.0], [True])
+
+
+def test_a_variant_without_a_score_is_an_error(
+    tmp_path: Path, finished: tuple[Path, demo_run.DemoReport], planted: tuple[Path, list[PlantedVariant]]
+) -> None:
+    with (finished[0] / "scores.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    table = tmp_path / "scores.tsv"
+    with table.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]), delimiter="\t")
+        writer.writeheader()
+        writer.writerows(row for row in rows if row["record"] != "5")
+    with pytest.raises(FormatError, match="no logD2 for"):
+        read_hits(table, planted[1])
+
+
+def test_the_embedded_bundle_is_small_and_whole() -> None:
+    bundle = embedded_bundle()  # opening verifies every hash
+    assert sum(entry.bytes for entry in bundle.files.values()) <= 5e6
+    assert min(bundle.info.provenance["validation_pearson"].values()) > 0.95
+    assert bundle.info.parity["max_abs"] <= 2e-5

@@ -1,0 +1,187 @@
+"""Statistics against float64 loops, by hand, and by the laws they must keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toys
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import statistics as oracle
+
+from borzoi_rt.errors import InputError
+from borzoi_rt.scoring.statistics import STATISTICS, find_statistics, score_pair
+from borzoi_rt.tracks import MergePlan
+
+STRANDS = [(0, 1), (3, 2), (4, 4), (5, 5)]  # rows of toys.tracks(): cage, rna (crossed), dnase, chip
+PLAN = MergePlan(np.array([first for first, _ in STRANDS]), np.array([second for _, second in STRANDS]))
+NAMES = [(family, name) for family in STATISTICS for name in STATISTICS[family]]
+# Sums are made in float64 on both sides and stored in float32, whose half step is 2^-24 of the value. The absolute part
+# is for differences of nearly equal sums of up to 1e5: 1e5 * 2^-53 * bins.
+TIGHT = {"rtol": 2.0**-23, "atol": 1e-9}
+
+
+def coverage(*shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    ref = generator.gamma(0.5, 20.0, shape).astype(np.float32)
+    alt = (ref * generator.uniform(0.8, 1.3, shape)).astype(np.float32)
+    return ref, alt
+
+
+def score(
+    name: str, ref: np.ndarray, alt: np.ndarray, family: str = "hound", merge: MergePlan | None = None
+) -> np.ndarray:
+    statistics = find_statistics([name], family)
+    return score_pair(ref, alt, statistics=statistics, family=family, merge=merge)[name]
+
+
+def by_hand(name: str, ref: list[float], alt: list[float], family: str = "hound") -> float:
+    arrays = [np.array(values, dtype=np.float32).reshape(1, 1, -1) for values in (ref, alt)]
+    return float(score(name, *arrays, family=family)[0])
+
+
+def test_the_oracle_and_the_package_name_the_same_statistics() -> None:
+    assert {family: set(known) for family, known in STATISTICS.items()} == {
+        family: set(known) for family, known in oracle.FAMILIES.items()
+    }
+
+
+@pytest.mark.parametrize(("pairs", "bins"), [(1, 1), (1, 7), (3, 32), (2, 2048)])
+@pytest.mark.parametrize("merge", [None, PLAN], ids=["apart", "merged"])
+@pytest.mark.parametrize(("family", "name"), NAMES)
+def test_oracle(family: str, name: str, merge: MergePlan | None, pairs: int, bins: int) -> None:
+    ref, alt = coverage(pairs, 6, bins, seed=bins)
+    got = score(name, ref, alt, family, merge)
+    assert got.dtype == np.float32
+    assert_allclose(got, oracle.score(name, family, ref, alt, STRANDS if merge else None), **TIGHT)
+
+
+@pytest.mark.parametrize("family", ["hound", "sad"])
+def test_tracks_that_do_not_fit_one_block_are_scored_alike(family: str) -> None:
+    """Eight tracks of 2^18 bins are worked on in more than one block; each must give what it gives alone."""
+    ref, alt = coverage(1, 8, 2**18)
+    merge = MergePlan(np.arange(7), np.array([0, 1, 2, 3, 4, 5, 7]))
+    whole = score("SUM", ref, alt, family, merge)
+    alone = [
+        score("SUM", ref[:, [a, b]], alt[:, [a, b]], family, MergePlan(np.array([0]), np.array([int(a != b)])))[0]
+        for a, b in zip(merge.first, merge.second, strict=True)
+    ]
+    assert_array_equal(whole, np.array(alone))
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "alt", "expected"),
+    [
+        ("SUM", [1, 2, 3], [0, 2, 0], -4.0),  # (0 + 2 + 0) - (1 + 2 + 3)
+        ("logSUM", [0, 1, 3], [1, 1, 7], 2.0),  # (1 + 1 + 3) - (0 + 1 + 2)
+        ("sqrtSUM", [4, 9], [16, 9], 2.0),  # (4 + 3) - (2 + 3)
+        ("logSED", [1, 2, 0], [3, 4, 0], 1.0),  # log2(8) - log2(4)
+        ("SAX", [5, 5, 5], [4, 7, 3], 2.0),  # |-1|, |2|, |-2|: the first of the two twos
+        ("SAX", [5, 5, 5], [3, 7, 4], -2.0),
+        ("D1", [1, 2, 3], [3, 0, 3], 4.0),  # 2 + 2 + 0
+        ("D2", [1, 2, 3], [4, 6, 3], 5.0),  # sqrt(9 + 16)
+        ("logD1", [0, 3], [3, 0], 4.0),  # |2 - 0| + |0 - 2|
+        ("logD2", [0, 7], [15, 0], 5.0),  # sqrt(4^2 + 3^2)
+        ("sqrtD1", [4, 9], [1, 16], 2.0),  # |1 - 2| + |4 - 3|
+        ("sqrtD2", [0, 0], [9, 16], 5.0),  # sqrt(3^2 + 4^2)
+        # ps = 2: P = (4, 4) / 8, Q = (6, 2) / 8; P - Q = (-1/4, 1/4), ln P/Q = (-ln 3/2, ln 2)
+        ("JS", [2, 2], [4, 0], 0.5 * (0.25 * np.log(1.5) + 0.25 * np.log(2.0))),
+    ],
+)
+def test_by_hand(name: str, ref: list[float], alt: list[float], expected: float) -> None:
+    assert by_hand(name, ref, alt) == pytest.approx(expected, rel=2.0**-22)
+
+
+def test_families_join_strands_in_their_own_order() -> None:
+    """One bin, strands 1 -> 3 and 3 -> 3: hound adds log ratios, sad takes the logarithm of the sum."""
+    ref, alt = np.array([[[1.0], [3.0]]], np.float32), np.array([[[3.0], [3.0]]], np.float32)
+    plan = MergePlan(np.array([0]), np.array([1]))
+    assert score("logSUM", ref, alt, "hound", plan) == [1.0]  # (log2 4 - log2 2) + (log2 4 - log2 4)
+    assert_allclose(score("logSUM", ref, alt, "sad", plan), np.log2(7 / 5), rtol=2.0**-23)  # log2(6 + 1) - log2(4 + 1)
+
+
+@pytest.mark.parametrize("family", ["hound", "sad"])
+@pytest.mark.parametrize("merge", [None, PLAN], ids=["apart", "merged"])
+def test_swapped_alleles(family: str, merge: MergePlan | None) -> None:
+    ref, alt = coverage(2, 6, 65)
+    for name in oracle.SIGNED:
+        assert_array_equal(score(name, alt, ref, family, merge), -score(name, ref, alt, family, merge))
+    for name in oracle.SYMMETRIC:
+        assert_array_equal(score(name, alt, ref, family, merge), score(name, ref, alt, family, merge))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=9), st.floats(0, 3, width=32))
+def test_bounds(profile: list[float], factor: float) -> None:
+    """|SUM| <= D1 and D2 <= D1 <= sqrt(bins) D2, |SAX| <= D2, for any coverage."""
+    alt = [value * (factor if place % 2 else 1.5) for place, value in enumerate(profile)]
+    values = {name: by_hand(name, profile, alt) for name in ("SUM", "SAX", "D1", "D2")}
+    slack = 1 + 1e-6  # each is rounded to float32
+    assert abs(values["SUM"]) <= values["D1"] * slack
+    assert values["D2"] <= values["D1"] * slack
+    assert values["D1"] <= np.sqrt(len(profile)) * values["D2"] * slack
+    assert abs(values["SAX"]) <= values["D2"] * slack
+
+
+@pytest.mark.parametrize(("family", "name"), NAMES)
+def test_equal_alleles_score_exactly_zero(family: str, name: str) -> None:
+    ref, _ = coverage(2, 6, 33)
+    assert_array_equal(score(name, ref, ref.copy(), family, PLAN), np.zeros(len(PLAN)))
+
+
+@pytest.mark.parametrize(("family", "name"), NAMES)
+def test_slicing_tracks_commutes_with_scoring(family: str, name: str) -> None:
+    ref, alt = coverage(2, 6, 33)
+    kept = np.array([5, 3, 2])
+    sliced = score(name, ref[:, kept], alt[:, kept], family, MergePlan(np.array([0, 1]), np.array([0, 2])))
+    assert_array_equal(sliced, score(name, ref, alt, family, PLAN)[[3, 1]])
+
+
+@pytest.mark.parametrize("name", sorted(STATISTICS["hound"]))
+def test_repeated_pairs_change_nothing_and_order_is_irrelevant(name: str) -> None:
+    ref, alt = coverage(2, 6, 33)
+    assert_allclose(score(name, ref[[0, 0]], alt[[0, 0]]), score(name, ref[:1], alt[:1]), rtol=2.0**-23)
+    assert_allclose(score(name, ref[::-1], alt[::-1]), score(name, ref, alt), rtol=2.0**-23)
+
+
+@pytest.mark.parametrize("name", sorted(STATISTICS["hound"]))
+def test_hound_rows_are_made_of_unmerged_scores(name: str) -> None:
+    ref, alt = coverage(1, 6, 33)
+    apart = score(name, ref, alt).astype(np.float64)
+    first, second = apart[PLAN.first], apart[PLAN.second]
+    joined = np.hypot(first, second) if name in oracle.ROOT_OF_SQUARES else first + second
+    expected = np.where(PLAN.first == PLAN.second, first, joined)
+    # The unmerged scores were rounded to float32 before they were joined, so cancelling strands need an absolute part.
+    assert_allclose(score(name, ref, alt, merge=PLAN), expected, rtol=1e-6, atol=1e-6 * np.abs(apart).max())
+
+
+def test_sums_are_linear_so_both_families_agree_on_them() -> None:
+    ref, alt = coverage(1, 6, 129)
+    assert_allclose(score("SUM", ref, alt, "hound", PLAN), score("SAD", ref, alt, "sad", PLAN), rtol=1e-6, atol=1e-6)
+
+
+def test_the_plan_of_these_tests_is_that_of_the_track_table() -> None:
+    plan = toys.tracks().merge_plan()
+    assert list(zip(plan.first, plan.second, strict=True)) == STRANDS
+
+
+def test_nan_stays_in_its_track() -> None:
+    ref, alt = coverage(1, 3, 9)
+    alt[0, 1, 4] = np.nan
+    assert_array_equal(np.isnan(score("logSUM", ref, alt)), [False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("names", "family", "message"),
+    [
+        (["SUM", "logSUMM"], "hound", "did you mean logSUM"),
+        (["SAD"], "hound", "not in family 'hound'.*SUM"),
+        (["logJS"], "hound", "not in family 'hound'"),
+        ([], "sad", "choose from"),
+        (["SUM"], "gene", "allowed: hound, sad"),
+    ],
+)
+def test_unknown_names_are_refused(names: list[str], family: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_statistics(names, family)

@@ -1,0 +1,145 @@
+"""Imports, read with ``ast``: they point only downwards, and each heavy dependency has its doors."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import borzoi_rt
+
+PACKAGE = Path(borzoi_rt.__file__).parent
+
+# From the ground up. A module may import from its own room and from rooms below; a room is a module or a folder.
+ROOMS = (
+    ("errors", "_kernels"),
+    ("sequence", "tracks", "plots"),
+    ("squash",),
+    ("manifest",),
+    ("bundle",),
+    ("genome",),
+    ("backends",),
+    ("engine",),
+    ("scoring", "attribution", "promoter"),
+    ("serving", "demo"),
+    ("cli",),
+)
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+
+# Import root -> files (or folders) that may import it. Everything else is NumPy or the standard library.
+DOORS = {
+    "onnxruntime": ("backends/onnx.py",),
+    "tritonclient": ("backends/triton.py",),
+    "pysam": ("genome/fasta.py", "genome/variants.py", "genome/vcf_copy.py"),
+    "pybigtools": ("engine/coverage.py",),
+    "pyarrow": ("scoring/journal.py", "scoring/tables/"),
+    "h5py": ("scoring/tables/",),
+    "matplotlib": ("plots.py",),
+    "pyfftw": ("promoter/dft.py",),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+}
+
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def module_name(file: str) -> str:
+    """Return ``genome.fasta`` for ``genome/fasta.py``, ``genome`` for ``genome/__init__.py``, nothing for the root."""
+    return file.removesuffix(".py").removesuffix("__init__").rstrip("/").replace("/", ".")
+
+
+MODULES = {module_name(file) for file in FILES} | {"_kernels.onehot", "_kernels.squash"}
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(file: str, *, top_level_only: bool = False) -> Iterator[str]:
+    """Yield what a file imports, modules of ours as ``.genome.fasta``; not what only type checkers read."""
+    package = ["", *module_name(file).split(".")]
+    if not file.endswith("__init__.py"):
+        package.pop()
+    nodes: list[ast.AST] = [ast.parse((PACKAGE / file).read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if is_type_checking(node) or (top_level_only and isinstance(node, ast.FunctionDef | ast.ClassDef)):
+            continue
+        nodes.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            base = [part for part in package[: len(package) - node.level + 1] if part]
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                name = ".".join([*base, alias.name])
+                yield "." + (name if name in MODULES else ".".join(base))
+
+
+def internal(file: str, *, top_level_only: bool = False) -> set[str]:
+    return {name[1:] for name in imports(file, top_level_only=top_level_only) if name.startswith(".")}
+
+
+def test_the_reader_sees_imports_of_every_form():
+    """What the tests below rest on: plain, relative, of a module as a name, and inside functions."""
+    assert {"sys", "click"} <= set(imports("cli/__init__.py"))
+    assert {"_kernels.onehot", "errors"} == internal("sequence.py")
+    assert {"genome.fasta", "manifest", "errors"} <= internal("engine/alleles.py")
+    assert "onnxruntime" in set(imports("backends/onnx.py"))
+    assert "onnxruntime" not in set(imports("backends/onnx.py", top_level_only=True))
+    assert "tracks" not in internal("squash.py")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
+def test_imports_point_downwards(file):
+    room = module_name(file).split(".")[0]
+    assert room in LEVEL, f"{file}: give the room {room!r} its place in ROOMS"
+    for name in internal(file):
+        other = name.split(".")[0]
+        # The package itself gives its version, which costs nothing.
+        assert other in ("", room) or LEVEL[other] < LEVEL[room], f"{file} imports {name}"
+
+
+def test_the_facade_imports_nothing_of_ours():
+    assert internal("__init__.py") == set()
+    assert {name.split(".")[0] for name in imports("__init__.py")} == {"__future__", "importlib", "typing"}
+
+
+def test_no_module_needs_itself_to_be_imported():
+    edges = {module_name(file): internal(file, top_level_only=True) - {module_name(file)} for file in FILES}
+    # A sub-package is run before its modules, so that what it imports of them must not come back.
+    TopologicalSorter(edges).prepare()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_heavy_dependencies_come_through_their_doors(file):
+    roots = {name.split(".")[0] for name in imports(file) if not name.startswith(".")}
+    for root in roots - sys.stdlib_module_names - {"numpy"}:
+        doors = DOORS.get(root, ())
+        assert any(file == door or (door.endswith("/") and file.startswith(door)) for door in doors), (
+            f"{file} imports {root}; its doors are {doors or 'none'}"
+        )
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_torch_world_is_named_in_one_place(file):
+    """No import of ``borzoi_export`` or torch, by ``import_module`` neither; the command line looks one command up."""
+    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    docstrings = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+    }
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    named = {
+        str(node.value)
+        for node in strings
+        if node not in docstrings and str(node.value).split(".")[0] in ("borzoi_export", "torch")
+    }
+    assert named == ({"borzoi_export.cli", "torch"} if file == "cli/__init__.py" else set())

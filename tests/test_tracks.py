@@ -1,0 +1,217 @@
+"""The track table: reading, writing, selecting and pairing."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toys
+from numpy.testing import assert_array_equal
+
+from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.tracks import TrackTable
+
+HEADER = ("", "identifier", "clip", "clip_soft", "scale", "sum_stat", "strand_pair", "description")
+ROWS = (
+    ("3", "a+", "768", "384", "0.01", "sum_sqrt", "9", "RNA:liver, adult"),
+    ("9", "a-", "768", "384", "0.01", "sum_sqrt", "3", "RNA:liver, adult"),
+    ("4", "dnase.1", "128", "32", "2.0", "mean", "4", 'DNASE:"K562"'),
+)
+
+
+def write(path: Path, header=HEADER, rows=ROWS, end: str = "\n") -> Path:
+    path.write_bytes((end.join("\t".join(row) for row in (header, *rows)) + end).encode())
+    return path
+
+
+def changed(line: int, column: str, value: str) -> tuple[tuple[str, ...], ...]:
+    """Return ``ROWS`` with one value changed; lines count from 1, the header being the first."""
+    rows = [list(row) for row in ROWS]
+    rows[line - 2][HEADER.index(column)] = value
+    return tuple(tuple(row) for row in rows)
+
+
+def same(one: TrackTable, other: TrackTable) -> bool:
+    pairs = ((getattr(one, item.name), getattr(other, item.name)) for item in fields(TrackTable))
+    return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
+
+
+def test_columns_mean_what_the_header_says(tmp_path):
+    table = TrackTable.read(write(tmp_path / "t.txt"))
+    assert len(table) == 3
+    assert table.index.tolist() == [3, 9, 4]
+    assert table.strand_pair.tolist() == [9, 3, 4]
+    assert table.identifier == ("a+", "a-", "dnase.1")
+    assert table.description[2] == 'DNASE:"K562"'
+    assert table.sum_stat == ("sum_sqrt", "sum_sqrt", "mean")
+    assert table.strand == ("+", "-", ".")
+    for name, values in (("clip", [768, 768, 128]), ("clip_soft", [384, 384, 32]), ("scale", [0.01, 0.01, 2])):
+        assert getattr(table, name).dtype == np.float32
+        assert_array_equal(getattr(table, name), np.float32(values))
+
+
+def test_columns_may_stand_in_any_order_and_more_are_kept(tmp_path):
+    order = [0, 7, 3, 2, 5, 4, 6, 1]
+    header = [*(HEADER[place] for place in order), "genome"]
+    rows = [[*(row[place] for place in order), "hg38"] for row in ROWS]
+    table = TrackTable.read(write(tmp_path / "t.txt", header, rows, end="\r\n"))
+    assert table.extra == {"genome": ("hg38",) * 3}
+    plain = TrackTable.read(write(tmp_path / "plain.txt"))
+    assert same(plain, TrackTable(**{item.name: getattr(table, item.name) for item in fields(table)[:-1]}))
+
+
+def test_without_pairs_every_track_is_alone(tmp_path):
+    place = HEADER.index("strand_pair")
+    rows = [row[:place] + row[place + 1 :] for row in ROWS]
+    table = TrackTable.read(write(tmp_path / "t.txt", HEADER[:place] + HEADER[place + 1 :], rows))
+    assert table.strand == (".", ".", ".")
+    assert_array_equal(table.merge_plan().first, [0, 1, 2])
+
+
+@pytest.mark.parametrize("make", [toys.tracks, lambda: toys.tracks().take([4, 1, 0])], ids=["all", "some"])
+def test_what_is_written_is_read(tmp_path, make):
+    table = make()
+    object.__setattr__(table, "scale", (table.scale / 3).astype(np.float32))
+    table.extra["group"] = tuple("abcdef"[: len(table)])
+    table.write(tmp_path / "t.tsv")
+    assert same(TrackTable.read(tmp_path / "t.tsv"), table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        (changed(3, "clip", "-1"), "line 3: clip is '-1'; a positive number"),
+        (changed(2, "scale", "0"), "line 2: scale is '0'"),
+        (changed(2, "scale", "1e-60"), "line 2: scale is '1e-60'"),
+        (changed(4, "clip_soft", "1e60"), "line 4: clip_soft is '1e60'"),
+        (changed(4, "clip_soft", "nan"), "line 4: clip_soft is 'nan'"),
+        (changed(4, "clip", ""), "line 4: clip is ''"),
+        (changed(3, "", "x"), "line 3: index is 'x'; an integer"),
+        (changed(3, "strand_pair", "-3"), "line 3: strand_pair is '-3'"),
+        (changed(3, "strand_pair", "9" * 30), "line 3: strand_pair is '999"),
+        (changed(4, "", "3"), "index 3 stands in more than one row"),
+        ((*ROWS[:2], ("4", "short")), "line 4: 2 columns, the header has 8"),
+        ((ROWS[0], (), *changed(3, "scale", "?")[1:]), "line 4: scale is '\\?'"),
+        ((), "no tracks below the header"),
+    ],
+)
+def test_malformed_rows_are_named_by_file_and_line(tmp_path, rows, complaint):
+    with pytest.raises(FormatError, match=rf"targets\.txt.*{complaint}"):
+        TrackTable.read(write(tmp_path / "targets.txt", rows=rows))
+
+
+@pytest.mark.parametrize("column", ["identifier", "clip", "clip_soft", "scale", "sum_stat"])
+def test_a_missing_or_repeated_column_is_named(tmp_path, column):
+    renamed = tuple("other" if name == column else name for name in HEADER)
+    with pytest.raises(FormatError, match=f"line 1: no column '{column}'; found .*other"):
+        TrackTable.read(write(tmp_path / "t.txt", renamed))
+    repeated = tuple(column if name == "description" else name for name in HEADER)
+    with pytest.raises(FormatError, match=f"line 1: column '{column}' stands there more than once"):
+        TrackTable.read(write(tmp_path / "t.txt", repeated))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(b"", "no header"), (b"\xff\xfe\x00", "not a text"), (b"a\n", "header")]
+)
+def test_files_that_are_no_tables_are_refused(tmp_path, content, complaint):
+    path = tmp_path / "t.txt"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=complaint):
+        TrackTable.read(path)
+    with pytest.raises(FormatError, match="cannot be read"):
+        TrackTable.read(tmp_path / "absent.txt")
+
+
+def test_a_table_of_another_size_than_the_model_is_refused(tmp_path):
+    path = write(tmp_path / "t.txt")
+    assert len(TrackTable.read(path, n_tracks=3)) == 3
+    with pytest.raises(FormatError, match="3 rows, but the model has 4 outputs"):
+        TrackTable.read(path, n_tracks=4)
+
+
+@pytest.mark.parametrize(
+    ("expression", "want"),
+    [
+        (None, [0, 1, 2]),
+        ("a-", [1]),
+        ("dnase.1, a+", [2, 0]),
+        ("9,3,9", [1, 0]),  # head units, each once, in the order given
+        ("liver, adult", [0, 1]),  # no identifiers: a regular expression with a comma
+        ("^DNASE|a\\+", [0, 2]),
+        ("k562", None),
+        ("a+,b+", None),
+        ("(", None),
+    ],
+)
+def test_select(tmp_path, expression, want):
+    table = TrackTable.read(write(tmp_path / "t.txt"))
+    if want is None:
+        with pytest.raises(InputError, match=r"nearest: |not a regular expression"):
+            table.select(expression)
+    else:
+        got = table.select(expression)
+        assert got.tolist() == want
+        assert table.positions_of(table.index[got]).tolist() == want
+
+
+def test_select_reads_a_file_of_names_and_units(tmp_path):
+    table = TrackTable.read(write(tmp_path / "t.txt"))
+    names = tmp_path / "names"
+    names.write_text("# mine\n4\n\n a+ \n")
+    assert table.select(f"@{names}").tolist() == [2, 0]
+    names.write_text("a+\nb+\n")
+    with pytest.raises(InputError, match=r"no track is called 'b\+'; nearest: a\+"):
+        table.select(f"@{names}")
+    names.write_text("# nothing\n")
+    with pytest.raises(InputError, match="list of tracks is empty"):
+        table.select(f"@{names}")
+    with pytest.raises(InputError, match="cannot read the list"):
+        table.select("@absent")
+
+
+def test_units_that_are_not_in_the_table_are_named():
+    with pytest.raises(InputError, match=r"tracks \[7, 99\] are not in the table of 6 rows"):
+        toys.tracks().positions_of([0, 7, 99])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 3, 1, 4, 0, 2], [2, 3]])
+def test_merge_plan_pairs_the_strands_in_any_order(order):
+    """Every row is used, its own strand first; the merged rows are the '+' and unstranded ones in table order."""
+    table = toys.tracks().take(order)
+    plan = table.merge_plan()
+    assert [table.identifier[place] for place in plan.first] == [name for name in table.identifier if name[-1] != "-"]
+    for first, second in zip(plan.first, plan.second, strict=True):
+        assert table.index[second] == table.strand_pair[first]
+    assert sorted({*plan.first, *plan.second}) == list(range(len(table)))
+
+
+def test_merge_plan_names_both_of_an_incomplete_pair():
+    with pytest.raises(InputError, match=r"1 tracks have no mutual.*cage- \(track 1, pair 0\).*--no-merge"):
+        toys.tracks().take([1, 4]).merge_plan()
+
+
+@pytest.mark.parametrize("names", [("x-", "y-"), ("x+", "y+"), ("x", "y")])
+def test_a_pair_that_is_not_one_of_each_strand_is_not_merged(tmp_path, names):
+    """By the last characters alone such a pair would vanish or be counted twice."""
+    rows = (*changed(2, "identifier", names[0])[:1], *changed(3, "identifier", names[1])[1:])
+    table = TrackTable.read(write(tmp_path / "t.txt", rows=rows))
+    with pytest.raises(InputError, match="2 tracks have no mutual strand partner"):
+        table.merge_plan()
+
+
+@pytest.mark.parametrize(
+    ("file", "tracks", "rows"),
+    [
+        # 638 CAGE, 580 + 8 RNA pairs of 7,611; 27 pairs of 74; the GTEx tracks are unstranded.
+        ("tables/targets_human.txt", 7611, 7611 - 638 - 580 - 8),
+        ("tables/targets_gtex.txt", 89, 89),
+        ("tiny_model/targets.txt", 74, 74 - 27),
+    ],
+)
+def test_published_tables(shared, tmp_path, file, tracks, rows):
+    table = TrackTable.read(shared / "data" / file, n_tracks=tracks)
+    assert len(table.merge_plan()) == rows
+    table.write(tmp_path / "t.tsv")
+    assert same(TrackTable.read(tmp_path / "t.tsv"), table)
