@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..engine.coverage import write_entries
 from ..genome.fasta import write_fasta
 from ..sequence import BASES, encode, reverse_complement
 
@@ -101,8 +102,6 @@ def make_genome(seed: int, contigs: dict[str, int] | None = None) -> tuple[dict[
 
 def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = None) -> list[Planted]:
     """Write ``genome.fa``, ``plus.bw``, ``minus.bw``, ``tss.bed`` (name: driver) to a folder; return the promoters."""
-    import pybigtools
-
     genome, planted = make_genome(seed, contigs)
     write_fasta(folder / "genome.fa", genome)
     generator = np.random.default_rng(seed + 1)
@@ -114,7 +113,7 @@ def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = 
             for chrom in sorted(genome)
             for place in np.flatnonzero(counts[chrom][strand])
         )
-        pybigtools.open(str(folder / name), "w").write(sizes, rows)
+        write_entries(folder / name, sizes, rows)
     lines = [f"{p.chrom}\t{p.tss}\t{p.tss + 1}\t{p.driver}\t0\t{p.strand}" for p in planted]
     (folder / "tss.bed").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return planted
