@@ -127,6 +127,10 @@ class ChannelRemoval:
         about = bundle.info.architecture
         if about.get("family") != FAMILY:
             raise InputError(f"{bundle.path.name} has no motif channels; use --ablation sequence with --motifs")
+        if not hasattr(session, "activations"):
+            raise InputError(
+                "this backend takes no motif mask; open the bundle with onnx:cpu, onnx:cuda or onnx:tensorrt"
+            )
         _check("baseline", baseline, BASELINES)
         _check("scale", scale, SCALES)
         self.session: Any = session

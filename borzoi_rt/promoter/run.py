@@ -112,14 +112,14 @@ def score_file(
     finally:
         for session in sessions:
             session.close()
-    if not counts["ok"] and archive is not None:
-        archive.abandon()
-        raise InputError(
-            f"none of {counts.total()} windows could be scored, see the status column of {table.path.name}.partial"
-        )
     metadata = {**scorer.metadata, "windows": dict(counts), "fasta": Path(fasta).name}
     table.finish(metadata)
     if archive is not None:
+        if not counts["ok"]:
+            archive.abandon()
+            raise InputError(
+                f"none of {counts.total()} windows could be scored, so there are no curves; see {table.path.name}"
+            )
         archive.finish(metadata)
     return counts
 

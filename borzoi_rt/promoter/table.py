@@ -151,8 +151,9 @@ class CurveWriter:
         os.replace(self._partial, self.path)
 
     def abandon(self) -> None:
-        """Close the file and leave it under its partial name."""
+        """Close the file and remove it."""
         self._file.close()
+        self._partial.unlink(missing_ok=True)
 
 
 def rows_of(window: ScoredWindow, reference: ScoredWindow | None, deviation: np.ndarray | None) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def test_the_score_names_the_planted_driver(tmp_path):
 
 
 def test_demo_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("borzoi_rt.promoter.demo.CONTIGS", {"demo1": 6000})
+    monkeypatch.setattr("borzoi_rt.promoter.demo.CONTIGS", {"demo1": 3000})
     done = CliRunner().invoke(
         main, ["dft", "demo", "--out", str(tmp_path / "out"), "--threads", "1"], catch_exceptions=False
     )

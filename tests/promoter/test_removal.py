@@ -102,6 +102,8 @@ def test_curves_around_the_tss(session, promoter_bundle, window):
 def test_channel_mode_needs_channels(toy_bundle, promoter_bundle):
     with pytest.raises(InputError, match="--ablation sequence"):
         ChannelRemoval(open_session(toy_bundle), toy_bundle)
+    with pytest.raises(InputError, match="no motif mask"):
+        ChannelRemoval(Recorder(), promoter_bundle)
     with pytest.raises(InputError, match="zero, min, median"):
         ChannelRemoval(open_session(promoter_bundle), promoter_bundle, baseline="mean")
 

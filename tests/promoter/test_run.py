@@ -141,6 +141,20 @@ def test_a_variant_alone_is_its_own_site(tmp_path, promoter_bundle, genome):
     assert_allclose(column(rows[:3], "delta_score"), 0)  # a null variant changes nothing
 
 
+def test_a_run_without_any_score_has_a_table_and_no_archive(tmp_path, promoter_bundle, genome):
+    (tmp_path / "t.bed").write_text("chr9\t5\t6\n")
+    with pytest.raises(InputError, match="none of 1 windows"):
+        score_file(
+            tmp_path / "t.tsv",
+            bundles=[promoter_bundle.path],
+            fasta=genome[0],
+            bed=tmp_path / "t.bed",
+            curves=tmp_path / "c.h5",
+        )
+    assert [row["status"] for row in read(tmp_path / "t.tsv")] == ["contig_missing"]
+    assert not list(tmp_path.glob("c.h5*"))
+
+
 def test_ensemble_rows_are_the_mean_of_the_nets(tmp_path, promoter_bundle, second_bundle, genome, bed):
     paths = [promoter_bundle.path, second_bundle.path]
     score_file(tmp_path / "t.tsv", bundles=paths, fasta=genome[0], bed=bed)
