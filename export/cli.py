@@ -12,7 +12,7 @@ from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import N_POLICIES, SquashSpec
 from borzoi_rt.squash import KINDS
 
-from .convert import convert_calico, convert_torch
+from .convert import convert_calico, convert_checkpoint, convert_torch
 
 _FILE = click.Path(path_type=Path)
 
@@ -44,7 +44,11 @@ _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing
 
 def common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every export has."""
-    for option in (_overwrite, _out, _name, _n_policy, _unclip, _unscale, _squash, _targets):
+    return _but_squash(_squash(command))
+
+
+def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (_overwrite, _out, _name, _n_policy, _unclip, _unscale, _targets):
         command = option(command)
     return command
 
@@ -76,6 +80,17 @@ def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any
 def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> None:
     """Convert weights of borzoi-pytorch."""
     _report(convert_torch(weights, targets, out, **_with_squash(options)))
+
+
+@export.command()
+@click.option("--checkpoint", required=True, type=_FILE, help="last.ckpt or best.ckpt of `borzoi-rt train`.")
+@click.option("--head", default="0", show_default=True, help="Number or name of the head.")
+@click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
+@click.option("--squash", type=click.Choice(KINDS), help="How the targets were squashed  [default: what the data say].")
+@_but_squash
+def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> None:
+    """Convert a checkpoint of borzoi-rt train."""
+    _report(convert_checkpoint(checkpoint, targets, out, **options))
 
 
 def _with_squash(options: dict[str, Any]) -> dict[str, Any]:

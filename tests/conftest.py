@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import toys
 
 from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import SquashSpec
+
+if TYPE_CHECKING:
+    from borzoi_rt.dataset import Data
 
 SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -48,3 +53,14 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(
         model, tracks, tmp_path_factory.mktemp("toy") / "bundle", squash=SquashSpec(kind="new"), name="toy"
     )
+
+
+@pytest.fixture
+def make_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Data]:
+    """Write a small training data directory; see :func:`datasets.write_toy_data`."""
+    from datasets import write_toy_data
+
+    def make(**options: Any) -> Data:
+        return write_toy_data(tmp_path_factory.mktemp("data") / "made", **options)
+
+    return make
