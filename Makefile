@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
 MYPY_LINK := build/typing/borzoi_export
 
-.PHONY: demo test test-full lint demo-model clean
+.PHONY: demo test test-full lint demo-model promoter-model clean
 
 # The runtime alone: no torch.
 demo: $(VENV)/.runtime
@@ -27,6 +27,10 @@ lint: $(VENV)/.dev
 # Trains the bundle that comes with the package anew: about 20 minutes on 2 cores, the same result every time.
 demo-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
+
+# Trains the promoter model of the package anew: about 10 minutes on 2 cores, the same result every time.
+promoter-model: $(VENV)/.test
+	$(BIN)/python -m borzoi_export.promoter.demo_model --out borzoi_rt/promoter/bundle
 
 clean:
 	rm -rf build dist demo-out *.egg-info borzoi_rt/_kernels/*.so

@@ -15,6 +15,13 @@ A bundle is a directory.
   ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, positions, channels)``),
   every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
   ``head`` (``embedding`` and ``track_index`` to ``coverage``).
+- Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
+  ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
+  replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
+  written, then their reverse complements; zeros in the mask at m and m + motifs remove motif m. Both inputs MUST have
+  defaults (ones and zeros) in the graph, so that a reader MAY leave them out. ``architecture.tss_bp`` is the 0-based
+  place of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
+  ``architecture.scored`` says how many motifs, from the first, enter the normalised DFT score.
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
 - ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
 - ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what the exporter's onnxruntime gave for a

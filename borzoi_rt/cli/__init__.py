@@ -16,14 +16,16 @@ _COMMANDS = {
     "bundle": ("borzoi_rt.cli.bundle", "Verify or show a bundle."),
     "data": ("borzoi_rt.cli.data", "Make or show training data."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "dft": ("borzoi_rt.cli.dft", "Score motifs by what their removal does to transcription."),
     "evaluate": ("borzoi_rt.cli.evaluate", "Loss and correlation on held-out coverage."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
+    "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (needs `export`)."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
     "train": ("borzoi_export.cli_train", "Train or fine-tune a network (needs the extra `train`)."),
 }
-_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub")
+_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub", "networkx")
 _TRAIN_PACKAGES = ("lightning", "tensorboard")
 
 
