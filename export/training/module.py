@@ -80,7 +80,7 @@ class BorzoiModule(pl.LightningModule):
     def forward(self, codes: Tensor, head: int = 0) -> Tensor:
         """Return squashed coverage of base codes (batch, length)."""
         onehot = codes[:, None, :] == torch.arange(4, dtype=codes.dtype, device=codes.device)[:, None]
-        return self.model(onehot, head)  # type: ignore[no-any-return]
+        return self.model(onehot, head)
 
     def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss of each window and track, the prediction and the target."""

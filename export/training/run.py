@@ -388,7 +388,7 @@ def _trainer(
             devices=local,
             num_nodes=world // local,
             strategy=strategy,
-            precision=_PRECISION[options.precision],  # type: ignore[arg-type]
+            precision=_PRECISION[options.precision],
             # One pass of Lightning is the whole run: our batches count through all epochs.
             max_epochs=1,
             max_steps=data.updates,
