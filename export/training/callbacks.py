@@ -26,7 +26,7 @@ class StepLog(Callback):
 
     def __init__(self, folder: Path) -> None:
         self._train, self._valid = folder / "train.csv", folder / "valid.csv"
-        self._loss = float("nan")
+        self._rate = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Begin the files, or cut them where the checkpoint was made."""

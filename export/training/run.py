@@ -152,13 +152,17 @@ def train(
         total_steps=batches.updates,
         meta=meta,
     )
-    trainer = _trainer(folder, options, run, (world, local), batches, len(configs))
+    norm = params.get("model", params).get("norm_type")
+    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=norm == "batch-sync")
     batches.start = _prepare(folder, meta, resume=resume)
     checkpoint = str(folder / LAST) if batches.start else None
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise BackendError(" ".join(str(error).split())) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
     return folder / LAST
 
 
@@ -366,12 +370,16 @@ def _trainer(
     run: RunOptions,
     processes: tuple[int, int],
     data: _Batches,
+    *,
     heads: int,
+    sync: bool,
 ) -> pl.Trainer:
     world, local = processes
     on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
     if options.precision == "16" and on_cpu:
         raise InputError("precision 16 needs a GPU; on the CPU take 32 or bf16")
+    if sync and world > 1 and on_cpu:
+        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
     callbacks: list[Any] = [StepLog(folder)]
     if run.progress and sys.stderr.isatty():
         callbacks.append(TQDMProgressBar())
@@ -404,7 +412,7 @@ def _trainer(
             enable_progress_bar=run.progress and sys.stderr.isatty(),
             enable_model_summary=False,
             use_distributed_sampler=False,
-            sync_batchnorm=world > 1 and not on_cpu,
+            sync_batchnorm=sync and world > 1,
             deterministic="warn",
         )
     except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
