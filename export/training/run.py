@@ -16,7 +16,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -28,7 +27,7 @@ from borzoi_rt.errors import BackendError, FormatError, InputError
 from ..models.config import BorzoiConfig
 from ..weights.checkpoint import read_checkpoint
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
-from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, StepLog
+from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, Progress, StepLog
 from .loader import TrainBatches, ValidBatches
 from .module import BorzoiModule
 from .network import MultiHead
@@ -382,7 +381,7 @@ def _trainer(
         raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
     callbacks: list[Any] = [StepLog(folder)]
     if run.progress and sys.stderr.isatty():
-        callbacks.append(TQDMProgressBar())
+        callbacks.append(Progress())
     if data.valid_every:
         callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
     total = data.updates * options.accumulate
