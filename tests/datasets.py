@@ -37,10 +37,11 @@ def write_toy_data(
     shard: int = 3,
     seed: int = 0,
     poison: int | None = None,
+    poisoned: str = "train",
     tracks: TrackTable | None = None,
     squash: str = "new",
 ) -> Data:
-    """Write shards of ``shard`` windows each; window ``poison`` gets a NaN in track 2."""
+    """Write shards of ``shard`` windows each; window ``poison`` of a split gets a NaN in track 2."""
     tracks = tracks or toys.tracks()
     (folder / "shards").mkdir(parents=True)
     schema = schema_of(GRID.sequence_length_bp, len(tracks), GRID.bins)
@@ -48,7 +49,7 @@ def write_toy_data(
     regions = []
     for number, (split, count) in enumerate(counts.items()):
         made = toy_windows(count, seed + 1000 * number, len(tracks))
-        if poison is not None and split == "train":
+        if poison is not None and split == poisoned:
             target = made[poison].target.copy()
             target[2, 7] = np.nan
             made[poison] = Window(made[poison].codes, target)

@@ -181,9 +181,9 @@ def _plan(sources: Sources, options: MakeOptions) -> _Plan:
             with BigWig(path) as bigwig:
                 check_contigs(bigwig, used, genome.contigs, genome.name, empty_contigs=options.empty_contigs)
         fingerprint = genome.fingerprint()
-    for path in (sources.blacklist, sources.unmappable):
-        if path is not None:
-            read_bed(path)
+    for mask in (sources.blacklist, sources.unmappable):
+        if mask is not None:
+            read_bed(mask)
     provenance = {
         "version": __version__,
         "options": {**asdict(options), "geometry": asdict(grid)},

@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 
 from .module import BorzoiModule
 
 LAST = "last.ckpt"
 STEP_COLUMNS = ("step", "batch", "epoch", "head", "loss", "penalty", "grad_norm", "learning_rate")
 VALID_COLUMNS = ("step", "head", "loss", "pearson", "r2")
+
+
+class Progress(RichProgressBar):
+    """A bar over all batches of the run, on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Return the loss; Lightning would add a version number of the log."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name == "loss"}
 
 
 class StepLog(Callback):
@@ -26,7 +38,7 @@ class StepLog(Callback):
 
     def __init__(self, folder: Path) -> None:
         self._train, self._valid = folder / "train.csv", folder / "valid.csv"
-        self._loss = float("nan")
+        self._rate = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Begin the files, or cut them where the checkpoint was made."""

@@ -80,7 +80,7 @@ class BorzoiModule(pl.LightningModule):
     def forward(self, codes: Tensor, head: int = 0) -> Tensor:
         """Return squashed coverage of base codes (batch, length)."""
         onehot = codes[:, None, :] == torch.arange(4, dtype=codes.dtype, device=codes.device)[:, None]
-        return self.model(onehot, head)  # type: ignore[no-any-return]
+        return self.model(onehot, head)
 
     def losses(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss of each window and track, the prediction and the target."""
@@ -141,6 +141,8 @@ class BorzoiModule(pl.LightningModule):
         """Add a batch to the sums."""
         losses, prediction, target = self.losses(batch)
         head = batch["head"]
+        if not torch.isfinite(losses).all():
+            raise self._diverged(losses, prediction, target, head, where="validation after step")
         self._sums[head] += track_sums(prediction, target)
         windows = losses.shape[0]
         self._losses[head] += torch.stack([losses.double().mean() * windows, losses.new_tensor(windows).double()])
@@ -174,14 +176,16 @@ class BorzoiModule(pl.LightningModule):
         self.pearson = dict(json.loads(checkpoint[META])["validation_pearson"])
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
-    def _diverged(self, losses: Tensor, prediction: Tensor, target: Tensor, head: int) -> DivergedError:
+    def _diverged(
+        self, losses: Tensor, prediction: Tensor, target: Tensor, head: int, *, where: str = "step"
+    ) -> DivergedError:
         wrong = ~torch.isfinite(losses).all(dim=0)
         names = [self.tracks[head][place] for place in torch.nonzero(wrong).flatten().tolist()]
         cause = "the targets hold NaN or infinity" if not torch.isfinite(target).all() else "training diverged"
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         return DivergedError(
-            f"step {self.global_step}: the loss of {len(names)} tracks of {self.heads[head]} is not finite ({shown}): "
-            f"{cause}; {self._advice()}"
+            f"{where} {self.global_step}: the loss of {len(names)} tracks of {self.heads[head]} is not finite "
+            f"({shown}): {cause}; {self._advice()}"
         )
 
     def _advice(self) -> str:

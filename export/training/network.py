@@ -66,7 +66,7 @@ class MultiHead(nn.Module):
     def recompute(self) -> None:
         """Keep only the inputs of blocks for the backward pass, and compute the rest again there."""
         for block in (*self.network.tower, *self.network.transformer, *self.network.unet):
-            block.forward = partial(_recomputed, block, block.forward)  # type: ignore[method-assign]
+            block.forward = partial(_recomputed, block, block.forward)
 
 
 def new_head(width: int, tracks: int) -> nn.Linear:
@@ -80,9 +80,9 @@ def new_head(width: int, tracks: int) -> nn.Linear:
 
 def _recomputed(block: nn.Module, forward: Any, *inputs: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
-        return forward(*inputs)  # type: ignore[no-any-return]
+        return forward(*inputs)
     contexts = partial(_contexts, block)
-    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)  # type: ignore[no-any-return]
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -111,12 +111,15 @@ class TrainOptions:
     def from_params(cls, params: Mapping[str, Any], **changes: Any) -> TrainOptions:
         """Read the ``train`` object of a params.json and the augmentation of its ``model``; ``changes`` win.
 
+        What a file leaves out is as in the reference: no augmentation.
+
         Raises
         ------
         FormatError
             If the file asks for what cannot be done.
         """
-        train, model = dict(params.get("train", {})), params.get("model", params)
+        train: dict[str, Any] = dict(params.get("train", {}))
+        model = params.get("model", params)
         for key, only in _FIXED.items():
             if train.pop(key, only) != only:
                 raise FormatError(f"train: {key} {params['train'][key]!r} cannot be used; only {only!r}")
@@ -125,7 +128,7 @@ class TrainOptions:
         unknown = sorted(set(values) - known)
         if unknown:
             raise FormatError(f"train: key {unknown[0]!r} is unknown; known: {', '.join(sorted(known))}")
-        values.setdefault("augment_rc", bool(model.get("augment_rc", True)))
+        values.setdefault("augment_rc", bool(model.get("augment_rc", False)))
         values.setdefault("augment_shift", int(model.get("augment_shift", 0)))
         return cls(**{**values, **{key: value for key, value in changes.items() if value is not None}})
 

@@ -16,7 +16,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -28,7 +27,7 @@ from borzoi_rt.errors import BackendError, FormatError, InputError
 from ..models.config import BorzoiConfig
 from ..weights.checkpoint import read_checkpoint
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
-from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, StepLog
+from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, Progress, StepLog
 from .loader import TrainBatches, ValidBatches
 from .module import BorzoiModule
 from .network import MultiHead
@@ -152,13 +151,17 @@ def train(
         total_steps=batches.updates,
         meta=meta,
     )
-    trainer = _trainer(folder, options, run, (world, local), batches, len(configs))
+    norm = params.get("model", params).get("norm_type")
+    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=norm == "batch-sync")
     batches.start = _prepare(folder, meta, resume=resume)
     checkpoint = str(folder / LAST) if batches.start else None
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise BackendError(" ".join(str(error).split())) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
     return folder / LAST
 
 
@@ -366,15 +369,19 @@ def _trainer(
     run: RunOptions,
     processes: tuple[int, int],
     data: _Batches,
+    *,
     heads: int,
+    sync: bool,
 ) -> pl.Trainer:
     world, local = processes
     on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
     if options.precision == "16" and on_cpu:
         raise InputError("precision 16 needs a GPU; on the CPU take 32 or bf16")
+    if sync and world > 1 and on_cpu:
+        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
     callbacks: list[Any] = [StepLog(folder)]
     if run.progress and sys.stderr.isatty():
-        callbacks.append(TQDMProgressBar())
+        callbacks.append(Progress())
     if data.valid_every:
         callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
     total = data.updates * options.accumulate
@@ -388,7 +395,7 @@ def _trainer(
             devices=local,
             num_nodes=world // local,
             strategy=strategy,
-            precision=_PRECISION[options.precision],  # type: ignore[arg-type]
+            precision=_PRECISION[options.precision],
             # One pass of Lightning is the whole run: our batches count through all epochs.
             max_epochs=1,
             max_steps=data.updates,
@@ -404,7 +411,7 @@ def _trainer(
             enable_progress_bar=run.progress and sys.stderr.isatty(),
             enable_model_summary=False,
             use_distributed_sampler=False,
-            sync_batchnorm=world > 1 and not on_cpu,
+            sync_batchnorm=sync and world > 1,
             deterministic="warn",
         )
     except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:

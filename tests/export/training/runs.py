@@ -27,10 +27,10 @@ def toy_params(*, dropout: float = 0.1, **changes: Any) -> dict[str, Any]:
 
 def run(params: dict[str, Any], data: Sequence[Data], out: Path, **changes: Any) -> Path:
     """Train on the CPU with one thread; ``changes`` are of the training options but for those of ``train``."""
-    own = {name: changes.pop(name) for name in ("heads", "penalties", "tune", "resume") if name in changes}
+    own = {name: changes.pop(name) for name in ("heads", "penalties", "tune", "resume", "run") if name in changes}
     changes.setdefault("max_steps", 6)
     options = TrainOptions.from_params(params, **changes)
-    return train(params, [item.path for item in data], out, options=options, run=own.pop("run", CPU), **own)
+    return train(params, [item.path for item in data], out, options=options, **{"run": CPU, **own})
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 import toys
 from borzoi_export.training.loader import TrainBatches, ValidBatches, shifted, turned
 from datasets import GRID, toy_windows
+from oracles import training
 
-from borzoi_rt.dataset import Data
+from borzoi_rt.dataset import Data, open_data
 from borzoi_rt.dataset.window import codes_of
 from borzoi_rt.errors import InputError
 
@@ -159,3 +162,38 @@ def test_an_error_in_a_shard_reaches_the_reader(make_data: Callable[..., Data]) 
     path.write_bytes(raw[: len(raw) // 3] + bytes(len(raw) // 3) + raw[2 * len(raw) // 3 :])
     with pytest.raises(ValueError, match=r"train-00000\.arrow"):
         list(islice(loader, 12))
+
+
+def test_tfrecords_can_be_taken_up_too(tmp_path: Path) -> None:
+    """A stream of files behind a shuffle buffer gives the same batches from any start, and to several processes."""
+    folder = tmp_path / "calico"
+    (folder / "tfrecords").mkdir(parents=True)
+    windows = toy_windows(11, seed=3)
+    for number in range(3):
+        payloads = [
+            training.example(sequence=item.codes.tobytes(), target=item.target.T.tobytes())
+            for item in windows[number::3]
+        ]
+        (folder / "tfrecords" / f"train-{number}.tfr").write_bytes(training.tfrecord(payloads))
+    sizes = {
+        "num_targets": 6,
+        "seq_length": 2048,
+        "seq_1hot": True,
+        "pool_width": 32,
+        "crop_bp": 512,
+        "target_length": 32,
+    }
+    (folder / "statistics.json").write_text(json.dumps({**sizes, "train_seqs": 11}))
+    data = open_data(folder)
+    whole = list(batches(data))
+    seen = {codes.tobytes() for item in plain(data, epochs=1) for codes in item["codes"].numpy()}
+    assert len(seen) == 10
+    assert seen <= {item.codes.tobytes() for item in windows}
+    for start in (1, 5, 7):
+        loader = batches(data)
+        loader.start = start
+        assert all(same(one, other) for one, other in zip(loader, whole[start:], strict=True))
+    parts = [list(plain(data, batch_size=1, rank=rank, world=2)) for rank in (0, 1)]
+    for number, batch in enumerate(plain(data)):
+        both = [parts[rank][number]["codes"][0] for rank in (0, 1)]
+        assert all((got == want).all() for got, want in zip(both, batch["codes"], strict=True))

@@ -194,6 +194,12 @@ def test_nan_targets_stop_with_step_and_tracks(make_data: Callable[..., Data], t
         assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
+def test_nan_in_validation_is_no_figure(make_data: Callable[..., Data], tmp_path: Path) -> None:
+    data = make_data(windows=4, valid=3, poison=1, poisoned="valid")
+    with pytest.raises(DivergedError, match=r"validation after step 2: .*'rna-'.*targets hold NaN"):
+        run(toy_params(), [data], tmp_path / "run", max_steps=4)
+
+
 def test_divergence_keeps_the_last_good_checkpoint(make_data: Callable[..., Data], tmp_path: Path) -> None:
     data = make_data(windows=8)
     with pytest.raises(DivergedError, match=r"step \d+: the (loss|gradient).*last good checkpoint is kept"):
@@ -261,7 +267,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match="strands of reverse complements are unknown"):
         run(toy_params(), [data], tmp_path / "run")
     with pytest.raises(InputError, match="precision 16 needs a GPU"):
-        run(toy_params(), [data], tmp_path / "run2", precision="16", augment_rc=False)
+        run(toy_params(), [data], tmp_path / "run", precision="16", augment_rc=False)
+    shared = toy_params()
+    shared["model"]["norm_type"] = "batch-sync"
+    with pytest.raises(InputError, match="batch-sync shares statistics between GPUs only"):
+        run(shared, [data], tmp_path / "run", augment_rc=False, run=RunOptions(accelerator="cpu", devices=2))
     assert not (tmp_path / "run").exists()
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,35 +16,12 @@ from borzoi_export.training.options import TrainOptions
 from borzoi_export.training.regularisers import calico_penalties
 from borzoi_export.weights.keras_h5 import read_keras_h5
 from oracles import training as oracle
-from torch import Tensor
 
 from borzoi_rt.dataset import open_data
 
+from .reference import keras_order, leaves, load_reference, ours_as_keras
+
 RATE = 1e-4
-
-
-def load_reference(shared: Path, params: dict[str, Any]) -> tuple[ModuleType, Any]:
-    """Return the reference network in float64, its normalisation changed to that of training: batch statistics."""
-    path = shared / "oracle" / "borzoi_reference.py"
-    spec = importlib.util.spec_from_file_location("borzoi_reference", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def batch_statistics(weights: list[Tensor], x: Tensor) -> Tensor:
-        gamma, beta, *_ = weights
-        mean, variance = x.mean(dim=(0, 1)), x.var(dim=(0, 1), correction=0)
-        return (x - mean) / torch.sqrt(variance + 1e-3) * gamma + beta
-
-    module._batch_norm = batch_statistics  # type: ignore[attr-defined]
-    return module, module.load(shared / "data" / "tiny_model" / "model.h5", params, dtype=torch.float64)
-
-
-def leaves(step: Any) -> list[Tensor]:
-    if isinstance(step, Tensor):
-        return [step]
-    return [tensor for part in step for tensor in leaves(part)] if isinstance(step, tuple | list) else []
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +33,7 @@ def stepped(shared: Path) -> dict[str, Any]:
     config = BorzoiConfig.from_params(params)
     window = next(open_data(shared / "data" / "tiny_hg38").split("train").in_order())
 
-    _, reference = load_reference(shared, params)
+    reference = load_reference(shared, params)
     tensors = [tensor.requires_grad_() for tensor in leaves(reference.steps) + leaves(reference.head)]
     x = torch.nn.functional.one_hot(torch.from_numpy(window.codes.astype("i8")), 5)[None, :, :4].double()
     prediction = reference(x)
@@ -89,41 +64,6 @@ def stepped(shared: Path) -> dict[str, Any]:
     return {"reference": tensors, "want_loss": want_loss, "module": module, "outcome": outcome, "params": params}
 
 
-def keras_order(network: Any) -> list[tuple[str, Tensor]]:
-    """Return our parameters in the order in which the reference holds its tensors, with moving statistics as None."""
-
-    def norm(name: str) -> list[str]:
-        return [f"{name}.weight", f"{name}.bias", "", ""]
-
-    names = ["stem.weight", "stem.bias"]
-    for place in range(6):
-        names += [*norm(f"tower.{place}.norm"), f"tower.{place}.conv.weight", f"tower.{place}.conv.bias"]
-    for place in range(2):
-        block = f"transformer.{place}"
-        attention = [f"{block}.attention.{part}" for part in ("content_bias", "position_bias")]
-        attention += [f"{block}.attention.{part}.weight" for part in ("query", "key", "value", "out")]
-        names += [f"{block}.norm_attention.weight", f"{block}.norm_attention.bias", *attention]
-        names += [f"{block}.attention.out.bias", f"{block}.attention.relative_key.weight"]
-        for part in ("norm_dense", "dense_up", "dense_down"):
-            names += [f"{block}.{part}.weight", f"{block}.{part}.bias"]
-    for place in range(2):
-        block = f"unet.{place}"
-        names += [*norm(f"{block}.norm"), *norm(f"{block}.norm_skip")]
-        names += [f"{block}.{part}" for part in ("dense.weight", "dense.bias", "dense_skip.weight", "dense_skip.bias")]
-        names += [f"{block}.depthwise.weight", f"{block}.pointwise.weight", f"{block}.pointwise.bias"]
-    return [(name, None) for name in [*names, "head.weight", "head.bias"]]  # type: ignore[misc]
-
-
-def ours_as_keras(name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """Turn one of our tensors into Keras' axes."""
-    if name.endswith("depthwise.weight"):
-        return tensor.permute(2, 0, 1)
-    if tensor.ndim == 3:
-        turned = tensor.permute(2, 1, 0)
-        return turned.reshape(like.shape) if turned.numel() == like.numel() else turned
-    return tensor.T if tensor.ndim == 2 else tensor.reshape(like.shape)
-
-
 def test_the_loss(stepped: dict[str, Any]) -> None:
     assert float(stepped["outcome"]["data_loss"]) == pytest.approx(stepped["want_loss"], abs=1e-5)
 
@@ -131,7 +71,7 @@ def test_the_loss(stepped: dict[str, Any]) -> None:
 def test_every_gradient(stepped: dict[str, Any]) -> None:
     network = stepped["module"].model.network
     got = dict(zip([name for name, _ in network.named_parameters()], stepped["outcome"]["data_gradients"], strict=True))
-    order = [name for name, _ in keras_order(network)]
+    order = keras_order()
     assert len(order) == len(stepped["reference"])
     for name, tensor in zip(order, stepped["reference"], strict=True):
         if not name:
