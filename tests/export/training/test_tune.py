@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toys
 from borzoi_export.convert import convert_checkpoint
 from borzoi_export.models.borzoi import Borzoi
 from borzoi_export.training.adapters import LoraOptions, add_lora, initial_state, merge_lora
@@ -18,6 +19,8 @@ from borzoi_export.training.options import TrainOptions
 from borzoi_export.training.run import TuneOptions, train
 from borzoi_export.weights.checkpoint import network_state, read_checkpoint
 from borzoi_export.weights.keras_h5 import read_keras_h5
+from safetensors.torch import save_file
+from weight_files import torch_state
 
 from borzoi_rt.backends import open_session
 from borzoi_rt.dataset import Data
@@ -251,3 +254,17 @@ def test_two_processes_are_one_run_with_larger_batches(begun: tuple[Path, Data],
     options = TrainOptions.from_params(params, max_steps=6, batch_size=1)
     with pytest.raises(InputError, match="world is another"):
         train(params, [data.path], tmp_path / "both", options=options, tune=tune, run=CPU, resume=True)
+
+
+def test_from_borzoi_pytorch_weights(tmp_path: Path) -> None:
+    """Their names for our numbers, in safetensors; the mouse head lies beside and is left."""
+    torch.manual_seed(13)
+    ours = toys.model(toys.config(tail_filters=24)).state_dict()
+    theirs = torch_state({name: tensor.numpy() for name, tensor in ours.items()}, mouse=3)
+    save_file(
+        {name: torch.from_numpy(values.copy()) for name, values in theirs.items()}, tmp_path / "model.safetensors"
+    )
+    state = initial_state(tmp_path / "model.safetensors", {})
+    assert {name for name in ours if not name.endswith("num_batches_tracked")} == set(state)
+    assert all(torch.equal(state[name], ours[name]) for name in state)
+    assert initial_state(tmp_path, {}, head="mouse")["head.weight"].shape[0] == 3
