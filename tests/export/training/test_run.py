@@ -1,13 +1,7 @@
-"""Whole runs: the same twice, taken up after a kill, two heads, accumulation, stopping, divergence."""
+"""Whole runs: learning, the same twice, two heads, accumulation, patience, precision, what does not fit."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from borzoi_export.training.module import DivergedError
+from borzoi_export.training.options import TrainOptions
 from borzoi_export.training.regularisers import Penalty
-from borzoi_export.training.run import RunOptions
+from borzoi_export.training.run import RunOptions, TuneOptions, train
 from borzoi_export.weights.checkpoint import read_checkpoint
 
 from borzoi_rt.dataset import Data
@@ -56,71 +50,6 @@ def test_a_seed_fixes_a_run(make_data: Callable[..., Data], tmp_path: Path) -> N
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("stop", [1, 4, 5, 8])
-def test_going_on_is_as_if_never_stopped(make_data: Callable[..., Data], tmp_path: Path, stop: int) -> None:
-    """Batches, dropout, augmentation, Adam, schedule and validation: after 4 and 8 updates there is a validation."""
-    data = make_data(windows=8, valid=2)
-    whole = run(toy_params(), [data], tmp_path / "whole", max_steps=10, save_every=1)
-    run(toy_params(), [data], tmp_path / "parts", max_steps=stop, save_every=1)
-    parts = run(toy_params(), [data], tmp_path / "parts", max_steps=10, save_every=1, resume=True)
-    assert losses(parts.parent) == losses(whole.parent)
-    for name in ("train.csv", "valid.csv"):
-        assert (parts.parent / name).read_text() == (whole.parent / name).read_text()
-    one, two = weights(whole), weights(parts)
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    # Once more, with nothing left to do.
-    again = run(toy_params(), [data], tmp_path / "parts", max_steps=10, save_every=1, resume=True)
-    assert (again.parent / "train.csv").read_text() == (whole.parent / "train.csv").read_text()
-
-
-def start(params: Path, data: Data, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    arguments = ["--params", params, "--data", data.path, "--out", out, "--max-steps", "30", "--save-every", "3"]
-    command = [
-        sys.executable,
-        "-m",
-        "borzoi_rt",
-        "train",
-        *map(str, arguments),
-        "--accelerator",
-        "cpu",
-        "--threads",
-        "1",
-    ]
-    return subprocess.Popen([*command, *more], stderr=subprocess.PIPE)
-
-
-def test_kill_and_resume(make_data: Callable[..., Data], tmp_path: Path) -> None:
-    """SIGKILL in the middle of an epoch, between two checkpoints; the unbroken run is made in this process."""
-    data = make_data(windows=14, valid=2)
-    params = tmp_path / "params.json"
-    params.write_text(json.dumps(toy_params()))
-    process = start(params, data, tmp_path / "killed")
-    log = tmp_path / "killed" / "train.csv"
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and log.read_text().count("\n") > 5) and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    killed_at = len(losses(tmp_path / "killed"))
-    assert 5 <= killed_at < 30
-    resumed = start(params, data, tmp_path / "killed", "--resume")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said.decode()
-    run(toy_params(), [data], tmp_path / "whole", max_steps=30, save_every=3)
-    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    assert (tmp_path / "killed" / "valid.csv").read_text() == (tmp_path / "whole" / "valid.csv").read_text()
-
-
-def test_resume_before_the_first_checkpoint_begins_anew(make_data: Callable[..., Data], tmp_path: Path) -> None:
-    data = make_data(windows=4)
-    whole = run(toy_params(), [data], tmp_path / "whole", max_steps=2)
-    run(toy_params(), [data], tmp_path / "run", max_steps=2)
-    os.unlink(tmp_path / "run" / "last.ckpt")
-    again = run(toy_params(), [data], tmp_path / "run", max_steps=2, resume=True)
-    assert losses(again.parent) == losses(whole.parent)
-
-
 def two_head_params(**changes: Any) -> dict[str, Any]:
     params = toy_params(**changes)
     params["model"]["head_other"] = {"name": "final", "units": 6, "activation": "softplus"}
@@ -155,8 +84,6 @@ def test_accumulation_equals_one_large_batch(make_data: Callable[..., Data], tmp
     data = make_data(windows=8)
     params = toy_params(dropout=0.0, warmup_steps=0)
     params["model"].update(augment_rc=False, augment_shift=0)
-    from borzoi_export.training.run import TuneOptions
-
     begin = run(params, [data], tmp_path / "begin", max_steps=1)
     tune = TuneOptions(init=str(begin), keep_head=True, freeze="statistics")
     one = run(params, [data], tmp_path / "one", max_steps=2, batch_size=4, tune=tune)
@@ -180,34 +107,6 @@ def test_patience_stops(make_data: Callable[..., Data], tmp_path: Path) -> None:
     assert len(rows(longer.with_name("valid.csv"))) >= len(pearson) + 4
 
 
-@pytest.mark.parametrize("poisoned", [5])
-def test_nan_targets_stop_with_step_and_tracks(make_data: Callable[..., Data], tmp_path: Path, poisoned: int) -> None:
-    data = make_data(windows=8, poison=poisoned)
-    with pytest.raises(DivergedError, match=r"step \d: the loss of 1 tracks of head_toy is not finite") as caught:
-        run(toy_params(augment_rc=False), [data], tmp_path / "run", save_every=1, batch_size=1, max_steps=8)
-    assert "rna" in str(caught.value)  # track 2, or its strand where the batch is turned
-    assert "targets hold NaN" in str(caught.value)
-    done = len(losses(tmp_path / "run"))
-    if done:
-        meta, state = read_checkpoint(tmp_path / "run" / "last.ckpt")
-        assert meta["step"] == done
-        assert all(torch.isfinite(tensor).all() for tensor in state.values())
-
-
-def test_nan_in_validation_is_no_figure(make_data: Callable[..., Data], tmp_path: Path) -> None:
-    data = make_data(windows=4, valid=3, poison=1, poisoned="valid")
-    with pytest.raises(DivergedError, match=r"validation after step 2: .*'rna-'.*targets hold NaN"):
-        run(toy_params(), [data], tmp_path / "run", max_steps=4)
-
-
-def test_divergence_keeps_the_last_good_checkpoint(make_data: Callable[..., Data], tmp_path: Path) -> None:
-    data = make_data(windows=8)
-    with pytest.raises(DivergedError, match=r"step \d+: the (loss|gradient).*last good checkpoint is kept"):
-        run(toy_params(learning_rate=1e30, global_clipnorm=0.0), [data], tmp_path / "run", save_every=1, max_steps=50)
-    state = weights(tmp_path / "run" / "last.ckpt")
-    assert all(torch.isfinite(tensor).all() for tensor in state.values() if tensor.is_floating_point())
-
-
 def test_bf16_trains_close_to_fp32(make_data: Callable[..., Data], tmp_path: Path) -> None:
     data = make_data(windows=8)
     full, half = (run(toy_params(dropout=0.0), [data], tmp_path / p, precision=p, max_steps=4) for p in ("32", "bf16"))
@@ -228,25 +127,6 @@ def test_penalties_and_recomputation_change_and_keep_the_run(make_data: Callable
     assert float(rows(heavy.with_name("train.csv"))[0]["penalty"]) > 0
     norms = [float(weights(path)["model.network.head.weight"].norm()) for path in (plain, heavy)]
     assert norms[1] < norms[0]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch_size": 4}, "batch_size is 4 and was 2"),
-        ({"seed": 3}, "seed is 3 and was 0"),
-        ({"penalties": [Penalty("l2_sum", "head", 0.5)]}, "penalties is another"),
-    ],
-)
-def test_another_run_is_not_taken_up(
-    make_data: Callable[..., Data], tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    data = make_data(windows=8)
-    run(toy_params(), [data], tmp_path / "run", max_steps=1)
-    with pytest.raises(InputError, match=message):
-        run(toy_params(), [data], tmp_path / "run", resume=True, **changes)
-    with pytest.raises(InputError, match="exists and is not empty; pass --resume"):
-        run(toy_params(), [data], tmp_path / "run")
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -276,9 +156,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 
 def test_squash_of_the_data_is_kept(make_data: Callable[..., Data], tmp_path: Path) -> None:
-    from borzoi_export.training.options import TrainOptions
-    from borzoi_export.training.run import train
-
     data = make_data(windows=4, squash="old")
     options = TrainOptions.from_params(toy_params(), max_steps=1)
     with pytest.raises(InputError, match="was squashed by 'old', not 'new'"):
