@@ -1,8 +1,10 @@
 """Training on the CPU: samples a second against what the arithmetic allows, and memory against the size of the data.
 
-``python -m benchmarks.training [--params params.json] [--steps 10] [--data-gb 2]``. Arithmetic is that of convolutions
-and matrix products, forward and backward, as torch counts it. The bound is a product of large square matrices on the
-same threads, measured in the same run.
+python -m benchmarks.training [--params params.json] [--steps 10] [--data-gb 2]
+
+Arithmetic is that of convolutions and matrix products, forward and backward, as torch counts it. What the machine can
+do is a product of large square matrices on the same threads; both in processor seconds, so that other programs on the
+machine do not enter.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from borzoi_rt.dataset import STATISTICS, DataInfo
 from borzoi_rt.dataset.arrow import schema_of, write_shard
 from borzoi_rt.dataset.window import Window
 
-from ._common import header, interleaved, peak_rss_gb
+from ._common import interleaved, peak_rss_gb, print_header, print_table
 
 _TINY: dict[str, Any] = {
     "seq_length": 131_072,
@@ -75,48 +78,59 @@ def write_random(folder: Path, config: BorzoiConfig, windows: int) -> None:
     (folder / STATISTICS).write_text(json.dumps(info.to_json()))
 
 
-def bound_gflops() -> float:
-    """Return what this machine reaches on float32 matrix products of 2,048 x 2,048."""
-    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
-    seconds = interleaved({"product": lambda: a @ b}, rounds=5)["product"]
-    return float(2 * 2048**3 / seconds / 1e9)
+def product_seconds(size: int = 2048) -> tuple[float, float]:
+    """Return multiplications and additions of a product of float32 matrices, and its processor seconds."""
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    return 2.0 * size**3, interleaved({"product": lambda: a @ b}, repeats=5)["product"]
 
 
 def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser()
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data-gb", type=float, default=0.5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    print_header("python -m benchmarks.training " + " ".join(sys.argv[1:]))
     params = read_params(options.params) if options.params else {"model": _TINY}
     config = BorzoiConfig.from_params(params)
-    flops, bound = step_flops(config), bound_gflops()
-    print(header())
+    flops = step_flops(config)
+    product_flops, product = product_seconds()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         size = 2 * config.tracks * config.bins + config.sequence_length_bp
         write_random(folder / "data", config, max(math.ceil(options.data_gb * 1e9 / size), options.steps))
-        on_disk = sum(path.stat().st_size for path in (folder / "data").rglob("*") if path.is_file()) / 1e9
-        base = peak_rss_gb()
-        recipe = TrainOptions.from_params(
-            params, batch_size=1, max_steps=options.steps, augment_rc=False, augment_shift=0, max_epochs=options.steps
-        )
-        stamps: list[float] = []
-        step = torch.optim.Adam.step
-        torch.optim.Adam.step = lambda *args: (stamps.append(time.perf_counter()), step(*args))[1]  # type: ignore[method-assign]
-        run = RunOptions(accelerator="cpu", threads=options.threads)
-        train(params, [folder / "data"], folder / "run", options=recipe, run=run)
-    seconds = statistics.median(np.diff(stamps))
-    reached = flops / seconds / 1e9
-    print(f"{flops / 1e9:.1f} GFLOP a sample; {1 / seconds:.2f} samples/s = {reached:.1f} GFLOP/s")
-    print(
-        f"matrix products reach {bound:.1f} GFLOP/s: {reached / bound:.0%} of it, at most {bound * 1e9 / flops:.2f} "
-        "samples/s"
-    )
-    print(f"{on_disk:.2f} GB of data on disk; peak memory {peak_rss_gb():.2f} GB, {base:.2f} GB before training")
+        on_disk = sum(path.stat().st_size for path in (folder / "data").rglob("*") if path.is_file()) / 2**30
+        before = peak_rss_gb()
+        wall, processor = _timed_run(params, folder, options.steps, options.threads)
+    rows = [
+        ("product of 2,048 x 2,048", product_flops / 1e9, "", "", product_flops / product / 1e9),
+        ("training, one window", flops / 1e9, 1 / wall, 1 / processor, flops / processor / 1e9),
+    ]
+    print_table(("what", "GFLOP", "a second", "a cpu second", "GFLOP a cpu second"), rows)
+    share = (flops / processor) / (product_flops / product)
+    print(f"\ntraining reaches {share:.0%} of the product")
+    print(f"data {on_disk:.2f} GB on disk; peak memory {peak_rss_gb():.2f} GB, {before:.2f} GB before training")
+
+
+def _timed_run(params: Mapping[str, Any], folder: Path, steps: int, threads: int) -> tuple[float, float]:
+    """Train, and return the median wall and processor seconds between two updates."""
+    changes = {"batch_size": 1, "augment_rc": False, "augment_shift": 0, "max_epochs": steps}
+    recipe = TrainOptions.from_params(params, max_steps=steps, **changes)
+    stamps: list[tuple[float, float]] = []
+    update = torch.optim.Adam.step
+
+    def stamped(*arguments: Any) -> Any:
+        stamps.append((time.perf_counter(), time.process_time()))
+        return update(*arguments)
+
+    torch.optim.Adam.step = stamped  # type: ignore[method-assign]
+    run = RunOptions(accelerator="cpu", threads=threads)
+    train(params, [folder / "data"], folder / "run", options=recipe, run=run)
+    wall, processor = np.median(np.diff(np.array(stamps), axis=0), axis=0).tolist()
+    return wall, processor
 
 
 if __name__ == "__main__":
