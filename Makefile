@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
 MYPY_LINK := build/typing/borzoi_export
 
-.PHONY: demo test test-full lint demo-model triton-venv clean
+.PHONY: demo test test-full lint demo-model promoter-model triton-venv clean
 
 # The runtime alone: no torch.
 demo: $(VENV)/.runtime
@@ -24,9 +24,13 @@ lint: $(VENV)/.dev
 	mkdir -p $(dir $(MYPY_LINK)) && ln -sfn ../../export $(MYPY_LINK)
 	MYPYPATH=$(dir $(MYPY_LINK)) $(BIN)/mypy borzoi_rt $(MYPY_LINK)
 
-# Trains the bundle that comes with the package anew: about 20 minutes on 2 cores, the same result every time.
+# The bundle that comes with the package anew: synthetic data, training, export; about 20 minutes on 2 cores.
 demo-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
+
+# Trains the promoter model of the package anew: about 10 minutes on 2 cores, the same result every time.
+promoter-model: $(VENV)/.test
+	$(BIN)/python -m borzoi_export.promoter.demo_model --out borzoi_rt/promoter/bundle
 
 # A Triton server for development and tests (330 MB, its own environment): $BORZOI_RT_TRITON, else the user's cache.
 triton-venv: $(VENV)/.test

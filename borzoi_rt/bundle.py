@@ -12,9 +12,16 @@ A bundle is a directory.
   column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
   ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
 - ``tiling`` MAY describe the same network in parts (:class:`borzoi_rt.manifest.Tiling`). ``graphs`` MUST then name
-  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, channels, positions)``),
+  ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, positions, channels)``),
   every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
   ``head`` (``embedding`` and ``track_index`` to ``coverage``).
+- Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
+  ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
+  replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
+  written, then their reverse complements; zeros in the mask at m and m + motifs remove motif m. Both inputs MUST have
+  defaults (ones and zeros) in the graph, so that a reader MAY leave them out. ``architecture.tss_bp`` is the 0-based
+  place of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
+  ``architecture.scored`` says how many motifs, from the first, enter the normalised DFT score.
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
 - ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
 - ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what the exporter's onnxruntime gave for a
@@ -112,10 +119,14 @@ class Bundle:
         path = self.path / GOLDEN
         try:
             with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in ("sequence", "track_index", "coverage")}
+                arrays = {name: archive[name] for name in ("sequence", "track_index", "coverage")}
         # TypeError: a lone .npy array is no archive.
         except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what does not begin as an array does
+                raise FormatError(f"{path}: not a golden archive ({name} is no array); export the model again")
+        return arrays
 
 
 def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
@@ -146,7 +157,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     except OSError as error:
         raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
@@ -161,6 +172,18 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         if name not in files:
             raise FormatError(f"{manifest_path}: {name} is not among the listed files")
     return Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
 
 
 def _check_files(directory: Path, files: Mapping[str, FileEntry], *, hashes: bool) -> None:
@@ -208,9 +231,10 @@ def staged_bundle(
 
     def finish(info: BundleInfo, tracks: TrackTable, golden: Mapping[str, np.ndarray]) -> Bundle:
         tracks.write(staging / TRACKS)
-        np.savez_compressed(staging / GOLDEN, allow_pickle=False, **golden)
+        # Without allow_pickle=False, which NumPy 1.26 would store as one more array: reading back refuses a pickle.
+        np.savez_compressed(staging / GOLDEN, **golden)  # type: ignore[arg-type]
         _write_manifest(staging, info)
-        open_bundle(staging)
+        open_bundle(staging).golden()
         _replace_directory(staging, target)
         return open_bundle(target, verify=False)
 

@@ -112,8 +112,9 @@ class Tiling:
     bodies: Mapping[str, BodyInfo]
 
     def __post_init__(self) -> None:
-        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token)
-        if any(not isinstance(size, int) or size < 1 for size in sizes) or self.halo_tokens < 0:
+        # The halo alone may be 0.
+        sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token, self.halo_tokens + 1)
+        if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
             raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
         if "body" not in self.bodies:
             raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,5 +59,199 @@ def plot_alleles(
     panels[0].legend(loc="upper right", frameon=False, ncols=2)
     panels[-1].xaxis.set_major_formatter("{x:,.0f}")
     panels[-1].set_xlabel("position, bp")
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(path, dpi=120)
+
+
+GAIN_COLOUR, LOSS_COLOUR = ALT_COLOUR, REF_COLOUR
+
+
+def plot_effect_curves(
+    path: str | os.PathLike[str], effect: np.ndarray, place_bp: np.ndarray, *, names: Sequence[str], title: str
+) -> None:
+    """Draw what the removal of motifs does along a promoter, one panel per motif.
+
+    Parameters
+    ----------
+    path : path
+        Image to write.
+    effect : ndarray of shape (motifs, bins)
+        KO - WT: gains and losses differ in colour; a line over them is smoothed over 11 bins.
+    place_bp : ndarray of shape (bins,)
+        Position relative to the TSS.
+    names : sequence of str
+        Labels of the motifs.
+    title : str
+        Line above the panels; should state the sign and the orientation.
+    """
+    figure, panels = _panels(len(names), height=1.1)
+    for panel, name, curve in zip(panels, names, effect, strict=True):
+        panel.fill_between(place_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0)
+        panel.fill_between(place_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0)
+        panel.plot(place_bp, smoothed(curve), color="0.2", linewidth=1.2)
+        panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
+        panel.set_ylabel(name, rotation=0, ha="right", va="center")
+        panel.margins(x=0)
+    panels[-1].set_xlabel("position relative to the TSS, bp")
+    _finish(figure, path, title)
+
+
+def plot_spectra(
+    path: str | os.PathLike[str], spectrum: np.ndarray, omega: np.ndarray, *, names: Sequence[str], title: str
+) -> None:
+    """Draw magnitude and phase of effect spectra, complex (motifs, frequencies), against the period in bp."""
+    figure, (magnitude, phase) = _panels(2, height=2.6)
+    with np.errstate(divide="ignore"):
+        period = 2 * np.pi / omega[1:]
+    for name, values in zip(names, spectrum[:, 1:], strict=True):
+        magnitude.plot(period, np.maximum(np.abs(values), 1e-12), linewidth=0.9, label=name)
+        phase.plot(period, np.angle(values), linewidth=0.6)
+    for panel in (magnitude, phase):
+        panel.set_xscale("log")
+        panel.invert_xaxis()
+        panel.axvline(10.5, color="0.3", linewidth=0.8, linestyle=":")
+    magnitude.set_yscale("log")
+    magnitude.set_ylabel("|F|")
+    magnitude.legend(frameon=False, fontsize="small", ncols=2)
+    phase.set_ylabel("phase, rad")
+    phase.set_xlabel("period, bp (dotted: 10.5)")
+    _finish(figure, path, f"{title}: spectrum of the effect of removal")
+
+
+def plot_motif_heatmap(
+    path: str | os.PathLike[str], scores: np.ndarray, *, sites: Sequence[str], motifs: Sequence[str]
+) -> None:
+    """Draw scores (sites, motifs), each site scaled by its largest, ordered by dominant motif and its strength."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    scores = np.nan_to_num(np.asarray(scores, dtype=np.float64))
+    top = scores.max(axis=1, keepdims=True)
+    scaled = np.divide(scores, top, out=np.zeros_like(scores), where=top > 0)
+    order = np.lexsort((-top[:, 0], scores.argmax(axis=1)))
+    height = min(2.0 + 0.14 * len(sites), 12.0)
+    figure = Figure(figsize=(2.5 + 0.4 * len(motifs), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    image = panel.imshow(scaled[order], aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    panel.set_xticks(range(len(motifs)), motifs, rotation=90)
+    if len(sites) <= 60:
+        panel.set_yticks(range(len(sites)), [sites[place] for place in order], fontsize="x-small")
+    figure.colorbar(image, ax=panel, label="score / largest of the site", shrink=0.6)
+    _finish(figure, path, "DFT score of motif removal")
+
+
+def plot_parts(
+    path: str | os.PathLike[str],
+    abundance: np.ndarray,
+    positional: np.ndarray,
+    sign: np.ndarray,
+    *,
+    motifs: Sequence[str],
+) -> None:
+    """Draw the two parts of every effect, (sites, motifs) each: change of level against redistribution.
+
+    ``sign`` is that of the summed effect: filled marks are losses of signal on removal, open ones gains.
+    """
+    figure, (panel,) = _panels(1, height=4.5)
+    for number, name in enumerate(motifs):
+        colour = f"C{number % 10}"
+        loss = sign[:, number] <= 0
+        panel.scatter(abundance[loss, number], positional[loss, number], s=14, color=colour, label=name, alpha=0.7)
+        panel.scatter(abundance[~loss, number], positional[~loss, number], s=14, edgecolors=colour, facecolors="none")
+    panel.set_xlabel("abundance: change of level")
+    panel.set_ylabel("positional: redistribution")
+    panel.legend(frameon=False, fontsize="small", ncols=2)
+    _finish(figure, path, "Parts of the effect of motif removal (open: gain on removal)")
+
+
+def plot_dominant_changes(
+    path: str | os.PathLike[str], changes: Sequence[tuple[str, str]], *, motifs: Sequence[str]
+) -> None:
+    """Draw how often the dominant motif of REF (rows) is that of ALT (columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [*motifs, "none"]
+    table = np.zeros((len(names), len(names)), dtype=int)
+    for before, after in changes:
+        table[names.index(before or "none"), names.index(after or "none")] += 1
+    side = 2.5 + 0.4 * len(names)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    panel.imshow(np.log1p(table), cmap="Blues", interpolation="nearest")
+    for (row, column), count in np.ndenumerate(table):
+        if count:
+            panel.text(column, row, str(count), ha="center", va="center", fontsize="small")
+    panel.set_xticks(range(len(names)), names, rotation=90)
+    panel.set_yticks(range(len(names)), names)
+    panel.set_xlabel("ALT")
+    panel.set_ylabel("REF")
+    _finish(figure, path, "Dominant motif of REF and ALT")
+
+
+def plot_logos(path: str | os.PathLike[str], matrices: Sequence[np.ndarray], *, names: Sequence[str]) -> None:
+    """Draw sequence logos of base probabilities (4, width): letters as high as their share of the information, bits."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    colours = {"A": "#2a9d3a", "C": "#3465a4", "G": "#e9a820", "T": "#cc3333"}
+    outlines = {letter: TextPath((0, 0), letter, size=1) for letter in colours}
+    figure, panels = _panels(len(names), height=1.2)
+    for panel, name, matrix in zip(panels, names, matrices, strict=True):
+        height = matrix * letter_bits(matrix)
+        for place, column in enumerate(height.T):
+            base = 0.0
+            for row in np.argsort(column):
+                outline = outlines["ACGT"[row]]
+                box = outline.get_extents()
+                shape = Affine2D().translate(-box.x0, -box.y0).scale(0.95 / box.width, column[row] / box.height)
+                shape = shape.translate(place - 0.475, base) + panel.transData
+                panel.add_patch(PathPatch(outline, color=colours["ACGT"[row]], linewidth=0, transform=shape))
+                base += column[row]
+        panel.set_xlim(-0.6, matrix.shape[1] - 0.4)
+        panel.set_ylim(0, 2)
+        panel.set_ylabel(name, rotation=0, ha="right", va="center")
+    panels[-1].set_xlabel("position, 5' to 3'; height in bits")
+    _finish(figure, path, "Motifs")
+
+
+def letter_bits(matrix: np.ndarray) -> np.ndarray:
+    """Return the information of each position of base probabilities (4, width): ``2 + sum p log2 p``, in bits."""
+    return np.asarray(2.0 + (matrix * np.log2(np.maximum(matrix, 1e-12))).sum(axis=0))
+
+
+def smoothed(curve: np.ndarray, width: int = 11) -> np.ndarray:
+    """Return a Savitzky-Golay smoothing: each value of the parabola fitted to the ``width`` bins around it.
+
+    Bins nearer to an end than half the width take the parabola of the first or last whole window.
+    """
+    half = width // 2
+    if len(curve) < width:
+        return np.asarray(curve, dtype=np.float64)
+    place = np.arange(-half, half + 1)
+    fit = np.linalg.pinv(np.vander(place, 3, increasing=True))  # (coefficients, width)
+    inner = np.convolve(curve, fit[0][::-1], mode="valid")
+    ends = [np.vander(part, 3, increasing=True) @ (fit @ window) for part, window in (
+        (place[:half], curve[:width]), (place[half + 1 :], curve[-width:])
+    )]  # fmt: skip
+    return np.concatenate([ends[0], inner, ends[1]])
+
+
+def _panels(count: int, *, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.6 + height * count), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _finish(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=120)

@@ -163,12 +163,10 @@ def substitutions(
     last = position[: len(buffer)].copy()
     for first in range(0, len(position), batch_size):
         now = slice(first, first + batch_size)
-        rows = np.arange(len(position[now]))
-        buffer[rows, :, last[rows]] = reference[:, last[rows]].T
-        buffer[rows, :, position[now]] = 0
-        buffer[rows, alt[now], position[now]] = 1
-        last[rows] = position[now]
-        yield SubstitutionBatch(position[now], alt[now], buffer[: len(rows)])
+        rows = len(position[now])
+        _kernel.edit(buffer, reference, last[:rows], position[now], alt[now])
+        last[:rows] = position[now]
+        yield SubstitutionBatch(position[now], alt[now], buffer[:rows])
 
 
 def _checked(onehot: np.ndarray, *, ndim: int | None) -> np.ndarray:

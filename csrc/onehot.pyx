@@ -21,3 +21,15 @@ def decode(const unsigned char[:, ::1] onehot, unsigned char[::1] out):
     with nogil:
         for p in range(n):
             out[p] = <unsigned char>(78 - 13 * onehot[0, p] - 11 * onehot[1, p] - 7 * onehot[2, p] + 6 * onehot[3, p])
+
+
+def edit(unsigned char[:, :, ::1] batch, const unsigned char[:, ::1] reference,
+         const Py_ssize_t[::1] restore, const Py_ssize_t[::1] position, const unsigned char[::1] alt):
+    """Turn each row into the reference with one base replaced: restore one column, set another."""
+    cdef Py_ssize_t i, base
+    with nogil:
+        for i in range(position.shape[0]):
+            for base in range(4):
+                batch[i, base, restore[i]] = reference[base, restore[i]]
+            for base in range(4):
+                batch[i, base, position[i]] = base == alt[i]

@@ -12,7 +12,8 @@ from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import N_POLICIES, SquashSpec
 from borzoi_rt.squash import KINDS
 
-from .convert import convert_calico, convert_torch
+from .convert import convert_calico, convert_checkpoint, convert_torch
+from .graphs.tower import CONVOLUTIONS
 
 _FILE = click.Path(path_type=Path)
 
@@ -39,12 +40,21 @@ _n_policy = click.option(
 )
 _name = click.option("--name", help="Name of the model  [default: of the weight file].")
 _out = click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
+_convolution = click.option(
+    "--convolution",
+    type=click.Choice(CONVOLUTIONS),
+    help="Form of the tower  [default: the fastest that passes].",
+)
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 
 
 def common_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every export has."""
-    for option in (_overwrite, _out, _name, _n_policy, _unclip, _unscale, _squash, _targets):
+    return _but_squash(_squash(command))
+
+
+def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (_overwrite, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
         command = option(command)
     return command
 
@@ -78,6 +88,17 @@ def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> Non
     _report(convert_torch(weights, targets, out, **_with_squash(options)))
 
 
+@export.command()
+@click.option("--checkpoint", required=True, type=_FILE, help="last.ckpt or best.ckpt of `borzoi-rt train`.")
+@click.option("--head", default="0", show_default=True, help="Number or name of the head.")
+@click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
+@click.option("--squash", type=click.Choice(KINDS), help="How the targets were squashed  [default: what the data say].")
+@_but_squash
+def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> None:
+    """Convert a checkpoint of borzoi-rt train."""
+    _report(convert_checkpoint(checkpoint, targets, out, **options))
+
+
 def _with_squash(options: dict[str, Any]) -> dict[str, Any]:
     spec = SquashSpec(kind=options.pop("squash"), unscale=options.pop("unscale"), unclip=options.pop("unclip"))
     return {**options, "squash": spec}
@@ -87,5 +108,5 @@ def _report(bundle: Bundle) -> None:
     parity = bundle.info.parity
     click.echo(
         f"{bundle.path}: {len(bundle.tracks)} tracks; onnxruntime against PyTorch: {parity['max_abs']:.2e} absolute, "
-        f"{parity['max_rel']:.2e} relative"
+        f"{parity['max_rel']:.2e} relative; {parity['convolution']} convolutions"
     )

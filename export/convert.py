@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from borzoi_rt.bundle import Bundle
-from borzoi_rt.errors import FormatError
+from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.tracks import TrackTable
 
@@ -18,6 +20,7 @@ from .graphs import export_bundle
 from .models.borzoi import Borzoi
 from .models.config import BorzoiConfig, read_params
 from .weights.borzoi_pytorch import convert_state_dict, read_config_json, read_state_dict
+from .weights.checkpoint import network_state, read_checkpoint
 from .weights.hub import locate
 from .weights.keras_h5 import read_keras_h5
 
@@ -96,6 +99,70 @@ def convert_torch(
     return _export(network, state, tracks, out, weights=path, squash=squash, source="borzoi-pytorch", **options)
 
 
+def convert_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    targets: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    squash: str | None = None,
+    unscale: bool = False,
+    unclip: bool = True,
+    head: int | str = 0,
+    crop: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Bundle:
+    """Convert a checkpoint of ``borzoi-rt train``; adapters are merged into the weights.
+
+    Parameters
+    ----------
+    checkpoint : path
+        ``last.ckpt`` or ``best.ckpt``.
+    squash : str, optional
+        How the targets were squashed; None takes what the training data say.
+    unscale, unclip : bool
+        Defaults of the inverse.
+    head : int or str
+        Number or name of the head.
+    crop : int, optional
+        Output bins to drop on each side, instead of what the params say.
+    provenance : mapping, optional
+        JSON values to record beside those of the checkpoint.
+    targets, out, **options
+        See :func:`convert_calico`.
+    """
+    meta, tensors = read_checkpoint(checkpoint)
+    config, state = network_state(meta, tensors, head=head)
+    config = config if crop is None else replace(config, crop_bins=crop)
+    entry = next(item for item in meta["heads"] if item["name"] == config.head)
+    recorded = entry["squash"]
+    if recorded is None and squash is None:
+        raise InputError(f"{checkpoint}: its training data do not say how they were squashed; pass --squash")
+    if recorded and squash and recorded != squash:
+        raise InputError(f"{checkpoint}: trained on targets squashed by {recorded!r}, not {squash!r}")
+    spec = SquashSpec(kind=squash or recorded, unscale=unscale, unclip=unclip)
+    tracks = TrackTable.read(targets, n_tracks=config.tracks)
+    facts = {
+        "step": meta["step"],
+        "seed": meta["options"]["seed"],
+        "targets_sha256": entry["targets_sha256"],
+        "statistics_sha256": entry["statistics_sha256"],
+        "validation_pearson": meta["validation_pearson"].get(config.head),
+        **(provenance or {}),
+    }
+    return _export(
+        config,
+        state,
+        tracks,
+        out,
+        weights=Path(checkpoint),
+        squash=spec,
+        source="borzoi-rt train",
+        facts=facts,
+        **options,
+    )
+
+
 def _export(
     config: BorzoiConfig,
     state: dict[str, torch.Tensor],
@@ -106,6 +173,7 @@ def _export(
     squash: SquashSpec,
     source: str,
     name: str | None = None,
+    facts: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Bundle:
     with torch.device(
@@ -116,6 +184,6 @@ def _export(
     model.load_state_dict({**state, **counters}, assign=True)
     with weights.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    provenance = {"source": source, "weights": weights.name, "weights_sha256": digest}
+    provenance = {"source": source, "weights": weights.name, "weights_sha256": digest, **(facts or {})}
     title = name or weights.stem
     return export_bundle(model, tracks, out, squash=squash, name=title, provenance=provenance, **options)

@@ -1,39 +1,46 @@
 """Train the bundle that comes with the package: ``python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle``.
 
-A small Borzoi on the planted promoter grammar of :mod:`borzoi_rt.demo.grammar`: Poisson-multinomial loss, Adam with
-warm-up and cosine decay, reverse complements with swapped strands, fixed seeds. ``TRAINING`` states what a run takes.
+The road that any lab takes, on a synthetic genome: coverage of the planted promoter grammar
+(:mod:`borzoi_rt.demo.grammar`) as bigWig, ``data make``, ``train``, ``export checkpoint``, ``evaluate``. The seed is
+fixed: the same machine and version of torch make the same bundle.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import pybigtools
 
+from borzoi_rt.backends import open_session
 from borzoi_rt.bundle import Bundle
+from borzoi_rt.dataset import Data
+from borzoi_rt.dataset.make import MakeOptions, Sources, make_data
 from borzoi_rt.demo import grammar
-from borzoi_rt.manifest import SquashSpec
-from borzoi_rt.sequence import encode
-from borzoi_rt.squash import Squash
+from borzoi_rt.evaluation.run import evaluate
+from borzoi_rt.genome.fasta import write_fasta
+from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.tracks import TrackTable
 
-from .graphs import export_bundle
-from .models.borzoi import Borzoi
+from .convert import convert_checkpoint
 from .models.config import BorzoiConfig
+from .training.options import TrainOptions
+from .training.run import RunOptions, train
 
 LENGTH_BP = 8192
 SEED = 2024
-PARAMS = {
+RECIPE = {"batch_size": 16, "learning_rate": 2e-3, "global_clipnorm": 1.0, "total_weight": 0.2}
+MODEL = {
     "seq_length": LENGTH_BP,
     "activation": "gelu",
     "norm_type": "batch",
     "bn_momentum": 0.9,
+    "augment_rc": True,
+    "augment_shift": 0,
     "trunk": [
         {
             "name": "conv_dna",
@@ -82,114 +89,102 @@ def demo_tracks() -> TrackTable:
         clip_soft=np.full(count, 128, dtype=np.float32),
         scale=np.array([0.05, 0.05, 1.0, 1.0, 2.0], dtype=np.float32),
         strand_pair=np.array([1, 0, 3, 2, 4]),
+        extra={"file": tuple(f"{name}.bw" for name in grammar.TRACKS)},
     )
 
 
-def targets_of(sequence: str, config: BorzoiConfig, squash: Squash) -> np.ndarray:
-    """Return squashed targets of one window, float32 (tracks, bins)."""
+def write_sources(folder: Path, counts: dict[str, int], config: BorzoiConfig) -> Sources:
+    """Write genome, bigWigs and table: every window is a contig of its own, so that no promoter reaches into another.
+
+    Parameters
+    ----------
+    folder : path
+        Where to write.
+    counts : dict of str to int
+        Windows of each split.
+    config : BorzoiConfig
+        Sizes of a window. Coverage is constant within a bin, which is all that a model of this grid can see.
+    """
     grid = config.geometry
-    inner = grammar.coverage(sequence)[:, grid.crop_bp : grid.crop_bp + grid.bins * grid.bin_size_bp]
-    binned = inner.reshape(len(inner), grid.bins, grid.bin_size_bp)
-    means = np.array([name.startswith("mean") for name in squash.sum_stat])
-    summed = np.where(means[:, None], binned.mean(-1), binned.sum(-1)).astype(np.float32)
-    return squash.forward(np.ascontiguousarray(summed))
+    generator = np.random.default_rng(SEED)
+    names = [f"w{number:05d}" for number in range(sum(counts.values()))]
+    genome = {name: grammar.plant(generator, grid.sequence_length_bp) for name in names}
+    write_fasta(folder / "genome.fa", genome)
+    lengths = dict.fromkeys(names, grid.sequence_length_bp)
+    signals = {}
+    for name, bases in genome.items():
+        signal = grammar.coverage(bases)
+        signals[name] = signal.reshape(len(signal), -1, grid.bin_size_bp).mean(axis=2)
+    for track, title in enumerate(grammar.TRACKS):
+        entries = _entries(signals, track, grid.bin_size_bp)
+        pybigtools.open(str(folder / f"{title}.bw"), "w").write(lengths, entries)
+    demo_tracks().write(folder / "targets.txt")
+    windows = iter(Interval(name, 0, grid.sequence_length_bp) for name in names)
+    regions = {split: [next(windows) for _ in range(count)] for split, count in counts.items()}
+    return Sources(targets=folder / "targets.txt", fasta=folder / "genome.fa", regions=regions)
 
 
-def windows(count: int, seed: int, config: BorzoiConfig, squash: Squash) -> tuple[Tensor, Tensor]:
-    """Return one-hot windows uint8 (count, 4, length) and their targets (count, tracks, bins)."""
-    generator = np.random.default_rng(seed)
-    sequences = [grammar.plant(generator, config.sequence_length_bp) for _ in range(count)]
-    x = np.stack([encode(sequence) for sequence in sequences])
-    y = np.stack([targets_of(sequence, config, squash) for sequence in sequences])
-    return torch.from_numpy(x), torch.from_numpy(y)
+def _entries(signals: dict[str, np.ndarray], track: int, width: int) -> Iterator[tuple[str, int, int, float]]:
+    for name, signal in signals.items():
+        for place, value in enumerate(signal[track].tolist()):
+            yield name, place * width, (place + 1) * width, value
 
 
-def poisson_multinomial(prediction: Tensor, target: Tensor, total_weight: float = 0.2, epsilon: float = 1e-7) -> Tensor:
-    """Poisson loss of the sum and multinomial loss of the profile, as in baskerville; both (batch, tracks, bins)."""
-    bins = prediction.shape[-1]
-    total, wanted = prediction.sum(-1), target.sum(-1)
-    poisson = (total - wanted * torch.log(total + epsilon)) / bins
-    share = (prediction + epsilon) / total[..., None]
-    multinomial = -((target + epsilon) * torch.log(share)).sum(-1) / bins
-    return (multinomial + total_weight * poisson).mean()
+def make_demo_model(
+    work: Path, out: Path, *, steps: int, windows: int, valid: int = 200, threads: int = 2, progress: bool = False
+) -> Bundle:
+    """Make data, train, export; the bundle's provenance holds the validation Pearson of each track.
 
-
-def pearson(prediction: Tensor, target: Tensor) -> list[float]:
-    """Return the correlation of each track over windows and bins."""
-    x, y = (values.transpose(0, 1).flatten(1).double() for values in (prediction, target))
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    return [float(value) for value in (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))]
-
-
-def _batches(x: Tensor, y: Tensor, pairs: Tensor, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(SEED)
-    for _ in range(steps):
-        chosen = torch.randint(len(x), (size,), generator=generator)
-        inputs, wanted = x[chosen].float(), y[chosen]
-        if torch.rand((), generator=generator) < 0.5:
-            inputs, wanted = inputs.flip(1, 2), wanted[:, pairs].flip(2)
-        yield inputs, wanted
-
-
-def train(steps: int = 2500, pool: int = 3000, batch: int = 16, rate: float = 2e-3) -> tuple[Borzoi, list[float]]:
-    """Train from scratch and return the model and the validation Pearson of each track."""
-    torch.manual_seed(SEED)
-    config = BorzoiConfig.from_params(PARAMS)
-    tracks = demo_tracks()
-    squash = Squash.from_tracks(tracks, kind="new")
-    x, y = windows(pool, SEED, config, squash)
-    model = Borzoi(config).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-7)
-    warm = max(steps // 10, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * step / steps)),
+    Parameters
+    ----------
+    work : path
+        Directory for data and checkpoints.
+    out : path
+        Bundle to make; replaced if it is one.
+    steps, windows, valid, threads : int
+        Updates; windows to train and to validate on; CPU threads.
+    """
+    params: dict[str, Any] = {"train": {**RECIPE, "warmup_steps": max(steps // 10, 1)}, "model": MODEL}
+    config = BorzoiConfig.from_params(params)
+    (work / "sources").mkdir(parents=True)
+    sources = write_sources(work / "sources", {"train": windows, "valid": valid}, config)
+    options = MakeOptions(squash="new", geometry=config.geometry, empty_contigs=True)
+    data = make_data(sources, work / "data", options=options, workers=threads)
+    recipe = TrainOptions.from_params(
+        params, max_steps=steps, schedule="cosine", seed=SEED, valid_every=max(steps // 10, 1), patience=steps
     )
-    started = time.monotonic()
-    for step, (inputs, wanted) in enumerate(_batches(x, y, torch.from_numpy(tracks.strand_pair), batch, steps)):
-        loss = poisson_multinomial(model(inputs), wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0 or step == steps - 1:
-            print(f"step {step}: loss {loss.item():.4f}, {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201
-    model.eval()
-    x, y = windows(200, SEED + 1, config, squash)
-    with torch.inference_mode():
-        prediction = torch.cat([model(part.float()) for part in x.split(20)])
-    return model, pearson(prediction, y)
+    run = RunOptions(accelerator="cpu", threads=threads, progress=progress)
+    checkpoint = train(params, [data.path], work / "run", options=recipe, run=run)
+    draft = convert_checkpoint(checkpoint, data.path / "targets.txt", work / "draft", name="demo")
+    facts = {"recipe": "borzoi_export.demo_model", "validation_pearson": _pearson(draft, data, threads)}
+    return convert_checkpoint(checkpoint, data.path / "targets.txt", out, name="demo", provenance=facts, overwrite=True)
 
 
-def main(arguments: list[str] | None = None) -> Bundle:
+def _pearson(bundle: Bundle, data: Data, threads: int) -> dict[str, float]:
+    session = open_session(bundle, threads=threads)
+    result = evaluate(session, bundle.tracks, data, "valid")
+    session.close()
+    return {name: round(float(value), 4) for name, value in zip(grammar.TRACKS, result.pearson, strict=True)}
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Train and write the bundle."""
     parser = argparse.ArgumentParser(description="Train the demo model and write its bundle.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--pool", type=int, default=3000)
+    parser.add_argument("--windows", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    model, correlations = train(options.steps, options.pool)
-    scores = {name: round(value, 4) for name, value in zip(grammar.TRACKS, correlations, strict=True)}
-    print(f"validation Pearson: {scores}")  # noqa: T201
-    provenance = {
-        "source": "borzoi_export.demo_model",
-        "data": "synthetic promoter grammar",
-        "seed": SEED,
-        "steps": options.steps,
-        "validation_pearson": scores,
-    }
-    return export_bundle(
-        model,
-        demo_tracks(),
-        options.out,
-        squash=SquashSpec(kind="new"),
-        name="demo",
-        provenance=provenance,
-        overwrite=True,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_demo_model(
+            Path(folder),
+            options.out,
+            steps=options.steps,
+            windows=options.windows,
+            threads=options.threads,
+            progress=True,
+        )
+    print(f"{bundle.path}: validation Pearson {bundle.info.provenance['validation_pearson']}")  # noqa: T201
 
 
 if __name__ == "__main__":

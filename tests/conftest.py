@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import toys
@@ -14,6 +15,9 @@ from borzoi_rt.bundle import Bundle
 from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.serving.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
+
+if TYPE_CHECKING:
+    from borzoi_rt.dataset import Data
 
 SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -75,3 +79,14 @@ def triton_server(triton_repository: Path) -> Iterator[TritonServer]:
     environment = triton_servers.server_environment()
     with TritonServer(triton_repository, environment=environment) as running:
         yield running
+
+
+@pytest.fixture
+def make_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Data]:
+    """Write a small training data directory; see :func:`datasets.write_toy_data`."""
+    from datasets import write_toy_data
+
+    def make(**options: Any) -> Data:
+        return write_toy_data(tmp_path_factory.mktemp("data") / "made", **options)
+
+    return make

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,10 @@ def test_what_every_bundle_needs_must_be_listed(path, name):
         (b"\xff\xfe\xfd", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "holds list"),
+        (b'{"parity": {"max_abs": NaN}}', "not JSON .*NaN is no JSON number"),
+        (b'{"parity": [-Infinity]}', "not JSON .*-Infinity is no"),
+        # A reader that takes the first and one that takes the last would see different models.
+        (b'{"squash": {"kind": "old", "unscale": true, "kind": "new"}}', "not JSON .*key 'kind' stands twice"),
         (b"{}", "format None version None"),
     ],
 )
@@ -226,6 +231,12 @@ def missing_array(golden: Path) -> None:
     np.savez(golden, sequence=GOLDEN["sequence"], track_index=GOLDEN["track_index"])
 
 
+def text_members(golden: Path) -> None:
+    with zipfile.ZipFile(golden, "w") as archive:
+        for name in GOLDEN:
+            archive.writestr(f"{name}.npy", "not an array")
+
+
 def cut(golden: Path) -> None:
     golden.write_bytes(golden.read_bytes()[:-100])
 
@@ -236,7 +247,9 @@ def damage(golden: Path) -> None:
     golden.write_bytes(content)
 
 
-@pytest.mark.parametrize("spoil", [lone_array, missing_array, cut, damage, lambda golden: golden.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "spoil", [lone_array, missing_array, text_members, cut, damage, lambda golden: golden.write_bytes(b"")]
+)
 def test_a_spoilt_golden_example_is_a_format_error(path, spoil):
     spoil(path / "golden.npz")
     relist(path)

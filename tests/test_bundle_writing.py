@@ -41,6 +41,8 @@ def test_it_appears_at_the_end_and_replaces_all(out):
     assert open_bundle(out).sha256 == bundle.sha256
     assert sorted(contents(out)) == ["bundle.json", "golden.npz", "predict.onnx", "tracks.tsv"]
     assert contents(out)["predict.onnx"] == b"after"
+    with np.load(out / "golden.npz") as archive:
+        assert sorted(archive.files) == sorted(GOLDEN)
     assert [path.name for path in out.parent.iterdir()] == ["b"]
     assert out.stat().st_mode & 0o777 == 0o755
 
@@ -62,6 +64,16 @@ def write_nan(staging, finish):
     finish(replace(INFO, parity={"max_abs": float("nan")}), toys.tracks(), GOLDEN)
 
 
+def write_pickle(staging, finish):
+    (staging / "predict.onnx").write_bytes(b"graph")
+    finish(INFO, toys.tracks(), {**GOLDEN, "coverage": np.array([{}])})
+
+
+def forget_coverage(staging, finish):
+    (staging / "predict.onnx").write_bytes(b"graph")
+    finish(INFO, toys.tracks(), {name: array for name, array in GOLDEN.items() if name != "coverage"})
+
+
 def write_bad_name(staging, finish):
     (staging / "predict onnx").write_bytes(b"graph")
     finish(INFO, toys.tracks(), GOLDEN)
@@ -73,6 +85,8 @@ def write_bad_name(staging, finish):
         (fail_in_block, KeyboardInterrupt, "^$"),
         (forget_finish, None, None),
         (forget_graph, FormatError, r"predict\.onnx.*not among the listed"),
+        (write_pickle, FormatError, "not a golden archive"),
+        (forget_coverage, FormatError, "not a golden archive .*coverage"),
         (write_nan, FormatError, "NaN or infinite"),
         (write_bad_name, FormatError, "'predict onnx' is not allowed"),
     ],

@@ -136,6 +136,27 @@ def test_substitutions_are_all_single_edits_in_order(batch_size, start, end):
     assert_array_equal(onehot, dna.onehot(text))
 
 
+def test_a_row_of_a_batch_is_itself_a_batch_ago_but_for_two_columns():
+    """Edited in place: each batch restores one column of a row and sets another, in one buffer."""
+    before, buffer = None, None
+    for batch in sequence.substitutions(sequence.encode("ACGTACGTACGT"), batch_size=6):  # two positions a batch
+        now = batch.sequence.copy()
+        if before is not None:
+            assert np.shares_memory(buffer, batch.sequence)
+            assert ((now != before).any(axis=1).sum(axis=1) == 2).all()
+        before, buffer = now, batch.sequence
+
+
+def test_what_happens_to_the_window_between_batches_reaches_no_row():
+    onehot = sequence.encode("ACGT")
+    rows = []
+    for batch in sequence.substitutions(onehot, batch_size=5):
+        rows += [sequence.decode(row) for row in batch.sequence]
+        onehot[:] = 0
+    assert rows[:4] == ["CCGT", "GCGT", "TCGT", "AAGT"]
+    assert rows[-1] == "ACGG"
+
+
 @pytest.mark.parametrize("arguments", [(-1, 3), (4, 3), (0, 8)])
 def test_substitutions_refuse_columns_outside(arguments):
     with pytest.raises(InputError, match="do not lie in a window of 7 bases"):

@@ -101,7 +101,7 @@ class Parts(Protocol):
 
         Returns
         -------
-        tuple of float32 ndarray of shape (batch, channels, positions)
+        tuple of float32 ndarray of shape (batch, positions, channels)
             Tokens, then every skip as the decoder adds it.
         """
 
@@ -112,9 +112,9 @@ class Parts(Protocol):
 
         Parameters
         ----------
-        tokens : float32 ndarray of shape (batch, channels, tokens)
+        tokens : float32 ndarray of shape (batch, tokens, channels)
             All tokens of the windows.
-        skips : sequence of float32 ndarray of shape (batch, channels, positions)
+        skips : sequence of float32 ndarray of shape (batch, positions, channels)
             The parts of the skips that the body reads.
         name : str
             A body of the tiling.
@@ -123,7 +123,7 @@ class Parts(Protocol):
 
         Returns
         -------
-        float32 ndarray of shape (batch, embedding channels, bins)
+        float32 ndarray of shape (batch, bins, embedding channels)
         """
 
     def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:

@@ -15,14 +15,20 @@ from ..errors import BackendError, BorzoiError
 _COMMANDS = {
     "bench": ("borzoi_rt.cli.bench", "Measure latencies here and on a Triton server."),
     "bundle": ("borzoi_rt.cli.bundle", "Verify or show a bundle."),
+    "data": ("borzoi_rt.cli.data", "Make or show training data."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "dft": ("borzoi_rt.cli.dft", "Score motifs by what their removal does to transcription."),
+    "evaluate": ("borzoi_rt.cli.evaluate", "Loss and correlation on held-out coverage."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (needs the extra `export`)."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region."),
     "predict": ("borzoi_rt.cli.predict", "Predict coverage of regions as bigWig."),
+    "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (needs `export`)."),
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF."),
+    "train": ("borzoi_export.cli_train", "Train or fine-tune a network (needs the extra `train`)."),
     "triton": ("borzoi_rt.cli.triton", "Serve a bundle with Triton, and check a server."),
 }
-_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub")
+_EXPORT_PACKAGES = ("torch", "onnx", "safetensors", "huggingface_hub", "networkx")
+_TRAIN_PACKAGES = ("lightning", "tensorboard")
 
 
 class _LazyGroup(click.Group):
@@ -38,9 +44,11 @@ class _LazyGroup(click.Group):
         try:
             command: click.Command = getattr(import_module(module), cmd_name)
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] not in _EXPORT_PACKAGES:
+            root = (error.name or "").split(".")[0]
+            if root not in _EXPORT_PACKAGES + _TRAIN_PACKAGES:
                 raise
-            raise BackendError(f"`{cmd_name}` needs {error.name}; pip install 'borzoi-rt[export]'") from error
+            extra = "train" if cmd_name == "train" else "export"
+            raise BackendError(f"`{cmd_name}` needs {error.name}; pip install 'borzoi-rt[{extra}]'") from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

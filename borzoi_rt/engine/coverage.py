@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -129,8 +129,12 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
                     if left < right:
                         yield chrom, left, right, value
 
-    writer = pybigtools.open(str(path), "w")
-    writer.write(lengths, entries())
+    write_entries(path, lengths, entries())
+
+
+def write_entries(path: Path, lengths: Mapping[str, int], entries: Iterator[tuple[str, int, int, float]]) -> None:
+    """Write ``(chrom, start, end, value)``, sorted by chromosome and start, as bigWig."""
+    pybigtools.open(str(path), "w").write(dict(lengths), entries)
 
 
 def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:

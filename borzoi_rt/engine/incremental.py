@@ -73,7 +73,7 @@ class IncrementalSession:
             tiles = [self._tile(tile, window, n_fill) for tile in self._plan.tiles]
             tokens, skips = self._plan.assemble(tiles, choice.spans)
             embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
-            wanted = np.ascontiguousarray(embedding[:, :, choice.offset : choice.offset + count])
+            wanted = np.ascontiguousarray(embedding[:, choice.offset : choice.offset + count])
             coverage[place] = self._parts.head(wanted, index)[0]
         return coverage
 

@@ -56,27 +56,24 @@ class TilePlan:
         return slice(tile.read * token_bp, (tile.read + self.width) * token_bp)
 
     def owned(self, tile: Tile, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Cut what a tile owns out of its outputs (channels, positions): tokens, then the skips."""
+        """Cut what a tile owns out of its outputs (positions, channels): tokens, then the skips."""
         low, high = tile.start - tile.read, tile.end - tile.read
         scales = (1, *self.tiling.skips_per_token)
-        return tuple(
-            np.ascontiguousarray(values[:, low * scale : high * scale])
-            for scale, values in zip(scales, outputs, strict=True)
-        )
+        return tuple(values[low * scale : high * scale].copy() for scale, values in zip(scales, outputs, strict=True))
 
     def assemble(
         self, parts: Sequence[Sequence[np.ndarray]], spans: Sequence[tuple[int, int]]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Join owned parts, one per tile, into tokens (1, channels, tokens) and the spans of the skips."""
+        """Join owned parts, one per tile, into tokens (1, tokens, channels) and the spans of the skips."""
         wanted = [(0, self.tokens), *spans]
         scales = (1, *self.tiling.skips_per_token)
-        joined = [np.empty((1, self.tiling.channels, end - start), dtype=np.float32) for start, end in wanted]
+        joined = [np.empty((1, end - start, self.tiling.channels), dtype=np.float32) for start, end in wanted]
         for tile, values in zip(self.tiles, parts, strict=True):
             for target, source, scale, (start, end) in zip(joined, values, scales, wanted, strict=True):
                 low, high = max(tile.start * scale, start), min(tile.end * scale, end)
                 if low < high:
                     offset = tile.start * scale
-                    target[0, :, low - start : high - start] = source[:, low - offset : high - offset]
+                    target[0, low - start : high - start] = source[low - offset : high - offset]
         return joined[0], joined[1:]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 GZIP_MAGIC = b"\x1f\x8b"
 # The empty block that every complete bgzip file ends with (SAM specification, section 4.1.2).
-_EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def is_gzip(path: Path) -> bool:
@@ -18,7 +18,11 @@ def is_gzip(path: Path) -> bool:
 def is_bgzf(path: Path) -> bool:
     """Tell whether a file begins with a bgzip block."""
     with path.open("rb") as handle:
-        head = handle.read(16)
+        return starts_bgzf(handle.read(16))
+
+
+def starts_bgzf(head: bytes) -> bool:
+    """Tell whether the first 16 bytes of a file begin a bgzip block."""
     return head[:4] == b"\x1f\x8b\x08\x04" and head[12:14] == b"BC"
 
 
@@ -26,5 +30,5 @@ def has_eof_block(path: Path) -> bool:
     """Tell whether a bgzip file is complete."""
     with path.open("rb") as handle:
         handle.seek(0, 2)
-        handle.seek(max(handle.tell() - len(_EOF_BLOCK), 0))
-        return handle.read() == _EOF_BLOCK
+        handle.seek(max(handle.tell() - len(EOF_BLOCK), 0))
+        return handle.read() == EOF_BLOCK

@@ -33,7 +33,7 @@ class Interval:
         InputError
             If the text is no such region.
         """
-        found = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text.strip())
+        found = re.fullmatch(r"(\S+):([0-9,]+)-([0-9,]+)", text.strip())
         if not found:
             raise InputError(f"region {text!r} cannot be read; write it like 'chr1:1,001-2,000'")
         start, end = (int(number.replace(",", "") or 0) for number in found.groups()[1:])
@@ -67,7 +67,8 @@ def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
         fields = line.split("\t")
         try:
             start, end = int(fields[1]), int(fields[2])
-            if start < 0 or end <= start:
+            # int() reads 1_000 and the digits of every script.
+            if not fields[0] or not 0 <= start < end or re.search(r"[^0-9+ ]", fields[1] + fields[2]):
                 raise ValueError
         except (IndexError, ValueError):
             raise FormatError(

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import pysam
 
 from ..errors import FormatError, InputError
-from .bgzf import GZIP_MAGIC, has_eof_block, is_bgzf
+from .bgzf import EOF_BLOCK, GZIP_MAGIC, has_eof_block, is_bgzf, starts_bgzf
 
 _LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
 _BASES = re.compile(r"[ACGT]+")
@@ -149,7 +149,27 @@ def bcf_lines(path: Path) -> Iterator[bytes]:
 def _stdin_lines() -> Iterator[bytes]:
     stream = sys.stdin.buffer
     head = stream.peek(2)[:2]  # type: ignore[union-attr]
-    yield from _lines(stream, compressed=head == GZIP_MAGIC, source="stdin")
+    if head != GZIP_MAGIC:
+        yield from _lines(stream, compressed=False, source="stdin")
+        return
+    ends = _Ends(stream)
+    yield from _lines(ends, compressed=True, source="stdin")  # type: ignore[arg-type]
+    if starts_bgzf(ends.head) and ends.tail != EOF_BLOCK:
+        raise FormatError("stdin: truncated, the bgzip end block is missing; copy the file again")
+
+
+class _Ends:
+    """A stream that remembers its first 16 bytes and as many last ones as a bgzip end block has."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.head = self.tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.head = (self.head + data[:16])[:16]
+        self.tail = (self.tail + data[-len(EOF_BLOCK) :])[-len(EOF_BLOCK) :]
+        return data
 
 
 def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:
@@ -167,6 +187,8 @@ def _records(lines: Iterator[bytes], source: str) -> Iterator[VariantRecord]:
             line = raw.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise FormatError(f"{where}: not text; is this a VCF file?") from None
+        if "\r" in line:  # the lines of an old Macintosh would all be taken for one
+            raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
         if line.startswith("#"):
             columns = line.count("\t") + 1 if line.startswith("#CHROM") else columns
         elif line.strip():

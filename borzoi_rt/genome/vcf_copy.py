@@ -37,10 +37,20 @@ def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Calla
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
             handle.write((line + "\n").encode())
-    indexed = order.sorted and order.records > 0
-    if indexed:
+    return order.sorted and order.records > 0 and _index(out)
+
+
+def _index(out: Path) -> bool:
+    """Write the tabix index; False where that format cannot hold it, as with positions beyond 512 Mb."""
+    verbosity = pysam.set_verbosity(0)
+    try:
         pysam.tabix_index(str(out), preset="vcf", force=True)
-    return indexed
+    except OSError:
+        Path(f"{out}.tbi").unlink(missing_ok=True)
+        return False
+    finally:
+        pysam.set_verbosity(verbosity)
+    return True
 
 
 def info_value(text: str) -> str:
@@ -75,10 +85,12 @@ def _annotated(
     for raw in lines:
         line = raw.decode("utf-8").rstrip("\r\n")
         if line.startswith("##"):
+            # Joined files repeat their header between the records, where none may stand.
+            repeated = not in_header or (seen_format and line.startswith("##fileformat"))
             seen_format |= line.startswith("##fileformat")
-            if _header_key(line) not in replaced:
+            if not repeated and _header_key(line) not in replaced:
                 yield line
-        elif line.strip():
+        elif line.strip() and (line.startswith("#CHROM") or not line.startswith("#")):
             if in_header:
                 # INFO lines belong before #CHROM, which some files lack, or cut short like their records.
                 yield from ([] if seen_format else ["##fileformat=VCFv4.2"])
@@ -97,9 +109,12 @@ def _annotated(
 
 
 def _column_line(line: str) -> str:
-    """Return the ``#CHROM`` line, made up where there is none and completed where it ends before INFO."""
-    found = line.split("\t") if line.startswith("#CHROM") else []
-    return "\t".join(found + _COLUMNS[len(found) :])
+    """Return the ``#CHROM`` line, completed where it ends before INFO, or made up for a first record without one."""
+    fields = line.split("\t")
+    if line.startswith("#CHROM"):
+        return "\t".join(fields + _COLUMNS[len(fields) :])
+    samples = [f"sample{number}" for number in range(1, len(fields) - 8)]
+    return "\t".join(_COLUMNS + (["FORMAT", *samples] if len(fields) > 8 else []))
 
 
 def _header_key(line: str) -> str:

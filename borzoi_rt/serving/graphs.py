@@ -118,7 +118,7 @@ def _rename_inputs(graph: Any, name: str, new: str) -> None:
 
 def external_files(path: str | os.PathLike[str]) -> set[str]:
     """Return the names of the files that hold the weights of an ONNX file."""
-    found = set()
+    found: set[str] = set()
     for tensor in _load(Path(path)).graph.initializer:
         found.update(entry.value for entry in tensor.external_data if entry.key == "location")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from borzoi_rt.bundle import Bundle, staged_bundle
-from borzoi_rt.errors import FormatError
+from borzoi_rt.errors import FormatError, ParityError
 from borzoi_rt.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.tracks import TrackTable
 
@@ -20,9 +21,14 @@ from ..models.borzoi import Borzoi, position_features
 from ..models.config import BorzoiConfig
 from ..weights import check_finite
 from .builder import OPSET, WeightsFile
-from .parity import gate
+from .parity import gate, torch_reference
 from .predict import write_predict
 from .split import write_split
+from .tower import CONVOLUTIONS
+
+log = logging.getLogger(__name__)
+
+_NO_GRAPHS = {"predict": GraphInfo(file="predict.onnx", inputs=(), outputs=())}  # until they are written
 
 
 def export_bundle(
@@ -35,6 +41,7 @@ def export_bundle(
     n_policy: str = "zero",
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    convolution: str | None = None,
 ) -> Bundle:
     """Write a network as an ONNX bundle, and prove that it computes the same.
 
@@ -56,6 +63,9 @@ def export_bundle(
         JSON values: where the weights come from.
     overwrite : bool
         Replace an existing bundle.
+    convolution : str, optional
+        ``cook-toom`` or ``direct``. None takes the first, which is faster, and the second where the weights magnify its
+        rounding beyond the limits; a warning says so and the manifest records it.
 
     Returns
     -------
@@ -82,32 +92,42 @@ def export_bundle(
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point():
             check_finite(tensor.numpy(), f"parameter {key!r}")
+    reference = torch_reference(model)
     with staged_bundle(out, overwrite=overwrite) as (directory, finish):
-        graphs, tiling = _write_graphs(model, directory)
         info = BundleInfo(
             name=name,
             head=config.head,
             geometry=config.geometry,
             squash=squash,
-            graphs=graphs,
+            graphs=_NO_GRAPHS,
             architecture={"family": "borzoi", **config.to_dict()},
             n_policy=n_policy,
             opset=OPSET,
             positional_widths=_positional_widths(config),
-            tiling=tiling,
             provenance={"torch": torch.__version__, **(provenance or {})},
         )
-        draft = Bundle(path=directory, info=info, files={}, sha256="0" * 64)
-        draft.__dict__["tracks"] = tracks  # not on disk yet
-        parity, golden = gate(model, draft)
-        return finish(replace(info, parity=parity), tracks, golden)
+        forms = CONVOLUTIONS if convolution is None else (convolution,)
+        for form in forms:
+            graphs, tiling = _write_graphs(model, directory, form)
+            written = replace(info, graphs=graphs, tiling=tiling)
+            draft = Bundle(path=directory, info=written, files={}, sha256="0" * 64)
+            draft.__dict__["tracks"] = tracks  # not on disk yet
+            try:
+                parity, golden = gate(reference, draft)
+            except ParityError as error:
+                if form == forms[-1]:
+                    raise
+                log.warning("%s convolutions: %s; direct ones are tried", form, error)
+                continue
+            return finish(replace(written, parity={**parity, "convolution": form}), tracks, golden)
+    raise AssertionError("the last form returns or raises")
 
 
-def _write_graphs(model: Borzoi, directory: Path) -> tuple[dict[str, GraphInfo], Tiling]:
+def _write_graphs(model: Borzoi, directory: Path, convolution: str) -> tuple[dict[str, GraphInfo], Tiling]:
     weights = WeightsFile(directory)
     try:
-        graphs, tiling = write_split(model, directory, weights)
-        return {"predict": write_predict(model, directory, weights), **graphs}, tiling
+        graphs, tiling = write_split(model, directory, weights, convolution)
+        return {"predict": write_predict(model, directory, weights, convolution), **graphs}, tiling
     finally:
         weights.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,26 @@ _GOLDEN_TRACKS = 16
 _PARITY_TRACKS = 256
 
 
-def gate(model: Borzoi, draft: Bundle) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Compare on a random window with unknown bases, under both codes of them.
+@dataclass(frozen=True)
+class Reference:
+    """What PyTorch computes: a window, some tracks, and coverage (1, tracks, bins) by the code of unknown bases."""
+
+    sequence: np.ndarray
+    tracks: np.ndarray
+    coverage: dict[float, np.ndarray]
+
+
+def torch_reference(model: Borzoi) -> Reference:
+    """Run the network on a random window with unknown bases, under both codes of them."""
+    config = model.config
+    sequence = parity_sequence(config)
+    chosen = np.unique(np.linspace(0, config.tracks - 1, _PARITY_TRACKS).astype(np.int64))
+    coverage = {n_fill: _torch_coverage(model, sequence, chosen, n_fill) for n_fill in N_POLICIES.values()}
+    return Reference(sequence, chosen, coverage)
+
+
+def gate(reference: Reference, draft: Bundle) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Compare a bundle with its network.
 
     Returns
     -------
@@ -36,11 +55,8 @@ def gate(model: Borzoi, draft: Bundle) -> tuple[dict[str, Any], dict[str, np.nda
     ParityError
         If a limit is broken.
     """
-    config = model.config
-    sequence = parity_sequence(config)
-    chosen = np.unique(np.linspace(0, config.tracks - 1, _PARITY_TRACKS).astype(np.int64))
+    sequence, chosen, wanted = reference.sequence, reference.tracks, reference.coverage
     # One engine after the other: their peaks of memory must not add up at the published size.
-    wanted = {n_fill: _torch_coverage(model, sequence, chosen, n_fill) for n_fill in N_POLICIES.values()}
     session = open_session(draft, "onnx:cpu")
     try:
         found = {n_fill: session.run(sequence, chosen, n_fill=n_fill) for n_fill in wanted}
@@ -61,7 +77,7 @@ def gate(model: Borzoi, draft: Bundle) -> tuple[dict[str, Any], dict[str, np.nda
         "split_max_abs": split[0],
         "split_max_rel": split[1],
         "tracks": len(chosen),
-        "bins": config.bins,
+        "bins": draft.geometry.bins,
         "provider": "cpu",
     }
     return report, golden

@@ -15,16 +15,15 @@ from .emitter import Emitter
 FILE = "predict.onnx"
 
 
-def write_predict(model: Borzoi, directory: Path, weights: WeightsFile) -> GraphInfo:
+def write_predict(model: Borzoi, directory: Path, weights: WeightsFile, convolution: str) -> GraphInfo:
     """Write ``predict.onnx`` and return its description."""
     config = model.config
     graph = GraphBuilder("predict", weights)
     sequence = graph.input("sequence", TensorProto.UINT8, ["batch", 4, config.sequence_length_bp])
     track_index = graph.input("track_index", TensorProto.INT64, ["tracks"])
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
-    emitter = Emitter(graph, model)
-    tokens, raw = emitter.trunk(emitter.filled(sequence, n_fill))
-    embedding = emitter.embed(tokens, emitter.skips(raw, crop=True))
-    coverage = emitter.head(graph.node("Squeeze", embedding, graph.integers(2)), track_index)
+    emitter = Emitter(graph, model, convolution=convolution)
+    tokens, skips = emitter.trunk(emitter.filled(sequence, n_fill))
+    coverage = emitter.head(emitter.embed(tokens, skips), track_index)
     graph.save(directory / FILE, {"coverage": (coverage, ["batch", "tracks", config.bins])})
     return GraphInfo(file=FILE, inputs=("sequence", "track_index", "n_fill"), outputs=("coverage",))

@@ -17,7 +17,8 @@ from borzoi_rt.manifest import BodyInfo, GraphInfo, Tiling
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 from .builder import GraphBuilder, WeightsFile
-from .emitter import Emitter, Span, decoder_spans, whole_output
+from .emitter import Emitter
+from .spans import Span, decoder_spans, whole_output
 
 OWN_TOKENS = 32  # 4,096 bp for tokens of 128 bp: a power of two, so that windows on a grid of 4,096 bp share tiles
 MOVING_BINS = (64, 256, 1024)
@@ -31,11 +32,14 @@ def halo_tokens(config: BorzoiConfig) -> int:
     return spoiled
 
 
-def write_split(model: Borzoi, directory: Path, weights: WeightsFile) -> tuple[dict[str, GraphInfo], Tiling]:
+def write_split(
+    model: Borzoi, directory: Path, weights: WeightsFile, convolution: str
+) -> tuple[dict[str, GraphInfo], Tiling]:
     """Write the split graphs and return their descriptions and how tiles make a window."""
     config = model.config
     halo = halo_tokens(config)
-    graphs = {"trunk_tile": _write_tile(model, directory, weights, min(OWN_TOKENS + 2 * halo, config.tokens))}
+    width = min(OWN_TOKENS + 2 * halo, config.tokens)
+    graphs = {"trunk_tile": _write_tile(model, directory, weights, width, convolution)}
     bodies: dict[str, BodyInfo] = {}
     outputs = {"body": whole_output(config)}
     for bins in MOVING_BINS:
@@ -65,18 +69,18 @@ def _can_move(config: BorzoiConfig, bins: int) -> bool:
     )
 
 
-def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int) -> GraphInfo:
+def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int, convolution: str) -> GraphInfo:
     config = model.config
     token_bp = config.sequence_length_bp // config.tokens
     graph = GraphBuilder("trunk_tile", weights)
     sequence = graph.input("sequence", TensorProto.UINT8, ["batch", 4, tokens * token_bp])
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
-    emitter = Emitter(graph, model)
-    x, raw = emitter.trunk(emitter.filled(sequence, n_fill))
-    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", config.tower_widths[-1], tokens])}
-    for place, skip in enumerate(emitter.skips(raw, crop=False)):
-        shape: list[int | str] = ["batch", config.tower_widths[-1], tokens * 2 ** (place + 1)]
-        outputs[f"skip_{place}"] = (graph.node("Squeeze", skip, graph.integers(2)), shape)
+    emitter = Emitter(graph, model, convolution=convolution)
+    x, skips = emitter.trunk(emitter.filled(sequence, n_fill), tile_tokens=tokens)
+    channels = config.tower_widths[-1]
+    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", tokens, channels])}
+    for place, skip in enumerate(skips):
+        outputs[f"skip_{place}"] = (skip, ["batch", tokens * 2 ** (place + 1), channels])
     graph.save(directory / "trunk_tile.onnx", outputs)
     return GraphInfo(file="trunk_tile.onnx", inputs=("sequence", "n_fill"), outputs=tuple(outputs))
 
@@ -88,18 +92,17 @@ def _write_body(
     channels = config.tower_widths[-1]
     graph = GraphBuilder(name, weights)
     inputs = ["tokens"]
-    tokens = graph.input("tokens", TensorProto.FLOAT, ["batch", channels, config.tokens])
+    tokens = graph.input("tokens", TensorProto.FLOAT, ["batch", config.tokens, channels])
     emitter = Emitter(graph, model, output)
     skips = []
     for place, span in enumerate(emitter.spans):
         inputs.append(f"skip_{place}")
-        skip = graph.input(inputs[-1], TensorProto.FLOAT, ["batch", channels, span.size])
-        skips.append(graph.node("Unsqueeze", skip, graph.integers(2)))
+        skips.append(graph.input(inputs[-1], TensorProto.FLOAT, ["batch", span.size, channels]))
     if output.origin is not None:
         inputs.append(graph.input(output.origin, TensorProto.INT64, [1]))
-    embedding = graph.node("Squeeze", emitter.embed(tokens, skips), graph.integers(2))
+    embedding = emitter.embed(tokens, skips)
     file = f"{name}.onnx"
-    graph.save(directory / file, {"embedding": (embedding, ["batch", config.embedding_channels, output.size])})
+    graph.save(directory / file, {"embedding": (embedding, ["batch", output.size, config.embedding_channels])})
     info = BodyInfo(
         bins=output.size,
         skips=tuple((span.start, span.end) for span in emitter.spans),
@@ -110,7 +113,7 @@ def _write_body(
 
 def _write_head(model: Borzoi, directory: Path, weights: WeightsFile) -> GraphInfo:
     graph = GraphBuilder("head", weights)
-    embedding = graph.input("embedding", TensorProto.FLOAT, ["batch", model.config.embedding_channels, "bins"])
+    embedding = graph.input("embedding", TensorProto.FLOAT, ["batch", "bins", model.config.embedding_channels])
     track_index = graph.input("track_index", TensorProto.INT64, ["tracks"])
     coverage = Emitter(graph, model).head(embedding, track_index)
     graph.save(directory / "head.onnx", {"coverage": (coverage, ["batch", "tracks", "bins"])})

@@ -230,11 +230,11 @@ class Borzoi(nn.Module):
             x = self.tail(x)  # (batch, 1920, 6144)
         return gelu(x)
 
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Tensor, head: nn.Linear | None = None) -> Tensor:
         """Return squashed coverage; in float32 whatever the trunk ran in, for half precision overflows here."""
-        weight = self.head.weight.float()
+        head = self.head if head is None else head
         with torch.autocast(x.device.type, enabled=False):
-            return functional.softplus(weight @ x.float() + self.head.bias.float()[:, None])
+            return functional.softplus(head.weight.float() @ x.float() + head.bias.float()[:, None])
 
     def initialise(self) -> None:
         """Draw the initial weights: LeCun normal for convolutions and head, He normal for the transformer."""

@@ -48,7 +48,8 @@ def test_calico(cli: Cli, calico: dict[str, Path]) -> None:
     assert (code, err) == (0, "")
     bundle = open_bundle(calico["out"])
     figures = re.fullmatch(
-        re.escape(str(calico["out"])) + r": 6 tracks; onnxruntime against PyTorch: (\S+) absolute, (\S+) relative\n",
+        re.escape(str(calico["out"]))
+        + r": 6 tracks; onnxruntime against PyTorch: (\S+) absolute, (\S+) relative; cook-toom convolutions\n",
         out,
     )
     assert figures is not None

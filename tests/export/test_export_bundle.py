@@ -18,7 +18,7 @@ from borzoi_rt.manifest import SquashSpec
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 
-from borzoi_export.graphs import emitter, export_bundle  # noqa: E402
+from borzoi_export.graphs import emitter, export_bundle, layers  # noqa: E402
 from borzoi_export.graphs.builder import GraphBuilder, WeightsFile  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig  # noqa: E402
@@ -106,10 +106,10 @@ def wrong_nodes(kind: str, **changes: Any) -> Callable[[pytest.MonkeyPatch], Non
 # Each is a mistake that exporters and ports have made; the gate has to see them at the tolerance of rounding.
 SABOTAGES = {
     "erf GELU": wrong_nodes("Gelu", approximate="none"),
-    "epsilon of batch normalisation": lambda patch: patch.setattr(emitter, "BATCH_NORM_EPS", 1e-5),
+    "epsilon of batch normalisation": lambda patch: patch.setattr(layers, "BATCH_NORM_EPS", 1e-5),
     "epsilon of layer normalisation": lambda patch: patch.setattr(emitter, "LAYER_NORM_EPS", 1e-5),
     "distances of the other sign": wrong_weight("position_onehot", lambda values: values[:, ::-1]),
-    "one weight off by 1 %": wrong_weight("tower.2.conv.weight", lambda values: values * np.float32(1.01)),
+    "one weight off by 1 %": wrong_weight("tower.2.conv", lambda values: values * np.float32(1.01)),
     "a bias left out": wrong_weight("unet.1.pointwise.bias", np.zeros_like),
     "tracks shifted by one": wrong_weight("head.weight", lambda values: np.roll(values, 1, axis=0)),
     "query scaled twice": wrong_weight("transformer.1.attention.query.weight", lambda values: values * np.float32(0.5)),

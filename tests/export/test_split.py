@@ -10,7 +10,8 @@ import toys
 
 torch = pytest.importorskip("torch")
 
-from borzoi_export.graphs import export_bundle, split  # noqa: E402
+import onnx  # noqa: E402
+from borzoi_export.graphs import cook_toom, export_bundle, split, tower  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig, read_params  # noqa: E402
 
 from borzoi_rt.backends import open_session  # noqa: E402
@@ -20,9 +21,10 @@ from borzoi_rt.errors import ParityError  # noqa: E402
 from borzoi_rt.manifest import SquashSpec  # noqa: E402
 
 
-def exported(folder: Path) -> Bundle:
+def exported(folder: Path, **options: str) -> Bundle:
     torch.manual_seed(11)
-    return export_bundle(toys.model(), toys.tracks(), folder / "b", squash=SquashSpec(kind="new"), name="toy")
+    spec = SquashSpec(kind="new")
+    return export_bundle(toys.model(), toys.tracks(), folder / "b", squash=spec, name="toy", **options)
 
 
 def windows(count: int = 2) -> np.ndarray:
@@ -40,6 +42,31 @@ def test_halo_of_the_test_model(shared: Path) -> None:
     """A stem of width 7 spoils 2 tokens."""
     params = read_params(shared / "data" / "tiny_model" / "params.json")
     assert split.halo_tokens(BorzoiConfig.from_params(params)) == 2
+
+
+@pytest.mark.parametrize("chunk", [2, 6, 512])
+@pytest.mark.parametrize("convolution", ["cook-toom", "direct"])
+def test_forms_of_the_convolution_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, convolution: str, chunk: int
+) -> None:
+    monkeypatch.setattr(tower, "TOKEN_CHUNK", chunk)
+    bundle = exported(tmp_path, convolution=convolution)  # the gate compares with PyTorch
+    assert bundle.info.parity["convolution"] == convolution
+    names = {tensor.name for tensor in onnx.load(bundle.graph_path(), load_external_data=False).graph.initializer}
+    assert ("tile.inputs" in names) == (convolution == "cook-toom")
+
+
+def test_direct_convolutions_stand_in_where_rounding_is_magnified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = cook_toom.kernels
+    monkeypatch.setattr(cook_toom, "kernels", lambda weight: right(weight) * np.float32(1.001))
+    bundle = exported(tmp_path)
+    assert bundle.info.parity["convolution"] == "direct"
+    assert bundle.info.parity["max_abs"] <= 2e-5
+    assert "cook-toom convolutions" in caplog.text
+    with pytest.raises(ParityError):
+        exported(tmp_path / "other", convolution="cook-toom")
 
 
 @pytest.mark.parametrize("own", [1, 3, 5, 8, 16])

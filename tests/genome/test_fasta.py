@@ -136,6 +136,48 @@ def test_a_truncated_bgzip_file_is_refused(tmp_path, cut):
         Fasta(path)
 
 
+def without_second_block(content: bytes) -> bytes:
+    """Leave a bgzip block out; the two bytes at 16 of a block are its size less one."""
+    first = int.from_bytes(content[16:18], "little") + 1
+    second = int.from_bytes(content[first + 16 : first + 18], "little") + 1
+    return content[:first] + content[first + second :]
+
+
+def with_a_changed_byte(content: bytes) -> bytes:
+    return content[:20_000] + bytes([content[20_000] ^ 0xFF]) + content[20_001:]
+
+
+@pytest.mark.parametrize("damage", [without_second_block, with_a_changed_byte])
+def test_damage_inside_a_bgzip_file_is_named_when_read(tmp_path, damage):
+    """The end block is there and the indices fit: only reading tells."""
+    path = tmp_path / "g.fa"
+    write_fasta(path, {"a": "".join(RNG.choice(list("ACGT"), 200_000))})  # four blocks of 64 KiB
+    packed = compress(path)
+    packed.write_bytes(damage(packed.read_bytes()))
+    with Fasta(packed) as fasta, pytest.raises(FormatError, match=r"g\.fa\.gz: a:1-200000 "):
+        fasta.fetch("a", 0, 200_000)
+
+
+def test_a_stale_index_of_a_bgzip_file_is_named_when_read(tmp_path):
+    write_fasta(tmp_path / "g.fa", {"a": "ACGT" * 5, "b": "ACGT" * 9})
+    packed = compress(tmp_path / "g.fa")
+    index = Path(f"{packed}.fai")
+    index.write_text(index.read_text().replace("b\t36\t", "b\t50\t", 1))
+    with Fasta(packed) as fasta:
+        assert fasta.fetch("a", 0, 20) == "ACGT" * 5
+        with pytest.raises(FormatError, match=r"g\.fa\.gz: b:1-50 "):
+            fasta.fetch("b", 0, 50)
+
+
+@pytest.mark.parametrize("content", [b"", b"\1\0\0"])
+def test_a_cut_block_index_is_refused(tmp_path, content):
+    write_fasta(tmp_path / "g.fa", CONTIGS)
+    packed = compress(tmp_path / "g.fa")
+    Path(f"{packed}.gzi").write_bytes(content)
+    with pytest.raises(FormatError, match=r"g\.fa\.gz: cannot be opened as FASTA .*; index it again"):
+        Fasta(packed)
+
+
 def test_a_truncated_plain_file_is_refused(tmp_path):
     path = tmp_path / "g.fa"
     write_fasta(path, CONTIGS)

@@ -40,7 +40,20 @@ def test_parse_reads_what_browsers_write(text, want):
 
 
 @pytest.mark.parametrize(
-    "text", ["chr1", "chr1:5", "chr1:0-5", "chr1:6-5", "chr1:-5-5", "chr1:a-b", ":1-2", "chr1:,-,", "chr1 1 2", ""]
+    "text",
+    [
+        "chr1",
+        "chr1:5",
+        "chr1:0-5",
+        "chr1:6-5",
+        "chr1:-5-5",
+        "chr1:a-b",
+        ":1-2",
+        "chr1:,-,",
+        "chr1 1 2",
+        "chr1:\u0661-5",
+        "",
+    ],
 )
 def test_parse_refuses_the_rest(text):
     with pytest.raises(InputError, match="region "):
@@ -61,7 +74,20 @@ def test_bed_of_three_to_six_columns(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("line", ["chr1 1 5", "chr1\t5", "chr1\t5\tx", "chr1\t5\t5", "chr1\t6\t5", "chr1\t-1\t5"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "chr1 1 5",
+        "chr1\t5",
+        "chr1\t5\tx",
+        "chr1\t5\t5",
+        "chr1\t6\t5",
+        "chr1\t-1\t5",
+        "\t1\t5",
+        "chr1\t1_0\t50",
+        "chr1\t\u0661\t5",
+    ],
+)
 def test_a_malformed_line_is_named(tmp_path, line):
     path = tmp_path / "r.bed"
     path.write_text(f"# regions\nchr1\t1\t5\n{line}\n")

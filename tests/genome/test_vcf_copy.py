@@ -112,6 +112,29 @@ def test_a_missing_header_is_made_up(tmp_path, given, header, records):
         assert [record.info["BRT_X"] for record in handle] == [(0.5,)] * len(records)
 
 
+@pytest.mark.parametrize("place", [0, 3, len(HEADER), len(HEADER) + 2])
+def test_a_comment_of_one_hash_is_no_column_line(tmp_path, place):
+    """It is left out; the header and the samples around it stay."""
+    whole = [*HEADER, WITH_SAMPLES, *RECORDS]
+    want, _ = copy(write(tmp_path / "in.vcf", whole))
+    assert copy(write(tmp_path / "in.vcf", [*whole[:place], "# made by hand", *whole[place:]])) == (want, True)
+
+
+def test_joined_files_have_one_header(tmp_path):
+    head = [*HEADER, WITH_SAMPLES]
+    want, _ = copy(write(tmp_path / "in.vcf", [*head, *RECORDS]))
+    assert copy(write(tmp_path / "in.vcf", [*head, *RECORDS[:2], *head, *RECORDS[2:]])) == (want, True)
+
+
+def test_samples_without_a_column_line_are_numbered(tmp_path):
+    contigs = [line for line in HEADER if "INFO" not in line]
+    source = write(tmp_path / "in.vcf", [*contigs, *(f"{record}\t0/0" for record in RECORDS[1:2])])
+    lines, _ = copy(source)
+    assert lines[-3] == f"{COLUMNS}\tFORMAT\tsample1\tsample2"
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as handle:
+        assert [sample["GT"] for record in handle for sample in record.samples.values()] == [(1, 2), (0, 0)]
+
+
 @pytest.mark.parametrize(
     ("places", "indexed"),
     [
@@ -128,6 +151,18 @@ def test_only_a_sorted_file_is_indexed_and_no_order_is_changed(tmp_path, places,
     assert [tuple(line.split("\t")[:2]) for line in lines[len(HEADER) + 3 : -1]] == [
         (chrom, str(pos)) for chrom, pos in places
     ]
+
+
+@pytest.mark.parametrize(
+    ("pos", "indexed"),
+    [(0, True), (2**29, True), (2**29 + 1, False), (2**31 - 1, False)],
+    ids=["telomere", "last of tabix", "beyond tabix", "last of VCF"],
+)
+def test_the_copy_is_written_where_tabix_cannot_hold_the_position(tmp_path, pos, indexed):
+    """A tabix index ends at 2^29 bases of a contig; wheat and lungfish have longer ones."""
+    lines, got = copy(write(tmp_path / "in.vcf", ["##fileformat=VCFv4.3", COLUMNS, f"chr1\t{pos}\t.\tA\tG\t.\t.\t."]))
+    assert got == indexed
+    assert lines[-2] == f"chr1\t{pos}\t.\tA\tG\t.\t.\tBRT_X=0.5;BRT_S=r0"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""The published size: export, and memory and time of forward passes and of one more SNV against PyTorch.
+
+Random weights (seeded) in the published shape: 524,288 bp, 186M parameters, 7,611 human tracks. Every step runs in a
+process of its own; times are wall clock and processor seconds of one pass; the header tells the load.
+
+    python -m benchmarks.full_size [--tables DIR] [--peer DIR]
+
+``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._common import in_own_process, peak_rss_gb, print_header, print_table
+
+if TYPE_CHECKING:
+    from borzoi_export.models.borzoi import Borzoi
+
+GTEX = range(7522, 7611)  # the 89 tracks of a gene-expression run
+_SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def main() -> None:
+    """Run all steps and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=Path, default=_SHARED / "data" / "tables")
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--repeats", type=int, default=1, help="rounds of the forward passes; the fastest counts")
+    options = parser.parse_args()
+    print_header("python -m benchmarks.full_size" + (" --peer PEER" if options.peer else ""))
+    with tempfile.TemporaryDirectory() as scratch:
+        weights, bundle = f"{scratch}/model.pt", f"{scratch}/bundle"
+        export = in_own_process(__spec__.name, "_export", str(options.tables), weights, bundle)
+        print(
+            f"export    {export['seconds']:.0f} s with the parity gate, peak {export['rss']:.1f} GB; "
+            f"bundle {export['mb']:.0f} MB; parity {export['max_abs']:.1e} absolute, {export['max_rel']:.1e} relative\n"
+        )
+        steps: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+            "borzoi-rt, 7,611 tracks": (("_ours", bundle, "all"), {}),
+            "borzoi-rt, 89 tracks": (("_ours", bundle, "gtex"), {}),
+            "borzoi-rt, tiles of a new window and 89 tracks": (("_tiles", bundle, "window"), {}),
+            "borzoi-rt, one SNV more, 89 tracks": (("_tiles", bundle, "snv"), {}),
+            "borzoi-rt, one SNV more, 200 bins x 89 tracks": (("_tiles", bundle, "snv_span"), {}),
+            "PyTorch eager, our network": (("_torch", str(options.tables), weights), {}),
+        }
+        if options.peer:
+            path = os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])
+            steps["borzoi-pytorch eager"] = (("_peer",), {"PYTHONPATH": path})
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in steps}
+        for _ in range(options.repeats):
+            for name, (arguments, env) in steps.items():
+                runs[name].append(in_own_process(__spec__.name, *arguments, env=env))
+    best = {name: {key: min(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
+    peer = "borzoi-pytorch eager" if options.peer else "PyTorch eager, our network"
+    rows = [
+        (
+            name,
+            run["load"],
+            run["wall"],
+            run["cpu"],
+            run["rss"],
+            run["wall"] / best[peer]["wall"],
+            run["cpu"] / best[peer]["cpu"],
+        )
+        for name, run in best.items()
+    ]
+    print_table(("fp32", "load s", "wall s", "cpu s", "peak GB", "wall / peer", "cpu / peer"), rows)
+    print(f"\npeer: {peer}")
+
+
+def _export(tables: str, weights: str, out: str) -> dict[str, Any]:
+    import torch
+    from borzoi_export.graphs import export_bundle
+
+    from borzoi_rt.manifest import SquashSpec
+    from borzoi_rt.tracks import TrackTable
+
+    model = _model(Path(tables))
+    torch.save(model.state_dict(), weights)
+    start = time.perf_counter()
+    table = TrackTable.read(Path(tables) / "targets_human.txt")
+    bundle = export_bundle(model, table, out, squash=SquashSpec(kind="old"), name="random weights")
+    size = sum(path.stat().st_size for path in Path(out).iterdir())
+    return {
+        "seconds": time.perf_counter() - start,
+        "rss": peak_rss_gb(),
+        "mb": size / 1e6,
+        "max_abs": bundle.info.parity["max_abs"],
+        "max_rel": bundle.info.parity["max_rel"],
+    }
+
+
+def _model(tables: Path) -> Borzoi:
+    """Return a network whose every parameter takes part, as in a trained one: no bias or attention output is zero."""
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig, read_params
+
+    torch.manual_seed(1)
+    model = Borzoi(BorzoiConfig.from_params(read_params(tables / "borzoi_params.json")))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith((".attention.out.weight", "content_bias", "position_bias")):
+                tensor.normal_(0.0, 0.02)
+            elif name.endswith(("running_mean", "bias")):
+                tensor.normal_(0.0, 0.1)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def _ours(path: str, tracks: str) -> dict[str, Any]:
+    from borzoi_rt import open_bundle, open_session
+
+    bundle = open_bundle(path)
+    start = time.perf_counter()
+    session = open_session(bundle, "onnx:cpu")
+    load = time.perf_counter() - start
+    index = np.array(GTEX) if tracks == "gtex" else None
+    sequence = _window()[None]
+    return {"load": load, **_timed(lambda: session.run(sequence, index))}
+
+
+def _tiles(path: str, case: str) -> dict[str, Any]:
+    """Time the incremental session: a window it has not seen, or an SNV in one it has."""
+    from borzoi_rt import open_bundle
+    from borzoi_rt.engine.sessions import open_engine
+
+    start = time.perf_counter()
+    session = open_engine(open_bundle(path))
+    load = time.perf_counter() - start
+    index, window = np.array(GTEX), _window()
+    bins = (2972, 3172) if case == "snv_span" else None
+    if case == "window":
+        return {"load": load, **_timed(lambda: session.run(window[None], index))}
+    session.run(window[None], index, bins=bins)
+    changed = window.copy()
+    changed[:, 262_144] = np.roll(changed[:, 262_144], 1)
+    return {"load": load, **_timed(lambda: session.run(changed[None], index, bins=bins))}
+
+
+def _torch(tables: str, weights: str) -> dict[str, Any]:
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig, read_params
+
+    start = time.perf_counter()
+    config = BorzoiConfig.from_params(read_params(Path(tables) / "borzoi_params.json"))
+    with torch.device("meta"), torch.no_grad():
+        model = Borzoi(config)
+    model.load_state_dict(torch.load(weights), assign=True)
+    for block in model.transformer:
+        block.attention.set_positions(config)  # type: ignore[operator, union-attr]
+    model.eval()
+    load = time.perf_counter() - start
+    x = torch.from_numpy(_window()[None])
+    with torch.inference_mode():
+        return {"load": load, **_timed(lambda: model(x))}
+
+
+def _peer() -> dict[str, Any]:
+    import torch
+    from borzoi_pytorch import Borzoi
+    from borzoi_pytorch.config_borzoi import BorzoiConfig
+
+    start = time.perf_counter()
+    model = Borzoi(BorzoiConfig(enable_mouse_head=False)).eval()
+    load = time.perf_counter() - start
+    x = torch.from_numpy(_window()[None]).float()
+    with torch.inference_mode():
+        return {"load": load, **_timed(lambda: model(x))}
+
+
+def _window() -> np.ndarray:
+    """Return a random window, uint8 (4, 524288)."""
+    letters = np.random.default_rng(0).integers(0, 4, 524_288)
+    return (letters == np.arange(4)[:, None]).astype(np.uint8)
+
+
+def _timed(call: Callable[[], Any]) -> dict[str, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "rss": peak_rss_gb()}
+
+
+_STEPS: dict[str, Callable[..., dict[str, Any]]] = {
+    "_export": _export,
+    "_ours": _ours,
+    "_tiles": _tiles,
+    "_torch": _torch,
+    "_peer": _peer,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] in _STEPS:
+        print(json.dumps(_STEPS[sys.argv[1]](*sys.argv[2:])))
+    else:
+        main()

@@ -1,0 +1,1 @@
+"""How well a model predicts held-out coverage: the training loss and correlations, in float64."""

@@ -1,0 +1,52 @@
+"""Promoter models: motif removal, effect curves, and the score of a motif by discrete Fourier transform.
+
+Names are resolved on first use; only :mod:`borzoi_rt.promoter.dft` loads pyfftw.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .dft import DFTScores as DFTScores
+    from .dft import dft_scores as dft_scores
+    from .dft import keep_wisdom as keep_wisdom
+    from .ensemble import combine_replicates as combine_replicates
+    from .motif_files import read_motifs as read_motifs
+    from .motifs import Motif as Motif
+    from .mutations import insertion_scan as insertion_scan
+    from .mutations import saturation as saturation
+    from .options import DftOptions as DftOptions
+    from .removal import ChannelRemoval as ChannelRemoval
+    from .removal import RemovalCurves as RemovalCurves
+    from .removal import SequenceRemoval as SequenceRemoval
+    from .run import score_file as score_file
+    from .sites import Site as Site
+    from .sites import read_sites as read_sites
+
+_HOME = {
+    "ChannelRemoval": "removal",
+    "DFTScores": "dft",
+    "DftOptions": "options",
+    "Motif": "motifs",
+    "RemovalCurves": "removal",
+    "SequenceRemoval": "removal",
+    "Site": "sites",
+    "combine_replicates": "ensemble",
+    "dft_scores": "dft",
+    "insertion_scan": "mutations",
+    "keep_wisdom": "dft",
+    "read_motifs": "motif_files",
+    "read_sites": "sites",
+    "saturation": "mutations",
+    "score_file": "run",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,33 @@
+"""Layers that tower and decoder share, on activations whose last axis is the channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..models.borzoi import BATCH_NORM_EPS
+from .builder import GraphBuilder
+
+
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """Return a parameter as an array."""
+    values: np.ndarray = tensor.detach().cpu().numpy()
+    return values
+
+
+def norm_gelu(
+    graph: GraphBuilder, x: str, norm: torch.nn.BatchNorm1d, name: str, bias: torch.Tensor | None = None
+) -> str:
+    """Normalise and activate ``x + bias``: one product and one sum, folded in float64."""
+    mean, variance = (array(torch.as_tensor(part)).astype(np.float64) for part in (norm.running_mean, norm.running_var))
+    scale = array(norm.weight) / np.sqrt(variance + BATCH_NORM_EPS)
+    shift = array(norm.bias) - (mean - (0.0 if bias is None else array(bias).astype(np.float64))) * scale
+    x = graph.node("Mul", x, graph.weight(f"{name}.scale", scale.astype(np.float32)), label=name)
+    x = graph.node("Add", x, graph.weight(f"{name}.shift", shift.astype(np.float32)))
+    return graph.node("Gelu", x, approximate="tanh")
+
+
+def pointwise(graph: GraphBuilder, x: str, conv: torch.nn.Conv1d, name: str) -> str:
+    """Convolution of width 1, as a product."""
+    x = graph.node("MatMul", x, graph.weight(f"{name}.weight", array(conv.weight)[:, :, 0].T), label=name)
+    return x if conv.bias is None else graph.node("Add", x, graph.weight(f"{name}.bias", array(conv.bias)))

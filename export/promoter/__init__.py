@@ -1,0 +1,1 @@
+"""The promoter system in the torch world: penalties, losses, data, training, consensus, export."""

@@ -1,0 +1,107 @@
+"""What the three stages minimise: losses and regularisers as published, with the coefficients by name.
+
+p is the prediction, t the target, both ln(1 + count), (batch, 2, bins); means are over all three axes. The published
+code is inherited from a network for log10 targets and divides by ln 10 in the Poisson term of stage 2, where its
+targets are natural logarithms: ``log10_prediction`` keeps that for comparison, and is off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from borzoi_rt.errors import InputError
+
+from .penalties import PENALTIES
+
+EPS = 1e-10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """Coefficients of a stage; the defaults are those of stage 1.
+
+    Attributes
+    ----------
+    smooth_deconv, l1_deconv, l1_motif : float
+        Roughness and size of the second convolution, size of the first.
+    poisson_kl : float
+        Weight of the Poisson term beside the profile term.
+    adamw_wd : float
+        Weight decay of AdamW, which touches everything that is trained.
+    smooth_form, l1_form : str
+        ``smoothness_p4``, ``smoothness_p2`` or the textbook ``l2_sum``; ``l1_mean`` or the textbook ``l1_sum``. Other
+        forms need other coefficients.
+    log10_prediction : bool
+        Divide the prediction by ln 10 in the Poisson term.
+    """
+
+    smooth_deconv: float = 2e-3
+    l1_deconv: float = 5e-5
+    l1_motif: float = 4e-5
+    poisson_kl: float = 1e-3
+    adamw_wd: float = 1e-2
+    smooth_form: str = "smoothness_p4"
+    l1_form: str = "l1_mean"
+    log10_prediction: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("smooth_form", "l1_form"):
+            if getattr(self, name) not in PENALTIES:
+                raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(PENALTIES)}")
+
+
+PUBLISHED = {
+    1: Objective(),
+    2: Objective(
+        smooth_deconv=5e-4, l1_deconv=4e-5, l1_motif=2e-5, poisson_kl=5e-4, smooth_form="smoothness_p2"
+    ),
+    3: Objective(smooth_deconv=0.0, l1_deconv=0.0, l1_motif=0.0, poisson_kl=0.0, adamw_wd=1e-3),
+}  # fmt: skip
+
+# The layers that the coefficients mean, by stage: second convolution, first convolution.
+_LAYERS = {1: ("effect", "motif"), 2: ("effect_other", "other")}
+
+
+def profile_kl(p: Tensor, t: Tensor) -> Tensor:
+    """Mean of q * ln(q / r) for the profiles q of t and r of p: each plus 1e-10, divided by its sum over bins."""
+    r = (p + EPS) / (p + EPS).sum(dim=-1, keepdim=True)
+    q = (t + EPS) / (t + EPS).sum(dim=-1, keepdim=True)
+    return (q * (torch.log(q + EPS) - torch.log(r + EPS))).mean()
+
+
+def poisson_kl(p: Tensor, t: Tensor) -> Tensor:
+    """Mean of t * ln(t / p) + p - t: 0 where both agree, and never negative."""
+    return (t * torch.log((t + EPS) / (p + EPS)) + p - t).mean()
+
+
+def absolute_kl(p: Tensor, t: Tensor) -> Tensor:
+    """Mean of t * ln(t / p) + |p - t|: the loss of stage 3."""
+    return (t * (torch.log(t + EPS) - torch.log(p + EPS)) + (p - t).abs()).mean()
+
+
+def data_loss(stage: int, p: Tensor, t: Tensor, objective: Objective) -> Tensor:
+    """Return the loss of a batch without regularisers."""
+    if stage == 3:
+        return absolute_kl(p, t)
+    scaled = p / math.log(10.0) if objective.log10_prediction else p
+    return profile_kl(p, t) + objective.poisson_kl * poisson_kl(scaled, t)
+
+
+def penalty(stage: int, model: nn.Module, objective: Objective) -> Tensor:
+    """Return the weighted regularisers of a network; 0 in stage 3."""
+    total = torch.zeros(())
+    if stage not in _LAYERS:
+        return total
+    second, first = (getattr(model, name).weight for name in _LAYERS[stage])
+    for weight, form, layer in (
+        (objective.smooth_deconv, objective.smooth_form, second),
+        (objective.l1_deconv, objective.l1_form, second),
+        (objective.l1_motif, objective.l1_form, first),
+    ):
+        if weight:
+            total = total + weight * PENALTIES[form](layer)
+    return total

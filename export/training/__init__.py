@@ -1,0 +1,7 @@
+"""Training of Borzoi-family networks: data in, checkpoint out, on Lightning.
+
+``options.py`` what a params.json says about training; ``losses.py`` and ``metrics.py`` the objective and streaming
+correlations; ``network.py`` a trunk with one head per data set; ``loader.py`` batches whose order follows from
+the seed alone; ``module.py`` the step; ``callbacks.py`` logs, checkpoints, early stopping; ``adapters.py`` fine-tuning;
+``run.py`` the whole run.
+"""

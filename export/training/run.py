@@ -1,0 +1,431 @@
+"""A whole training run: check everything that can be checked, then train, so that any step can be taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from borzoi_rt import __version__
+from borzoi_rt.dataset import STATISTICS, TARGETS, Data, open_data
+from borzoi_rt.errors import BackendError, FormatError, InputError
+
+from ..models.config import BorzoiConfig
+from ..weights.checkpoint import read_checkpoint
+from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
+from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, Progress, StepLog
+from .loader import TrainBatches, ValidBatches
+from .module import BorzoiModule
+from .network import MultiHead
+from .options import TrainOptions
+from .regularisers import Penalty, calico_penalties
+
+RUN = "run.json"
+_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# What may change when a run is taken up: how long it goes on, and how often it is saved.
+_FREE = ("max_steps", "max_epochs", "min_epochs", "patience", "save_every")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """What training begins with, and which part learns.
+
+    Parameters
+    ----------
+    init : str, optional
+        Trained weights; see :func:`borzoi_export.training.adapters.initial_state`.
+    init_params : mapping, optional
+        The params.json of these weights, where the head differs.
+    init_head : int or str
+        The head they hold.
+    keep_head : bool
+        Begin with their head too; otherwise with a new one.
+    freeze : str
+        ``none``; ``statistics``: normalise by the stored statistics; ``trunk``: only the heads learn.
+    lora : LoraOptions, optional
+        Low-rank adapters; the trunk's own weights and statistics are frozen.
+    """
+
+    init: str | None = None
+    init_params: Mapping[str, Any] | None = None
+    init_head: int | str = 0
+    keep_head: bool = False
+    freeze: str = "none"
+    lora: LoraOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.freeze not in FREEZE:
+            raise InputError(f"freeze {self.freeze!r} is unknown; allowed: {', '.join(FREEZE)}")
+        if self.init is None and (self.freeze != "none" or self.lora or self.keep_head):
+            raise InputError("a frozen trunk, adapters or a kept head need weights to begin with (--init)")
+        if self.lora and self.freeze == "trunk":
+            raise InputError("adapters change the trunk; leave out either --lora-rank or --freeze trunk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Where and on what a run computes; ``squash`` names the kind of targets that do not record it (TFRecords)."""
+
+    devices: int = 1
+    accelerator: str = "auto"
+    threads: int | None = None
+    progress: bool = False
+    squash: str | None = None
+
+
+def train(
+    params: Mapping[str, Any],
+    data: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    options: TrainOptions,
+    heads: Sequence[str] = (),
+    penalties: Sequence[Penalty] = (),
+    tune: TuneOptions | None = None,
+    run: RunOptions | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train a network, or go on training.
+
+    Parameters
+    ----------
+    params : mapping
+        Content of a params.json.
+    data : sequence of path
+        One directory per head.
+    out : path
+        Directory to make: ``last.ckpt``, ``best.ckpt``, ``train.csv``, ``valid.csv``, ``tensorboard/``, ``run.json``.
+    options : TrainOptions
+        See there.
+    heads : sequence of str
+        Heads of the params to train, one per data set; the first ones when empty.
+    penalties : sequence of Penalty
+        Beside those of the params.
+    tune, run : optional
+        Fine-tuning; devices.
+    resume : bool
+        Go on from ``last.ckpt``.
+
+    Returns
+    -------
+    Path
+        The last checkpoint.
+
+    Raises
+    ------
+    FormatError, InputError
+        If files, options and data do not fit together; nothing is written then.
+    DivergedError
+        If loss or gradient is not finite; ``last.ckpt`` stays as it was.
+    """
+    tune, run = tune or TuneOptions(), run or RunOptions()
+    sets = [open_data(path) for path in data]
+    configs = _configs(params, heads, sets)
+    _check_sets(sets, configs, options)
+    world, local = _world(run)
+    folder = Path(out)
+    meta = _meta(params, configs, sets, options, tune, run, world, penalties)
+    _settle(options.seed, run)
+    model = _network(params, configs, options, tune)
+    batches = _Batches(sets, options, world=world)
+    module = BorzoiModule(
+        model,
+        options,
+        tracks=[_names(item) for item in sets],
+        heads=[config.head for config in configs],
+        penalties=[*calico_penalties(params, model), *penalties],
+        total_steps=batches.updates,
+        meta=meta,
+    )
+    norm = params.get("model", params).get("norm_type")
+    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=norm == "batch-sync")
+    batches.start = _prepare(folder, meta, resume=resume)
+    checkpoint = str(folder / LAST) if batches.start else None
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise BackendError(" ".join(str(error).split())) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    return folder / LAST
+
+
+class _Batches(pl.LightningDataModule):
+    """Loaders for Lightning, made where rank and world are known; training begins at batch ``start``."""
+
+    def __init__(self, sets: Sequence[Data], options: TrainOptions, *, world: int) -> None:
+        super().__init__()
+        self._options, self.start = options, 0
+        self._train = [item.split("train") for item in sets]
+        self._valid = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
+        self._pairs = [_strand_pairs(item, options) for item in sets]
+        loader = self._loader(0, world)
+        updates = len(loader) // options.accumulate
+        self.updates = min(updates, options.max_steps) if options.max_steps else updates
+        self.least = options.min_epochs * loader.per_epoch
+        interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
+        validated = any(split is not None for split in self._valid)
+        self.valid_every = interval * options.accumulate if validated else 0
+
+    def _loader(self, rank: int, world: int) -> TrainBatches:
+        options = self._options
+        return TrainBatches(
+            self._train,
+            self._pairs,
+            batch_size=options.batch_size,
+            epochs=options.max_epochs,
+            seed=options.seed,
+            rank=rank,
+            world=world,
+            augment_rc=options.augment_rc,
+            augment_shift=options.augment_shift,
+        )
+
+    def train_dataloader(self) -> TrainBatches:
+        """Return the training batches of this process."""
+        assert self.trainer is not None
+        loader = self._loader(self.trainer.global_rank, self.trainer.world_size)
+        loader.start = self.start
+        return loader
+
+    def val_dataloader(self) -> list[ValidBatches]:
+        """Return the validation batches of this process, a loader per head."""
+        assert self.trainer is not None
+        place = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        size = self._options.batch_size
+        return [
+            ValidBatches(split, head=head, batch_size=size, **place)
+            for head, split in enumerate(self._valid)
+            if split is not None
+        ]
+
+
+def _configs(params: Mapping[str, Any], heads: Sequence[str], sets: Sequence[Data]) -> list[BorzoiConfig]:
+    if not sets:
+        raise InputError("no data; give at least one directory")
+    if heads and len(heads) != len(sets):
+        raise InputError(f"{len(heads)} heads for {len(sets)} data sets; one for each is needed")
+    return [BorzoiConfig.from_params(params, head=head) for head in (heads or range(len(sets)))]
+
+
+def _check_sets(sets: Sequence[Data], configs: Sequence[BorzoiConfig], options: TrainOptions) -> None:
+    for data, config in zip(sets, configs, strict=True):
+        if data.info.tracks != config.tracks:
+            raise InputError(f"{data.path} has {data.info.tracks} tracks, {config.head} {config.tracks} units")
+        if data.info.geometry != config.geometry:
+            found, needed = (
+                f"{grid.sequence_length_bp} bp -> {grid.bins} x {grid.bin_size_bp} bp"
+                for grid in (data.info.geometry, config.geometry)
+            )
+            raise InputError(f"{data.path} holds windows of {found}, the params give {needed}")
+        if data.tracks is None and options.augment_rc:
+            raise InputError(
+                f"{data.path / TARGETS}: missing, so the strands of reverse complements are unknown; add the table or "
+                "pass --no-rc"
+            )
+
+
+def _strand_pairs(data: Data, options: TrainOptions) -> np.ndarray:
+    if data.tracks is None or not options.augment_rc:
+        return np.arange(data.info.tracks)
+    return data.tracks.positions_of(data.tracks.strand_pair)
+
+
+def _names(data: Data) -> Sequence[str]:
+    return data.tracks.identifier if data.tracks is not None else [str(unit) for unit in range(data.info.tracks)]
+
+
+def _network(
+    params: Mapping[str, Any], configs: Sequence[BorzoiConfig], options: TrainOptions, tune: TuneOptions
+) -> MultiHead:
+    model = MultiHead(configs)
+    if tune.init is not None:
+        state = initial_state(tune.init, tune.init_params or params, head=tune.init_head)
+        load_initial(model.network, state, str(tune.init), keep_head=tune.keep_head)
+    if tune.lora is not None:
+        add_lora(model.network, tune.lora)
+        model.freeze_statistics()
+    elif tune.freeze == "trunk":
+        model.freeze()
+    elif tune.freeze == "statistics":
+        model.freeze_statistics()
+    if options.checkpoint_blocks:
+        model.recompute()
+    return model
+
+
+def _meta(
+    params: Mapping[str, Any],
+    configs: Sequence[BorzoiConfig],
+    sets: Sequence[Data],
+    options: TrainOptions,
+    tune: TuneOptions,
+    run: RunOptions,
+    world: int,
+    penalties: Sequence[Penalty],
+) -> dict[str, Any]:
+    heads = []
+    for config, data in zip(configs, sets, strict=True):
+        recorded = data.info.squash
+        if recorded and run.squash and recorded != run.squash:
+            raise InputError(f"{data.path} was squashed by {recorded!r}, not {run.squash!r}")
+        heads.append(
+            {
+                "name": config.head,
+                "tracks": config.tracks,
+                "squash": recorded or run.squash,
+                "targets_sha256": _digest(data.path / TARGETS),
+                "statistics_sha256": _digest(data.path / STATISTICS),
+            }
+        )
+    return {
+        "version": __version__,
+        "model": json.loads(json.dumps(params.get("model", params))),
+        "heads": heads,
+        "options": options.to_dict(),
+        "penalties": [f"{item.name}:{item.group}:{item.weight!r}" for item in penalties],
+        "adapter": tune.lora.to_dict() if tune.lora else None,
+        "freeze": tune.freeze,
+        "init": tune.init and {"name": Path(tune.init).name, "sha256": _digest(Path(tune.init))},
+        "world": world,
+    }
+
+
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _prepare(folder: Path, meta: Mapping[str, Any], *, resume: bool) -> int:
+    """Make the run's directory, or compare it with this call; return the batches that are done."""
+    done = 0
+    if resume and (folder / LAST).is_file():
+        before, _ = read_checkpoint(folder / LAST)
+        _check_same(before, meta, folder)
+        done = int(before["batches"])
+    # Processes of one run begin at different times: what the first has made is no obstacle to the others.
+    elif is_first_process() and folder.exists() and any(folder.iterdir()) and not (resume and (folder / RUN).is_file()):
+        raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_first_process():
+        (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    return done
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the first of those that Lightning or torchrun started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    free = _FREE if now["options"]["schedule"] == "constant" else _FREE[2:]
+    for key in ("model", "heads", "penalties", "adapter", "freeze", "init", "world"):
+        if before.get(key) != now[key]:
+            raise InputError(f"{folder}: cannot be taken up, {key} is another than in {LAST}")
+    for key, value in now["options"].items():
+        if key not in free and before["options"].get(key) != value:
+            raise InputError(f"{folder}: cannot be taken up, {key} is {value!r} and was {before['options'].get(key)!r}")
+
+
+def _world(run: RunOptions) -> tuple[int, int]:
+    """Return the number of processes, and of those on this machine; torchrun's count where it started us."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if run.devices not in (1, world):
+            raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
+        return world, local
+    return run.devices, run.devices
+
+
+def _settle(seed: int, run: RunOptions) -> None:
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(seed)
+
+
+def _trainer(
+    folder: Path,
+    options: TrainOptions,
+    run: RunOptions,
+    processes: tuple[int, int],
+    data: _Batches,
+    *,
+    heads: int,
+    sync: bool,
+) -> pl.Trainer:
+    world, local = processes
+    on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
+    if options.precision == "16" and on_cpu:
+        raise InputError("precision 16 needs a GPU; on the CPU take 32 or bf16")
+    if sync and world > 1 and on_cpu:
+        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
+    callbacks: list[Any] = [StepLog(folder)]
+    if run.progress and sys.stderr.isatty():
+        callbacks.append(Progress())
+    if data.valid_every:
+        callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
+    total = data.updates * options.accumulate
+    every = options.save_every
+    callbacks.append(LastCheckpoint(folder, every=every, valid_batches=data.valid_every, total_batches=total))
+    # A head that a batch does not use has no gradient and must not be moved.
+    strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
+    try:
+        return pl.Trainer(
+            accelerator="cpu" if on_cpu else run.accelerator,
+            devices=local,
+            num_nodes=world // local,
+            strategy=strategy,
+            precision=_PRECISION[options.precision],
+            # One pass of Lightning is the whole run: our batches count through all epochs.
+            max_epochs=1,
+            max_steps=data.updates,
+            limit_train_batches=total,
+            accumulate_grad_batches=options.accumulate,
+            val_check_interval=data.valid_every or None,
+            limit_val_batches=1.0 if data.valid_every else 0,
+            check_val_every_n_epoch=None if data.valid_every else 1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
+            callbacks=callbacks,
+            enable_progress_bar=run.progress and sys.stderr.isatty(),
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            sync_batchnorm=sync and world > 1,
+            deterministic="warn",
+        )
+    except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
+        raise BackendError(" ".join(str(error).split())) from error
+
+
+def validation_pearson(checkpoint: str | os.PathLike[str]) -> dict[str, float]:
+    """Return the best validation Pearson of each head in a run, from the ``valid.csv`` beside a checkpoint."""
+    path = Path(checkpoint).with_name("valid.csv")
+    if not path.is_file():
+        raise FormatError(f"{path}: missing")
+    best: dict[str, float] = {}
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        _, head, _, pearson, _ = line.split(",")
+        if pearson:
+            best[head] = max(best.get(head, -1.0), float(pearson))
+    return best

@@ -1,0 +1,86 @@
+"""Our own training checkpoints, read without executing anything: tensors, plain values and one JSON text."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from borzoi_rt.errors import FormatError
+
+from ..models.borzoi import Borzoi
+from ..models.config import BorzoiConfig
+
+META = "borzoi_rt"
+_PREFIX = "model.network."
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a checkpoint says about itself, and its tensors.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or is no checkpoint of ``borzoi-rt train``.
+    """
+    path = Path(path)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise FormatError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(values, dict) or not isinstance(values.get(META), str) or "state_dict" not in values:
+        raise FormatError(f"{path}: not a checkpoint of `borzoi-rt train`")
+    try:
+        return json.loads(values[META]), values["state_dict"]
+    except ValueError as error:
+        raise FormatError(f"{path}: its description is not JSON ({error})") from error
+
+
+def network_state(
+    meta: Mapping[str, Any], state: Mapping[str, Tensor], *, head: int | str = 0
+) -> tuple[BorzoiConfig, dict[str, Tensor]]:
+    """Return config and state dict of the network with one of its heads, adapters merged.
+
+    Raises
+    ------
+    FormatError
+        If there is no such head.
+    """
+    names = [entry["name"] for entry in meta["heads"]]
+    place = _place(names, head)
+    config = BorzoiConfig.from_params(meta["model"], head=names[place])
+    own = {key.removeprefix(_PREFIX): tensor for key, tensor in state.items() if key.startswith(_PREFIX)}
+    if meta.get("adapter"):
+        own = _merged(BorzoiConfig.from_params(meta["model"], head=names[0]), own, meta["adapter"])
+    if place:
+        own |= {f"head.{part}": state[f"model.others.{place - 1}.{part}"] for part in ("weight", "bias")}
+    # The counter of batches plays no part where the momentum is fixed; other readers have none.
+    return config, {key: tensor for key, tensor in own.items() if not key.endswith("num_batches_tracked")}
+
+
+def _place(names: list[str], head: int | str) -> int:
+    if str(head).isdigit() and int(head) < len(names):
+        return int(head)
+    for name in (str(head), f"head_{head}"):
+        if name in names:
+            return names.index(name)
+    raise FormatError(f"head {head!r} is not in the checkpoint; it has {', '.join(names)}")
+
+
+def _merged(config: BorzoiConfig, state: dict[str, Tensor], adapter: Mapping[str, Any]) -> dict[str, Tensor]:
+    from ..training.adapters import LoraOptions, add_lora, merge_lora
+
+    network = Borzoi(config)
+    add_lora(network, LoraOptions.from_dict(adapter))
+    network.load_state_dict(state)
+    merge_lora(network)
+    return network.state_dict()

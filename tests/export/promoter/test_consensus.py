@@ -1,0 +1,142 @@
+"""Consensus motifs: which kernels are taken, their names, their curves, their files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from borzoi_export.models.promoter import build, set_kernels
+from borzoi_export.promoter.consensus import Kernels, across_tissues, centred, is_motif, within_tissue
+from borzoi_export.promoter.store import named, read_consensus, write_consensus
+from numpy.testing import assert_allclose, assert_array_equal
+from promoter_toys import small_config
+
+from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.promoter.motif_files import read_motifs
+from borzoi_rt.sequence import encode
+
+WIDTH = 15
+
+
+def kernel(word: str, start: int = 4, noise: float = 0.05, seed: int = 0) -> np.ndarray:
+    m = noise * np.random.default_rng(seed).normal(size=(4, WIDTH))
+    m[:, start : start + len(word)] += encode(word)
+    return m
+
+
+def net(name: str, *kernels: np.ndarray) -> Kernels:
+    stack = np.stack(kernels)
+    curves = np.random.default_rng(len(name)).normal(size=(2, 2 * len(stack), 21))
+    return Kernels.of_layers(stack, curves, name)
+
+
+@pytest.fixture
+def nets() -> list[Kernels]:
+    """Three nets that share GATTACA (moved and turned); two share CCGGAA; each has a kernel of noise."""
+    noise = [kernel("", noise=0.5, seed=seed) for seed in (10, 11, 12)]
+    turned = kernel("GATTACA", 6, seed=3)[::-1, ::-1]
+    return [
+        net("n0", noise[0], kernel("GATTACA", 4, seed=1), kernel("CCGGAA", 5, seed=4)),
+        net("n1", kernel("GATTACA", 2, seed=2), noise[1], kernel("CCGGAA", 3, seed=5)),
+        net("n2", turned, noise[2], kernel("TTTTTTT", noise=0.01)),
+    ]
+
+
+def test_motifs_are_what_enough_nets_share(nets):
+    found = within_tissue(nets)
+    assert sorted(zip(found.size, [source.split(":")[0] for source in found.source], strict=True))[-1][0] == 3
+    assert sorted(found.size) == [2, 3]
+    strict = within_tissue(nets, share=0.7)
+    assert strict.size == (3,)
+    with pytest.raises(InputError, match="more than"):
+        within_tissue([nets[0]], share=1.0)
+
+
+def test_curves_come_with_their_kernel_both_strands(nets):
+    found = within_tissue(nets)
+    for row, source in enumerate(found.source):
+        name, number = source.split(":")
+        origin = nets[int(name[1:])]
+        assert_array_equal(found.kernel[row], origin.kernel[int(number)])
+        assert_array_equal(found.forward[row], origin.forward[int(number)])
+        assert_array_equal(found.reverse[row], origin.reverse[int(number)])
+    # In a layer of 3 kernels the curve of kernel m on the other strand is channel 3 + m.
+    layer = nets[0].effect
+    assert_array_equal(nets[0].reverse[1], layer[:, 4])
+
+
+def test_repeats_of_one_letter_and_kernels_without_end_are_no_motifs():
+    assert is_motif(kernel("GATTACA", noise=0.01))
+    assert not is_motif(kernel("TTTTTTT", noise=0.01))
+    assert not is_motif(np.zeros((4, WIDTH)))
+    assert not is_motif(kernel("ACGTACGTACGTACG", 0, noise=0.01))
+
+
+def test_tissues_share_motifs(nets):
+    first = within_tissue(nets)
+    second = net("other", kernel("GATTACA", 4, seed=8), kernel("ACACGTGT", 3, seed=9))
+    merged = across_tissues([first, second])
+    assert sorted(merged.size) == [1, 1, 2]
+    with pytest.raises(InputError, match="no tissues"):
+        across_tissues([])
+
+
+def test_the_published_range_of_shifts_is_an_option():
+    # 10 of 15 moves to the left: a motif that lies further left in the second net is out of reach.
+    left, right = net("l", kernel("GATTACA", 2, seed=1)), net("r", kernel("GATTACA", 5, seed=2))
+    assert within_tissue([left, right]).size == within_tissue([right, left]).size == (2,)
+    assert within_tissue([left, right], compat=True).size == (2,)
+    with pytest.raises(InputError, match="no motif"):
+        within_tissue([right, left], compat=True)
+
+
+def test_centring_leaves_the_network_as_it_was():
+    config = small_config(
+        1, sequence_length_bp=600, tss_bp=400, effect_width=121, motif_width=WIDTH, motif_names=("a", "b"), scored=2
+    )
+    torch.manual_seed(0)
+    model = build(config).eval()
+    off = Kernels.of_layers(
+        np.stack([kernel("GATTACA", 1, noise=0.0), kernel("CCGGAA", 8, noise=0.0)]),
+        np.pad(np.random.default_rng(1).normal(size=(2, 4, 81)), ((0, 0), (0, 0), (20, 20))),
+        "n",
+    )
+    middle = centred(off)
+    assert not np.array_equal(middle.kernel, off.kernel)
+    x = torch.nn.functional.one_hot(torch.randint(0, 4, (1, 600)), 4).transpose(1, 2).float()
+    out = []
+    for kernels in (off, middle):
+        set_kernels(
+            model,
+            motif=torch.tensor(kernels.kernel).float(),
+            effect=torch.tensor(np.ascontiguousarray(kernels.effect)).float(),
+        )
+        with torch.inference_mode():
+            out.append(model(x)[..., 20:-20].numpy())
+    assert_allclose(out[1], out[0], atol=1e-4)
+    assert np.ptp(out[0]) > 1
+
+
+def test_names_come_from_known_words_or_patterns(nets):
+    found = within_tissue(nets)
+    words = {"gattaca": encode("GATTACA").astype(float), "ets": encode("CCGGAA").astype(float)}
+    assert sorted(named(found, words)) == ["ets", "gattaca"]
+    assert all(name.startswith("[") for name in named(found))
+    assert named(found.take([0, 0], [1, 1]), words)[1].endswith("_2")
+
+
+def test_files_round_trip(tmp_path, nets):
+    found = within_tissue(nets)
+    write_consensus(tmp_path / "motifs", found, ["one", "two"])
+    back, names = read_consensus(tmp_path / "motifs")
+    assert names == ("one", "two")
+    assert_allclose(back.kernel, found.kernel, rtol=1e-6)
+    assert_allclose(back.effect, found.effect, rtol=1e-6)
+    assert (back.source, back.size) == (found.source, found.size)
+    for suffix in ("meme", "jaspar"):
+        assert [motif.name for motif in read_motifs(tmp_path / "motifs" / f"motifs.{suffix}")] == ["one", "two"]
+    with pytest.raises(InputError, match="not an empty directory"):
+        write_consensus(tmp_path / "motifs", found, ["one", "two"])
+    (tmp_path / "motifs" / "motif.npy").write_bytes(b"no")
+    with pytest.raises(FormatError, match="consensus motifs"):
+        read_consensus(tmp_path / "motifs")

@@ -1,0 +1,103 @@
+"""Penalties by name and group, and what the params of the published models ask for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import toys
+from borzoi_export.models.config import BorzoiConfig
+from borzoi_export.training.network import MultiHead
+from borzoi_export.training.regularisers import Penalties, Penalty, calico_penalties
+from torch import Tensor
+
+from borzoi_rt.errors import InputError
+
+
+@pytest.fixture
+def model() -> MultiHead:
+    torch.manual_seed(2)
+    return MultiHead([BorzoiConfig.from_params(toys.params())])
+
+
+def kernels(model: MultiHead, *starts: str) -> list[Tensor]:
+    found = []
+    for name, tensor in model.network.named_parameters():
+        if name.startswith(starts) and name.endswith("weight") and tensor.ndim > 1:
+            found.append(tensor.detach().double())
+    return found
+
+
+@pytest.mark.parametrize("group", ["stem", "tower", "transformer", "unet", "head"])
+def test_textbook_sums_of_a_group(model: MultiHead, group: str) -> None:
+    chosen = kernels(model, group)
+    for name, want in (
+        ("l1_sum", sum(tensor.abs().sum() for tensor in chosen)),
+        ("l2_sum", sum(tensor.square().sum() for tensor in chosen)),
+        ("l1_mean", sum(tensor.abs().mean() for tensor in chosen)),
+    ):
+        got = Penalties(model, [Penalty(name, group, 0.25)])()
+        assert float(got.detach()) == pytest.approx(0.25 * float(want), rel=1e-5)
+
+
+def test_smoothness_of_a_ramp(model: MultiHead) -> None:
+    """Of a ramp of n steps, p = 2: 12 / (n^2 - 1); the stem's kernels have n = 11."""
+    with torch.no_grad():
+        model.network.stem.weight[:] = torch.arange(11.0)
+    got = Penalties(model, [Penalty("smoothness_p2", "stem", 1.0)])()
+    assert float(got.detach()) == pytest.approx(12 / 120, rel=1e-5)
+
+
+def test_a_pattern_and_a_sum_of_penalties(model: MultiHead) -> None:
+    parts = [Penalty("l2_sum", "tower.0.*", 2.0), Penalty("l1_sum", "head", 3.0)]
+    want = 2 * kernels(model, "tower.0")[0].square().sum() + 3 * kernels(model, "head")[0].abs().sum()
+    assert float(Penalties(model, parts)().detach()) == pytest.approx(float(want), rel=1e-5)
+
+
+def test_biases_and_norms_have_none(model: MultiHead) -> None:
+    Penalties(model, [Penalty("l2_sum", "all", 1.0)])().backward()
+    for name, parameter in model.network.named_parameters():
+        learns = parameter.ndim >= 2 and name.endswith("weight")
+        assert (parameter.grad is not None) is learns, name
+        if learns:
+            torch.testing.assert_close(parameter.grad, 2 * parameter.detach())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("l2_sum:head", "NAME:GROUP:WEIGHT is needed"),
+        ("l2_sum:head:much", "NAME:GROUP:WEIGHT is needed"),
+        ("l3_sum:head:1", "penalty 'l3_sum' is unknown; allowed: .*l1_mean"),
+        ("l2_sum:head:-1", "a positive number"),
+        ("l2_sum:nothing:1", "group 'nothing' has no trained weights"),
+    ],
+)
+def test_nonsense_is_refused(model: MultiHead, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Penalties(model, [Penalty.parse(text)])
+
+
+def test_frozen_weights_are_left_out(model: MultiHead) -> None:
+    model.freeze()
+    with pytest.raises(InputError, match="no trained weights"):
+        Penalties(model, [Penalty("l2_sum", "stem", 1.0)])
+
+
+def test_scales_of_the_published_params(shared: Path) -> None:
+    """2e-8 on convolutions, U-net dense layers and head, 1e-8 on the transformer; none on separable convolutions."""
+    params = json.loads((shared / "data" / "tables" / "borzoi_params.json").read_text())
+    with torch.device("meta"):
+        model = MultiHead([BorzoiConfig.from_params(params)])
+    found = {penalty.group: penalty.weight for penalty in calico_penalties(params, model)}
+    assert {
+        found[name] for name in ("stem.weight", "tower.5.conv.weight", "unet.0.dense.weight", "tail.conv.weight")
+    } == {2e-8}
+    assert found["head.weight"] == found["unet.1.dense_skip.weight"] == 2e-8
+    inner = ("dense_up", "dense_down", "attention.query", "attention.out", "attention.relative_key")
+    assert {found[f"transformer.7.{name}.weight"] for name in inner} == {1e-8}
+    assert not any("depthwise" in name or "pointwise" in name or "bias" in name or "norm" in name for name in found)
+    # 1 stem, 6 tower, 8 x 7 transformer, 2 x 2 U-net, 1 tail, 1 head
+    assert len(found) == 1 + 6 + 8 * 7 + 4 + 1 + 1
