@@ -96,16 +96,10 @@ class ServedParts:
 
     def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
         """See :meth:`borzoi_rt.backends.Parts.tile`."""
-        tokens = sequence.shape[-1] // self.tiling.token_bp
-        counts = (1, *self.tiling.skips_per_token)
         names = ("tokens", *(f"skip_{place}" for place in range(len(self.tiling.skips_per_token))))
-        shapes = {
-            name: (len(sequence), self.tiling.channels, tokens * count)
-            for name, count in zip(names, counts, strict=True)
-        }
         fill = np.array([n_fill], dtype=np.float32)
         inputs = {"sequence": np.ascontiguousarray(sequence), "n_fill": fill}
-        answer = self._connection.infer(f"{self._model}_trunk_tile", inputs, shapes)
+        answer = self._connection.infer(f"{self._model}_trunk_tile", inputs, dict.fromkeys(names))
         return tuple(answer[name] for name in names)
 
     def body(
@@ -119,7 +113,7 @@ class ServedParts:
 
     def head(self, embedding: np.ndarray, track_index: np.ndarray) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Parts.head`."""
-        shape = (len(embedding), len(track_index), embedding.shape[-1])
+        shape = (len(embedding), len(track_index), embedding.shape[1])
         inputs = {"embedding": embedding, "track_index": track_index}
         return self._connection.infer(f"{self._model}_head", inputs, {"coverage": shape})["coverage"]
 
