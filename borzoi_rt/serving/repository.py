@@ -86,6 +86,8 @@ def write_repository(
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"model name {name!r}: letters, digits, '_' and '-' are needed, a letter first")
+    if set(bundle.info.graphs["predict"].inputs) != {"sequence", "track_index", "n_fill"}:
+        raise InputError(f"{bundle.path.name}: its network takes more than sequence and tracks, which is not served")
     target, limits = Path(out), limits or Limits()
     target.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))

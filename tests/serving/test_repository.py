@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from triton_servers import need_packages, version_folder
 
+import borzoi_rt
 from borzoi_rt.backends.triton import parse_model_config
 from borzoi_rt.bundle import Bundle, open_bundle
 from borzoi_rt.demo.run import embedded_bundle
@@ -138,6 +139,12 @@ def test_a_model_that_is_there_is_not_replaced_unasked(toy_bundle: Bundle, trito
     write_repository(toy_bundle, out, name="one", limits=Limits(queue_size=7), overwrite=True)
     assert "max_queue_size: 7" in (out / "one" / "config.pbtxt").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["models"]  # no staging directory is left
+
+
+def test_a_promoter_bundle_is_refused(tmp_path: Path) -> None:
+    bundle = open_bundle(Path(borzoi_rt.__file__).parent / "promoter" / "bundle")
+    with pytest.raises(InputError, match="takes more than sequence and tracks"):
+        write_repository(bundle, tmp_path / "models")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "1model", "a b"])
