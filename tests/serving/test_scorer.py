@@ -59,7 +59,8 @@ def remote(triton_server: TritonServer, toy_bundle: Bundle, fasta: Fasta) -> Ite
 def same(got: ScoredVariant, want: ScoredVariant) -> bool:
     """Compare all but the number of the record; scores bit by bit, but where a logarithm is taken.
 
-    The server has NumPy 1, whose log2 may differ from NumPy 2's in the last place of float64: at most the last of float32.
+    The server has NumPy 1, whose log2 may differ from NumPy 2's in the last place of float64, hence here in the last of
+    float32.
     """
     sides = [(item.variant, item.status, item.detail, item.window_start, item.stitch_bin) for item in (got, want)]
     if sides[0] != sides[1] or (got.scores is None) != (want.scores is None):
