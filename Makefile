@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 	mkdir -p $(dir $(MYPY_LINK)) && ln -sfn ../../export $(MYPY_LINK)
 	MYPYPATH=$(dir $(MYPY_LINK)) $(BIN)/mypy borzoi_rt $(MYPY_LINK)
 
-# The bundle that comes with the package anew: synthetic data, training, export; about 20 minutes on 2 cores.
+# The bundle that comes with the package anew: synthetic data, training, export; about 8 minutes on one core.
 demo-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
 

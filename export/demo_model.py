@@ -171,9 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Train and write the bundle."""
     parser = argparse.ArgumentParser(description="Train the demo model and write its bundle.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--windows", type=int, default=3000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)  # sums do not depend on the cores
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         bundle = make_demo_model(
