@@ -99,3 +99,18 @@ def test_headers_open_a_restricted_server(plain: Path, toy_bundle: Bundle, monke
                 connection.parameters("borzoi")
             assert connection.counters.retries == 0  # gRPC says UNAVAILABLE, but a wrong token stays wrong
             connection.close()
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_without_shared_memory_tensors_are_sent(
+    plain: Path, toy_bundle: Bundle, caplog: pytest.LogCaptureFixture, scheme: str
+) -> None:
+    """Newer servers forbid shared memory unless told otherwise; here a header is asked for that the client lacks."""
+    api = "shared-memory:x-key=secret"
+    with start(plain, f"--grpc-restricted-protocol={api}", f"--http-restricted-api={api}") as server:
+        host = server.grpc if scheme == "grpc" else server.http
+        session = open_session(toy_bundle, f"triton:{scheme}://{host}/borzoi?shm=1", check=False)
+        assert np.array_equal(session.run(windows(2)), open_session(toy_bundle).run(windows(2)))
+        session.run(windows(1))
+        session.close()
+    assert sum("no shared memory" in record.getMessage() for record in caplog.records) == 1  # said once, not every time
