@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from triton_servers import windows
+from triton_servers import need_packages, windows
 
 from borzoi_rt.backends import Session, open_parts, open_session, replay_golden
 from borzoi_rt.backends.shared_memory import FOLDER, PREFIX
@@ -138,7 +138,8 @@ def test_a_closed_session_says_so(triton_server: TritonServer, toy_bundle: Bundl
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_nothing_listening_is_tried_again_and_then_said(toy_bundle: Bundle, scheme: str, unused_port: int) -> None:
+def test_nothing_listening_is_tried_again_and_then_said(scheme: str, unused_port: int) -> None:
+    need_packages()
     connection = Connection(Address.parse(f"{scheme}://127.0.0.1:{unused_port}/borzoi?retry=0.5"))
     with pytest.raises(BackendError, match=rf"{scheme}://127.0.0.1:{unused_port}"):
         connection.parameters("borzoi")

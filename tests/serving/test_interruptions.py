@@ -22,9 +22,15 @@ from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.run import score_file
 from borzoi_rt.serving.bench import random_substitutions
 from borzoi_rt.serving.config import Limits
+from borzoi_rt.serving.environment import ServerEnvironment
 from borzoi_rt.serving.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 from borzoi_rt.serving.scorer_client import RemoteScorer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> ServerEnvironment:
+    return server_environment()
 
 
 @pytest.fixture
