@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from triton_servers import need_packages, version_folder
 import borzoi_rt
 from borzoi_rt.backends.triton import parse_model_config
 from borzoi_rt.bundle import Bundle, open_bundle
-from borzoi_rt.demo.run import embedded_bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.serving.config import Limits
@@ -112,8 +112,9 @@ def test_the_served_graph_gives_the_same_bits_and_cuts_bins(triton_repository: P
         assert np.array_equal(got, want[..., left : 32 - right])
 
 
-def test_a_bundle_without_split_graphs_has_one_model(tmp_path: Path) -> None:
-    assert write_repository(embedded_bundle(), tmp_path / "models", name="demo") == ["demo"]
+def test_a_bundle_without_split_graphs_has_one_model(toy_bundle: Bundle, tmp_path: Path) -> None:
+    info = replace(toy_bundle.info, tiling=None, graphs={"predict": toy_bundle.info.graphs["predict"]})
+    assert write_repository(replace(toy_bundle, info=info), tmp_path / "models", name="demo") == ["demo"]
 
 
 def test_the_scorer_needs_no_file_of_this_machine_to_know_its_tracks(
