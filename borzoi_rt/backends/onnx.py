@@ -311,6 +311,8 @@ def _session_options(runtime: ModuleType, threads: int | None) -> Any:
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.inter_op_num_threads = 1
+    # Threads stop waiting for work when a run ends: several graphs take turns, and would else compete for the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     return options
 
