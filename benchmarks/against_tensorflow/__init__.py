@@ -1,0 +1,1 @@
+"""The trainer beside Keras: see ``__main__``."""
