@@ -9,8 +9,8 @@ nothing of the project depends on it. Ours is `borzoi-rt train` as a user calls 
 weights, the order of windows, and which batches are reverse-complemented and shifted; the windows themselves, and what
 is done to them, are each side's own. Dropout is off on both sides: its random numbers cannot be shared.
 
-Two runs in float32 part in any case, since every step magnifies the rounding of the last. ``--threads`` gives ours
-another number of threads, hence another order of sums: how far it then parts from itself is the yardstick.
+Two runs in float32 part in any case, since every step magnifies the rounding of the last. How far each side parts from
+itself when it sums in another order is the yardstick: TensorFlow without oneDNN, ours with two threads.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import argparse
 import copy
 import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from borzoi_rt.dataset import Data, open_data
 from .._common import print_header, print_table
 
 _SHIFT = 3
+_KINDS = (torch.float32, torch.float64)
 
 
 def main() -> None:
@@ -53,7 +55,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--warmup-steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="Of ours; more than one for the yardstick.")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     print_header("python -m benchmarks.against_tensorflow " + " ".join(sys.argv[1:]))
@@ -62,15 +63,20 @@ def main() -> None:
     names = ("batch_size", "learning_rate", "warmup_steps")
     changes = {name: getattr(options, name) for name in names}
     recipe = TrainOptions.from_params(params, max_steps=options.steps, precision="32", **changes)
+    runs: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        theirs = _theirs(options.python, params, data, recipe, folder)
-        print(f"reference {theirs['version']}\n")
-        _print_first_step(params, data, recipe, theirs)
-        ours = [_ours(params, data, recipe, threads, folder) for threads in options.threads]
-    _print_run(theirs, ours, options.threads)
+        job = _job(params, data, recipe, folder)
+        runs["TensorFlow"] = _theirs(options.python, job, onednn=True)
+        print(f"reference {runs['TensorFlow']['version']}\n")
+        _print_first_step(params, data, recipe, runs["TensorFlow"])
+        runs["ours"] = _ours(params, data, recipe, folder, threads=1)
+        runs["TensorFlow, no oneDNN"] = _theirs(options.python, job, onednn=False)
+        runs["ours, 2 threads"] = _ours(params, data, recipe, folder, threads=2)
+    _print_runs(runs)
+    _print_differences(runs)
     if options.out:
-        _write(options.out, theirs, ours, options.threads)
+        _write(options.out, runs)
 
 
 def _without_dropout(params: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +127,8 @@ def _draws(data: Data, recipe: TrainOptions) -> tuple[list[list[int]], list[bool
     return order, turns, shifts
 
 
-def _theirs(python: str, params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path) -> dict[str, Any]:
+def _job(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path) -> Path:
+    """Write what the reference needs."""
     assert data.tracks is not None
     order, turns, shifts = _draws(data, recipe)
     count = len(list((data.path / "tfrecords").glob("train-*.tfr")))
@@ -135,17 +142,23 @@ def _theirs(python: str, params: dict[str, Any], data: Data, recipe: TrainOption
     weights = {f"weights/{name}": tensor.numpy() for name, tensor in state.items() if "num_batches" not in name}
     pairs = data.tracks.positions_of(data.tracks.strand_pair)
     drawn = {"order": np.array(order), "turns": np.array(turns), "shifts": np.array(shifts), "pairs": pairs}
-    job, result = folder / "job.npz", folder / "result.npz"
+    job = folder / "job.npz"
     np.savez(job, facts=json.dumps(facts), **weights, **drawn)
+    return job
+
+
+def _theirs(python: str, job: Path, *, onednn: bool) -> dict[str, Any]:
+    result = job.with_name("result.npz")
     script = Path(__file__).with_name("reference.py")
-    done = subprocess.run([python, script, job, result], capture_output=True, text=True, check=False)
+    env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn))}
+    done = subprocess.run([python, script, job, result], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the reference ended with {done.returncode}:\n{done.stderr[-3000:]}")
     with np.load(result) as values:
         return {name: values[name] for name in values.files}
 
 
-def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, threads: int, folder: Path) -> dict[str, Any]:
+def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path, *, threads: int) -> dict[str, Any]:
     """Run `borzoi-rt train`, and return its log and its last weights."""
     file, out = folder / "params.json", folder / f"run-{threads}"
     file.write_text(json.dumps(params))
@@ -167,73 +180,86 @@ def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, threads: int
 
 
 def _print_first_step(params: dict[str, Any], data: Data, recipe: TrainOptions, theirs: dict[str, Any]) -> None:
-    """Compare the first batch: prediction, loss, penalty, and the gradient of both."""
-    model = _initial(params, recipe)
+    """Compare the first batch, and each side with ours in float64 (from the head on float32, as always)."""
+    batch = next(iter(_batches(data, recipe, augmented=True)))
+    ours, exact = (_first_step(_initial(params, recipe).to(kind), params, recipe, batch) for kind in _KINDS)
+    log = theirs["log"][0]
+    their = {"prediction": theirs["prediction"], "loss": log[0], "penalty": log[1]}
+    their |= {name: value for name, value in theirs.items() if name.startswith("gradients/")}
+    if set(their) != set(ours):
+        raise SystemExit(f"gradients without a partner: {sorted(set(their) ^ set(ours))}")
+    rows = []
+    for name, keys in (
+        *((name, [name]) for name in ("prediction", "loss", "penalty")),
+        ("whole gradient", [name for name in ours if name.startswith("gradients/")]),
+    ):
+        pairs = ((ours, their), (ours, exact), (their, exact))
+        rows.append((name, *(f"{_apart(one, two, keys):.1e}" for one, two in pairs)))
+    columns = ("ours, TensorFlow", "ours, float64", "TensorFlow, float64")
+    print_table(("first batch: norm of the difference / norm", *columns), rows)
+    print(f"loss {float(ours['loss']):.8f}, {float(their['loss']):.8f}; gradients of {len(ours) - 3} tensors\n")
+
+
+def _first_step(
+    model: MultiHead, params: dict[str, Any], recipe: TrainOptions, batch: dict[str, Any]
+) -> dict[str, np.ndarray]:
     penalties = calico_penalties(params, model)
     module = BorzoiModule(model, recipe, tracks=[[""] * model.configs[0].tracks], heads=["human"], penalties=penalties)
-    batch = next(iter(_batches(data, recipe, augmented=True)))
     losses, prediction, _ = module.train().losses(batch)
     loss, penalty = losses.mean(), module.penalties()
     (loss + penalty).backward()
-    slopes = {
-        name: parameter.grad for name, parameter in model.network.named_parameters() if parameter.grad is not None
-    }
-    pairs = [(slopes[name].numpy(), theirs[f"gradients/{name}"].reshape(slopes[name].shape)) for name in slopes]
-    norms = [float(np.sqrt(sum(float((pair[place].astype("f8") ** 2).sum()) for pair in pairs))) for place in (0, 1)]
-    apart = np.sqrt(sum(float(((one.astype("f8") - two) ** 2).sum()) for one, two in pairs))
-    seen = prediction.detach().numpy()
+    found = {"prediction": prediction, "loss": loss, "penalty": penalty}
+    slopes = {f"gradients/{name}": value.grad for name, value in model.network.named_parameters()}
+    return {name: tensor.detach().numpy() for name, tensor in {**found, **slopes}.items() if tensor is not None}
+
+
+def _apart(one: dict[str, Any], two: dict[str, Any], keys: Iterable[str]) -> float:
+    """Return the norm of a difference over the norm of the first, of several arrays as one."""
+    gap = whole = 0.0
+    for key in keys:
+        first = np.asarray(one[key], np.float64)
+        gap += float(((first - np.asarray(two[key], np.float64).reshape(first.shape)) ** 2).sum())
+        whole += float((first**2).sum())
+    return float(np.sqrt(gap / whole))
+
+
+def _print_runs(runs: dict[str, dict[str, Any]]) -> None:
+    logs = [run["log"][:, 0] for run in runs.values()]
+    count = len(logs[0])
+    steps = sorted({step for step in (1, 50, 100, 150, 200, count) if step <= count})
     rows: list[tuple[Any, ...]] = [
-        ("prediction, largest", *(f"{float(x.max()):.8g}" for x in (seen, theirs["prediction"])),
-         f"{np.abs(seen / theirs['prediction'] - 1).max():.1e}"),
-        *((name, f"{float(mine):.8g}", f"{their:.8g}", f"{abs(float(mine) / their - 1):.1e}")
-          for name, mine, their in (("loss", loss, theirs["log"][0, 0]), ("penalty", penalty, theirs["log"][0, 1]))),
-        ("gradient, norm of all", *(f"{norm:.8g}" for norm in norms), f"{apart / norms[0]:.1e}"),
-    ]  # fmt: skip
-    print_table(("first batch", "ours", "TensorFlow", "relative difference"), rows)
-    missing = {name.removeprefix("gradients/") for name in theirs if name.startswith("gradients/")} ^ set(slopes)
-    print(f"gradients of {len(pairs)} tensors compared; without a partner: {sorted(missing) or 'none'}\n")
-
-
-def _print_run(theirs: dict[str, Any], ours: Sequence[dict[str, Any]], threads: Sequence[int]) -> None:
-    want = theirs["log"]
-    steps = [step for step in (1, 50, 100, 200, len(want)) if step <= len(want)]
-    rows = [
-        (f"loss at step {step}", f"{want[step - 1, 0]:.6f}", *(f"{run['log'][step - 1, 0]:.6f}" for run in ours))
-        for step in sorted(set(steps))
+        (f"loss at step {step}", *(f"{log[step - 1]:.6f}" for log in logs)) for step in steps
     ]
-    last = slice(-45, None)
-    rows.append(
-        ("mean of the last 45", f"{want[last, 0].mean():.6f}", *(f"{r['log'][last, 0].mean():.6f}" for r in ours))
-    )
-    rows.append(("seconds a step", f"{float(theirs['seconds']):.2f}", *(f"{run['seconds']:.2f}" for run in ours)))
-    columns = [f"ours, {count} thread{'s' * (count > 1)}" for count in threads]
-    print_table(("run", "TensorFlow", *columns), rows)
+    for name, part in (("mean of the first 45", slice(45)), ("mean of the last 45", slice(-45, None))):
+        rows.append((name, *(f"{log[part].mean():.6f}" for log in logs)))
+    rows.append(("seconds a step (ours: with the start)", *(f"{float(run['seconds']):.2f}" for run in runs.values())))
+    print_table(("run", *runs), rows)
     print()
-    kinds = {f"{columns[0]}, and TensorFlow": (ours[0], theirs)}
-    kinds |= {f"{columns[0]}, and {name[6:]}": (ours[0], run) for name, run in zip(columns[1:], ours[1:], strict=True)}
-    table = []
-    for name, (one, two) in kinds.items():
-        apart = np.abs(one["log"][:, 0] / two["log"][:, 0] - 1)
-        shared = [key for key in one if key.startswith("weights/") and "num_batches" not in key]
-        gap = np.sqrt(
-            sum(float(((one[key].astype("f8") - two[key].reshape(one[key].shape)) ** 2).sum()) for key in shared)
-        )
-        whole = np.sqrt(sum(float((one[key].astype("f8") ** 2).sum()) for key in shared))
-        parts = (apart[:10], apart[:50], apart[:100], apart)
-        table.append((name, *(f"{part.max():.1e}" for part in parts), f"{np.median(apart):.1e}", f"{gap / whole:.1e}"))
-    print_table(
-        ("relative difference of losses, largest", "to 10", "to 50", "to 100", "all", "median", "weights"), table
-    )
 
 
-def _write(path: Path, theirs: dict[str, Any], ours: Sequence[dict[str, Any]], threads: Sequence[int]) -> None:
-    names = ["step", "loss_tensorflow", "grad_norm_tensorflow"]
-    names += [f"{name}_ours_{count}" for count in threads for name in ("loss", "grad_norm")]
+def _print_differences(runs: dict[str, dict[str, Any]]) -> None:
+    rows = []
+    shared = [key for key in runs["TensorFlow"] if key.startswith("weights/")]
+    for one, two in (
+        ("ours", "TensorFlow"),
+        ("TensorFlow", "TensorFlow, no oneDNN"),
+        ("ours", "TensorFlow, no oneDNN"),
+        ("ours", "ours, 2 threads"),
+    ):
+        apart = np.abs(runs[one]["log"][:, 0] / runs[two]["log"][:, 0] - 1)
+        parts = [f"{part.max():.1e}" for part in (apart[:10], apart[:50], apart[:100], apart)]
+        weights = _apart(runs[one], runs[two], shared)
+        rows.append((f"{one} | {two}", *parts, f"{np.median(apart):.1e}", f"{weights:.1e}"))
+    columns = ("to step 10", "to 50", "to 100", "all", "median", "last weights")
+    print_table(("largest relative difference of losses", *columns), rows)
+
+
+def _write(path: Path, runs: dict[str, dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
-        writer.writerow(names)
-        for step, row in enumerate(theirs["log"]):
-            figures = [row[0], row[2], *(run["log"][step, place] for run in ours for place in (0, 2))]
+        writer.writerow(["step", *(f"{kind}: {name}" for name in runs for kind in ("loss", "gradient norm"))])
+        for step in range(len(runs["ours"]["log"])):
+            figures = [run["log"][step, place] for run in runs.values() for place in (0, 2)]
             writer.writerow([step + 1, *(f"{value:.7g}" for value in figures)])
 
 
