@@ -25,6 +25,7 @@ from .options import TrainOptions
 from .regularisers import Penalties, Penalty
 
 _DROPOUT = 4  # purpose of random numbers, beside those of the loader
+_MOST_SKIPPED = 40  # the scale is then 2^-24 of that at the start, 2^16
 
 
 class DivergedError(BorzoiError, ArithmeticError):
@@ -73,6 +74,7 @@ class BorzoiModule(pl.LightningModule):
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
         self.weights: Tensor
         self.grad_norm = float("nan")
+        self._skipped = 0  # updates in a row
         self.pearson: dict[str, float] = {}  # of the last validation
         self._sums: list[Tensor] = []
         self._losses: list[Tensor] = []
@@ -113,8 +115,9 @@ class BorzoiModule(pl.LightningModule):
         limit = self.options.clip_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.grad is not None], limit)
         self.grad_norm = float(norm)
-        # With loss scaling an overflow is expected now and then: the scaler skips that update.
-        if self.options.precision != "16" and not np.isfinite(self.grad_norm):
+        # With loss scaling an overflow is expected now and then: the scaler skips that update, and halves the scale.
+        self._skipped = 0 if np.isfinite(self.grad_norm) else self._skipped + 1
+        if self._skipped > (_MOST_SKIPPED if self.options.precision == "16" else 0):
             raise DivergedError(f"step {self.global_step}: the gradient is not finite; {self._advice()}")
 
     def configure_optimizers(self) -> Any:

@@ -15,6 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 
+NORMS = (nn.BatchNorm1d, nn.SyncBatchNorm)
+
 
 class MultiHead(nn.Module):
     """A :class:`Borzoi` and the heads of further data sets.
@@ -32,6 +34,7 @@ class MultiHead(nn.Module):
         width = self.network.head.in_features
         self.others = nn.ModuleList(new_head(width, config.tracks) for config in configs[1:])
         self.frozen: tuple[nn.Module, ...] = ()
+        self.still = False
 
     def head(self, number: int) -> nn.Linear:
         """Return a head."""
@@ -53,13 +56,15 @@ class MultiHead(nn.Module):
 
     def freeze_statistics(self) -> None:
         """Normalise by the stored statistics, and leave them as they are; weights may still learn."""
-        self.frozen = tuple(module for module in self.modules() if isinstance(module, nn.BatchNorm1d))
+        self.still = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> MultiHead:
         """Set training mode on all but the frozen parts: ``requires_grad`` alone would let their statistics move."""
         super().train(mode)
-        for module in self.frozen:
+        # Looked up each time: layers that share statistics between devices take the place of the first ones.
+        norms = (module for module in self.modules() if self.still and isinstance(module, NORMS))
+        for module in (*self.frozen, *norms):
             module.eval()
         return self
 
@@ -92,7 +97,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 @contextmanager
 def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Leave running statistics alone: the second pass over a batch must not count it twice."""
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm1d)]
+    norms = [module for module in block.modules() if isinstance(module, NORMS)]
     before = [(norm.momentum, int(norm.num_batches_tracked or 0)) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -151,8 +152,8 @@ def train(
         total_steps=batches.updates,
         meta=meta,
     )
-    norm = params.get("model", params).get("norm_type")
-    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=norm == "batch-sync")
+    sync = _shares_statistics(params)
+    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=sync)
     batches.start = _prepare(folder, meta, resume=resume)
     checkpoint = str(folder / LAST) if batches.start else None
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -174,6 +175,9 @@ class _Batches(pl.LightningDataModule):
         self._train = [item.split("train") for item in sets]
         self._valid = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
         self._pairs = [_strand_pairs(item, options) for item in sets]
+        for item, split in zip(sets, self._valid, strict=True):
+            if split is not None and len(split) < world:
+                raise InputError(f"{item.path} has {len(split)} validation windows, fewer than the {world} processes")
         loader = self._loader(0, world)
         updates = len(loader) // options.accumulate
         self.updates = min(updates, options.max_steps) if options.max_steps else updates
@@ -375,8 +379,6 @@ def _trainer(
 ) -> pl.Trainer:
     world, local = processes
     on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
-    if options.precision == "16" and on_cpu:
-        raise InputError("precision 16 needs a GPU; on the CPU take 32 or bf16")
     if sync and world > 1 and on_cpu:
         raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
     callbacks: list[Any] = [StepLog(folder)]
@@ -395,7 +397,7 @@ def _trainer(
             devices=local,
             num_nodes=world // local,
             strategy=strategy,
-            precision=_PRECISION[options.precision],
+            **_precision(options.precision, on_cpu=on_cpu),
             # One pass of Lightning is the whole run: our batches count through all epochs.
             max_epochs=1,
             max_steps=data.updates,
@@ -416,6 +418,19 @@ def _trainer(
         )
     except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
         raise BackendError(" ".join(str(error).split())) from error
+
+
+def _shares_statistics(params: Mapping[str, Any]) -> bool:
+    """Tell whether normalisation is to share the statistics of a batch between devices."""
+    model = params.get("model", params)
+    return "batch-sync" in (model.get("norm_type"), *(block.get("norm_type") for block in model["trunk"]))
+
+
+def _precision(name: str, *, on_cpu: bool) -> dict[str, Any]:
+    """Return Lightning's arguments; on the CPU it would take bf16 in place of 16, unless told how to scale."""
+    if name == "16" and on_cpu:
+        return {"plugins": [MixedPrecision("16-mixed", device="cpu")]}
+    return {"precision": _PRECISION[name]}
 
 
 def validation_pearson(checkpoint: str | os.PathLike[str]) -> dict[str, float]:

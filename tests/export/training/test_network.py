@@ -39,6 +39,12 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
+def as_on_several_gpus(model: MultiHead) -> None:
+    """Replace the normalisation by that of several GPUs, as Lightning does; in one process it computes the same."""
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in model.modules())
+
+
 def test_a_head_that_is_not_used_has_no_gradient(x: Tensor) -> None:
     model = two_heads().train()
     assert model(x, 0).shape == (2, 6, 32)
@@ -49,14 +55,16 @@ def test_a_head_that_is_not_used_has_no_gradient(x: Tensor) -> None:
     assert "network.head.weight" not in found
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_recomputing_changes_nothing(x: Tensor, dropout: float) -> None:
+@pytest.mark.parametrize(("dropout", "several"), [(0.0, False), (0.3, False), (0.0, True)])
+def test_recomputing_changes_nothing(x: Tensor, dropout: float, several: bool) -> None:
     """Gradients and running statistics are the same bits: the second pass must not count a batch twice."""
     outcomes = []
     for recompute in (False, True):
         model = two_heads(dropout=dropout).train()
         if recompute:
             model.recompute()
+        if several:
+            as_on_several_gpus(model)
         torch.manual_seed(8)
         loss = model(x).square().mean()
         loss.backward()
@@ -88,11 +96,14 @@ def test_recomputing_keeps_less(x: Tensor) -> None:
     assert kept[1] < 0.6 * kept[0]
 
 
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("how", ["freeze", "freeze_statistics"])
-def test_frozen_statistics_do_not_move(x: Tensor, how: str) -> None:
+def test_frozen_statistics_do_not_move(x: Tensor, how: str, several: bool) -> None:
     model = two_heads(dropout=0.5)
     before = buffers(model)
     getattr(model, how)()
+    if several:
+        as_on_several_gpus(model)
     model.train()
     model(x, 0).sum().backward()
     assert all(torch.equal(before[name], tensor) for name, tensor in buffers(model).items())
