@@ -68,10 +68,12 @@ def main() -> None:
 def _params(tracks: int) -> dict[str, Any]:
     """Return a small network that reads 65,536 bp and writes as many tracks as asked for."""
     trunk: list[dict[str, Any]] = [
-        {"name": "conv_dna", "filters": 16, "kernel_size": 7, "norm_type": None, "pool_size": 2},
+        {"name": "conv_dna", "filters": 16, "kernel_size": 7, "norm_type": None, "activation": "linear",
+         "pool_size": 2},
         {"name": "res_tower", "filters_init": 16, "filters_end": 32, "divisible_by": 8, "kernel_size": 5,
          "num_convs": 1, "pool_size": 2, "repeat": 6},
-        {"name": "transformer_tower", "key_size": 16, "heads": 2, "num_position_features": 32, "repeat": 1},
+        {"name": "transformer_tower", "key_size": 16, "heads": 2, "num_position_features": 32, "dropout": 0.0,
+         "repeat": 1},
         {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
         {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
         {"name": "Cropping1D", "cropping": 512},
