@@ -27,8 +27,8 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(checkpoint)[1]
 
 
-def scaler(checkpoint: Path) -> dict[str, float]:
-    state: dict[str, float] = torch.load(checkpoint, weights_only=True)["MixedPrecision"]
+def scaler(checkpoint: Path) -> dict[str, float] | None:
+    state: dict[str, float] | None = torch.load(checkpoint, weights_only=True).get("MixedPrecision")
     return state
 
 
@@ -72,7 +72,9 @@ def test_an_overflow_is_skipped_and_halves_the_scale(make_data: Callable[..., Da
     norms = [row["grad_norm"] for row in rows(last.with_name("train.csv"))]
     skipped = norms.index(next(norm for norm in norms if norm))
     assert 0 < skipped < 8
-    assert scaler(last)["scale"] == 2.0 ** (16 - norms.count(""))
+    state = scaler(last)
+    assert state is not None
+    assert state["scale"] == 2.0 ** (16 - norms.count(""))
     begin = run(params, [data], tmp_path / "begin", precision="16", max_steps=skipped)
     torch.manual_seed(0)
     drawn = dict(MultiHead([BorzoiConfig.from_params(params)]).named_parameters())
@@ -80,14 +82,16 @@ def test_an_overflow_is_skipped_and_halves_the_scale(make_data: Callable[..., Da
     assert not torch.equal(weights(last)["model.network.stem.weight"], drawn["network.stem.weight"])
 
 
-def test_the_scale_is_taken_up(make_data: Callable[..., Data], tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["16", "bf16"])
+def test_a_run_is_taken_up(make_data: Callable[..., Data], tmp_path: Path, precision: str) -> None:
     """The stop lies after the skipped updates: with the scale of a new run they would be skipped again."""
     data, params = make_data(windows=8), toy_params(**STEEP)
-    whole = run(params, [data], tmp_path / "whole", precision="16", max_steps=12)
-    run(params, [data], tmp_path / "parts", precision="16", max_steps=8)
-    parts = run(params, [data], tmp_path / "parts", precision="16", max_steps=12, resume=True)
+    whole = run(params, [data], tmp_path / "whole", precision=precision, max_steps=12)
+    run(params, [data], tmp_path / "parts", precision=precision, max_steps=8)
+    parts = run(params, [data], tmp_path / "parts", precision=precision, max_steps=12, resume=True)
     assert (parts.with_name("train.csv")).read_text() == (whole.with_name("train.csv")).read_text()
     assert scaler(parts) == scaler(whole)
+    assert (scaler(whole) is None) is (precision == "bf16")
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(parts).items())
 
 
