@@ -36,7 +36,6 @@ from borzoi_export.training.module import BorzoiModule
 from borzoi_export.training.network import MultiHead
 from borzoi_export.training.options import TrainOptions
 from borzoi_export.training.regularisers import calico_penalties
-from borzoi_export.weights.checkpoint import network_state, read_checkpoint
 
 from borzoi_rt.dataset import Data, open_data
 
@@ -73,7 +72,7 @@ def main() -> None:
         runs["ours"] = _ours(params, data, recipe, folder, threads=1)
         runs["TensorFlow, no oneDNN"] = _theirs(options.python, job, onednn=False)
         runs["ours, 2 threads"] = _ours(params, data, recipe, folder, threads=2)
-    _print_runs(runs)
+    _print_runs(runs, data.info.windows["train"] // options.batch_size)
     _print_differences(runs)
     if options.out:
         _write(options.out, runs)
@@ -159,7 +158,7 @@ def _theirs(python: str, job: Path, *, onednn: bool) -> dict[str, Any]:
 
 
 def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path, *, threads: int) -> dict[str, Any]:
-    """Run `borzoi-rt train`, and return its log and its last weights."""
+    """Run `borzoi-rt train`, and return its log."""
     file, out = folder / "params.json", folder / f"run-{threads}"
     file.write_text(json.dumps(params))
     choices = {"max-steps": recipe.max_steps, "batch-size": recipe.batch_size, "learning-rate": recipe.learning_rate}
@@ -175,8 +174,7 @@ def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path
     with (out / "train.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     log = np.array([[float(row[name]) for name in ("loss", "penalty", "grad_norm")] for row in rows])
-    _, state = network_state(*read_checkpoint(out / "last.ckpt"))
-    return {"log": log, "seconds": seconds, **{f"weights/{name}": tensor.numpy() for name, tensor in state.items()}}
+    return {"log": log, "seconds": seconds}
 
 
 def _print_first_step(params: dict[str, Any], data: Data, recipe: TrainOptions, theirs: dict[str, Any]) -> None:
@@ -223,15 +221,17 @@ def _apart(one: dict[str, Any], two: dict[str, Any], keys: Iterable[str]) -> flo
     return float(np.sqrt(gap / whole))
 
 
-def _print_runs(runs: dict[str, dict[str, Any]]) -> None:
+def _print_runs(runs: dict[str, dict[str, Any]], epoch: int) -> None:
+    """Print losses at some steps, and the means of the first and the last whole epoch: single windows differ by far."""
     logs = [run["log"][:, 0] for run in runs.values()]
     count = len(logs[0])
     steps = sorted({step for step in (1, 50, 100, 150, 200, count) if step <= count})
     rows: list[tuple[Any, ...]] = [
         (f"loss at step {step}", *(f"{log[step - 1]:.6f}" for log in logs)) for step in steps
     ]
-    for name, part in (("mean of the first 45", slice(45)), ("mean of the last 45", slice(-45, None))):
-        rows.append((name, *(f"{log[part].mean():.6f}" for log in logs)))
+    for number in sorted({1, count // epoch} - {0}) if count >= epoch else ():
+        part = slice((number - 1) * epoch, number * epoch)
+        rows.append((f"mean of epoch {number}", *(f"{log[part].mean():.6f}" for log in logs)))
     rows.append(("seconds a step (ours: with the start)", *(f"{float(run['seconds']):.2f}" for run in runs.values())))
     print_table(("run", *runs), rows)
     print()
@@ -239,18 +239,16 @@ def _print_runs(runs: dict[str, dict[str, Any]]) -> None:
 
 def _print_differences(runs: dict[str, dict[str, Any]]) -> None:
     rows = []
-    shared = [key for key in runs["TensorFlow"] if key.startswith("weights/")]
     for one, two in (
         ("ours", "TensorFlow"),
-        ("TensorFlow", "TensorFlow, no oneDNN"),
         ("ours", "TensorFlow, no oneDNN"),
+        ("TensorFlow", "TensorFlow, no oneDNN"),
         ("ours", "ours, 2 threads"),
     ):
         apart = np.abs(runs[one]["log"][:, 0] / runs[two]["log"][:, 0] - 1)
-        parts = [f"{part.max():.1e}" for part in (apart[:10], apart[:50], apart[:100], apart)]
-        weights = _apart(runs[one], runs[two], shared)
-        rows.append((f"{one} | {two}", *parts, f"{np.median(apart):.1e}", f"{weights:.1e}"))
-    columns = ("to step 10", "to 50", "to 100", "all", "median", "last weights")
+        parts = [f"{part.max():.1e}" for part in (apart[:10], apart[:20], apart[:50], apart[:100], apart)]
+        rows.append((f"{one} | {two}", *parts, f"{np.median(apart):.1e}"))
+    columns = ("to step 10", "to 20", "to 50", "to 100", "all", "median of all")
     print_table(("largest relative difference of losses", *columns), rows)
 
 
@@ -260,7 +258,7 @@ def _write(path: Path, runs: dict[str, dict[str, Any]]) -> None:
         writer.writerow(["step", *(f"{kind}: {name}" for name in runs for kind in ("loss", "gradient norm"))])
         for step in range(len(runs["ours"]["log"])):
             figures = [run["log"][step, place] for run in runs.values() for place in (0, 2)]
-            writer.writerow([step + 1, *(f"{value:.7g}" for value in figures)])
+            writer.writerow([step + 1, *(f"{value:.9g}" for value in figures)])
 
 
 if __name__ == "__main__":

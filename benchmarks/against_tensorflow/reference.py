@@ -195,7 +195,7 @@ def augmented(codes: np.ndarray, target: np.ndarray, turn: bool, shift: int, pai
 
 
 def main(job_path: str, result_path: str) -> None:
-    """Train, and write losses, norms, the first prediction and gradients, and the last weights."""
+    """Train, and write losses, norms, and the first prediction and gradients."""
     job = np.load(job_path)
     facts = json.loads(str(job["facts"]))
     tf.config.threading.set_intra_op_parallelism_threads(facts["threads"])
@@ -246,8 +246,6 @@ def main(job_path: str, result_path: str) -> None:
                     result[f"gradients/{name}"] = way(slopes[variable.ref()])
             start = time.perf_counter()
     seconds = (time.perf_counter() - start) / max(len(log) - 1, 1)
-    for name, (variable, way) in variables.items():
-        result[f"weights/{name}"] = way(variable.numpy())
     version = ", ".join(f"{name} {metadata.version(name)}" for name in ("tensorflow-cpu", "keras", "numpy"))
     np.savez(result_path, log=np.array(log), version=version, seconds=seconds, **result)
 
