@@ -66,11 +66,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         job = _job(params, data, recipe, folder)
-        runs["TensorFlow"] = _theirs(options.python, job, onednn=True)
-        print(f"reference {runs['TensorFlow']['version']}\n")
-        _print_first_step(params, data, recipe, runs["TensorFlow"])
+        exact = _theirs(options.python, job, kind="float64", steps=1)
+        print(f"reference {exact['version']}\n")
+        runs["TensorFlow"] = _theirs(options.python, job, steps=options.steps)
+        _print_first_step(params, data, recipe, runs["TensorFlow"], exact)
         runs["ours"] = _ours(params, data, recipe, folder, threads=1)
-        runs["TensorFlow, no oneDNN"] = _theirs(options.python, job, onednn=False)
+        runs["TensorFlow, no oneDNN"] = _theirs(options.python, job, steps=options.steps, onednn=False)
         runs["ours, 2 threads"] = _ours(params, data, recipe, folder, threads=2)
     _print_runs(runs, data.info.windows["train"] // options.batch_size)
     _print_differences(runs)
@@ -146,11 +147,12 @@ def _job(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path)
     return job
 
 
-def _theirs(python: str, job: Path, *, onednn: bool) -> dict[str, Any]:
+def _theirs(python: str, job: Path, *, steps: int, kind: str = "float32", onednn: bool = True) -> dict[str, np.ndarray]:
     result = job.with_name("result.npz")
     script = Path(__file__).with_name("reference.py")
     env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn))}
-    done = subprocess.run([python, script, job, result], env=env, capture_output=True, text=True, check=False)
+    command = [python, script, job, result, kind, str(steps)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the reference ended with {done.returncode}:\n{done.stderr[-3000:]}")
     with np.load(result) as values:
@@ -177,25 +179,24 @@ def _ours(params: dict[str, Any], data: Data, recipe: TrainOptions, folder: Path
     return {"log": log, "seconds": seconds}
 
 
-def _print_first_step(params: dict[str, Any], data: Data, recipe: TrainOptions, theirs: dict[str, Any]) -> None:
-    """Compare the first batch, and each side with ours in float64 (from the head on float32, as always)."""
+def _print_first_step(
+    params: dict[str, Any], data: Data, recipe: TrainOptions, theirs: dict[str, Any], exact: dict[str, Any]
+) -> None:
+    """Compare the first batch, each side in float32 and in float64 (ours from the head on float32, as always)."""
     batch = next(iter(_batches(data, recipe, augmented=True)))
-    ours, exact = (_first_step(_initial(params, recipe).to(kind), params, recipe, batch) for kind in _KINDS)
-    log = theirs["log"][0]
-    their = {"prediction": theirs["prediction"], "loss": log[0], "penalty": log[1]}
-    their |= {name: value for name, value in theirs.items() if name.startswith("gradients/")}
-    if set(their) != set(ours):
-        raise SystemExit(f"gradients without a partner: {sorted(set(their) ^ set(ours))}")
+    ours, our_exact = (_first_step(_initial(params, recipe).to(kind), params, recipe, batch) for kind in _KINDS)
+    for found in (theirs, exact):
+        found["loss"], found["penalty"], _ = found["log"][0]
+    slopes = [name for name in ours if name.startswith("gradients/")]
+    if set(slopes) != {name for name in exact if name.startswith("gradients/")}:
+        raise SystemExit("the two sides differ in what has a gradient")
     rows = []
-    for name, keys in (
-        *((name, [name]) for name in ("prediction", "loss", "penalty")),
-        ("whole gradient", [name for name in ours if name.startswith("gradients/")]),
-    ):
-        pairs = ((ours, their), (ours, exact), (their, exact))
+    for name, keys in (*((name, [name]) for name in ("prediction", "loss", "penalty")), ("whole gradient", slopes)):
+        pairs = ((ours, theirs), (our_exact, exact), (ours, exact), (theirs, exact))
         rows.append((name, *(f"{_apart(one, two, keys):.1e}" for one, two in pairs)))
-    columns = ("ours, TensorFlow", "ours, float64", "TensorFlow, float64")
+    columns = ("ours | TensorFlow", "both in float64", "ours | float64", "TensorFlow | float64")
     print_table(("first batch: norm of the difference / norm", *columns), rows)
-    print(f"loss {float(ours['loss']):.8f}, {float(their['loss']):.8f}; gradients of {len(ours) - 3} tensors\n")
+    print(f"loss {float(ours['loss']):.8f}, {theirs['loss']:.8f}; gradients of {len(slopes)} tensors\n")
 
 
 def _first_step(

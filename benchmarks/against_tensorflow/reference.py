@@ -1,6 +1,6 @@
 """The TensorFlow side: the network, the loss and the optimiser of Keras, run on the job that ``__main__`` wrote.
 
-python reference.py JOB.npz RESULT.npz
+python reference.py JOB.npz RESULT.npz float32|float64 STEPS
 
 Imports TensorFlow and NumPy only, so that it runs where nothing of this project is installed. Layers are Keras' own
 but for attention; names are those of the project's network, so that weights can be handed over by name.
@@ -29,7 +29,7 @@ class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
         self.rate, self.steps = rate, steps
 
     def __call__(self, step: Any) -> Any:
-        return self.rate * tf.minimum(tf.cast(step, tf.float32) / self.steps, 1.0)
+        return self.rate * tf.minimum(tf.cast(step, tf.keras.backend.floatx()) / self.steps, 1.0)
 
 
 class Attention(layers.Layer):
@@ -58,7 +58,8 @@ class Attention(layers.Layer):
         widths = rate ** np.arange(1, half + 1, dtype=np.float32) - np.float32(1)
         distance = np.arange(1 - tokens, tokens, dtype=np.float32)
         masks = (widths > np.abs(distance)[:, None]).astype(np.float32)
-        self.positions = tf.constant(np.concatenate([masks, np.sign(distance)[:, None] * masks], axis=1))
+        basis = np.concatenate([masks, np.sign(distance)[:, None] * masks], axis=1)
+        self.positions = tf.constant(basis, self.dtype)
 
     def call(self, x: Any) -> Any:
         tokens = x.shape[1]
@@ -184,22 +185,24 @@ def read_windows(files: list[str], length: int, bins: int, tracks: int) -> tuple
 
 def augmented(codes: np.ndarray, target: np.ndarray, turn: bool, shift: int, pairs: np.ndarray) -> tuple[Any, Any]:
     """Return one-hot DNA and targets as the layers of the reference make them: reverse complement, then shift."""
-    onehot = tf.one_hot(codes, 5)[..., :4]
+    kind = tf.keras.backend.floatx()
+    onehot = tf.one_hot(codes, 5, dtype=kind)[..., :4]
     if turn:
         onehot, target = tf.reverse(onehot, (1, 2)), tf.gather(tf.reverse(target, (1,)), pairs, axis=2)
     if shift > 0:
         onehot = tf.pad(onehot[:, :-shift], ((0, 0), (shift, 0), (0, 0)))
     elif shift < 0:
         onehot = tf.pad(onehot[:, -shift:], ((0, 0), (0, -shift), (0, 0)))
-    return onehot, tf.convert_to_tensor(target)
+    return onehot, tf.cast(target, kind)
 
 
-def main(job_path: str, result_path: str) -> None:
+def main(job_path: str, result_path: str, kind: str, steps: str) -> None:
     """Train, and write losses, norms, and the first prediction and gradients."""
     job = np.load(job_path)
     facts = json.loads(str(job["facts"]))
     tf.config.threading.set_intra_op_parallelism_threads(facts["threads"])
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.keras.backend.set_floatx(kind)
     params, recipe = facts["params"], facts["recipe"]
     model = network(params["model"])
     length, bins, tracks = model.input_shape[1], *model.output_shape[1:]
@@ -234,7 +237,8 @@ def main(job_path: str, result_path: str) -> None:
         return loss, penalty, tf.linalg.global_norm(gradients), prediction, gradients
 
     log, result, start = [], {}, 0.0
-    for number, (chosen, turn, shift) in enumerate(zip(job["order"], job["turns"], job["shifts"], strict=True)):
+    draws = list(zip(job["order"], job["turns"], job["shifts"], strict=True))[: int(steps)]
+    for number, (chosen, turn, shift) in enumerate(draws):
         batch = augmented(codes[chosen], targets[chosen], bool(turn), int(shift), job["pairs"])
         loss, penalty, norm, prediction, gradients = step(*batch)
         log.append((float(loss), float(penalty), float(norm)))
