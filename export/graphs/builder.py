@@ -95,6 +95,10 @@ class GraphBuilder:
         end = self.node("Add", start, self.integers(size))
         return self.node("Slice", x, start, end, self.integers(axis))
 
+    def concat(self, parts: Sequence[str], axis: int) -> str:
+        """Join values along an axis."""
+        return self.node("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
+
     def reshape(self, x: str, *shape: int) -> str:
         """Reshape; 0 keeps a dimension."""
         return self.node("Reshape", x, self.integers(*shape))
