@@ -6,7 +6,7 @@ before the colon names the backend, the rest its device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -20,9 +20,17 @@ from ..manifest import Geometry, Tiling
 BACKENDS = {"onnx": "onnx", "triton": "served"}
 KNOWN = "onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
 
-# Replays run the same graph elsewhere: these are the forward tolerances asked of every fp32 engine.
-GOLDEN_ATOL = 2e-5
-GOLDEN_RTOL = 1e-4
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What two engines may differ by: ``atol``, times the value where that exceeds 1, and ``rtol`` of value + 1e-4."""
+
+    atol: float
+    rtol: float
+
+
+# By precision of a bundle. Half precision rounds a typical bin of the trained test model by 0.3 %, the worst by 6 %.
+PARITY_LIMITS = {"fp32": Limits(2e-5, 1e-4), "fp16": Limits(0.1, 0.1)}
 
 
 class Session(Protocol):
@@ -68,6 +76,48 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the model; further runs fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class BinSums:
+    """Sums over the bins of the coverage R of the reference and A of the alternate allele, by row.
+
+    Attributes
+    ----------
+    ref, alt, absolute, square : float64 ndarray of shape (3, rows)
+        Sum of f(R), f(A), |f(A) - f(R)| and (f(A) - f(R))^2; f is the identity, log2(x + 1), the square root.
+    extreme : float64 ndarray of shape (rows,)
+        A - R at the first bin where its size is largest.
+    """
+
+    ref: np.ndarray
+    alt: np.ndarray
+    absolute: np.ndarray
+    square: np.ndarray
+    extreme: np.ndarray
+
+    def turned(self) -> BinSums:
+        """Return the sums with the alleles exchanged."""
+        return BinSums(self.alt, self.ref, self.absolute, self.square, -self.extreme)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What one allele's coverage is the sum of: views, each with a share of every bin.
+
+    Attributes
+    ----------
+    embedding : float32 ndarray of shape (views, bins, channels)
+        What the head reads; bins of a reverse complement already turned.
+    share : float32 ndarray of shape (views, bins)
+        Weight of a view in each bin: a half for two strands, 0 or 1 for the halves of an indel.
+    tracks : int64 ndarray of shape (views, tracks)
+        Output of the head that each view reads for a track.
+    """
+
+    embedding: np.ndarray
+    share: np.ndarray
+    tracks: np.ndarray
 
 
 class Parts(Protocol):
@@ -133,6 +183,23 @@ class Parts(Protocol):
         """Free the graphs; further runs fail."""
 
 
+class SummingParts(Parts, Protocol):
+    """Split graphs with one more, which hands over sums over bins instead of coverage."""
+
+    def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], strand_share: np.ndarray) -> BinSums:
+        """Turn the embeddings of two alleles into sums over bins.
+
+        Parameters
+        ----------
+        ref, alt : Views
+            The alleles.
+        squash : mapping of str to ndarray of shape (tracks,)
+            As :meth:`borzoi_rt.squash.Squash.inverse_terms` gives it.
+        strand_share : float64 ndarray of shape (rows, strands)
+            Tracks, in the order of ``rows`` and then ``strands``, are added to rows with these weights.
+        """
+
+
 def open_session(
     bundle: Bundle | str, backend: str = "onnx:cpu", *, threads: int | None = None, check: bool | None = None
 ) -> Session:
@@ -190,10 +257,8 @@ def _backend(backend: str) -> tuple[Any, str]:
     return import_module(f".{BACKENDS[name]}", __name__), device
 
 
-def replay_golden(
-    session: Session, bundle: Bundle, *, atol: float = GOLDEN_ATOL, rtol: float = GOLDEN_RTOL
-) -> dict[str, float]:
-    """Run the golden example of a bundle and compare.
+def replay_golden(session: Session, bundle: Bundle) -> dict[str, float]:
+    """Run the golden example of a bundle and compare, under the limits of its precision.
 
     Returns
     -------
@@ -212,15 +277,16 @@ def replay_golden(
         raise ParityError(
             f"{bundle.path}: the golden example has shape {want.shape}, {session.provider} gave {got.shape}"
         )
-    rows = [np.concatenate(list(values), axis=-1) for values in (got, want)]  # windows side by side
-    report = compare_coverage(*rows, atol=atol, rtol=rtol)
+    found, wanted = (np.concatenate(list(values), axis=-1) for values in (got, want))  # windows side by side
+    limits = PARITY_LIMITS[bundle.info.precision]
+    report = compare_coverage(found, wanted, limits)
     if report.wrong is not None:
         track, position = report.wrong
         name = bundle.tracks.identifier[int(golden["track_index"][track])]
         raise ParityError(
             f"{bundle.path}: {session.provider} does not reproduce the golden example: largest difference "
-            f"{report.max_abs:.3g} absolute, {report.max_rel:.3g} relative (allowed {atol:g} and {rtol:g}); "
-            f"worst track {name!r}, bin {position % want.shape[-1]}; "
+            f"{report.max_abs:.3g} absolute, {report.max_rel:.3g} relative (allowed {limits.atol:g} and "
+            f"{limits.rtol:g}); worst track {name!r}, bin {position % want.shape[-1]}; "
             "check the driver and provider versions, or use onnx:cpu"
         )
     return {"max_abs": report.max_abs, "max_rel": report.max_rel}
@@ -235,14 +301,12 @@ class Comparison:
     wrong: tuple[int, int] | None
 
 
-def compare_coverage(
-    got: np.ndarray, want: np.ndarray, *, atol: float = GOLDEN_ATOL, rtol: float = GOLDEN_RTOL
-) -> Comparison:
-    """Compare squashed coverage (tracks, bins) under the limits asked of every engine."""
+def compare_coverage(got: np.ndarray, want: np.ndarray, limits: Limits) -> Comparison:
+    """Compare squashed coverage (tracks, bins)."""
     difference = np.abs(got.astype(np.float64) - want)
     relative = difference / (np.abs(want) + 1e-4)
     # Rounding grows with the value, so the absolute limit does above 1. ~(x <= limit), not x > limit: a NaN must fail.
-    wrong = ~((difference <= atol * np.maximum(1.0, np.abs(want))) & (relative <= rtol))
+    wrong = ~((difference <= limits.atol * np.maximum(1.0, np.abs(want))) & (relative <= limits.rtol))
     worst = None
     if wrong.any():
         place = np.argmax(np.where(wrong, np.nan_to_num(relative, nan=np.inf), -1.0))
