@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,28 +73,29 @@ def score_file(
     ReferenceMismatchError
         If no REF allele agrees with the genome: the assembly is another.
     InputError
-        If options, names or paths cannot be used.
+        If options, names or paths cannot be used, or another run is writing ``out``.
     """
     options = options or ScoreOptions()
     target = Path(out)
     suffix = suffix_of(target, WRITERS)
     check_target(target, vcf)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    with Fasta(fasta) as genome, _spooled(vcf) as source:
-        session = open_engine(model, backend, threads=threads, options=engine)
-        try:
-            scorer = Scorer(model, session, genome, options)
-            context = run_context(scorer, model, genome, source.name, session.provider)
-            journal = Journal(target, run_header(context, scorer, _digest(source)), resume=resume)
+    with (
+        Fasta(fasta) as genome,
+        _spooled(vcf) as source,
+        closing(open_engine(model, backend, threads=threads, options=engine)) as session,
+    ):
+        scorer = Scorer(model, session, genome, options)
+        context = run_context(scorer, model, genome, source.name, session.provider)
+        with Journal(target, run_header(context, scorer, _digest(source)), resume=resume) as journal:
             counts = fill_journal(journal, scorer, read_variants(source), progress)
-        finally:
-            session.close()
-        try:
-            _judge(counts, journal, genome, Path(vcf).name)
-        except (FormatError, InputError):
-            journal.remove()
-            raise
-        finish_table(target, WRITERS[suffix], journal, TableContext(scorer.rows, tuple(options.stats), context, source))
+            try:
+                _judge(counts, journal, genome, Path(vcf).name)
+            except (FormatError, InputError):
+                journal.remove()
+                raise
+            table = TableContext(scorer.rows, tuple(options.stats), context, source)
+            finish_table(target, WRITERS[suffix], journal, table)
     return counts
 
 
