@@ -7,6 +7,8 @@ made once a run. No ``(heads, tokens, tokens)`` tensor is ever whole; the larges
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -42,18 +44,17 @@ class AttentionWriter:
         with torch.no_grad():
             keys = array(attention.relative_keys().transpose(-1, -2))  # (heads, key size, classes)
         by_class = graph.node("MatMul", position, graph.weight(f"{name}.relative_keys", keys))
-        mixed = [
-            self._head(
-                *(graph.slice(part, 1, head, head + 1) for part in (content, by_class, key, value)), attention, span
-            )
-            for head in range(attention.heads)
-        ]
+        mixed = []
+        for head in range(attention.heads):
+            parts = [graph.slice(part, 1, head, head + 1) for part in (content, by_class, key, value)]
+            mixed.append(self._head(parts, attention, span))
         joined = graph.node("Transpose", graph.concat(mixed, 1), perm=[0, 2, 1, 3])
         return dense(graph, graph.reshape(joined, 0, 0, -1), attention.out, f"{name}.out")
 
-    def _head(self, content: str, by_class: str, key: str, value: str, attention: Attention, span: Span) -> str:
+    def _head(self, parts: Sequence[str], attention: Attention, span: Span) -> str:
         """Return (batch, 1, span, value size) of one head."""
         graph, chunks = self.graph, []
+        content, by_class, key, value = parts
         for start in range(0, span.size, QUERY_CHUNK):
             end = min(start + QUERY_CHUNK, span.size)
             index = self._index(

@@ -52,9 +52,9 @@ class Emitter:
         graph = self.graph
         x = graph.node("Cast", sequence, to=TensorProto.FLOAT)
         known = graph.node("ReduceSum", x, graph.integers(1), keepdims=1)
-        one = graph.weight("one", np.array(1.0, dtype=np.float32))
+        one = graph.weight("one", np.array(1.0, dtype=np.float32), exact=True)
         fill = graph.node("Mul", graph.node("Sub", one, known), n_fill)
-        return graph.node("Transpose", graph.node("Add", x, fill), perm=[0, 2, 1], label="filled")
+        return graph.narrow(graph.node("Transpose", graph.node("Add", x, fill), perm=[0, 2, 1], label="filled"))
 
     def trunk(self, x: str, *, tile_tokens: int | None = None) -> tuple[str, list[str]]:
         """Return tokens (batch, tokens, channels) and the skips as the decoder adds them.
@@ -79,9 +79,11 @@ class Emitter:
         """Return what the head reads, (batch, bins, channels)."""
         graph, whole = self.graph, Span(0, self.config.tokens, self.config.tokens)
         held = self.spans[0].halved()
+        x = graph.wide(x)
         for place, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
             span = held if place == self.config.depth - 1 else whole
             x = self._transformer(x, block, f"transformer.{place}", span)
+        x = graph.narrow(x)
         unets = cast("Iterable[UnetBlock]", self.model.unet)
         for place, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
             made = self.spans[place + 1].halved() if place + 1 < len(self.spans) else self.output
@@ -90,13 +92,18 @@ class Emitter:
         if self.model.tail is not None:
             x = norm_gelu(graph, x, self.model.tail.norm, "tail.norm")
             x = pointwise(graph, x, self.model.tail.conv, "tail.conv")
-        return graph.node("Gelu", x, approximate="tanh", label="embedding")
+        return graph.wide(graph.node("Gelu", x, approximate="tanh", label="embedding"))
 
     def head(self, x: str, track_index: str) -> str:
-        """Return squashed coverage (batch, tracks, bins) of the chosen tracks from (batch, bins, channels)."""
+        """Return squashed coverage (batch, tracks, bins) of the chosen tracks from (batch, bins, channels).
+
+        In float32 whatever the rest is in, as in training: squashed coverage may leave the range of half precision.
+        """
         graph, head = self.graph, self.model.head
-        weight = graph.node("Gather", graph.weight("head.weight", array(head.weight)), track_index, axis=0)
-        bias = graph.node("Gather", graph.weight("head.bias", array(head.bias)[:, None]), track_index, axis=0)
+        stored = graph.weight("head.weight", array(head.weight), exact=True)
+        weight = graph.node("Gather", stored, track_index, axis=0)
+        stored = graph.weight("head.bias", array(head.bias)[:, None], exact=True)
+        bias = graph.node("Gather", stored, track_index, axis=0)
         product = graph.node("MatMul", weight, graph.node("Transpose", x, perm=[0, 2, 1]), label="head")
         return graph.node("Softplus", graph.node("Add", product, bias))
 
@@ -129,15 +136,15 @@ class Emitter:
         return pointwise(graph, x, block.pointwise, f"{name}.pointwise")
 
     def _transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> str:
-        normed = self._layer_norm(x, block.norm_attention, f"{name}.norm_attention")
-        attended = self.attention.write(normed, block.attention, f"{name}.attention", span)
+        normed = self.graph.narrow(self._layer_norm(x, block.norm_attention, f"{name}.norm_attention"))
+        attended = self.graph.wide(self.attention.write(normed, block.attention, f"{name}.attention", span))
         x = self.graph.node("Add", take(self.graph, x, span), attended)
-        hidden = self._layer_norm(x, block.norm_dense, f"{name}.norm_dense")
+        hidden = self.graph.narrow(self._layer_norm(x, block.norm_dense, f"{name}.norm_dense"))
         hidden = self.graph.node("Relu", dense(self.graph, hidden, block.dense_up, f"{name}.dense_up"))
         hidden = dense(self.graph, hidden, block.dense_down, f"{name}.dense_down")
-        return self.graph.node("Add", x, hidden)
+        return self.graph.node("Add", x, self.graph.wide(hidden))
 
     def _layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:
-        scale = self.graph.weight(f"{name}.weight", array(norm.weight))
-        shift = self.graph.weight(f"{name}.bias", array(norm.bias))
+        scale = self.graph.weight(f"{name}.weight", array(norm.weight), exact=True)
+        shift = self.graph.weight(f"{name}.bias", array(norm.bias), exact=True)
         return self.graph.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=LAYER_NORM_EPS, label=name)
