@@ -69,8 +69,22 @@ def test_options_reach_the_scores(cli: Cli, desk: Desk, arguments: list[str], ch
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(cli: Cli, desk: Desk, name: str) -> None:
+    desk.set_squash("old")
     assert cli(*desk.score("--preset", name)).code == 0
     assert stored_options(desk.out) == as_json(PRESETS[name])
+
+
+@pytest.mark.parametrize("kind", ["new", "bp_old", "none"])
+@pytest.mark.parametrize("name", ["paper-eqtl-sad", "paper-satmut-sad"])
+def test_a_published_command_for_old_weights_refuses_others(cli: Cli, desk: Desk, name: str, kind: str) -> None:
+    """The published commands pass ``-u``, the inverse ``old``."""
+    desk.set_squash(kind)
+    ended = cli(*desk.score("--preset", name))
+    assert ended.code == 1
+    assert re.fullmatch(
+        rf"error: preset '{name}' is a command for squash kind 'old', bundle is of kind '{kind}'; .*\n", ended.err
+    ), ended.err
+    assert not desk.out.exists()
 
 
 def test_a_preset_leaves_tracks_and_statistics_open(cli: Cli, desk: Desk) -> None:
