@@ -6,6 +6,7 @@ and seven columns and no ``#CHROM`` line, which htslib refuses; five columns are
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -173,8 +175,10 @@ class _Ends:
 
 
 def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:
+    lines = iter(gzip.GzipFile(fileobj=handle) if compressed else handle)
     try:
-        yield from gzip.GzipFile(fileobj=handle) if compressed else handle
+        yield from (line.removeprefix(codecs.BOM_UTF8) for line in islice(lines, 1))
+        yield from lines
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{source}: truncated or damaged compression ({error}); copy the file again") from error
 

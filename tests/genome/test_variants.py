@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import sys
@@ -72,6 +73,17 @@ def windows_five_columns(path: Path) -> Path:
     return path
 
 
+def marked(path: Path) -> Path:
+    """With a byte order mark, as some editors write it."""
+    path.write_bytes(codecs.BOM_UTF8 + TEXT.encode())
+    return path
+
+
+def marked_without_header(path: Path) -> Path:
+    path.write_bytes(gzip.compress(codecs.BOM_UTF8 + without_header(path).read_bytes()))
+    return path
+
+
 def gzipped(path: Path) -> Path:
     half = TEXT.index("chr1\t100\t.")
     path.write_bytes(gzip.compress(TEXT[:half].encode()) + gzip.compress(TEXT[half:].encode()))
@@ -104,7 +116,7 @@ def bare_bcf(path: Path) -> Path:
 
 
 TEXTS = [plain, windows, without_last_newline, with_blank_lines, without_header, five_columns]
-TEXTS += [windows_five_columns, gzipped, bgzipped]
+TEXTS += [windows_five_columns, marked, marked_without_header, gzipped, bgzipped]
 
 
 @pytest.mark.parametrize("make", [*TEXTS, bcf, bare_bcf])
