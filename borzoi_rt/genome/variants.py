@@ -101,6 +101,8 @@ def read_variants(path: str | os.PathLike[str]) -> Iterator[VariantRecord]:
         yield from _records(_stdin_lines(), "stdin")
         return
     source = Path(path)
+    if source.is_fifo():  # what tells the container apart would be gone
+        raise FormatError(f"{source}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file")
     if not source.is_file():
         raise FormatError(f"{source}: no such VCF file")
     if is_bcf(source):

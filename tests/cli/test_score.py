@@ -108,6 +108,28 @@ def test_stdin(desk: Desk, packed: bool) -> None:
     assert tables[0] == tables[1]
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("source", ["/dev/stdin", "pipe"])
+def test_a_pipe_by_name(desk: Desk, source: str, packed: bool) -> None:
+    """What a shell calls ``<(zcat in.vcf.gz)`` is read once; the table is that of the file, byte for byte."""
+    content = gzip.compress(desk.vcf.read_bytes()) if packed else desk.vcf.read_bytes()
+    arguments = [str(item) for item in desk.score()]
+    subprocess.run([*ENTRY, *arguments], check=True, capture_output=True, timeout=120)
+    want = desk.out.read_bytes()
+    desk.out.unlink()
+    if source == "pipe":
+        os.mkfifo(desk.folder / "pipe")
+    arguments[1] = str(desk.folder / source)  # an absolute name stays as it is
+    with subprocess.Popen([*ENTRY, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        with open(desk.folder / "pipe", "wb") if source == "pipe" else process.stdin as stream:
+            stream.write(content)
+        assert process.stderr
+        message = process.stderr.read()
+    assert process.returncode == 0, message
+    assert desk.out.read_bytes() == want
+
+
 def test_stdin_can_become_a_vcf(desk: Desk) -> None:
     """A VCF is a copy of the input, which is read twice."""
     desk.out = desk.folder / "out.vcf.gz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,6 +134,13 @@ def test_text_comes_through_stdin(tmp_path, monkeypatch, make):
     content = make(tmp_path / "in.data").read_bytes()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content))))
     assert brief(read_variants("-")) == RECORDS
+
+
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    """Nobody writes to it: a reader that opened it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FormatError, match=r"pipe: a pipe, .*name '-' and pipe into stdin, or make a file"):
+        next(read_variants(tmp_path / "pipe"))
 
 
 @pytest.mark.parametrize("content", [b"", b"##fileformat=VCFv4.2\n", gzip.compress(b"")])
