@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 
 from ..errors import BackendError, FormatError, InputError
-from .shared_memory import Region
+from .shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Connection:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._clients: list[Any] = []
-        self._regions: list[_Regions] = []
+        self._regions: list[Regions] = []
         self._expected: dict[str, dict[str, str]] = {}
         self._shared = address.shared_memory
         self._closed = False
@@ -266,11 +266,11 @@ class Connection:
 
     def _renew(self) -> None:
         """After an interruption: another server may stand there, which knows no shared memory and other models."""
-        held = getattr(self._local, "regions", None)
-        if held is not None:
-            held.forget()
         for model in list(self._expected):
             self._check_again(model)
+        held = getattr(self._local, "regions", None)
+        if held is not None:
+            held.close()
 
     def _check_again(self, model: str) -> None:
         wanted, found = self._expected[model], self._parameters(model)
@@ -334,15 +334,15 @@ class Connection:
 
     def _thread_regions(
         self, client: Any, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]
-    ) -> _Regions | None:
+    ) -> Regions | None:
         """Return the shared memory of this thread, where it is wanted and every size is known."""
         sizes_known = all(shape is not None for shape in outputs.values())
         plain = all(values.dtype != object for values in inputs.values())
         if not self._shared or not sizes_known or not plain:
             return None
-        held: _Regions | None = getattr(self._local, "regions", None)
+        held: Regions | None = getattr(self._local, "regions", None)
         if held is None:
-            held = self._local.regions = _Regions(client, dict(self.address.headers))
+            held = self._local.regions = Regions(client, dict(self.address.headers))
             with self._lock:
                 self._regions.append(held)
         try:
@@ -403,80 +403,6 @@ class Connection:
         again = kind in ("UNAVAILABLE", "503") or "is not healthy" in message
         # A protocol that asks for a header says UNAVAILABLE too.
         return ServerError(f"{text} ({kind})", again=again and "restricted" not in message)
-
-
-class _Regions:
-    """Two regions of shared memory that one thread uses for all its requests, made larger when needed."""
-
-    def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
-        self._client, self._headers = client, headers
-        self._held: dict[str, Region] = {}
-        self._registered: set[str] = set()
-
-    def reserve(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]) -> None:
-        """Have room for both sides, known to the server."""
-        self._need("in", sum(values.nbytes for values in inputs.values()))
-        self._need("out", sum(4 * int(np.prod(shape or ())) for shape in outputs.values()))
-
-    def place(self, inputs: Mapping[str, np.ndarray], sent: Sequence[Any], outputs: Any, wanted: Sequence[Any]) -> None:
-        """Write the inputs, and point the request to both regions."""
-        offset = 0
-        for values, item in zip(inputs.values(), sent, strict=True):
-            self._held["in"].write(offset, values)
-            item.set_shared_memory(self._held["in"].name, values.nbytes, offset)
-            offset += values.nbytes
-        offset = 0
-        for shape, item in zip(outputs.values(), wanted, strict=True):
-            size = 4 * int(np.prod(shape))
-            item.set_shared_memory(self._held["out"].name, size, offset)
-            offset += size
-
-    def read(self, outputs: Mapping[str, tuple[int, ...] | None]) -> dict[str, np.ndarray]:
-        """Copy the answers out; every one is float32."""
-        answers, offset = {}, 0
-        for name, shape in outputs.items():
-            answers[name] = self._held["out"].read(offset, shape or (), np.float32)
-            offset += answers[name].nbytes
-        return answers
-
-    def forget(self) -> None:
-        """The server no longer knows the regions."""
-        self._registered.clear()
-
-    def close(self) -> None:
-        """Give everything back; a server that has gone needs no word."""
-        for name in ("in", "out"):
-            self._drop(name)
-
-    def _need(self, side: str, size: int) -> None:
-        held = self._held.get(side)
-        if held is None or held.size < size:
-            self._drop(side)
-            held = self._held[side] = Region(max(size, 1))
-        if side not in self._registered:
-            self._client.register_system_shared_memory(held.name, held.key, held.size, headers=dict(self._headers))
-            self._registered.add(side)
-
-    def _drop(self, side: str) -> None:
-        held = self._held.pop(side, None)
-        if held is None:
-            return
-        if side in self._registered:
-            self._registered.discard(side)
-            self._unregister(held.name)
-        held.close()
-
-    def _unregister(self, name: str) -> None:
-        """The server lets go of a region a moment after the answer is out, and says "in use" until then."""
-        for _ in range(20):
-            try:
-                self._client.unregister_system_shared_memory(name, headers=dict(self._headers))
-                return
-            except Exception as error:  # whatever it is, the region itself is removed after this
-                if "use" not in str(error):
-                    log.debug("%s: %s", name, error)
-                    return
-                time.sleep(0.01)
 
 
 def parse_model_config(text: str) -> Any:
