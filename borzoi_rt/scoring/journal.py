@@ -95,7 +95,7 @@ class Journal:
 
     def __init__(self, out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         self.directory = out.with_name(out.name + ".partial")
-        self._lock = _lock(self.directory / _LOCK, out)
+        self._lock: int | None = _lock(self.directory / _LOCK, out)
         try:
             self._begin(json.dumps(header, sort_keys=True), resume=resume)
         except BaseException:
