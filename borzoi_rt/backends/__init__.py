@@ -211,7 +211,7 @@ def open_session(
         The model; a path is opened and verified first.
     backend : str
         ``onnx:cpu``, ``onnx:cuda[:device]``, ``onnx:tensorrt[:device]``, or ``triton:`` and the address of a model on a
-        Triton server, see :mod:`borzoi_rt.backends.triton`.
+        Triton server, see :mod:`borzoi_rt.backends.address`.
     threads : int, optional
         CPU threads inside one operator; the cores this process may use when None.
     check : bool, optional

@@ -1,4 +1,4 @@
-"""A bundle on a Triton server, as session and as parts; see :mod:`borzoi_rt.backends.triton` for the address."""
+"""A bundle on a Triton server, as session and as parts; see :mod:`borzoi_rt.backends.address` for the URL."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ class ServedSession:
     def _ask(self, inputs: dict[str, np.ndarray], output: str, shape: tuple[int, ...]) -> np.ndarray:
         """Send windows and what goes with each, in as many requests as are needed."""
         connection, batch = self._open(), len(inputs["sequence"])
-        by_window: list[str] = [name for name in ("sequence", "mask", "fill") if name in inputs and len(inputs[name]) == batch]
+        by_window: list[str] = [
+            name for name in ("sequence", "mask", "fill") if name in inputs and len(inputs[name]) == batch
+        ]
 
         def ask(part: slice) -> np.ndarray:
             cut = {name: np.ascontiguousarray(inputs[name][part]) for name in by_window}
