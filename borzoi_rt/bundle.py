@@ -8,6 +8,7 @@ A bundle is a directory.
   file that is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..``
   and a wrong size or hash are errors.
 - ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
+  ``architecture.tracks`` SHOULD say how many these are; a table of another length is then an error.
 - ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
   column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
   ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
@@ -179,7 +180,14 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     for name in (TRACKS, GOLDEN):
         if name not in files:
             raise FormatError(f"{manifest_path}: {name} is not among the listed files")
-    return Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+    bundle = Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+    stated = info.architecture.get("tracks")
+    if stated is not None and len(bundle.tracks) != stated:
+        raise FormatError(
+            f"{directory / TRACKS}: {len(bundle.tracks)} rows, {MANIFEST} says that the head has {stated!r} outputs; "
+            "export the model again with the table it was trained with"
+        )
+    return bundle
 
 
 def _no_constant(name: str) -> None:

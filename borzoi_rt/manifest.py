@@ -119,6 +119,12 @@ class Tiling:
             raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
         if "body" not in self.bodies:
             raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
+        for name, body in self.bodies.items():
+            if len(body.skips) != len(self.skips_per_token):
+                raise FormatError(
+                    f"tiling: body {name!r} reads {len(body.skips)} skips, the tiles have {len(self.skips_per_token)}; "
+                    "export the model again"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +160,8 @@ class BundleInfo:
             raise FormatError(f"precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
         if "predict" not in self.graphs:
             raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
+        if self.tiling is not None:
+            _check_tiling(self.tiling, self.geometry)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values (no file list)."""
@@ -219,6 +227,24 @@ def check_file_name(name: str, source: str) -> None:
     """Refuse names that could leave the bundle directory."""
     if not _FILE_NAME.fullmatch(name) or ".." in name:
         raise FormatError(f"{source}: file name {name!r} is not allowed; plain names without '/' or '..' only")
+
+
+def _check_tiling(tiling: Tiling, geometry: Geometry) -> None:
+    """Refuse tiles that cannot make the window, as those of another release may be."""
+    window_bp, token_bp = geometry.sequence_length_bp, tiling.token_bp
+    if window_bp % token_bp or token_bp % geometry.bin_size_bp:
+        raise FormatError(
+            f"tiling: tokens of {token_bp} bp do not divide a window of {window_bp} bp into whole bins of "
+            f"{geometry.bin_size_bp} bp; export the model again"
+        )
+    for name, body in tiling.bodies.items():
+        for (start, end), scale in zip(body.skips, tiling.skips_per_token, strict=True):
+            tokens = window_bp // token_bp * scale
+            if start >= end or not (body.moving or 0 <= start < end <= tokens):
+                raise FormatError(
+                    f"tiling: body {name!r} reads [{start}, {end}) of a skip of {tokens} positions; "
+                    "export the model again"
+                )
 
 
 def _tiling(section: Mapping[str, Any]) -> Tiling:

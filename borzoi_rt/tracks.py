@@ -250,7 +250,7 @@ class TrackTable:
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Return header, rows and the line numbers of the rows; empty lines are skipped."""
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             table = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
@@ -277,7 +277,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
 
 def _read_names(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
     names = [name for name in names if name and not name.startswith("#")]

@@ -193,6 +193,15 @@ def test_what_is_no_bundle_directory_is_refused(tmp_path, make):
         open_bundle(tmp_path / "x")
 
 
+@pytest.mark.parametrize("stated", [5, 7, "6"])
+def test_a_table_of_another_length_than_the_head_is_refused(path, stated):
+    relist(path, architecture={"tracks": 6})
+    assert len(open_bundle(path).tracks) == 6
+    relist(path, architecture={"tracks": stated})
+    with pytest.raises(FormatError, match=rf"tracks\.tsv: 6 rows, bundle\.json says .* {stated!r} outputs; export"):
+        open_bundle(path)
+
+
 class Trap:
     """A pickle that leaves a mark when it is loaded."""
 

@@ -33,7 +33,7 @@ def runtime_modules() -> list[str]:
 
 def importable(module: str) -> bool:
     """Tell whether the optional dependency of a module is there; its absence is told where it is used."""
-    needs = {"borzoi_rt.backends.triton": "tritonclient", "borzoi_rt.promoter.dft": "pyfftw"}.get(module)
+    needs = {"borzoi_rt.backends.triton": "tritonclient", "borzoi_rt.promoter.fftw": "pyfftw"}.get(module)
     return needs is None or find_spec(needs) is not None
 
 

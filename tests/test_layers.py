@@ -43,7 +43,7 @@ DOORS = {
     "pyarrow": ("scoring/journal.py", "scoring/tables/", "dataset/arrow.py"),
     "h5py": ("scoring/tables/", "promoter/table.py"),
     "matplotlib": ("plots.py",),
-    "pyfftw": ("promoter/dft.py",),
+    "pyfftw": ("promoter/fftw.py",),
     "lightmotif": ("promoter/scan.py",),
     "click": ("cli/",),
     "rich": ("cli/",),

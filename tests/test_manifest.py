@@ -22,13 +22,17 @@ from borzoi_rt.manifest import (
     read_file_list,
 )
 
+# 16 tokens, hence skips of 32 and 64 positions.
 TILING = Tiling(
     token_bp=128,
     own_tokens=32,
     halo_tokens=4,
     channels=48,
     skips_per_token=(2, 4),
-    bodies={"body": BodyInfo(bins=96, skips=((8, 120), (16, 240)), moving=False)},
+    bodies={
+        "body": BodyInfo(bins=32, skips=((6, 26), (15, 49)), moving=False),
+        "body_8": BodyInfo(bins=8, skips=((-2, 8), (-1, 9)), moving=True),
+    },
 )
 
 
@@ -141,6 +145,24 @@ def test_a_missing_key_is_refused(path):
 )
 def test_a_wrong_value_is_a_format_error_that_names_the_file(path, value):
     with pytest.raises(FormatError, match=r"^m\.json: "):
+        BundleInfo.from_json(edited(path, value), "m.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("tiling.skips_per_token", [2], r"body 'body' reads 2 skips, the tiles have 1"),
+        ("tiling.bodies.body_8.skips", [[0, 8]], r"body 'body_8' reads 1 skips, the tiles have 2"),
+        ("tiling.token_bp", 96, r"tokens of 96 bp do not divide a window of 2048 bp"),
+        ("tiling.token_bp", 16, r"tokens of 16 bp .* whole bins of 32 bp"),
+        ("tiling.bodies.body.skips", [[6, 26], [15, 65]], r"body 'body' reads \[15, 65\) of a skip of 64 positions"),
+        ("tiling.bodies.body.skips", [[-1, 26], [15, 49]], r"body 'body' reads \[-1, 26\) of a skip of 32 positions"),
+        ("tiling.bodies.body_8.skips", [[8, 8], [-1, 9]], r"body 'body_8' reads \[8, 8\)"),
+    ],
+)
+def test_tiles_that_cannot_make_the_window_are_refused(path, value, complaint):
+    """As a bundle of another release may have them."""
+    with pytest.raises(FormatError, match=rf"^m\.json: tiling: {complaint}.*; export the model again$"):
         BundleInfo.from_json(edited(path, value), "m.json")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import fields
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_columns_may_stand_in_any_order_and_more_are_kept(tmp_path):
     assert table.extra == {"genome": ("hg38",) * 3}
     plain = TrackTable.read(write(tmp_path / "plain.txt"))
     assert same(plain, TrackTable(**{item.name: getattr(table, item.name) for item in fields(table)[:-1]}))
+
+
+def test_a_byte_order_mark_belongs_to_no_name(tmp_path):
+    table = TrackTable.read(write(tmp_path / "t.txt"))
+    marked = tmp_path / "marked.txt"
+    marked.write_bytes(codecs.BOM_UTF8 + (tmp_path / "t.txt").read_bytes())
+    assert same(TrackTable.read(marked), table)
+    marked.write_bytes(codecs.BOM_UTF8 + b"a-\na+\n")
+    assert table.select(f"@{marked}").tolist() == [1, 0]
 
 
 def test_without_pairs_every_track_is_alone(tmp_path):

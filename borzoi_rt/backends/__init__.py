@@ -211,7 +211,7 @@ def open_session(
         The model; a path is opened and verified first.
     backend : str
         ``onnx:cpu``, ``onnx:cuda[:device]``, ``onnx:tensorrt[:device]``, or ``triton:`` and the address of a model on a
-        Triton server, see :mod:`borzoi_rt.backends.triton`.
+        Triton server, see :mod:`borzoi_rt.backends.address`.
     threads : int, optional
         CPU threads inside one operator; the cores this process may use when None.
     check : bool, optional
@@ -357,3 +357,25 @@ def check_run_input(
             f"track_index runs from {index.min()} to {index.max()}; the model has outputs 0 to {tracks_count - 1}"
         )
     return index.astype(np.int64, copy=False)
+
+
+def motif_channels(bundle: Bundle) -> int:
+    """Return the channels of the motif mask that a promoter bundle takes; 0 for other families."""
+    about = bundle.info.architecture
+    return 2 * len(about["motif_names"]) if about.get("family") == "promoter" else 0
+
+
+def check_motif_input(name: str, values: np.ndarray, *, batch: int, channels: int, length: int) -> np.ndarray:
+    """Judge ``mask`` or ``fill`` of a promoter model and return it as contiguous float32.
+
+    Raises
+    ------
+    InputError
+        If the model has no motif channels, or the shape is another than (1 or batch, channels, 1 or length).
+    """
+    if not channels:
+        raise InputError(f"the model takes no {name!r}; a bundle of the family 'promoter' is needed")
+    shape = np.shape(values)
+    if len(shape) != 3 or shape[0] not in (1, batch) or shape[1] != channels or shape[2] not in (1, length):
+        raise InputError(f"{name} has shape {shape}; (1 or {batch}, {channels}, 1 or {length}) is needed")
+    return np.ascontiguousarray(values, dtype=np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from ..bundle import STATISTICS, Bundle
 from ..errors import BackendError, FormatError, InputError
 from ..manifest import Geometry, Tiling
-from . import BinSums, Views, check_bins, check_run_input
+from . import BinSums, Views, check_bins, check_motif_input, check_run_input
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -79,7 +79,8 @@ class OnnxSession:
         }
         for name, values in given.items():
             if values is not None:
-                feed[name] = self._motif_input(name, values, len(sequence))
+                length, channels = self.geometry.sequence_length_bp, self.motif_channels
+                feed[name] = check_motif_input(name, values, batch=len(sequence), channels=channels, length=length)
         return self._fetch("coverage", feed)
 
     def _fetch(self, name: str, feed: dict[str, Any]) -> np.ndarray:
@@ -110,15 +111,6 @@ class OnnxSession:
         """Channels of the motif mask, 0 where the model has none."""
         defaults = {item.name: item.shape for item in self._session.get_overridable_initializers()}
         return int(defaults["mask"][1]) if "mask" in defaults else 0
-
-    def _motif_input(self, name: str, values: np.ndarray, batch: int) -> np.ndarray:
-        channels, length = self.motif_channels, self.geometry.sequence_length_bp
-        if not channels:
-            raise InputError(f"the model takes no {name!r}; a bundle of the family 'promoter' is needed")
-        shape = np.shape(values)
-        if len(shape) != 3 or shape[0] not in (1, batch) or shape[1] != channels or shape[2] not in (1, length):
-            raise InputError(f"{name} has shape {shape}; (1 or {batch}, {channels}, 1 or {length}) is needed")
-        return np.ascontiguousarray(values, dtype=np.float32)
 
     def close(self) -> None:
         """Free the graph and its arenas."""

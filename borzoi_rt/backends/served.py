@@ -1,16 +1,17 @@
-"""A bundle on a Triton server, as session and as parts; see :mod:`borzoi_rt.backends.triton` for the address."""
+"""A bundle on a Triton server, as session and as parts; see :mod:`borzoi_rt.backends.address` for the URL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from ..bundle import Bundle
 from ..errors import BackendError, InputError
-from ..manifest import Geometry, Tiling
-from . import check_bins, check_run_input
+from ..manifest import Tiling
+from . import check_bins, check_motif_input, check_run_input, motif_channels
 from .triton import MESSAGE_BYTES, Address, Connection, Counters
 
 # Under the 64 MiB that newer servers allow a body of HTTP, and under gRPC's message.
@@ -25,9 +26,10 @@ class ServedSession:
     one message, it is cut, and the pieces are on their way at once.
     """
 
-    def __init__(self, connection: Connection, model: str, geometry: Geometry, tracks_count: int) -> None:
-        self.geometry = geometry
-        self.tracks_count = tracks_count
+    def __init__(self, connection: Connection, model: str, bundle: Bundle) -> None:
+        self.geometry = bundle.geometry
+        self.tracks_count = len(bundle.tracks)
+        self.motif_channels = motif_channels(bundle)
         self.provider = f"triton:{connection.address}"
         self._connection: Connection | None = connection
         self._model = model
@@ -45,30 +47,67 @@ class ServedSession:
         *,
         n_fill: float = 0.0,
         bins: tuple[int, int] | None = None,
+        mask: np.ndarray | None = None,
+        fill: np.ndarray | None = None,
     ) -> np.ndarray:
-        """See :meth:`borzoi_rt.backends.Session.run`; only the bins asked for are sent back."""
-        connection = self._open()
+        """See :meth:`borzoi_rt.backends.Session.run`; only the bins asked for are sent back.
+
+        ``mask`` and ``fill`` are those of a promoter model, float32 (1 or batch, channels, 1 or length).
+        """
+        self._open()
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
         start, end = check_bins(bins, self.geometry)
         if not index.size:
             return np.empty((len(sequence), 0, end - start), dtype=np.float32)
-        shared = {
+        motifs = self._motif_inputs(len(sequence), {"mask": mask, "fill": fill})
+        inputs = {"sequence": sequence, **self._small_inputs(index, n_fill, (start, end)), **motifs}
+        return self._ask(inputs, "coverage", (len(index), end - start))
+
+    def activations(self, sequence: np.ndarray, *, n_fill: float = 0.0) -> np.ndarray:
+        """Return the motif activations of a promoter model, float32 (batch, channels, length), before any mask."""
+        self._open()
+        if not self.motif_channels:
+            raise InputError("the model has no motif activations; a bundle of the family 'promoter' is needed")
+        index = check_run_input(sequence, np.zeros(1, dtype=np.int64), self.geometry, self.tracks_count)
+        motifs = self._motif_inputs(len(sequence), {"mask": None, "fill": None})
+        inputs = {"sequence": sequence, **self._small_inputs(index, n_fill, (0, self.geometry.bins)), **motifs}
+        return self._ask(inputs, "activations", (self.motif_channels, self.geometry.sequence_length_bp))
+
+    def _small_inputs(self, index: np.ndarray, n_fill: float, bins: tuple[int, int]) -> dict[str, np.ndarray]:
+        return {
             "track_index": index,
             "n_fill": np.array([n_fill], dtype=np.float32),
-            "trim_bins": np.array([start, self.geometry.bins - end], dtype=np.int64),
+            "trim_bins": np.array([bins[0], self.geometry.bins - bins[1]], dtype=np.int64),
         }
 
-        def ask(windows: np.ndarray) -> np.ndarray:
-            shape = (len(windows), len(index), end - start)
-            inputs = {"sequence": np.ascontiguousarray(windows), **shared}
-            return connection.infer(self._model, inputs, {"coverage": shape})["coverage"]
+    def _motif_inputs(self, batch: int, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+        """Return mask and fill; the served graph has no defaults for them."""
+        channels, length = self.motif_channels, self.geometry.sequence_length_bp
+        return {
+            name: np.full((1, channels, 1), name == "mask", dtype=np.float32)
+            if values is None
+            else check_motif_input(name, values, batch=batch, channels=channels, length=length)
+            for name, values in given.items()
+            if channels or values is not None
+        }
 
-        window_bytes = 4 * self.geometry.sequence_length_bp
-        most = max(1, min(_SENT_BYTES // window_bytes, _ANSWER_BYTES // (4 * len(index) * (end - start))))
-        if len(sequence) <= most:
-            return ask(sequence)
-        pieces = [sequence[first : first + most] for first in range(0, len(sequence), most)]
-        return np.concatenate(list(self._pool.map(ask, pieces)))
+    def _ask(self, inputs: dict[str, np.ndarray], output: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Send windows and what goes with each, in as many requests as are needed."""
+        connection, batch = self._open(), len(inputs["sequence"])
+        by_window: list[str] = [
+            name for name in ("sequence", "mask", "fill") if name in inputs and len(inputs[name]) == batch
+        ]
+
+        def ask(part: slice) -> np.ndarray:
+            cut = {name: np.ascontiguousarray(inputs[name][part]) for name in by_window}
+            wanted = (len(cut["sequence"]), *shape)
+            return connection.infer(self._model, {**inputs, **cut}, {output: wanted})[output]
+
+        sent_bytes = sum(inputs[name].nbytes // batch for name in by_window)
+        most = max(1, min(_SENT_BYTES // sent_bytes, _ANSWER_BYTES // (4 * math.prod(shape))))
+        if batch <= most:
+            return ask(slice(0, batch))
+        return np.concatenate(list(self._pool.map(ask, (slice(i, i + most) for i in range(0, batch, most)))))
 
     def close(self) -> None:
         """Close the connection."""
@@ -134,7 +173,7 @@ def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> 
     """
     address = _address(device, threads)
     connection = _checked(address, bundle, [address.model])
-    return ServedSession(connection, address.model, bundle.geometry, len(bundle.tracks))
+    return ServedSession(connection, address.model, bundle)
 
 
 def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> ServedParts:

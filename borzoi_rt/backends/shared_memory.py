@@ -1,23 +1,32 @@
-"""A region of POSIX shared memory, which a server on the same host maps too."""
+"""Regions of POSIX shared memory, which a server on the same host maps too.
+
+The name of a region goes as soon as the server has mapped it, so that nothing is left however this process ends.
+"""
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import secrets
+import time
 import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import BackendError
+
+log = logging.getLogger(__name__)
 
 FOLDER = Path("/dev/shm")
 PREFIX = "borzoi_rt_client_"
 
 
 class Region:
-    """A named region; it is removed when closed, when forgotten, and at the end of the process.
+    """A region; its name lasts until it is unlinked, closed or forgotten, or the process ends by itself.
 
     Parameters
     ----------
@@ -59,7 +68,91 @@ class Region:
         count = int(np.prod(shape))
         return np.frombuffer(self._map, dtype=kind, count=count, offset=offset).reshape(shape).copy()
 
+    def unlink(self) -> None:
+        """Remove the name; who has mapped the region keeps it."""
+        self._remove()
+
     def close(self) -> None:
         """Remove the region."""
         self._remove()
         self._map.close()
+
+
+class Regions:
+    """Two regions that one thread uses for all its requests, made larger when needed.
+
+    Parameters
+    ----------
+    client : object
+        A client of tritonclient.
+    headers : mapping
+        Sent with every request.
+    """
+
+    def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
+        self._client, self._headers = client, headers
+        self._held: dict[str, Region] = {}
+
+    def reserve(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]) -> None:
+        """Have room for both sides, known to the server."""
+        self._need("in", sum(values.nbytes for values in inputs.values()))
+        self._need("out", sum(4 * int(np.prod(shape or ())) for shape in outputs.values()))
+
+    def place(self, inputs: Mapping[str, np.ndarray], sent: Sequence[Any], outputs: Any, wanted: Sequence[Any]) -> None:
+        """Write the inputs, and point the request to both regions."""
+        offset = 0
+        for values, item in zip(inputs.values(), sent, strict=True):
+            self._held["in"].write(offset, values)
+            item.set_shared_memory(self._held["in"].name, values.nbytes, offset)
+            offset += values.nbytes
+        offset = 0
+        for shape, item in zip(outputs.values(), wanted, strict=True):
+            size = 4 * int(np.prod(shape))
+            item.set_shared_memory(self._held["out"].name, size, offset)
+            offset += size
+
+    def read(self, outputs: Mapping[str, tuple[int, ...] | None]) -> dict[str, np.ndarray]:
+        """Copy the answers out; every one is float32."""
+        answers, offset = {}, 0
+        for name, shape in outputs.items():
+            answers[name] = self._held["out"].read(offset, shape or (), np.float32)
+            offset += answers[name].nbytes
+        return answers
+
+    def close(self) -> None:
+        """Give everything back; a server that has gone, or come back as another, needs no word."""
+        for side in list(self._held):
+            self._drop(side)
+
+    def _need(self, side: str, size: int) -> None:
+        if side in self._held and self._held[side].size >= size:
+            return
+        self._drop(side)
+        region = Region(max(size, 1))
+        try:
+            self._client.register_system_shared_memory(
+                region.name, region.key, region.size, headers=dict(self._headers)
+            )
+        except BaseException:
+            region.close()
+            raise
+        region.unlink()
+        self._held[side] = region
+
+    def _drop(self, side: str) -> None:
+        held = self._held.pop(side, None)
+        if held is not None:
+            self._unregister(held.name)
+            held.close()
+
+    def _unregister(self, name: str) -> None:
+        """The server lets go of a region a moment after the answer is out, and says "in use" until then."""
+        for _ in range(20):
+            try:
+                self._client.unregister_system_shared_memory(name, headers=dict(self._headers))
+                return
+            except Exception as error:  # whatever it is, the region itself is removed after this
+                if "use" not in str(error):
+                    log.debug("%s: %s", name, error)
+                    return
+                time.sleep(0.01)

@@ -8,113 +8,28 @@ whose process is being replaced. A request that is wrong is never sent twice.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
 from ..errors import BackendError, FormatError, InputError
-from .shared_memory import Region
+from .address import HEADERS as HEADERS
+from .address import Address
+from .shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
-HEADERS = "BORZOI_RT_TRITON_HEADERS"
-SCHEMES = ("grpc", "grpcs", "http", "https")
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 MESSAGE_BYTES = 2**31 - 1
-_FLOATS = ("deadline", "retry")
-_WHOLE = ("flight", "shm")
-_FILES = ("ca", "cert", "key")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _TYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64", "object": "BYTES", "float64": "FP64", "int32": "INT32"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A server, perhaps a model on it, and how to speak to it.
-
-    Attributes
-    ----------
-    scheme, host, model : str
-        ``grpc``, ``grpcs``, ``http`` or ``https``; ``host:port``; name of the model, empty for none.
-    deadline_s : float
-        How long one attempt of one request may take.
-    retry_s : float
-        How long after the first failure attempts go on; 0 for never.
-    flight : int
-        Requests on their way at once.
-    shared_memory : bool
-        Pass tensors through shared memory where the server lets us; it must run on this host.
-    ca, cert, key : str
-        PEM files of TLS; empty for the system's authorities and no certificate of the client's own.
-    headers : tuple of (str, str)
-        Sent with every request; not part of the written form.
-    """
-
-    scheme: str
-    host: str
-    model: str = ""
-    deadline_s: float = 300.0
-    retry_s: float = 60.0
-    flight: int = 2
-    shared_memory: bool = False
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}" + (f"/{self.model}" if self.model else "")
-
-    def __post_init__(self) -> None:
-        if self.deadline_s <= 0 or self.retry_s < 0 or self.flight < 1:
-            raise InputError(f"{self}: a positive deadline and flight, and a retry of 0 or more seconds are needed")
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read ``grpc://host:port/model?deadline=30&retry=60&flight=4&shm=1&ca=FILE&cert=FILE&key=FILE``.
-
-        Headers are taken from the environment variable ``BORZOI_RT_TRITON_HEADERS``, one ``name: value`` a line, so
-        that no command line shows a token.
-
-        Raises
-        ------
-        InputError
-            With what is wrong and what is allowed.
-        """
-        parts = urlsplit(url)
-        example = "grpc://127.0.0.1:8001/borzoi"
-        if parts.scheme not in SCHEMES or ":" not in parts.netloc.rpartition("]")[2]:
-            raise InputError(
-                f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}"
-            )
-        if "@" in parts.netloc:
-            raise InputError(f"Triton address of {parts.hostname}: no user or password belongs there; see {HEADERS}")
-        if "/" in parts.path.strip("/"):
-            raise InputError(f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}")
-        given: dict[str, Any] = {}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if name not in (*_FLOATS, *_WHOLE, *_FILES):
-                allowed = ", ".join((*_FLOATS, *_WHOLE, *_FILES))
-                raise InputError(f"Triton address {url!r}: option {name!r} is unknown; allowed: {allowed}")
-            try:
-                given[name] = float(value) if name in _FLOATS else int(value) if name in _WHOLE else value
-            except ValueError:
-                raise InputError(f"Triton address {url!r}: {name} is {value!r}; a number is needed") from None
-        names = {"deadline": "deadline_s", "retry": "retry_s", "shm": "shared_memory"}
-        chosen = {names.get(name, name): value for name, value in given.items()}
-        chosen["shared_memory"] = bool(chosen.get("shared_memory", 0))
-        return cls(
-            scheme=parts.scheme, host=parts.netloc, model=parts.path.strip("/"), headers=_read_headers(), **chosen
-        )
 
 
 @dataclass(slots=True)
@@ -151,7 +66,7 @@ class Connection:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._clients: list[Any] = []
-        self._regions: list[_Regions] = []
+        self._regions: list[Regions] = []
         self._expected: dict[str, dict[str, str]] = {}
         self._shared = address.shared_memory
         self._closed = False
@@ -266,11 +181,11 @@ class Connection:
 
     def _renew(self) -> None:
         """After an interruption: another server may stand there, which knows no shared memory and other models."""
-        held = getattr(self._local, "regions", None)
-        if held is not None:
-            held.forget()
         for model in list(self._expected):
             self._check_again(model)
+        held = getattr(self._local, "regions", None)
+        if held is not None:
+            held.close()
 
     def _check_again(self, model: str) -> None:
         wanted, found = self._expected[model], self._parameters(model)
@@ -334,15 +249,15 @@ class Connection:
 
     def _thread_regions(
         self, client: Any, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]
-    ) -> _Regions | None:
+    ) -> Regions | None:
         """Return the shared memory of this thread, where it is wanted and every size is known."""
         sizes_known = all(shape is not None for shape in outputs.values())
         plain = all(values.dtype != object for values in inputs.values())
         if not self._shared or not sizes_known or not plain:
             return None
-        held: _Regions | None = getattr(self._local, "regions", None)
+        held: Regions | None = getattr(self._local, "regions", None)
         if held is None:
-            held = self._local.regions = _Regions(client, dict(self.address.headers))
+            held = self._local.regions = Regions(client, dict(self.address.headers))
             with self._lock:
                 self._regions.append(held)
         try:
@@ -405,80 +320,6 @@ class Connection:
         return ServerError(f"{text} ({kind})", again=again and "restricted" not in message)
 
 
-class _Regions:
-    """Two regions of shared memory that one thread uses for all its requests, made larger when needed."""
-
-    def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
-        self._client, self._headers = client, headers
-        self._held: dict[str, Region] = {}
-        self._registered: set[str] = set()
-
-    def reserve(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]) -> None:
-        """Have room for both sides, known to the server."""
-        self._need("in", sum(values.nbytes for values in inputs.values()))
-        self._need("out", sum(4 * int(np.prod(shape or ())) for shape in outputs.values()))
-
-    def place(self, inputs: Mapping[str, np.ndarray], sent: Sequence[Any], outputs: Any, wanted: Sequence[Any]) -> None:
-        """Write the inputs, and point the request to both regions."""
-        offset = 0
-        for values, item in zip(inputs.values(), sent, strict=True):
-            self._held["in"].write(offset, values)
-            item.set_shared_memory(self._held["in"].name, values.nbytes, offset)
-            offset += values.nbytes
-        offset = 0
-        for shape, item in zip(outputs.values(), wanted, strict=True):
-            size = 4 * int(np.prod(shape))
-            item.set_shared_memory(self._held["out"].name, size, offset)
-            offset += size
-
-    def read(self, outputs: Mapping[str, tuple[int, ...] | None]) -> dict[str, np.ndarray]:
-        """Copy the answers out; every one is float32."""
-        answers, offset = {}, 0
-        for name, shape in outputs.items():
-            answers[name] = self._held["out"].read(offset, shape or (), np.float32)
-            offset += answers[name].nbytes
-        return answers
-
-    def forget(self) -> None:
-        """The server no longer knows the regions."""
-        self._registered.clear()
-
-    def close(self) -> None:
-        """Give everything back; a server that has gone needs no word."""
-        for name in ("in", "out"):
-            self._drop(name)
-
-    def _need(self, side: str, size: int) -> None:
-        held = self._held.get(side)
-        if held is None or held.size < size:
-            self._drop(side)
-            held = self._held[side] = Region(max(size, 1))
-        if side not in self._registered:
-            self._client.register_system_shared_memory(held.name, held.key, held.size, headers=dict(self._headers))
-            self._registered.add(side)
-
-    def _drop(self, side: str) -> None:
-        held = self._held.pop(side, None)
-        if held is None:
-            return
-        if side in self._registered:
-            self._registered.discard(side)
-            self._unregister(held.name)
-        held.close()
-
-    def _unregister(self, name: str) -> None:
-        """The server lets go of a region a moment after the answer is out, and says "in use" until then."""
-        for _ in range(20):
-            try:
-                self._client.unregister_system_shared_memory(name, headers=dict(self._headers))
-                return
-            except Exception as error:  # whatever it is, the region itself is removed after this
-                if "use" not in str(error):
-                    log.debug("%s: %s", name, error)
-                    return
-                time.sleep(0.01)
-
-
 def parse_model_config(text: str) -> Any:
     """Read a ``config.pbtxt`` with Triton's own schema.
 
@@ -511,17 +352,6 @@ def _input(module: Any, name: str, values: np.ndarray) -> Any:
 
 def _size(values: np.ndarray) -> int:
     return sum(map(len, values.reshape(-1))) if values.dtype == object else values.nbytes
-
-
-def _read_headers() -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for line in os.environ.get(HEADERS, "").splitlines():
-        if line.strip():
-            name, colon, value = line.partition(":")
-            if not colon or not name.strip():
-                raise InputError(f"{HEADERS}: a line is not `name: value`")  # the line itself may be a secret
-            pairs.append((name.strip(), value.strip()))
-    return tuple(pairs)
 
 
 def _grpc_client(module: Any, address: Address) -> Any:

@@ -64,6 +64,7 @@ def dft() -> None:
 @click.option("--wisdom", type=_FILE, help="File that keeps FFTW's plans between runs.")
 @_shared.provider_option
 @_shared.device_option
+@_shared.backend_option
 @_shared.threads_option
 def score(
     bundles: tuple[Path, ...],
@@ -83,7 +84,7 @@ def score(
     from ..promoter.figures import Gallery
     from ..promoter.run import score_file
 
-    provider, device, threads = (choices.pop(name) for name in ("provider", "device", "threads"))
+    backend, threads = _shared.take_backend(choices), choices.pop("threads")
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
     if plots is not None and plots.exists() and (not plots.is_dir() or any(plots.iterdir())):
         raise InputError(f"{plots}: exists and is not an empty directory; choose another with --plots")
@@ -102,7 +103,7 @@ def score(
             motifs=motifs,
             options=options,
             curves=curves,
-            backend=_shared.backend_name(provider, device),
+            backend=backend,
             threads=threads,
             progress=progress,
             keep=None if gallery is None else gallery.add,

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ..bundle import open_bundle
 from ..engine.alleles import INDEL_POLICIES
-from ..scoring.options import PRESETS, REF_POLICIES
+from ..scoring.options import PRESETS, REF_POLICIES, check_preset
 from ..scoring.run import count_alleles, score_file
 from . import _scoring, _shared
 
@@ -33,6 +34,9 @@ def score(vcf: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> Non
     """
     running = _shared.take_run(choices)
     options = _scoring.read_options(**choices)
+    model = open_bundle(bundle)
+    if choices["preset"] is not None:
+        check_preset(choices["preset"], model)
     with _shared.progress_bar("scoring", count_alleles(vcf)) as progress:
-        counts = score_file(vcf, out, bundle=bundle, fasta=fasta, options=options, progress=progress, **running)
+        counts = score_file(vcf, out, bundle=model, fasta=fasta, options=options, progress=progress, **running)
     _shared.say_counts(counts, "alleles", out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import FormatError
 from ..manifest import BodyInfo, Geometry, Tiling
 
 
@@ -56,9 +57,22 @@ class TilePlan:
         return slice(tile.read * token_bp, (tile.read + self.width) * token_bp)
 
     def owned(self, tile: Tile, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Cut what a tile owns out of its outputs (positions, channels): tokens, then the skips."""
+        """Cut what a tile owns out of its outputs (positions, channels): tokens, then the skips.
+
+        Raises
+        ------
+        FormatError
+            If the outputs are not laid out as the manifest says.
+        """
         low, high = tile.start - tile.read, tile.end - tile.read
         scales = (1, *self.tiling.skips_per_token)
+        found = [values.shape for values in outputs]
+        needed = [(self.width * scale, self.tiling.channels) for scale in scales]
+        if found != needed:
+            raise FormatError(
+                f"graph 'trunk_tile' gives arrays of shape {found}, the manifest's tiling says {needed}; the bundle "
+                "has the tiles of another release: export the model again, or run whole passes (--full)"
+            )
         return tuple(values[low * scale : high * scale].copy() for scale, values in zip(scales, outputs, strict=True))
 
     def assemble(

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ..errors import FormatError, InputError
 
+# A contig may be called `track2`, even `track`: a tab ends its name.
+_HEADER = re.compile(r"#|(track|browser)( |$)")
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -48,7 +51,10 @@ class Interval:
 
 
 def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
-    """Read a BED file of three or more tab-separated columns; comments, ``track`` and ``browser`` lines are skipped.
+    """Read a BED file of three or more tab-separated columns.
+
+    Comments are skipped, and lines of the words ``track`` and ``browser``, which a space follows. A byte order mark at
+    the start is allowed.
 
     Raises
     ------
@@ -57,12 +63,12 @@ def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read as BED ({error})") from error
     regions = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
+        if not line.strip() or _HEADER.match(line):
             continue
         fields = line.split("\t")
         try:

@@ -6,6 +6,7 @@ and seven columns and no ``#CHROM`` line, which htslib refuses; five columns are
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,6 +101,8 @@ def read_variants(path: str | os.PathLike[str]) -> Iterator[VariantRecord]:
         yield from _records(_stdin_lines(), "stdin")
         return
     source = Path(path)
+    if source.is_fifo():  # what tells the container apart would be gone
+        raise FormatError(f"{source}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file")
     if not source.is_file():
         raise FormatError(f"{source}: no such VCF file")
     if is_bcf(source):
@@ -173,8 +177,10 @@ class _Ends:
 
 
 def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:
+    lines = iter(gzip.GzipFile(fileobj=handle) if compressed else handle)
     try:
-        yield from gzip.GzipFile(fileobj=handle) if compressed else handle
+        yield from (line.removeprefix(codecs.BOM_UTF8) for line in islice(lines, 1))
+        yield from lines
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{source}: truncated or damaged compression ({error}); copy the file again") from error
 

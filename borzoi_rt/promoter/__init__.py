@@ -1,6 +1,6 @@
 """Promoter models: motif removal, effect curves, and the score of a motif by discrete Fourier transform.
 
-Names are resolved on first use; only :mod:`borzoi_rt.promoter.dft` loads pyfftw.
+Names are resolved on first use; only :mod:`borzoi_rt.promoter.fftw` loads pyfftw.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The DFT score of motif removal; the only door to pyfftw.
+"""The DFT score of motif removal.
 
 With f = KO - WT, the effect of a motif on a track of N bins, and X_k = sum_t f(t) exp(-2 pi i k t / N),
 
@@ -12,31 +12,20 @@ blind to position; what tells gain from loss and a move from a change of level s
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..errors import BackendError, FormatError, InputError
+from ..errors import InputError
+from .fftw import CHUNK_ROWS, Transform, make_transform
+from .fftw import keep_wisdom as keep_wisdom
 
 ENGINES = ("fftw", "numpy", "time")
 COMPAT = ("genoretriever",)
-CHUNK_ROWS = 64  # 2 MB of input at N = 4,000: long enough to hide the call, short enough for the cache
 SHIFT_WINDOW_BP = 200.0  # over a whole promoter window the centroid is ruled by far, faint signal
 NOISE_FACTOR = 3.0
-_PLANS_HELD = 4
-
-_planner = threading.Lock()  # FFTW's planner and its wisdom are one per process, and not thread-safe
-_held = threading.local()
-_wisdom_file: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +253,7 @@ def rfft(x: np.ndarray, n_fft: int | None = None, *, engine: str = "fftw") -> np
         return np.asarray(np.fft.rfft(x, size))
     rows = x.reshape(-1, x.shape[-1])
     out = np.empty((len(rows), size // 2 + 1), dtype=np.complex128)
-    transform = _transform(engine, x.shape[-1], size)
+    transform = make_transform(engine, x.shape[-1], size)
     for start in range(0, len(rows), CHUNK_ROWS):
         part = rows[start : start + CHUNK_ROWS]
         transform.input(len(part))[:] = part
@@ -272,113 +261,12 @@ def rfft(x: np.ndarray, n_fft: int | None = None, *, engine: str = "fftw") -> np
     return out.reshape(*x.shape[:-1], -1)
 
 
-def keep_wisdom(path: str | os.PathLike[str]) -> bool:
-    """Read FFTW's wisdom from a file if it exists, and write it there from now on; return whether it was read.
-
-    Wisdom turns a second of planning into a millisecond. It belongs to one machine: FFTW ignores what does not fit.
-
-    Raises
-    ------
-    FormatError
-        If the file is not what this function writes.
-    """
-    global _wisdom_file
-    path = Path(path)
-    found = path.is_file()
-    with _planner:
-        if found:
-            try:
-                stored = json.loads(path.read_text(encoding="ascii"))["wisdom"]
-                wisdom = tuple(str(text).encode("ascii") for text in stored)
-                if len(wisdom) != 3:
-                    raise ValueError("three parts are needed")
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise FormatError(f"{path}: no FFTW wisdom ({error}); delete the file, it is made again") from error
-            _pyfftw().import_wisdom(wisdom)
-        _wisdom_file = path
-        _store_wisdom(_pyfftw())
-    return found
-
-
-class _FftwTransform:
-    """One plan with its aligned buffers: ``CHUNK_ROWS`` rows of ``bins`` values, zero-padded to ``n_fft``."""
-
-    def __init__(self, bins: int, n_fft: int) -> None:
-        library = _pyfftw()
-        self._bins = bins
-        self._in = library.empty_aligned((CHUNK_ROWS, n_fft), dtype="float64")
-        self._out = library.empty_aligned((CHUNK_ROWS, n_fft // 2 + 1), dtype="complex128")
-        with _planner:
-            # Measuring overwrites the input, so the buffers are filled after it.
-            self._plan = library.FFTW(self._in, self._out, axes=(-1,), flags=("FFTW_MEASURE",))
-            _store_wisdom(library)
-        self._in[:] = 0.0
-
-    def input(self, rows: int) -> np.ndarray:
-        return np.asarray(self._in[:rows, : self._bins])
-
-    def run(self, rows: int) -> np.ndarray:
-        self._in[rows:, : self._bins] = 0.0
-        self._plan.execute()
-        return np.asarray(self._out[:rows])
-
-
-class _NumpyTransform:
-    """The same, by numpy.fft; also the buffer of the ``time`` engine."""
-
-    def __init__(self, bins: int, n_fft: int) -> None:
-        self._n_fft = n_fft
-        self._in = np.zeros((CHUNK_ROWS, bins))
-
-    def input(self, rows: int) -> np.ndarray:
-        return self._in[:rows]
-
-    def run(self, rows: int) -> np.ndarray:
-        return np.asarray(np.fft.rfft(self._in[:rows], self._n_fft))
-
-
-def _transform(engine: str, bins: int, n_fft: int) -> _FftwTransform | _NumpyTransform:
-    """Return this thread's transform of a shape; the latest few are kept."""
-    if engine != "fftw":
-        return _NumpyTransform(bins, n_fft)
-    plans: OrderedDict[tuple[int, int], _FftwTransform] | None = getattr(_held, "plans", None)
-    if plans is None:
-        plans = _held.plans = OrderedDict()
-    key = (bins, n_fft)
-    if key not in plans:
-        plans[key] = _FftwTransform(bins, n_fft)
-        if len(plans) > _PLANS_HELD:
-            plans.popitem(last=False)
-    plans.move_to_end(key)
-    return plans[key]
-
-
-def _pyfftw() -> ModuleType:
-    try:
-        import pyfftw
-    except ImportError as error:
-        raise BackendError("the DFT score needs pyfftw; pip install 'borzoi-rt[promoter]'") from error
-    return pyfftw
-
-
-def _store_wisdom(library: ModuleType) -> None:
-    """Write the wisdom by a rename, so that a reader never sees half a file; the planner is locked."""
-    if _wisdom_file is None:
-        return
-    _wisdom_file.parent.mkdir(parents=True, exist_ok=True)
-    document = json.dumps({"wisdom": [part.decode("ascii") for part in library.export_wisdom()]})
-    handle, name = tempfile.mkstemp(prefix=f".{_wisdom_file.name}.", dir=_wisdom_file.parent)
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(document)
-    Path(name).replace(_wisdom_file)
-
-
 def _effects(
     sites: np.ndarray, rows: np.ndarray, n_fft: int, engine: str
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray, _FftwTransform | _NumpyTransform]]:
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray, Transform]]:
     """Yield, chunk by chunk, rows, their sites, WT of these, and the effects in the input buffer of the transform."""
     motifs = len(rows) // max(len(sites), 1)
-    transform = _transform(engine, rows.shape[-1], n_fft)
+    transform = make_transform(engine, rows.shape[-1], n_fft)
     for start in range(0, len(rows), CHUNK_ROWS):
         here = slice(start, min(start + CHUNK_ROWS, len(rows)))
         of_site = np.arange(here.start, here.stop) // motifs

@@ -31,7 +31,7 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read as motifs ({error})") from error
     first = next((line for line in lines if line.strip()), "")

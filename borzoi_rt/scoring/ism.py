@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,19 +81,17 @@ def score_ism(
         start = where.centred(model.geometry.sequence_length_bp).start
         chosen = options or ScoreOptions()
         chosen = replace(chosen, prediction=replace(chosen.prediction, window=f"at:{start}"))
-        session = open_engine(model, backend, threads=threads, options=engine)
-        try:
+        with closing(open_engine(model, backend, threads=threads, options=engine)) as session:
             scorer = Scorer(model, session, genome, chosen)
             source = f"{where.chrom}:{where.start + 1}-{where.end}"
             context = run_context(scorer, model, genome, source, session.provider)
             context["mode"] = "exact"  # approximations, where there will be any, carry their name in every output
             context["interval"] = [where.chrom, where.start, where.end]
             context["sequence"] = genome.fetch(where.chrom, where.start, where.end)
-            journal = Journal(target, run_header(context, scorer, source), resume=resume)
-            counts = fill_journal(journal, scorer, substitutions_of(genome, where), progress)
-        finally:
-            session.close()
-    finish_table(target, ISM_WRITERS[suffix], journal, TableContext(scorer.rows, tuple(chosen.stats), context))
+            with Journal(target, run_header(context, scorer, source), resume=resume) as journal:
+                counts = fill_journal(journal, scorer, substitutions_of(genome, where), progress)
+                table = TableContext(scorer.rows, tuple(chosen.stats), context)
+                finish_table(target, ISM_WRITERS[suffix], journal, table)
     return counts
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,9 @@ from ..errors import FormatError, InputError
 from .pipeline import ScoredVariant
 
 _HEADER = "journal.json"
+_LOCK = "lock"
+
+log = logging.getLogger(__name__)
 
 
 def shard_schema(stats: Sequence[str], rows: int) -> pa.Schema:
@@ -66,7 +73,10 @@ def shard_table(results: Sequence[ScoredVariant], schema: pa.Schema, stats: Sequ
 
 
 class Journal:
-    """Numbered shards in ``OUT.partial``, each written whole or not at all.
+    """Numbered shards in ``OUT.partial``, each written whole or not at all; a context manager.
+
+    From making to closing the folder belongs to one process: a lock on a file in it, which the system takes back
+    however the process ends.
 
     Parameters
     ----------
@@ -80,27 +90,48 @@ class Journal:
     Raises
     ------
     InputError
-        If there is an earlier run with another header and ``resume`` is set.
+        If another run is writing ``out``, or if there is an earlier run with another header and ``resume`` is set.
     """
 
     def __init__(self, out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         self.directory = out.with_name(out.name + ".partial")
-        wanted = json.dumps(header, sort_keys=True)
-        path = self.directory / _HEADER
-        if resume and path.is_file() and path.read_text(encoding="utf-8") != wanted:
-            raise InputError(
-                f"{self.directory}: kept by a run with another input, model, genome or options; repeat these, "
-                "or run without --resume to start anew"
-            )
-        if not (resume and path.is_file()):
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self.directory.mkdir(parents=True)
-            try:
-                _write_whole(path, wanted.encode())
-            except OSError:
-                self.remove()
-                raise
+        self._lock: int | None = _lock(self.directory / _LOCK, out)
+        try:
+            self._begin(json.dumps(header, sort_keys=True), resume=resume)
+        except BaseException:
+            self.close()
+            raise
         self.done = len(self.paths())
+
+    def _begin(self, wanted: str, *, resume: bool) -> None:
+        path = self.directory / _HEADER
+        if resume and path.is_file():
+            if path.read_text(encoding="utf-8") != wanted:
+                raise InputError(
+                    f"{self.directory}: kept by a run with another input, model, genome or options; repeat these, "
+                    "or run without --resume to start anew"
+                )
+            return
+        self._clear()
+        try:
+            _write_whole(path, wanted.encode())
+        except OSError:
+            self.remove()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other runs have the folder; what is in it stays."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
 
     def paths(self) -> list[Path]:
         """Return the shards without a gap, in order."""
@@ -132,8 +163,45 @@ class Journal:
             yield table
 
     def remove(self) -> None:
-        """Forget everything."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Forget everything; without effect once the folder is no longer ours."""
+        if self._lock is None:
+            return
+        self._clear()
+        (self.directory / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # another run may have made its lock already
+            self.directory.rmdir()
+        self.close()
+
+    def _clear(self) -> None:
+        for path in self.directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+
+
+def _lock(path: Path, out: Path) -> int:
+    """Make and lock a file, and return its handle; a file that its last owner has just removed is made again."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError(
+                f"{out}: another run is writing it ({path} is locked); wait for its end, or choose another name"
+            ) from None
+        except OSError as error:
+            log.warning("%s: cannot be locked (%s); start no second run into %s", path, error.strerror, out.name)
+            return handle
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        os.close(handle)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from ..bundle import Bundle
 from ..engine.prediction import PredictionOptions
 from ..errors import InputError
 from .statistics import find_statistics
@@ -131,10 +132,31 @@ PRESETS: dict[str, ScoreOptions] = {
     "hound-stitch": ScoreOptions.for_family(
         "hound", stats=("logSUM",), indel="stitch", edge_fill="pad", ref_policy="flip", flip_deletions=True
     ),
-    # The paper's eQTL scores (6,144 bins), for a bundle exported with squash kind `old`.
+    # The paper's eQTL scores (6,144 bins).
     "paper-eqtl-sad": ScoreOptions.for_family(
-        "sad", stats=("SAD", "logSAD", "D2", "logD2"), rc=True, ref_policy="edit"
+        "sad", stats=("SAD", "logSAD", "D2", "logD2"), rc=True, ref_policy="edit", unscale=False, unclip=True
     ),
     # The paper's saturation mutagenesis scores, for a bundle exported with crop 8,128 (128 bins).
-    "paper-satmut-sad": ScoreOptions.for_family("sad", stats=("SAD", "logSAD", "SADlog"), rc=True, ref_policy="edit"),
+    "paper-satmut-sad": ScoreOptions.for_family(
+        "sad", stats=("SAD", "logSAD", "SADlog"), rc=True, ref_policy="edit", unscale=False, unclip=True
+    ),
 }
+
+# The squash kind that a published command names (`-u`); a preset without one takes the bundle's.
+PRESET_SQUASH = {"paper-eqtl-sad": "old", "paper-satmut-sad": "old"}
+
+
+def check_preset(name: str, bundle: Bundle) -> None:
+    """Refuse a preset whose published command undoes another squash than that of the bundle.
+
+    Raises
+    ------
+    InputError
+        Naming both kinds.
+    """
+    kind, wanted = bundle.info.squash.kind, PRESET_SQUASH.get(name)
+    if wanted not in (None, kind):
+        raise InputError(
+            f"preset {name!r} is a command for squash kind {wanted!r}, {bundle.path.name} is of kind {kind!r}; "
+            f"use a bundle of kind {wanted!r}, or give the options one by one without the preset"
+        )

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def score_file(
     Parameters
     ----------
     vcf : path
-        VCF or BCF; ``-`` for stdin.
+        VCF or BCF; ``-`` for stdin, or a pipe.
     out : path
         ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
         lie in ``OUT.partial``.
@@ -73,28 +73,29 @@ def score_file(
     ReferenceMismatchError
         If no REF allele agrees with the genome: the assembly is another.
     InputError
-        If options, names or paths cannot be used.
+        If options, names or paths cannot be used, or another run is writing ``out``.
     """
     options = options or ScoreOptions()
     target = Path(out)
     suffix = suffix_of(target, WRITERS)
     check_target(target, vcf)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    with Fasta(fasta) as genome, _spooled(vcf) as source:
-        session = open_engine(model, backend, threads=threads, options=engine)
-        try:
-            scorer = Scorer(model, session, genome, options)
-            context = run_context(scorer, model, genome, source.name, session.provider)
-            journal = Journal(target, run_header(context, scorer, _digest(source)), resume=resume)
+    with (
+        Fasta(fasta) as genome,
+        _spooled(vcf) as source,
+        closing(open_engine(model, backend, threads=threads, options=engine)) as session,
+    ):
+        scorer = Scorer(model, session, genome, options)
+        context = run_context(scorer, model, genome, source.name, session.provider)
+        with Journal(target, run_header(context, scorer, _digest(source)), resume=resume) as journal:
             counts = fill_journal(journal, scorer, read_variants(source), progress)
-        finally:
-            session.close()
-        try:
-            _judge(counts, journal, genome, Path(vcf).name)
-        except (FormatError, InputError):
-            journal.remove()
-            raise
-        finish_table(target, WRITERS[suffix], journal, TableContext(scorer.rows, tuple(options.stats), context, source))
+            try:
+                _judge(counts, journal, genome, Path(vcf).name)
+            except (FormatError, InputError):
+                journal.remove()
+                raise
+            table = TableContext(scorer.rows, tuple(options.stats), context, source)
+            finish_table(target, WRITERS[suffix], journal, table)
     return counts
 
 
@@ -188,18 +189,18 @@ def check_target(target: Path, source: str | os.PathLike[str] | None = None) -> 
 
 @contextmanager
 def _spooled(vcf: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of the input; stdin is kept in a file, since outputs may need it twice."""
-    if str(vcf) != "-":
-        path = Path(vcf)
-        if not path.is_file():
-            raise FormatError(f"{path}: no such VCF file")
+    """Give the path of the input; what can be read only once, stdin or a pipe, is kept in a file."""
+    path, stdin = Path(vcf), str(vcf) == "-"
+    if path.is_file() and not stdin:
         yield path
         return
+    if not stdin and not path.is_fifo():
+        raise FormatError(f"{path}: no such VCF file")
     with tempfile.TemporaryDirectory(prefix="borzoi-rt-") as folder:
-        path = Path(folder) / "stdin.vcf"
-        with path.open("wb") as handle:
-            shutil.copyfileobj(sys.stdin.buffer, handle)
-        yield path
+        kept = Path(folder) / f"{'stdin' if stdin else path.name}.vcf"
+        with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
+            shutil.copyfileobj(stream, handle)
+        yield kept
 
 
 def run_header(context: dict[str, Any], scorer: Scorer, source: str) -> dict[str, Any]:
@@ -247,8 +248,8 @@ def _digest(path: Path) -> str:
 
 
 def count_alleles(source: str | os.PathLike[str]) -> int | None:
-    """Count the ALT alleles of a file, for progress; None for stdin."""
-    if str(source) == "-":
+    """Count the ALT alleles of a file, for progress; None for what can be read only once."""
+    if str(source) == "-" or Path(source).is_fifo():
         return None
     items: Iterator[VariantRecord] = read_variants(source)
     return sum(1 for _ in items)

@@ -50,8 +50,8 @@ def write_served_graph(
 ) -> Signature:
     """Write a graph as a server without batching takes it; the numbers stay the same.
 
-    Triton has no scalars, so each becomes a vector of one. External weights are found under their old name, beside
-    ``target``.
+    Triton has no scalars, so each becomes a vector of one. Its onnxruntime backend knows no inputs with defaults, so
+    these lose theirs. External weights are found under their old name, beside ``target``.
 
     Parameters
     ----------
@@ -67,6 +67,9 @@ def write_served_graph(
         Of the file written.
     """
     model = _load(Path(source))
+    inputs = {value.name for value in model.graph.input}
+    for default in [item for item in model.graph.initializer if item.name in inputs]:
+        model.graph.initializer.remove(default)
     for value in model.graph.input:
         if not value.type.tensor_type.shape.dim:
             _widen_scalar(model.graph, value)

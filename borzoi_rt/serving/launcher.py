@@ -1,4 +1,7 @@
-"""Start a Triton server for development and tests, wait until it is ready, and leave nothing behind."""
+"""Start a Triton server for development and tests, wait until it is ready, and leave nothing behind.
+
+However this process ends: where it is killed, :mod:`borzoi_rt.serving.watchdog` ends the server.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from types import TracebackType
 
 from ..errors import BackendError, InputError
 from .environment import ServerEnvironment, find_environment
+from .watchdog import remove_shared_memory, start_watchdog, stop_watchdog
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,6 @@ CPU_CONFIG = "python-cpu"
 READY_LIMIT_S = 60.0
 EXIT_LIMIT_S = 10
 IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
-_SHARED_MEMORY = Path("/dev/shm")
 _PACKAGE = Path(__file__).resolve().parent.parent
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy must not catch the loopback
 
@@ -83,6 +86,7 @@ class TritonServer:
         self._log = Path(log_path) if log_path is not None else self._folder / "server.log"
         self._prefix = f"borzoi_rt_{uuid.uuid4().hex[:12]}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
         # The stub heeds no PYTHONDONTWRITEBYTECODE either; what it writes into the repository goes again.
         caches = (version / "__pycache__" for version in self.repository.glob("*/[0-9]*"))
         self._caches = [path for path in caches if not path.exists()]
@@ -151,6 +155,9 @@ class TritonServer:
     def close(self) -> None:
         """Stop, and forget the log if no place was named for it."""
         self.stop()
+        if self._watchdog is not None:
+            stop_watchdog(self._watchdog)
+            self._watchdog = None
         for path in (*self._caches, self._folder):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -173,6 +180,8 @@ class TritonServer:
     def _launch(self, *, last: bool) -> bool:
         """Start once; False where a port was taken and another attempt makes sense."""
         started = time.monotonic()
+        if self._watchdog is None:
+            self._watchdog = start_watchdog(self._shm_argument, self._prefix, (*self._caches, self._folder))
         with self._log.open("ab") as handle:
             begin = handle.tell()
             self._process = subprocess.Popen(
@@ -206,6 +215,11 @@ class TritonServer:
                 )
             time.sleep(0.02)
 
+    @property
+    def _shm_argument(self) -> str:
+        """Says how the server names its shared memory; of all processes this server alone has it."""
+        return f"--backend-config=python,shm-region-prefix-name={self._prefix}"
+
     def _command(self) -> list[str]:
         distribution = self._environment.distribution
         http, grpc, metrics = self._ports
@@ -220,7 +234,7 @@ class TritonServer:
             "--strict-readiness=true",
             "--model-control-mode=none",
             f"--exit-timeout-secs={EXIT_LIMIT_S // 2}",
-            f"--backend-config=python,shm-region-prefix-name={self._prefix}",
+            self._shm_argument,
             *(f"--{name}-address={self.host}" for name in ("http", "grpc", "metrics")),
             f"--http-port={http}",
             f"--grpc-port={grpc}",
@@ -257,8 +271,7 @@ class TritonServer:
                 os.killpg(process.pid, signal.SIGKILL)  # whatever stub is left in the server's own session
             process.wait()
             self._process = None
-        for left in _SHARED_MEMORY.glob(f"{self._prefix}*"):
-            left.unlink(missing_ok=True)
+        remove_shared_memory(self._prefix)
 
 
 def container_command(repository: Path, *, image: str = IMAGE) -> str:

@@ -1,7 +1,8 @@
 """A Triton model repository made of a bundle; the bundle stays the only source of truth.
 
 Models, with ``NAME`` as prefix: ``NAME`` is the whole network, ``NAME_<graph>`` each of the split graphs, and
-``NAME_scorer`` takes variants and answers with scores. Each has a directory with two configurations (see
+``NAME_scorer`` takes variants and answers with scores. A promoter bundle has ``NAME`` alone, with the motif mask among
+its inputs. Each has a directory with two configurations (see
 :mod:`borzoi_rt.serving.config`) and one version. Weights are hard links to the bundle's where the file system has them.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ..backends import motif_channels
 from ..backends.triton import version_of
 from ..bundle import STATISTICS, Bundle
 from ..errors import FormatError, InputError
@@ -86,9 +88,13 @@ def write_repository(
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"model name {name!r}: letters, digits, '_' and '-' are needed, a letter first")
-    if set(bundle.info.graphs["predict"].inputs) != {"sequence", "track_index", "n_fill"}:
-        raise InputError(f"{bundle.path.name}: its network takes more than sequence and tracks, which is not served")
     target, limits = Path(out), limits or Limits()
+    known = {"sequence", "track_index", "n_fill"}
+    if motif_channels(bundle):
+        _check_promoter(bundle, fasta, limits)
+        known |= {"mask", "fill"}
+    if set(bundle.info.graphs["predict"].inputs) != known:
+        raise InputError(f"{bundle.path.name}: its network takes more than {sorted(known)}, which is not served")
     target.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
@@ -110,6 +116,16 @@ def write_repository(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return names
+
+
+def _check_promoter(bundle: Bundle, fasta: str | os.PathLike[str] | None, limits: Limits) -> None:
+    if fasta is not None:
+        raise InputError(
+            f"{bundle.path.name}: no scorer is made of a promoter bundle, whose scores are those of `borzoi-rt dft "
+            "score`; leave out the genome (--fasta)"
+        )
+    if limits.tensorrt:
+        raise InputError(f"{bundle.path.name}: no engine fits every form of a motif mask; leave out --tensorrt")
 
 
 def graph_model_name(name: str, graph: str) -> str:

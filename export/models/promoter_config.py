@@ -109,4 +109,4 @@ class PromoterConfig:
 
     def architecture(self) -> dict[str, Any]:
         """Return the ``architecture`` section of a bundle."""
-        return {"family": FAMILY, "scale": SCALE, **self.to_dict()}
+        return {"family": FAMILY, "scale": SCALE, "tracks": 2, **self.to_dict()}

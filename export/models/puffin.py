@@ -58,7 +58,7 @@ class PuffinConfig:
         """Return the ``architecture`` section of a bundle."""
         window = {"sequence_length_bp": self.sequence_length_bp, "crop_bp": self.crop_bp, "tss_bp": self.tss_bp}
         names = {"motif_names": list(self.motif_names), "scored": self.scored}
-        return {"family": FAMILY, "scale": SCALE, "stage": "puffin", **window, **names}
+        return {"family": FAMILY, "scale": SCALE, "tracks": 2 * len(ASSAYS), "stage": "puffin", **window, **names}
 
 
 class Puffin(nn.Module):

@@ -87,7 +87,7 @@ def read_tss_table(path: str | os.PathLike[str], *, top: int | None = TOP, min_t
     if path.suffix == ".bed":
         return read_sites(path)
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, delimiter="\t")
             needed = ("seqnames", "thick.start", "strand", "score")
             missing = [name for name in needed if name not in (reader.fieldnames or ())]

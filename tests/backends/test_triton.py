@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,13 +77,46 @@ def test_split_graphs_on_the_server_give_the_bits_of_this_process(
     served.close()
 
 
-def test_shared_memory_is_given_back(triton_server: TritonServer, toy_bundle: Bundle) -> None:
+def mapped(server: TritonServer, client: int) -> set[str]:
+    """Return the regions of a client that the server has mapped."""
+    text = Path(f"/proc/{server.pid}/maps").read_text()
+    return set(re.findall(rf"{PREFIX}{client}_[0-9a-f]+", text))
+
+
+def test_shared_memory_has_no_name_and_is_given_back(triton_server: TritonServer, toy_bundle: Bundle) -> None:
     session = open_session(toy_bundle, address(triton_server, "grpc?shm=1"), check=False)
     session.run(windows(1))
-    mine = f"{PREFIX}{os.getpid()}_*"
-    assert len(list(FOLDER.glob(mine))) == 2  # one for each direction
+    assert not list(FOLDER.glob(f"{PREFIX}{os.getpid()}_*"))
+    assert len(mapped(triton_server, os.getpid())) == 2  # one for each direction
     session.close()
-    assert not list(FOLDER.glob(mine))
+    assert not mapped(triton_server, os.getpid())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_client_that_is_killed_leaves_no_shared_memory(
+    triton_server: TritonServer, toy_bundle: Bundle, how: signal.Signals
+) -> None:
+    code = (
+        "import sys\n"
+        "from triton_servers import windows\n"
+        "from borzoi_rt.backends import open_session\n"
+        "session = open_session(sys.argv[1], sys.argv[2], check=False)\n"
+        "while True:\n"
+        "    session.run(windows(2))\n"
+        "    print('ran', flush=True)\n"
+    )
+    arguments = [str(toy_bundle.path), address(triton_server, "grpc?shm=1")]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    ) as client:
+        assert client.stdout
+        for _ in range(3):
+            assert client.stdout.readline() == b"ran\n"
+        assert len(mapped(triton_server, client.pid)) == 2
+        client.send_signal(how)
+        assert client.wait(30) == -how
+    assert not list(FOLDER.glob(f"{PREFIX}{client.pid}_*"))
 
 
 def test_another_bundle_is_refused(triton_server: TritonServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -64,6 +65,13 @@ class Desk:
         self.bed = folder / "in.bed"
         self.bed.write_text("chr1\t3000\t3100\tone\nchr1\t200\t300\n")
         self.bundle = Path(shutil.copytree(bundle.path, folder / "bundle"))
+
+    def set_squash(self, kind: str) -> None:
+        """Let the manifest name another kind of squash."""
+        manifest = self.bundle / "bundle.json"
+        document = json.loads(manifest.read_text())
+        document["squash"]["kind"] = kind
+        manifest.write_text(json.dumps(document))
 
     def model(self) -> list[object]:
         return ["--bundle", self.bundle, "--fasta", self.fasta, "--threads", 1]

@@ -69,8 +69,22 @@ def test_options_reach_the_scores(cli: Cli, desk: Desk, arguments: list[str], ch
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(cli: Cli, desk: Desk, name: str) -> None:
+    desk.set_squash("old")
     assert cli(*desk.score("--preset", name)).code == 0
     assert stored_options(desk.out) == as_json(PRESETS[name])
+
+
+@pytest.mark.parametrize("kind", ["new", "bp_old", "none"])
+@pytest.mark.parametrize("name", ["paper-eqtl-sad", "paper-satmut-sad"])
+def test_a_published_command_for_old_weights_refuses_others(cli: Cli, desk: Desk, name: str, kind: str) -> None:
+    """The published commands pass ``-u``, the inverse ``old``."""
+    desk.set_squash(kind)
+    ended = cli(*desk.score("--preset", name))
+    assert ended.code == 1
+    assert re.fullmatch(
+        rf"error: preset '{name}' is a command for squash kind 'old', bundle is of kind '{kind}'; .*\n", ended.err
+    ), ended.err
+    assert not desk.out.exists()
 
 
 def test_a_preset_leaves_tracks_and_statistics_open(cli: Cli, desk: Desk) -> None:
@@ -92,6 +106,28 @@ def test_stdin(desk: Desk, packed: bool) -> None:
         assert ended.stderr.decode().startswith("10 alleles: 10 ok")
         tables.append(desk.out.read_bytes())
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("source", ["/dev/stdin", "pipe"])
+def test_a_pipe_by_name(desk: Desk, source: str, packed: bool) -> None:
+    """What a shell calls ``<(zcat in.vcf.gz)`` is read once; the table is that of the file, byte for byte."""
+    content = gzip.compress(desk.vcf.read_bytes()) if packed else desk.vcf.read_bytes()
+    arguments = [str(item) for item in desk.score()]
+    subprocess.run([*ENTRY, *arguments], check=True, capture_output=True, timeout=120)
+    want = desk.out.read_bytes()
+    desk.out.unlink()
+    if source == "pipe":
+        os.mkfifo(desk.folder / "pipe")
+    arguments[1] = str(desk.folder / source)  # an absolute name stays as it is
+    with subprocess.Popen([*ENTRY, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        with open(desk.folder / "pipe", "wb") if source == "pipe" else process.stdin as stream:
+            stream.write(content)
+        assert process.stderr
+        message = process.stderr.read()
+    assert process.returncode == 0, message
+    assert desk.out.read_bytes() == want
 
 
 def test_stdin_can_become_a_vcf(desk: Desk) -> None:

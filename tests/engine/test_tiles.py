@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from borzoi_rt.engine.tiles import TilePlan, choose_body
+from borzoi_rt.errors import FormatError
 from borzoi_rt.manifest import BodyInfo, Geometry, Tiling
 
 # The published network: 4,096 tokens of 128 bp, crop of 5,120 bins of 32 bp.
@@ -55,6 +56,22 @@ def test_assembled_tiles_are_the_window() -> None:
     np.testing.assert_array_equal(tokens[0], grids[0])
     for skip, grid, (start, end) in zip(skips, grids[1:], spans, strict=True):
         np.testing.assert_array_equal(skip[0], grid[start:end])
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(2, 38), (2, 76), (2, 152)],  # channels first
+        [(40, 2), (80, 2), (160, 2)],  # a wider halo
+        [(38, 2), (76, 2)],
+        [(38, 3), (76, 3), (152, 3)],
+    ],
+)
+def test_tiles_of_another_layout_are_refused(shapes: list[tuple[int, int]]) -> None:
+    plan = TilePlan.of(PUBLISHED, tiling())
+    wanted = r"\(38, 2\), \(76, 2\), \(152, 2\)"  # 32 + 2 * 3 tokens, with 2 and 4 positions each in the skips
+    with pytest.raises(FormatError, match=rf"'trunk_tile' gives .*tiling says \[{wanted}\].*export the model again"):
+        plan.owned(plan.tiles[1], [np.zeros(shape, dtype=np.float32) for shape in shapes])
 
 
 @pytest.mark.parametrize("bins", [(0, 1), (0, 64), (1, 61), (3000, 3064), (3001, 3062), (6080, 6144), (6143, 6144)])

@@ -74,6 +74,19 @@ def test_bed_of_three_to_six_columns(tmp_path):
     ]
 
 
+def test_contigs_named_like_header_lines_are_regions(tmp_path):
+    path = tmp_path / "r.bed"
+    path.write_text("track\nbrowser hide all\ntrack\t1\t2\ntrack7\t3\t4\nbrowser_1\t5\t6\ntrack type=bed\n")
+    assert read_bed(path) == [Interval("track", 1, 2), Interval("track7", 3, 4), Interval("browser_1", 5, 6)]
+
+
+@pytest.mark.parametrize("first", ["track name=x\n", "# comment\n", ""])
+def test_a_byte_order_mark_belongs_to_no_name(tmp_path, first):
+    path = tmp_path / "r.bed"
+    path.write_text(f"\ufeff{first}chr1\t1\t5\n", encoding="utf-8")
+    assert read_bed(path) == [Interval("chr1", 1, 5)]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,6 +74,17 @@ def windows_five_columns(path: Path) -> Path:
     return path
 
 
+def marked(path: Path) -> Path:
+    """With a byte order mark, as some editors write it."""
+    path.write_bytes(codecs.BOM_UTF8 + TEXT.encode())
+    return path
+
+
+def marked_without_header(path: Path) -> Path:
+    path.write_bytes(gzip.compress(codecs.BOM_UTF8 + without_header(path).read_bytes()))
+    return path
+
+
 def gzipped(path: Path) -> Path:
     half = TEXT.index("chr1\t100\t.")
     path.write_bytes(gzip.compress(TEXT[:half].encode()) + gzip.compress(TEXT[half:].encode()))
@@ -104,7 +117,7 @@ def bare_bcf(path: Path) -> Path:
 
 
 TEXTS = [plain, windows, without_last_newline, with_blank_lines, without_header, five_columns]
-TEXTS += [windows_five_columns, gzipped, bgzipped]
+TEXTS += [windows_five_columns, marked, marked_without_header, gzipped, bgzipped]
 
 
 @pytest.mark.parametrize("make", [*TEXTS, bcf, bare_bcf])
@@ -121,6 +134,13 @@ def test_text_comes_through_stdin(tmp_path, monkeypatch, make):
     content = make(tmp_path / "in.data").read_bytes()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content))))
     assert brief(read_variants("-")) == RECORDS
+
+
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    """Nobody writes to it: a reader that opened it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FormatError, match=r"pipe: a pipe, .*name '-' and pipe into stdin, or make a file"):
+        next(read_variants(tmp_path / "pipe"))
 
 
 @pytest.mark.parametrize("content", [b"", b"##fileformat=VCFv4.2\n", gzip.compress(b"")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_htslib_finds_the_fields_by_region(tmp_path):
         assert [record.id for record in handle.fetch("chr2")] == ["rs1", None]
 
 
-@pytest.mark.parametrize("container", ["crlf", "gzip", "bgzip", "bcf", "blank lines"])
+@pytest.mark.parametrize("container", ["crlf", "byte order mark", "gzip", "bgzip", "bcf", "blank lines"])
 def test_every_container_gives_the_same_copy(tmp_path, container):
     records = [record.replace("ac", "AC") for record in RECORDS]
     source = write(tmp_path / "in.vcf", [*HEADER, WITH_SAMPLES, *records])
@@ -73,6 +74,8 @@ def test_every_container_gives_the_same_copy(tmp_path, container):
     path = tmp_path / "other"
     if container == "crlf":
         path.write_bytes(source.read_bytes().replace(b"\n", b"\r\n"))
+    elif container == "byte order mark":
+        path.write_bytes(codecs.BOM_UTF8 + source.read_bytes())
     elif container == "blank lines":
         path.write_bytes(source.read_bytes().replace(b"\nchr", b"\n\nchr") + b"\n")
     elif container == "gzip":

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -141,23 +142,61 @@ def test_a_folder_without_models_is_refused(tmp_path: Path, installed: ServerEnv
         TritonServer(tmp_path, environment=installed)
 
 
-def test_serve_prints_addresses_and_stops_on_a_signal(small: Path, installed: ServerEnvironment) -> None:
+def serve(repository: Path, installed: ServerEnvironment) -> tuple[subprocess.Popen[str], list[str], set[Path]]:
+    """Run `borzoi-rt triton serve`; return it when ready, with what it printed and the server's shared memory."""
     program = "from borzoi_rt.cli import run; run()"
     ports = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
-    command = [sys.executable, "-c", program, "triton", "serve", str(small), *ports]
+    command = [sys.executable, "-c", program, "triton", "serve", str(repository), *ports]
     serving = subprocess.Popen(
         [*command, f"--environment={installed.python.parent.parent}"], stdout=subprocess.PIPE, text=True
     )
     assert serving.stdout is not None
-    lines = [serving.stdout.readline() for _ in range(3)]
+    lines = [serving.stdout.readline().strip() for _ in range(3)]
     children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
     held = {path for child in children for path in regions(int(child))}
+    assert held
+    return serving, lines, held
+
+
+def test_serve_prints_addresses_and_stops_on_a_signal(small: Path, installed: ServerEnvironment) -> None:
+    serving, lines, held = serve(small, installed)
     serving.send_signal(signal.SIGTERM)
     assert serving.wait(60) == 0
+    assert serving.stdout is not None
     serving.stdout.close()
     assert [line.partition("127.0.0.1:")[0] for line in lines] == ["grpc://", "http://", "http://"]
-    assert held
     assert not any(path.exists() for path in held)
+
+
+def closed(place: str) -> bool:
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_launcher_that_is_killed_leaves_no_server(
+    small: Path, installed: ServerEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a listening port, nor shared memory, nor a file."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    before = sorted(small.rglob("*"))
+    serving, lines, held = serve(small, installed)
+    places = [line.split("/")[2] for line in lines]
+    assert not any(map(closed, places))
+    serving.kill()
+    serving.communicate()
+    ours = "borzoi-rt-*"
+    limit = time.monotonic() + 30  # it takes about a second, on a loaded machine more
+    while time.monotonic() < limit and list((tmp_path / "temporary").glob(ours)):  # the last to go
+        time.sleep(0.1)
+    assert list((tmp_path / "temporary").glob(ours)) == []
+    assert all(map(closed, places))
+    assert not any(path.exists() for path in held)
+    assert sorted(small.rglob("*")) == before
 
 
 def test_the_container_line_opens_no_port_beyond_the_loopback(tmp_path: Path) -> None:

@@ -142,10 +142,15 @@ def test_a_model_that_is_there_is_not_replaced_unasked(toy_bundle: Bundle, trito
     assert [path.name for path in tmp_path.iterdir()] == ["models"]  # no staging directory is left
 
 
-def test_a_promoter_bundle_is_refused(tmp_path: Path) -> None:
+def test_a_promoter_bundle_has_no_scorer_and_no_engines(triton_genome: Path, tmp_path: Path) -> None:
     bundle = open_bundle(Path(borzoi_rt.__file__).parent / "promoter" / "bundle")
-    with pytest.raises(InputError, match="takes more than sequence and tracks"):
-        write_repository(bundle, tmp_path / "models")
+    for choices, message in (
+        ({"fasta": triton_genome}, "no scorer is made of a promoter bundle.*leave out the genome"),
+        ({"limits": Limits(tensorrt=True)}, "no engine fits every form of a motif mask; leave out --tensorrt"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_repository(bundle, tmp_path / "models", **choices)
+    assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.parametrize("name", ["", "../x", "1model", "a b"])
