@@ -17,10 +17,10 @@ from borzoi_rt.errors import FormatError, InputError
 from ..models.promoter import build, set_kernels
 from ..models.promoter_config import PromoterConfig
 from ..models.puffin import PuffinConfig, load_puffin
+from ..training.penalties import PENALTIES
 from .bundle import export_promoter
 from .data import SMOOTHING_BP, TOP, load_data, read_tss_table
 from .objectives import PUBLISHED
-from .penalties import PENALTIES
 from .store import consensus_of_runs, named, read_consensus, write_consensus
 from .train import OPTIONS, load_run
 from .train import train as train_network

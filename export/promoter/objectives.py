@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from borzoi_rt.errors import InputError
 
-from .penalties import PENALTIES
+from ..training.penalties import PENALTIES
 
 EPS = 1e-10
 

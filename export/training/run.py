@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,27 +11,22 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from borzoi_rt import __version__
 from borzoi_rt.dataset import STATISTICS, TARGETS, Data, open_data
-from borzoi_rt.errors import BackendError, FormatError, InputError
+from borzoi_rt.errors import FormatError, InputError
 
 from ..models.config import BorzoiConfig
-from ..weights.checkpoint import read_checkpoint
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
-from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, Progress, StepLog
+from .callbacks import LAST, BestCheckpoint, Patience
 from .loader import TrainBatches, ValidBatches
 from .module import BorzoiModule
 from .network import MultiHead
 from .options import TrainOptions
 from .regularisers import Penalty, calico_penalties
+from .session import RunOptions, Schedule, begin_run, file_digest, fit, make_trainer, settle, world_of
 
-RUN = "run.json"
-_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_FIXED = ("model", "heads", "penalties", "adapter", "freeze", "init", "world")
 # What may change when a run is taken up: how long it goes on, and how often it is saved.
 _FREE = ("max_steps", "max_epochs", "min_epochs", "patience", "save_every")
 
@@ -74,17 +65,6 @@ class TuneOptions:
             raise InputError("a frozen trunk, adapters or a kept head need weights to begin with (--init)")
         if self.lora and self.freeze == "trunk":
             raise InputError("adapters change the trunk; leave out either --lora-rank or --freeze trunk")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """Where and on what a run computes; ``squash`` names the kind of targets that do not record it (TFRecords)."""
-
-    devices: int = 1
-    accelerator: str = "auto"
-    threads: int | None = None
-    progress: bool = False
-    squash: str | None = None
 
 
 def train(
@@ -136,10 +116,10 @@ def train(
     sets = [open_data(path) for path in data]
     configs = _configs(params, heads, sets)
     _check_sets(sets, configs, options)
-    world, local = _world(run)
+    world, _ = world_of(run)
     folder = Path(out)
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
-    _settle(options.seed, run)
+    settle(options.seed, run)
     model = _network(params, configs, options, tune)
     batches = _Batches(sets, options, world=world)
     module = BorzoiModule(
@@ -148,20 +128,22 @@ def train(
         tracks=[_names(item) for item in sets],
         heads=[config.head for config in configs],
         penalties=[*calico_penalties(params, model), *penalties],
-        total_steps=batches.updates,
+        total_steps=batches.schedule.updates,
         meta=meta,
     )
-    norm = params.get("model", params).get("norm_type")
-    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=norm == "batch-sync")
-    batches.start = _prepare(folder, meta, resume=resume)
-    checkpoint = str(folder / LAST) if batches.start else None
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
-    except MisconfigurationException as error:
-        raise BackendError(" ".join(str(error).split())) from error
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    watchers = [Patience(options.patience, least_batches=batches.least), BestCheckpoint(folder)]
+    trainer = make_trainer(
+        folder,
+        batches.schedule,
+        run,
+        watchers=watchers if batches.schedule.valid_every else (),
+        precision=options.precision,
+        heads=len(configs),
+        sync=params.get("model", params).get("norm_type") == "batch-sync",
+    )
+    free = _FREE if options.schedule == "constant" else _FREE[2:]
+    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    fit(trainer, module, batches, folder, resume=batches.start > 0)
     return folder / LAST
 
 
@@ -176,11 +158,16 @@ class _Batches(pl.LightningDataModule):
         self._pairs = [_strand_pairs(item, options) for item in sets]
         loader = self._loader(0, world)
         updates = len(loader) // options.accumulate
-        self.updates = min(updates, options.max_steps) if options.max_steps else updates
+        updates = min(updates, options.max_steps) if options.max_steps else updates
         self.least = options.min_epochs * loader.per_epoch
         interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
         validated = any(split is not None for split in self._valid)
-        self.valid_every = interval * options.accumulate if validated else 0
+        self.schedule = Schedule(
+            updates=updates,
+            accumulate=options.accumulate,
+            valid_every=interval * options.accumulate if validated else 0,
+            save_every=options.save_every,
+        )
 
     def _loader(self, rank: int, world: int) -> TrainBatches:
         options = self._options
@@ -289,8 +276,8 @@ def _meta(
                 "name": config.head,
                 "tracks": config.tracks,
                 "squash": recorded or run.squash,
-                "targets_sha256": _digest(data.path / TARGETS),
-                "statistics_sha256": _digest(data.path / STATISTICS),
+                "targets_sha256": file_digest(data.path / TARGETS),
+                "statistics_sha256": file_digest(data.path / STATISTICS),
             }
         )
     return {
@@ -301,121 +288,9 @@ def _meta(
         "penalties": [f"{item.name}:{item.group}:{item.weight!r}" for item in penalties],
         "adapter": tune.lora.to_dict() if tune.lora else None,
         "freeze": tune.freeze,
-        "init": tune.init and {"name": Path(tune.init).name, "sha256": _digest(Path(tune.init))},
+        "init": tune.init and {"name": Path(tune.init).name, "sha256": file_digest(Path(tune.init))},
         "world": world,
     }
-
-
-def _digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _prepare(folder: Path, meta: Mapping[str, Any], *, resume: bool) -> int:
-    """Make the run's directory, or compare it with this call; return the batches that are done."""
-    done = 0
-    if resume and (folder / LAST).is_file():
-        before, _ = read_checkpoint(folder / LAST)
-        _check_same(before, meta, folder)
-        done = int(before["batches"])
-    # Processes of one run begin at different times: what the first has made is no obstacle to the others.
-    elif is_first_process() and folder.exists() and any(folder.iterdir()) and not (resume and (folder / RUN).is_file()):
-        raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_first_process():
-        (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-    return done
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the first of those that Lightning or torchrun started."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    free = _FREE if now["options"]["schedule"] == "constant" else _FREE[2:]
-    for key in ("model", "heads", "penalties", "adapter", "freeze", "init", "world"):
-        if before.get(key) != now[key]:
-            raise InputError(f"{folder}: cannot be taken up, {key} is another than in {LAST}")
-    for key, value in now["options"].items():
-        if key not in free and before["options"].get(key) != value:
-            raise InputError(f"{folder}: cannot be taken up, {key} is {value!r} and was {before['options'].get(key)!r}")
-
-
-def _world(run: RunOptions) -> tuple[int, int]:
-    """Return the number of processes, and of those on this machine; torchrun's count where it started us."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if run.devices not in (1, world):
-            raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
-        return world, local
-    return run.devices, run.devices
-
-
-def _settle(seed: int, run: RunOptions) -> None:
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    torch.manual_seed(seed)
-
-
-def _trainer(
-    folder: Path,
-    options: TrainOptions,
-    run: RunOptions,
-    processes: tuple[int, int],
-    data: _Batches,
-    *,
-    heads: int,
-    sync: bool,
-) -> pl.Trainer:
-    world, local = processes
-    on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
-    if options.precision == "16" and on_cpu:
-        raise InputError("precision 16 needs a GPU; on the CPU take 32 or bf16")
-    if sync and world > 1 and on_cpu:
-        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
-    callbacks: list[Any] = [StepLog(folder)]
-    if run.progress and sys.stderr.isatty():
-        callbacks.append(Progress())
-    if data.valid_every:
-        callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
-    total = data.updates * options.accumulate
-    every = options.save_every
-    callbacks.append(LastCheckpoint(folder, every=every, valid_batches=data.valid_every, total_batches=total))
-    # A head that a batch does not use has no gradient and must not be moved.
-    strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
-    try:
-        return pl.Trainer(
-            accelerator="cpu" if on_cpu else run.accelerator,
-            devices=local,
-            num_nodes=world // local,
-            strategy=strategy,
-            precision=_PRECISION[options.precision],
-            # One pass of Lightning is the whole run: our batches count through all epochs.
-            max_epochs=1,
-            max_steps=data.updates,
-            limit_train_batches=total,
-            accumulate_grad_batches=options.accumulate,
-            val_check_interval=data.valid_every or None,
-            limit_val_batches=1.0 if data.valid_every else 0,
-            check_val_every_n_epoch=None if data.valid_every else 1,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
-            callbacks=callbacks,
-            enable_progress_bar=run.progress and sys.stderr.isatty(),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            sync_batchnorm=sync and world > 1,
-            deterministic="warn",
-        )
-    except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
-        raise BackendError(" ".join(str(error).split())) from error
 
 
 def validation_pearson(checkpoint: str | os.PathLike[str]) -> dict[str, float]:
