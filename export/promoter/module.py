@@ -39,6 +39,7 @@ class PromoterModule(StepModule):
         self.model, self.options, self.objective = model, options, objective
         self.validation: dict[str, float] = {}  # the last one
         self._sums = torch.zeros(4)
+        self.train()  # Lightning leaves the mode as it is, and what was read from a run is in inference mode
 
     def train(self, mode: bool = True) -> PromoterModule:
         """Set training mode on all but frozen parts: ``requires_grad`` alone would let their statistics move."""
