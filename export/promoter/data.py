@@ -62,8 +62,8 @@ class PromoterData:
 
     def about(self) -> dict[str, Any]:
         """Return the number of sites, and a digest by which other data are noticed."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.codes))
-        digest.update(np.ascontiguousarray(self.target))
+        digest = hashlib.sha256(np.ascontiguousarray(self.codes).data)
+        digest.update(np.ascontiguousarray(self.target).data)
         return {"sites": len(self), "sha256": digest.hexdigest()}
 
     def _window(self, number: int) -> Window:

@@ -68,6 +68,7 @@ def test_training_learns_and_repeats_itself(data, tmp_path):
     assert_allclose(reports[0]["loss"], min(float(row["loss"]) for row in rows), rtol=1e-6)
     assert len(rows_of(tmp_path / "a" / "train.csv")) == 80
     assert json.loads((tmp_path / "a" / "run.json").read_text())["objective"]["smooth_deconv"] == 2e-3
+    assert list((tmp_path / "a" / "tensorboard").glob("events.*"))
 
 
 def test_the_kept_network_is_that_of_the_figures(data, tmp_path):
