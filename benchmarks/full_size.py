@@ -5,14 +5,17 @@ process of its own; times are wall clock and processor seconds of one pass; the 
 
     python -m benchmarks.full_size [--tables DIR] [--peer DIR]
 
-``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch.
+``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch; it is run eagerly, and as what
+``torch.onnx.export`` makes of it, on onnxruntime as that comes (which takes 20 GB).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -27,6 +30,9 @@ from ._common import in_own_process, peak_rss_gb, print_header, print_table
 if TYPE_CHECKING:
     from borzoi_export.models.borzoi import Borzoi
 
+PEER = "borzoi-pytorch eager"
+SNV = "borzoi-rt, one SNV more, 200 bins x 89 tracks"
+SNVS = 3
 GTEX = range(7522, 7611)  # the 89 tracks of a gene-expression run
 _SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -51,18 +57,21 @@ def main() -> None:
             "borzoi-rt, 89 tracks": (("_ours", bundle, "gtex"), {}),
             "borzoi-rt, tiles of a new window and 89 tracks": (("_tiles", bundle, "window"), {}),
             "borzoi-rt, one SNV more, 89 tracks": (("_tiles", bundle, "snv"), {}),
-            "borzoi-rt, one SNV more, 200 bins x 89 tracks": (("_tiles", bundle, "snv_span"), {}),
+            SNV: (("_tiles", bundle, "snv_span"), {}),
             "PyTorch eager, our network": (("_torch", str(options.tables), weights), {}),
         }
         if options.peer:
-            path = os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])
-            steps["borzoi-pytorch eager"] = (("_peer",), {"PYTHONPATH": path})
+            env = {"PYTHONPATH": os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])}
+            plain = f"{scratch}/plain.onnx"
+            in_own_process(__spec__.name, "_export_plain", plain, env=env)
+            steps[PEER] = (("_peer",), env)
+            steps["borzoi-pytorch, plain ONNX export"] = (("_plain", plain), {})
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in steps}
         for _ in range(options.repeats):
             for name, (arguments, env) in steps.items():
                 runs[name].append(in_own_process(__spec__.name, *arguments, env=env))
     best = {name: {key: min(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
-    peer = "borzoi-pytorch eager" if options.peer else "PyTorch eager, our network"
+    peer = PEER if options.peer else "PyTorch eager, our network"
     rows = [
         (
             name,
@@ -76,7 +85,20 @@ def main() -> None:
         for name, run in best.items()
     ]
     print_table(("fp32", "load s", "wall s", "cpu s", "peak GB", "wall / peer", "cpu / peer"), rows)
-    print(f"\npeer: {peer}")
+    print(f"\npeer: {peer}\n")
+    _print_many(best, peer)
+
+
+def _print_many(best: dict[str, dict[str, float]], peer: str) -> None:
+    """Print what many variants of one window cost, against a program that runs both alleles, or every one, anew."""
+    whole, window, snv = (best[name]["wall"] for name in (peer, "borzoi-rt, tiles of a new window and 89 tracks", SNV))
+    substitutions = 3 * 1024
+    rows = [
+        ("SNV of 100 in one window", (window + 100 * snv) / 100, 2 * whole),
+        ("ISM of 1,024 bp", window + substitutions * snv, (1 + substitutions) * whole),
+    ]
+    print_table(("200 bins x 89 tracks", "s", "peer s", "ratio"), [(*row, row[1] / row[2]) for row in rows])
+    print(f"\nextrapolated from the rows above, the third and the median of {SNVS} SNVs; the peer from one forward")
 
 
 def _export(tables: str, weights: str, out: str) -> dict[str, Any]:
@@ -145,9 +167,12 @@ def _tiles(path: str, case: str) -> dict[str, Any]:
     if case == "window":
         return {"load": load, **_timed(lambda: session.run(window[None], index))}
     session.run(window[None], index, bins=bins)
-    changed = window.copy()
-    changed[:, 262_144] = np.roll(changed[:, 262_144], 1)
-    return {"load": load, **_timed(lambda: session.run(changed[None], index, bins=bins))}
+    runs = []
+    for number in range(SNVS):
+        changed = window.copy()
+        changed[:, 262_144 + 40 * number] = np.roll(changed[:, 262_144 + 40 * number], 1)
+        runs.append(_timed(lambda changed=changed: session.run(changed[None], index, bins=bins)))  # type: ignore[misc]
+    return {"load": load, **{key: statistics.median(run[key] for run in runs) for key in runs[0]}}
 
 
 def _torch(tables: str, weights: str) -> dict[str, Any]:
@@ -182,6 +207,29 @@ def _peer() -> dict[str, Any]:
         return {"load": load, **_timed(lambda: model(x))}
 
 
+def _export_plain(path: str) -> dict[str, Any]:
+    import torch
+    from borzoi_pytorch import Borzoi
+    from borzoi_pytorch.config_borzoi import BorzoiConfig
+
+    torch.manual_seed(1)
+    model = Borzoi(BorzoiConfig(enable_mouse_head=False)).eval()
+    names = {"input_names": ["sequence"], "output_names": ["coverage"]}
+    with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
+        torch.onnx.export(model, (torch.zeros(1, 4, 524_288),), path, dynamo=True, external_data=True, **names)
+    return {}
+
+
+def _plain(path: str) -> dict[str, Any]:
+    import onnxruntime
+
+    start = time.perf_counter()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    load = time.perf_counter() - start
+    x = _window()[None].astype(np.float32)
+    return {"load": load, **_timed(lambda: session.run(None, {"sequence": x}))}
+
+
 def _window() -> np.ndarray:
     """Return a random window, uint8 (4, 524288)."""
     letters = np.random.default_rng(0).integers(0, 4, 524_288)
@@ -200,6 +248,8 @@ _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "_tiles": _tiles,
     "_torch": _torch,
     "_peer": _peer,
+    "_export_plain": _export_plain,
+    "_plain": _plain,
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from .squash import KINDS
 FORMAT = "borzoi-rt-bundle"
 FORMAT_VERSION = 1
 N_POLICIES = {"zero": 0.0, "uniform": 0.25}
+PRECISIONS = ("fp32", "fp16")
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -125,7 +126,8 @@ class BundleInfo:
     """Manifest of a bundle without its file list.
 
     ``architecture`` is the JSON form of the network's config, ``parity`` the figures of the gate run at export,
-    ``positional_widths`` the largest distance of each relative-position class, ``tiling`` how the split graphs work
+    ``positional_widths`` the largest distance of each relative-position class, ``precision`` that of the trunk (inputs,
+    outputs and head are float32), ``tiling`` how the split graphs work
     together (None: there is only ``predict``), ``averaging`` the space in which the
     two strands were meant to be averaged.
     """
@@ -148,6 +150,8 @@ class BundleInfo:
     def __post_init__(self) -> None:
         if self.n_policy not in N_POLICIES:
             raise FormatError(f"n_policy {self.n_policy!r} is unknown; allowed: {', '.join(N_POLICIES)}")
+        if self.precision not in PRECISIONS:
+            raise FormatError(f"precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
         if "predict" not in self.graphs:
             raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from borzoi_rt.bundle import Bundle
-from borzoi_rt.manifest import N_POLICIES, SquashSpec
+from borzoi_rt.manifest import N_POLICIES, PRECISIONS, SquashSpec
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
@@ -45,6 +45,13 @@ _convolution = click.option(
     type=click.Choice(CONVOLUTIONS),
     help="Form of the tower  [default: the fastest that passes].",
 )
+_precision = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of all but the head; fp16 is for GPUs.",
+)
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 
 
@@ -54,7 +61,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (_overwrite, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
+    for option in (_overwrite, _precision, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
         command = option(command)
     return command
 
@@ -108,5 +115,5 @@ def _report(bundle: Bundle) -> None:
     parity = bundle.info.parity
     click.echo(
         f"{bundle.path}: {len(bundle.tracks)} tracks; onnxruntime against PyTorch: {parity['max_abs']:.2e} absolute, "
-        f"{parity['max_rel']:.2e} relative; {parity['convolution']} convolutions"
+        f"{parity['max_rel']:.2e} relative; {parity['convolution']} convolutions, {bundle.info.precision}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import GOLDEN_ATOL, GOLDEN_RTOL, Session, compare_coverage, open_parts, open_session
+from ..backends import PARITY_LIMITS, Limits, Session, compare_coverage, open_parts, open_session
 from ..bundle import Bundle
 from ..errors import InputError, ParityError
 from ..manifest import Geometry
@@ -63,15 +63,16 @@ def open_engine(
     session = IncrementalSession(parts, model=bundle.sha256, cache=TileCache(options.memory_bytes, store))
     if not options.verify_fraction:
         return session
-    return VerifiedSession(session, open_session(bundle, backend, threads=threads), options.verify_fraction)
+    whole = open_session(bundle, backend, threads=threads)
+    return VerifiedSession(session, whole, options.verify_fraction, PARITY_LIMITS[bundle.info.precision])
 
 
 class VerifiedSession:
     """A session of which a share of windows is computed by another as well; which windows follows from their bases."""
 
-    def __init__(self, session: Session, other: Session, fraction: float) -> None:
-        self._session, self._other = session, other
-        self._limit = fraction * 2.0**64
+    def __init__(self, session: Session, other: Session, fraction: float, limits: Limits) -> None:
+        self._session, self._other, self._limits = session, other, limits
+        self._drawn = fraction * 2.0**64
         self.verified = 0
 
     @property
@@ -107,16 +108,16 @@ class VerifiedSession:
         coverage = self._session.run(sequence, track_index, n_fill=n_fill, bins=bins)
         for window, got in zip(sequence, coverage, strict=True):
             draw = int.from_bytes(hashlib.blake2b(np.ascontiguousarray(window).data, digest_size=8).digest(), "little")
-            if draw >= self._limit:
+            if draw >= self._drawn:
                 continue
             want = self._other.run(window[None], track_index, n_fill=n_fill, bins=bins)[0]
             self.verified += 1
-            report = compare_coverage(got, want)
+            report = compare_coverage(got, want, self._limits)
             if report.wrong is not None:
                 track, place = report.wrong
                 raise ParityError(
                     f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} "
-                    f"relative (allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}), worst in selected "
+                    f"relative (allowed {self._limits.atol:g} and {self._limits.rtol:g}), worst in selected "
                     f"track {track}, bin {place}; score with whole passes (--full) and report this"
                 )
         return coverage

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from borzoi_rt.bundle import Bundle, staged_bundle
-from borzoi_rt.errors import FormatError, ParityError
+from borzoi_rt.errors import FormatError, InputError, ParityError
 from borzoi_rt.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.tracks import TrackTable
 
@@ -42,6 +42,7 @@ def export_bundle(
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     convolution: str | None = None,
+    precision: str = "fp32",
 ) -> Bundle:
     """Write a network as an ONNX bundle, and prove that it computes the same.
 
@@ -65,7 +66,9 @@ def export_bundle(
         Replace an existing bundle.
     convolution : str, optional
         ``cook-toom`` or ``direct``. None takes the first, which is faster, and the second where the weights magnify its
-        rounding beyond the limits; a warning says so and the manifest records it.
+        rounding beyond the limits; a warning says so and the manifest records it. In half precision only ``direct``.
+    precision : str
+        ``fp32``, or ``fp16`` for GPUs: everything but the head, inputs and outputs in half precision.
 
     Returns
     -------
@@ -76,9 +79,10 @@ def export_bundle(
     FormatError
         If a weight is not finite or the table has another number of rows, or rows in another order.
     ParityError
-        If onnxruntime and PyTorch differ by more than 2e-5 (of the largest value, where that exceeds 1) or by more
-        than 1e-4 of a value; no bundle is left.
+        If onnxruntime and PyTorch, in float32, differ by more than the precision's share of
+        :data:`borzoi_rt.backends.PARITY_LIMITS`; no bundle is left.
     """
+    forms = _forms(convolution, precision)
     config = model.config
     if len(tracks) != config.tracks:
         raise FormatError(f"the track table has {len(tracks)} rows, the head {config.tracks} outputs")
@@ -102,13 +106,13 @@ def export_bundle(
             graphs=_NO_GRAPHS,
             architecture={"family": "borzoi", **config.to_dict()},
             n_policy=n_policy,
+            precision=precision,
             opset=OPSET,
             positional_widths=_positional_widths(config),
             provenance={"torch": torch.__version__, **(provenance or {})},
         )
-        forms = CONVOLUTIONS if convolution is None else (convolution,)
         for form in forms:
-            graphs, tiling = _write_graphs(model, directory, form)
+            graphs, tiling = _write_graphs(model, directory, form, precision)
             written = replace(info, graphs=graphs, tiling=tiling)
             draft = Bundle(path=directory, info=written, files={}, sha256="0" * 64)
             draft.__dict__["tracks"] = tracks  # not on disk yet
@@ -123,8 +127,20 @@ def export_bundle(
     raise AssertionError("the last form returns or raises")
 
 
-def _write_graphs(model: Borzoi, directory: Path, convolution: str) -> tuple[dict[str, GraphInfo], Tiling]:
-    weights = WeightsFile(directory)
+def _forms(convolution: str | None, precision: str) -> tuple[str, ...]:
+    """Return the forms of the convolutions to try, in order."""
+    if precision == "fp32":
+        return CONVOLUTIONS if convolution is None else (convolution,)
+    # The sums of a Cook-Toom product cancel; in half precision that costs a digit, on a GPU without any gain.
+    if convolution == "cook-toom":
+        raise InputError(f"cook-toom convolutions are for fp32, not {precision}; leave the form out")
+    return ("direct",)
+
+
+def _write_graphs(
+    model: Borzoi, directory: Path, convolution: str, precision: str
+) -> tuple[dict[str, GraphInfo], Tiling]:
+    weights = WeightsFile(directory, precision)
     try:
         graphs, tiling = write_split(model, directory, weights, convolution)
         return {"predict": write_predict(model, directory, weights, convolution), **graphs}, tiling

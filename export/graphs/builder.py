@@ -17,17 +17,20 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from borzoi_rt.bundle import WEIGHTS
+from borzoi_rt.errors import FormatError
 
 OPSET = 20
 IR_VERSION = 10
 _INLINE_BYTES = 1024
 _ALIGNMENT = 4096  # so that a runtime may map the file
+_DTYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp16": np.float16}
 
 
 class WeightsFile:
-    """External data of all graphs of a bundle; equal tensors are stored once."""
+    """External data of all graphs of a bundle, and their precision; equal tensors are stored once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, precision: str = "fp32") -> None:
+        self.precision = precision
         self._handle = (directory / WEIGHTS).open("wb")
         self._places: dict[str, tuple[int, int]] = {}
 
@@ -55,10 +58,15 @@ class WeightsFile:
 
 
 class GraphBuilder:
-    """Collect nodes and initializers; every method that adds a node returns the name of its output."""
+    """Collect nodes and initializers; every method that adds a node returns the name of its output.
+
+    Inputs and outputs of a graph are float32 in any case; between :meth:`narrow` and :meth:`wide` values are in the
+    precision of the weights file.
+    """
 
     def __init__(self, name: str, weights: WeightsFile) -> None:
         self.name = name
+        self.precision = weights.precision
         self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
@@ -69,11 +77,35 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def weight(self, name: str, values: np.ndarray) -> str:
-        """Add an initializer; the same name is added once."""
+    def weight(self, name: str, values: np.ndarray, *, exact: bool = False) -> str:
+        """Add an initializer; the same name is added once. float32 becomes the graph's precision unless ``exact``.
+
+        Raises
+        ------
+        FormatError
+            If a value does not fit that precision.
+        """
         if name not in self._initializers:
+            if values.dtype == np.float32 and not exact:
+                values = self._narrowed(name, values)
             self._initializers[name] = self._weights.add(name, values)
         return name
+
+    def _narrowed(self, name: str, values: np.ndarray) -> np.ndarray:
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > np.finfo(_DTYPES[self.precision]).max:
+            raise FormatError(f"{name}: holds {largest:.3g}, which does not fit {self.precision}; export in fp32")
+        return values.astype(_DTYPES[self.precision], copy=False)
+
+    def narrow(self, x: str) -> str:
+        """Bring a float32 value to the precision of the graph."""
+        if self.precision == "fp32":
+            return x
+        return self.node("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(_DTYPES[self.precision])))
+
+    def wide(self, x: str) -> str:
+        """Bring a value back to float32."""
+        return x if self.precision == "fp32" else self.node("Cast", x, to=TensorProto.FLOAT)
 
     def integers(self, *values: int) -> str:
         """Add a small constant vector of int64."""
@@ -94,6 +126,10 @@ class GraphBuilder:
         """Take ``size`` positions of one axis from ``start`` on, an int64 value of shape (1,)."""
         end = self.node("Add", start, self.integers(size))
         return self.node("Slice", x, start, end, self.integers(axis))
+
+    def concat(self, parts: Sequence[str], axis: int) -> str:
+        """Join values along an axis."""
+        return self.node("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
     def reshape(self, x: str, *shape: int) -> str:
         """Reshape; 0 keeps a dimension."""

@@ -7,6 +7,7 @@ import torch
 
 from ..models.borzoi import BATCH_NORM_EPS
 from .builder import GraphBuilder
+from .spans import Span
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
@@ -31,3 +32,17 @@ def pointwise(graph: GraphBuilder, x: str, conv: torch.nn.Conv1d, name: str) -> 
     """Convolution of width 1, as a product."""
     x = graph.node("MatMul", x, graph.weight(f"{name}.weight", array(conv.weight)[:, :, 0].T), label=name)
     return x if conv.bias is None else graph.node("Add", x, graph.weight(f"{name}.bias", array(conv.bias)))
+
+
+def dense(graph: GraphBuilder, x: str, linear: torch.nn.Linear, name: str, scale: float = 1.0) -> str:
+    """Linear layer, its weights times ``scale``."""
+    weight = (array(linear.weight).T.astype(np.float64) * scale).astype(np.float32)
+    x = graph.node("MatMul", x, graph.weight(f"{name}.weight", weight), label=name)
+    return x if linear.bias is None else graph.node("Add", x, graph.weight(f"{name}.bias", array(linear.bias)))
+
+
+def take(graph: GraphBuilder, x: str, span: Span) -> str:
+    """Take the positions of a span."""
+    if span.origin is None:
+        return x if span.size == span.length else graph.slice(x, 1, span.start, span.end)
+    return graph.window(x, 1, graph.node("Add", graph.integers(span.start), span.origin), span.size)

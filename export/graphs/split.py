@@ -78,9 +78,9 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
     emitter = Emitter(graph, model, convolution=convolution)
     x, skips = emitter.trunk(emitter.filled(sequence, n_fill), tile_tokens=tokens)
     channels = config.tower_widths[-1]
-    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (x, ["batch", tokens, channels])}
+    outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (graph.wide(x), ["batch", tokens, channels])}
     for place, skip in enumerate(skips):
-        outputs[f"skip_{place}"] = (skip, ["batch", tokens * 2 ** (place + 1), channels])
+        outputs[f"skip_{place}"] = (graph.wide(skip), ["batch", tokens * 2 ** (place + 1), channels])
     graph.save(directory / "trunk_tile.onnx", outputs)
     return GraphInfo(file="trunk_tile.onnx", inputs=("sequence", "n_fill"), outputs=tuple(outputs))
 
@@ -92,12 +92,12 @@ def _write_body(
     channels = config.tower_widths[-1]
     graph = GraphBuilder(name, weights)
     inputs = ["tokens"]
-    tokens = graph.input("tokens", TensorProto.FLOAT, ["batch", config.tokens, channels])
+    tokens = graph.narrow(graph.input("tokens", TensorProto.FLOAT, ["batch", config.tokens, channels]))
     emitter = Emitter(graph, model, output)
     skips = []
     for place, span in enumerate(emitter.spans):
         inputs.append(f"skip_{place}")
-        skips.append(graph.input(inputs[-1], TensorProto.FLOAT, ["batch", span.size, channels]))
+        skips.append(graph.narrow(graph.input(inputs[-1], TensorProto.FLOAT, ["batch", span.size, channels])))
     if output.origin is not None:
         inputs.append(graph.input(output.origin, TensorProto.INT64, [1]))
     embedding = emitter.embed(tokens, skips)

@@ -125,10 +125,10 @@ class Tower:
                 pairs = span
             tokens.append(self._in_line(paired, 2 * own.size))
         kept = [
-            graph.slice(self._concat(parts), 1, span.start % 4, span.start % 4 + span.size)
+            graph.slice(graph.concat(parts, 1), 1, span.start % 4, span.start % 4 + span.size)
             for parts, span in zip(pieces, self.skips, strict=True)
         ]
-        return self._concat(tokens), kept
+        return graph.concat(tokens, 1), kept
 
     def _skip_piece(self, outputs: str, place: int, own: Span, span: Span) -> list[str]:
         """Return what a chunk owns of the kept part of a skip; nothing where they do not meet."""
@@ -140,9 +140,6 @@ class Tower:
         part = self.graph.reshape(outputs, 0, 4, span.size, self.widths[place])
         part = self.graph.slice(part, 2, start - span.start, end - span.start)
         return [self._in_line(part, 4 * (end - start))]
-
-    def _concat(self, parts: list[str]) -> str:
-        return self.graph.node("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
     def _in_line(self, x: str, length: int) -> str:
         """(batch, f, h, channels) to (batch, length, channels)."""

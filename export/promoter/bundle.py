@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.backends import GOLDEN_ATOL, GOLDEN_RTOL
+from borzoi_rt.backends import PARITY_LIMITS
 from borzoi_rt.backends.onnx import OnnxSession, open_session
 from borzoi_rt.bundle import Bundle, staged_bundle
 from borzoi_rt.errors import ParityError
@@ -142,10 +142,11 @@ def _gate(
             "bins": info.geometry.bins,
             "provider": session.provider,
         }
-        if not (report["max_abs"] <= GOLDEN_ATOL * max(1.0, float(want.max())) and report["max_rel"] <= GOLDEN_RTOL):
+        limits = PARITY_LIMITS[info.precision]
+        if not (report["max_abs"] <= limits.atol * max(1.0, float(want.max())) and report["max_rel"] <= limits.rtol):
             raise ParityError(
                 f"onnxruntime differs from PyTorch by {report['max_abs']:.3g} absolute and {report['max_rel']:.3g} "
-                f"relative (allowed {GOLDEN_ATOL:g} and {GOLDEN_RTOL:g}); no bundle was written"
+                f"relative (allowed {limits.atol:g} and {limits.rtol:g}); no bundle was written"
             )
         index = np.arange(len(tracks))
         return report, {"sequence": sequence, "track_index": index, "coverage": session.run(sequence, index)}

@@ -204,6 +204,7 @@ def test_options_that_contradict(wrong: dict[str, object]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_two_thousand_random_variants(tiny_bundle: Bundle, genome: Fasta) -> None:
     """The score of every variant, incremental and whole, within 1e-5 of the largest effect of its statistic."""
     from borzoi_rt.scoring.options import ScoreOptions

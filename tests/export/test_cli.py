@@ -49,7 +49,7 @@ def test_calico(cli: Cli, calico: dict[str, Path]) -> None:
     bundle = open_bundle(calico["out"])
     figures = re.fullmatch(
         re.escape(str(calico["out"]))
-        + r": 6 tracks; onnxruntime against PyTorch: (\S+) absolute, (\S+) relative; cook-toom convolutions\n",
+        + r": 6 tracks; onnxruntime against PyTorch: (\S+) absolute, (\S+) relative; cook-toom convolutions, fp32\n",
         out,
     )
     assert figures is not None

@@ -108,7 +108,7 @@ SABOTAGES = {
     "erf GELU": wrong_nodes("Gelu", approximate="none"),
     "epsilon of batch normalisation": lambda patch: patch.setattr(layers, "BATCH_NORM_EPS", 1e-5),
     "epsilon of layer normalisation": lambda patch: patch.setattr(emitter, "LAYER_NORM_EPS", 1e-5),
-    "distances of the other sign": wrong_weight("position_onehot", lambda values: values[:, ::-1]),
+    "distances of the other sign": wrong_weight("position_classes", lambda values: values[::-1]),
     "one weight off by 1 %": wrong_weight("tower.2.conv", lambda values: values * np.float32(1.01)),
     "a bias left out": wrong_weight("unet.1.pointwise.bias", np.zeros_like),
     "tracks shifted by one": wrong_weight("head.weight", lambda values: np.roll(values, 1, axis=0)),

@@ -21,7 +21,7 @@ from borzoi_rt.manifest import SquashSpec
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 
-from borzoi_export.graphs import emitter, export_bundle  # noqa: E402
+from borzoi_export.graphs import attention, export_bundle  # noqa: E402
 from borzoi_export.graphs.builder import WeightsFile  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
@@ -88,7 +88,7 @@ def bundle(model: Borzoi, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_graph_equals_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], chunk: int
 ) -> None:
-    monkeypatch.setattr(emitter, "QUERY_CHUNK", chunk)
+    monkeypatch.setattr(attention, "QUERY_CHUNK", chunk)
     model = toy(**changes)
     x = windows(2048, 2)
     check(run(write(model, tmp_path / "b"), x), want(model, x))
@@ -185,24 +185,25 @@ def test_equal_tensors_are_stored_once(tmp_path: Path) -> None:
     assert np.array_equal(stored[1024:], values + 1)
 
 
-def test_no_tensor_is_quadratic_in_tokens(tmp_path: Path) -> None:
+def test_no_tensor_is_quadratic_in_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 600 tokens, in chunks of 256, no value has a row per query and a column per key or distance."""
+    monkeypatch.setattr(attention, "QUERY_CHUNK", 256)
     model = toy(sequence_length_bp=600 * 128, crop_bins=720)
     bundle = write(model, tmp_path / "b")
-    graph = onnx.shape_inference.infer_shapes(load(bundle), strict_mode=True, data_prop=True).graph
+    graph = onnx.shape_inference.infer_shapes(onnx.load(bundle.graph_path()), strict_mode=True, data_prop=True).graph
     shapes = {
         item.name: [dim.dim_value or 1 for dim in item.type.tensor_type.shape.dim]
         for item in [*graph.value_info, *graph.output]
     }
     assert {name for node in graph.node for name in node.output} == shapes.keys()
     assert not any({600, 1199} & set(shape[:-1]) and shape[-1] in (600, 1199) for shape in shapes.values())
-    largest = max(math.prod(shape) for name, shape in shapes.items() if name.startswith(("MatMul", "Softmax")))
-    assert largest == 2 * 256 * (600 + 255)  # heads x queries of a chunk x distances they can have
+    largest = max(math.prod(shape) for name, shape in shapes.items() if name.startswith("Softmax"))
+    assert largest == 256 * 600  # queries of a chunk x keys, one head
     softmax = [shapes[node.output[0]] for node in graph.node if node.op_type == "Softmax"]
-    assert [shape[2] for shape in softmax[:3]] == [256, 256, 88]  # the first block has all queries
+    assert [shape[2] for shape in softmax[:6]] == [256, 256, 88] * 2  # two heads; the first block has all queries
     # bins 720 to 1680 of 2400, with the reach of the convolution 719 to 1681; at 64 bp 359 to 841, with the reach
     # 358 to 842; tokens 179 to 421
-    assert [shape[2] for shape in softmax[3:]] == [421 - 179]
+    assert [shape[2] for shape in softmax[6:]] == [421 - 179] * 2
     x = windows(600 * 128, 1)
     check(run(bundle, x), want(model, x))
 
