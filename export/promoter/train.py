@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
@@ -24,8 +23,8 @@ from borzoi_rt.errors import InputError
 
 from ..models.promoter import MotifNetwork
 from ..models.promoter_config import FAMILY
+from ..training.batches import Batches
 from ..training.callbacks import BestCheckpoint
-from ..training.loader import TrainBatches, ValidBatches
 from ..training.session import RunOptions, Schedule, begin_run, fit, make_trainer, settle, world_of
 from ..weights.checkpoint import read_checkpoint
 from .data import PromoterData
@@ -100,7 +99,7 @@ def train(
         "world": world_of(run)[0],
     }
     module = PromoterModule(model, options, objective, meta=meta)
-    batches = _Batches(training, validation, options, world=world_of(run)[0])
+    batches = _batches(training, validation, options, world_of(run)[0])
     best = BestCheckpoint(folder, figure="pearson" if stage == 3 else "loss")
     schedule = Schedule(updates=options.steps, valid_every=options.validate_every, save_every=options.save_every)
     trainer = make_trainer(folder, schedule, run, watchers=[best])
@@ -112,41 +111,15 @@ def train(
     return {**about["validation"], "step": about["step"]}
 
 
-class _Batches(pl.LightningDataModule):
-    """Loaders for Lightning, made where rank and world are known; training begins at batch ``start``."""
-
-    def __init__(self, training: PromoterData, validation: PromoterData, options: TrainOptions, *, world: int) -> None:
-        super().__init__()
-        self._training, self._validation, self._options, self.start = training, validation, options, 0
-        per_epoch = len(training) // (options.batch * world)
-        if not per_epoch:
-            raise InputError(
-                f"{len(training)} training sites, fewer than the {options.batch} of one batch of each of {world} "
-                "devices; give --batch, or more sites"
-            )
-        self._epochs = -(-options.steps // per_epoch)
-
-    def train_dataloader(self) -> TrainBatches:
-        """Return the training batches of this process."""
-        assert self.trainer is not None
-        loader = TrainBatches(
-            [self._training],
-            [_SWAPPED],
-            batch_size=self._options.batch,
-            epochs=self._epochs,
-            seed=self._options.seed,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-            augment_shift=0,
+def _batches(training: PromoterData, validation: PromoterData, options: TrainOptions, world: int) -> Batches:
+    per_epoch = len(training) // (options.batch * world)
+    if not per_epoch:
+        raise InputError(
+            f"{len(training)} training sites, fewer than the {options.batch} of one batch of each of {world} "
+            "devices; give --batch, or more sites"
         )
-        loader.start = self.start
-        return loader
-
-    def val_dataloader(self) -> ValidBatches:
-        """Return the validation batches of this process."""
-        assert self.trainer is not None
-        place = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        return ValidBatches(self._validation, head=0, batch_size=self._options.batch, **place)
+    epochs = -(-options.steps // per_epoch)
+    return Batches([training], [validation], [_SWAPPED], batch_size=options.batch, epochs=epochs, seed=options.seed)
 
 
 def _state_digest(model: torch.nn.Module) -> str:

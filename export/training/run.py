@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import numpy as np
-
 from borzoi_rt import __version__
 from borzoi_rt.dataset import STATISTICS, TARGETS, Data, open_data
 from borzoi_rt.errors import FormatError, InputError
 
 from ..models.config import BorzoiConfig
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
+from .batches import Batches
 from .callbacks import LAST, BestCheckpoint, Patience
-from .loader import TrainBatches, ValidBatches
 from .module import BorzoiModule
 from .network import MultiHead
 from .options import TrainOptions
 from .regularisers import Penalty, calico_penalties
 from .session import RunOptions, Schedule, begin_run, file_digest, fit, make_trainer, settle, world_of
+from .sets import check_sets, configs_of, strand_pairs, track_names
 
 _FIXED = ("model", "heads", "penalties", "adapter", "freeze", "init", "world")
 # What may change when a run is taken up: how long it goes on, and how often it is saved.
@@ -114,29 +112,30 @@ def train(
     """
     tune, run = tune or TuneOptions(), run or RunOptions()
     sets = [open_data(path) for path in data]
-    configs = _configs(params, heads, sets)
-    _check_sets(sets, configs, options)
+    configs = configs_of(params, heads, sets)
+    check_sets(sets, configs, options)
     world, _ = world_of(run)
     folder = Path(out)
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
     settle(options.seed, run)
     model = _network(params, configs, options, tune)
-    batches = _Batches(sets, options, world=world)
+    batches = _batches(sets, options)
+    schedule, least = _schedule(batches, options, world)
     module = BorzoiModule(
         model,
         options,
-        tracks=[_names(item) for item in sets],
+        tracks=[track_names(item) for item in sets],
         heads=[config.head for config in configs],
         penalties=[*calico_penalties(params, model), *penalties],
-        total_steps=batches.schedule.updates,
+        total_steps=schedule.updates,
         meta=meta,
     )
-    watchers = [Patience(options.patience, least_batches=batches.least), BestCheckpoint(folder)]
+    watchers = [Patience(options.patience, least_batches=least), BestCheckpoint(folder)]
     trainer = make_trainer(
         folder,
-        batches.schedule,
+        schedule,
         run,
-        watchers=watchers if batches.schedule.valid_every else (),
+        watchers=watchers if schedule.valid_every else (),
         precision=options.precision,
         heads=len(configs),
         sync=params.get("model", params).get("norm_type") == "batch-sync",
@@ -147,94 +146,31 @@ def train(
     return folder / LAST
 
 
-class _Batches(pl.LightningDataModule):
-    """Loaders for Lightning, made where rank and world are known; training begins at batch ``start``."""
-
-    def __init__(self, sets: Sequence[Data], options: TrainOptions, *, world: int) -> None:
-        super().__init__()
-        self._options, self.start = options, 0
-        self._train = [item.split("train") for item in sets]
-        self._valid = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
-        self._pairs = [_strand_pairs(item, options) for item in sets]
-        loader = self._loader(0, world)
-        updates = len(loader) // options.accumulate
-        updates = min(updates, options.max_steps) if options.max_steps else updates
-        self.least = options.min_epochs * loader.per_epoch
-        interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
-        validated = any(split is not None for split in self._valid)
-        self.schedule = Schedule(
-            updates=updates,
-            accumulate=options.accumulate,
-            valid_every=interval * options.accumulate if validated else 0,
-            save_every=options.save_every,
-        )
-
-    def _loader(self, rank: int, world: int) -> TrainBatches:
-        options = self._options
-        return TrainBatches(
-            self._train,
-            self._pairs,
-            batch_size=options.batch_size,
-            epochs=options.max_epochs,
-            seed=options.seed,
-            rank=rank,
-            world=world,
-            augment_rc=options.augment_rc,
-            augment_shift=options.augment_shift,
-        )
-
-    def train_dataloader(self) -> TrainBatches:
-        """Return the training batches of this process."""
-        assert self.trainer is not None
-        loader = self._loader(self.trainer.global_rank, self.trainer.world_size)
-        loader.start = self.start
-        return loader
-
-    def val_dataloader(self) -> list[ValidBatches]:
-        """Return the validation batches of this process, a loader per head."""
-        assert self.trainer is not None
-        place = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        size = self._options.batch_size
-        return [
-            ValidBatches(split, head=head, batch_size=size, **place)
-            for head, split in enumerate(self._valid)
-            if split is not None
-        ]
+def _batches(sets: Sequence[Data], options: TrainOptions) -> Batches:
+    return Batches(
+        [item.split("train") for item in sets],
+        [item.split("valid") if item.info.windows.get("valid") else None for item in sets],
+        [strand_pairs(item, options) for item in sets],
+        batch_size=options.batch_size,
+        epochs=options.max_epochs,
+        seed=options.seed,
+        augment_rc=options.augment_rc,
+        augment_shift=options.augment_shift,
+    )
 
 
-def _configs(params: Mapping[str, Any], heads: Sequence[str], sets: Sequence[Data]) -> list[BorzoiConfig]:
-    if not sets:
-        raise InputError("no data; give at least one directory")
-    if heads and len(heads) != len(sets):
-        raise InputError(f"{len(heads)} heads for {len(sets)} data sets; one for each is needed")
-    return [BorzoiConfig.from_params(params, head=head) for head in (heads or range(len(sets)))]
-
-
-def _check_sets(sets: Sequence[Data], configs: Sequence[BorzoiConfig], options: TrainOptions) -> None:
-    for data, config in zip(sets, configs, strict=True):
-        if data.info.tracks != config.tracks:
-            raise InputError(f"{data.path} has {data.info.tracks} tracks, {config.head} {config.tracks} units")
-        if data.info.geometry != config.geometry:
-            found, needed = (
-                f"{grid.sequence_length_bp} bp -> {grid.bins} x {grid.bin_size_bp} bp"
-                for grid in (data.info.geometry, config.geometry)
-            )
-            raise InputError(f"{data.path} holds windows of {found}, the params give {needed}")
-        if data.tracks is None and options.augment_rc:
-            raise InputError(
-                f"{data.path / TARGETS}: missing, so the strands of reverse complements are unknown; add the table or "
-                "pass --no-rc"
-            )
-
-
-def _strand_pairs(data: Data, options: TrainOptions) -> np.ndarray:
-    if data.tracks is None or not options.augment_rc:
-        return np.arange(data.info.tracks)
-    return data.tracks.positions_of(data.tracks.strand_pair)
-
-
-def _names(data: Data) -> Sequence[str]:
-    return data.tracks.identifier if data.tracks is not None else [str(unit) for unit in range(data.info.tracks)]
+def _schedule(batches: Batches, options: TrainOptions, world: int) -> tuple[Schedule, int]:
+    """Return how the run is cut, and the batches before which it must not end for lack of progress."""
+    loader = batches.loader(0, world)
+    updates = len(loader) // options.accumulate
+    interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
+    schedule = Schedule(
+        updates=min(updates, options.max_steps) if options.max_steps else updates,
+        accumulate=options.accumulate,
+        valid_every=interval * options.accumulate if batches.validated else 0,
+        save_every=options.save_every,
+    )
+    return schedule, options.min_epochs * loader.per_epoch
 
 
 def _network(
