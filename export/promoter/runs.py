@@ -16,7 +16,7 @@ from ..weights.checkpoint import read_checkpoint
 from .options import TUNE_FREEZE
 
 _PREFIX = "model."
-TUNED_STAGE = 3
+_TUNED_STAGE = 3
 
 
 def load_run(path: str | os.PathLike[str], weights: str = "best") -> tuple[MotifNetwork, dict[str, Any]]:
@@ -48,17 +48,13 @@ def load_run(path: str | os.PathLike[str], weights: str = "best") -> tuple[Motif
     return model.eval(), about
 
 
-def tuned(
-    run: str | os.PathLike[str], *, weights: str = "best", freeze: str = "kernels", new_head: bool = False
-) -> MotifNetwork:
-    """Return the predictor of a run, to be trained on one tissue.
+def tuned(run: str | os.PathLike[str], *, freeze: str = "kernels", new_head: bool = False) -> MotifNetwork:
+    """Return the best predictor of a run, to be trained on one tissue.
 
     Parameters
     ----------
     run : path
         A run of stage 3, as a rule on all tissues.
-    weights : str
-        ``best`` or ``last``.
     freeze : str
         ``kernels``: motifs and short kernels stay, their biases and all else learn, as in stage 3. ``nothing``: they
         learn too, as published, and are no longer the consensus motifs. ``body``: only the head learns.
@@ -72,9 +68,9 @@ def tuned(
     """
     if freeze not in TUNE_FREEZE:
         raise InputError(f"freeze {freeze!r} is unknown; allowed: {', '.join(TUNE_FREEZE)}")
-    model, _ = load_run(run, weights)
-    if model.config.stage != TUNED_STAGE:
-        raise InputError(f"{run}: a run of stage {model.config.stage}; only stage {TUNED_STAGE} is tuned to a tissue")
+    model, _ = load_run(run)
+    if model.config.stage != _TUNED_STAGE:
+        raise InputError(f"{run}: a run of stage {model.config.stage}; only stage {_TUNED_STAGE} is tuned to a tissue")
     if new_head:
         assert isinstance(model.head, nn.Conv1d)
         model.head.reset_parameters()
