@@ -30,7 +30,7 @@ promoter.add_command(train)
 @click.option(
     "--layers", type=click.Choice(["motif", "other"]), default="motif", show_default=True, help="Which kernels."
 )
-@click.option("--compat", is_flag=True, help="Similarity over the published, asymmetric range of shifts.")
+@click.option("--compat", is_flag=True, help="As published: asymmetric shifts, the middle member decides.")
 def consensus(runs: tuple[Path, ...], out: Path, layers: str, compat: bool) -> None:
     """Take the motifs that several RUNS have found alike: weights, names, MEME and JASPAR files."""
     kernels = consensus_of_runs(runs, layers=layers, compat=compat)

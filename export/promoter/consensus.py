@@ -118,10 +118,7 @@ def within_tissue(
     chosen, sizes = [], []
     for component in sorted(nx.connected_components(graph), key=min):
         members = sorted(component)
-        if compat:
-            candidates = [max(members, key=lambda row: fit[row].sum())]
-        else:
-            candidates = members
+        candidates = [max(members, key=lambda row: fit[row].sum())] if compat else members
         if long_motifs:
             candidates = [row for row in candidates if is_motif(every.kernel[row])]
         if len(members) > share * len(nets) and candidates:

@@ -34,7 +34,7 @@ def consensus_of_runs(
     layers : str
         ``motif`` or ``other``.
     compat : bool
-        Similarities as published.
+        As published; see :func:`.consensus.within_tissue`.
     """
     if layers not in ("motif", "other"):
         raise InputError(f"layers {layers!r} is unknown; allowed: motif, other")
