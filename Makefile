@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 demo-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
 
-# Trains the promoter model of the package anew: about 10 minutes on 2 cores, the same result every time.
+# Trains the promoter model of the package anew: 5 minutes of one core, the same result every time on one thread.
 promoter-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.promoter.demo_model --out borzoi_rt/promoter/bundle
 

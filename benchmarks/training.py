@@ -24,7 +24,8 @@ import torch
 from borzoi_export.models.config import BorzoiConfig, read_params
 from borzoi_export.training.network import MultiHead
 from borzoi_export.training.options import TrainOptions
-from borzoi_export.training.run import RunOptions, train
+from borzoi_export.training.run import train
+from borzoi_export.training.session import RunOptions
 from torch.utils.flop_counter import FlopCounterMode
 
 from borzoi_rt.dataset import STATISTICS, DataInfo

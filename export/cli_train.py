@@ -13,8 +13,9 @@ from .models.config import read_params
 from .training.adapters import FREEZE, LoraOptions
 from .training.options import PRECISIONS, SCHEDULES, TrainOptions
 from .training.regularisers import Penalty
-from .training.run import RunOptions, TuneOptions, is_first_process, validation_pearson
+from .training.run import TuneOptions, validation_pearson
 from .training.run import train as run_training
+from .training.session import RunOptions, is_first_process
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)

@@ -29,7 +29,8 @@ from borzoi_rt.tracks import TrackTable
 from .convert import convert_checkpoint
 from .models.config import BorzoiConfig
 from .training.options import TrainOptions
-from .training.run import RunOptions, train
+from .training.run import train
+from .training.session import RunOptions
 
 LENGTH_BP = 8192
 SEED = 2024

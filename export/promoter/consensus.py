@@ -84,9 +84,11 @@ def within_tissue(
         Thresholds of an edge, and of the members of a motif as a share of the nets.
     long_motifs : bool
         Ask of a motif that its cleaned kernel be shorter than ``MAX_LENGTH_SHARE`` of its width, and hold two letters
-        at least; off for trinucleotides.
+        at least; off for trinucleotides. The member most alike to the other nets' stands for all, among those that are
+        motifs.
     compat : bool
-        Similarity over the published, asymmetric range of shifts.
+        Similarity over the published, asymmetric range of shifts; a motif is dropped where the member most alike to the
+        others is not one itself.
 
     Raises
     ------
@@ -116,9 +118,11 @@ def within_tissue(
     chosen, sizes = [], []
     for component in sorted(nx.connected_components(graph), key=min):
         members = sorted(component)
-        representative = max(members, key=lambda row: fit[row].sum())
-        if len(members) > share * len(nets) and (not long_motifs or is_motif(every.kernel[representative])):
-            chosen.append(representative)
+        candidates = [max(members, key=lambda row: fit[row].sum())] if compat else members
+        if long_motifs:
+            candidates = [row for row in candidates if is_motif(every.kernel[row])]
+        if len(members) > share * len(nets) and candidates:
+            chosen.append(max(candidates, key=lambda row: fit[row].sum()))
             sizes.append(len(members))
     if not chosen:
         raise InputError(f"no motif is shared by more than {share:g} of {len(nets)} nets; train more nets, or longer")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pybigtools
 
+from borzoi_rt.dataset.window import UNKNOWN, Window
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.promoter.sites import Site, read_sites, site_window
@@ -27,13 +30,13 @@ SMOOTHING_BP = 5
 
 @dataclass(frozen=True)
 class PromoterData:
-    """Windows in memory.
+    """Windows in memory, in the form that :mod:`borzoi_export.training.loader` takes batches of.
 
     Attributes
     ----------
     sites : tuple of Site
-    sequence : uint8 ndarray of shape (sites, 4, length)
-        One-hot DNA on the strand of the site; a column of zeros is an unknown base.
+    codes : uint8 ndarray of shape (sites, length)
+        DNA on the strand of the site; see :class:`borzoi_rt.dataset.window.Window`.
     target : float32 ndarray of shape (sites, 2, bins)
         ln(1 + count), sense strand first.
     skipped : int
@@ -41,12 +44,30 @@ class PromoterData:
     """
 
     sites: tuple[Site, ...]
-    sequence: np.ndarray
+    codes: np.ndarray
     target: np.ndarray
     skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.sites)
+
+    def in_order(self) -> Iterator[Window]:
+        """Yield the windows in the order of the sites."""
+        return map(self._window, range(len(self)))
+
+    def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
+        """Yield each window once, in an order that the seed fixes; of these only the places that are wanted."""
+        order = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
+        return (self._window(number) for place, number in enumerate(order) if wanted is None or wanted(place))
+
+    def about(self) -> dict[str, Any]:
+        """Return the number of sites, and a digest by which other data are noticed."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.codes).data)
+        digest.update(np.ascontiguousarray(self.target).data)
+        return {"sites": len(self), "sha256": digest.hexdigest()}
+
+    def _window(self, number: int) -> Window:
+        return Window(self.codes[number], self.target[number])
 
     def split(self, chroms: Sequence[str]) -> tuple[PromoterData, PromoterData]:
         """Return the sites of other chromosomes and of these.
@@ -63,10 +84,12 @@ class PromoterData:
 
     def _take(self, keep: np.ndarray) -> PromoterData:
         sites = tuple(site for site, flag in zip(self.sites, keep, strict=True) if flag)
-        return PromoterData(sites, self.sequence[keep], self.target[keep])
+        return PromoterData(sites, self.codes[keep], self.target[keep])
 
 
-def read_tss_table(path: str | os.PathLike[str], *, top: int | None = TOP, min_tpm: float = 1.0) -> list[Site]:
+def read_tss_table(
+    path: str | os.PathLike[str], *, top: int | None = TOP, min_tpm: float = 1.0, tissue: str | None = None
+) -> list[Site]:
     """Read TSSs from BED, or from a CAGEfightR table of unidirectional clusters.
 
     Parameters
@@ -77,6 +100,8 @@ def read_tss_table(path: str | os.PathLike[str], *, top: int | None = TOP, min_t
         ``txType == peakTxType``, one of ``PROMOTER_TYPES``, and a TPM (``tpm``) of at least ``min_tpm``.
     top : int, optional
         How many rows to keep, by falling score.
+    tissue : str, optional
+        Rows need more than ``min_tpm`` in the column ``TISSUE.1``, as R names the TPM of a tissue beside its counts.
 
     Raises
     ------
@@ -89,26 +114,24 @@ def read_tss_table(path: str | os.PathLike[str], *, top: int | None = TOP, min_t
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, delimiter="\t")
-            needed = ("seqnames", "thick.start", "strand", "score")
+            needed = ("seqnames", "thick.start", "strand", "score", *([] if tissue is None else [f"{tissue}.1"]))
             missing = [name for name in needed if name not in (reader.fieldnames or ())]
             if missing:
                 raise FormatError(f"{path}, line 1: no column {missing[0]!r}; {', '.join(needed)} are needed")
-            rows = []
+            kept, rows = [], 0
             for line, row in enumerate(reader, start=2):
+                rows += 1
                 try:
-                    rows.append(
-                        (float(row["score"]), Site(row["seqnames"], int(row["thick.start"]) - 1, row["strand"]), row)
-                    )
+                    site = Site(row["seqnames"], int(row["thick.start"]) - 1, row["strand"])
+                    if _is_promoter(row) and _is_active(row, tissue, min_tpm):
+                        kept.append((float(row["score"]), site))
                 except (ValueError, TypeError) as error:
                     raise FormatError(f"{path}, line {line}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read ({error})") from error
-    kept = [
-        (score, site) for score, site, row in rows if _is_promoter(row) and float(row.get("tpm") or min_tpm) >= min_tpm
-    ]
     kept.sort(key=lambda item: -item[0])
     if not kept:
-        raise FormatError(f"{path}: none of {len(rows)} rows is a promoter with enough counts")
+        raise FormatError(f"{path}: none of {rows} rows is a promoter with enough counts")
     return [site for _, site in kept[:top]]
 
 
@@ -116,6 +139,12 @@ def _is_promoter(row: dict[str, str]) -> bool:
     if "txType" not in row or "peakTxType" not in row:
         return True
     return row["txType"] == row["peakTxType"] and row["txType"] in PROMOTER_TYPES
+
+
+def _is_active(row: dict[str, str], tissue: str | None, min_tpm: float) -> bool:
+    if tissue is not None:
+        return float(row[f"{tissue}.1"]) > min_tpm
+    return float(row.get("tpm") or min_tpm) >= min_tpm
 
 
 def load_data(
@@ -167,7 +196,8 @@ def load_data(
                 kernel = np.full(smoothing_bp, 1.0 / smoothing_bp)
                 target = np.stack([np.convolve(row, kernel, "same") for row in target])
             kept.append(site)
-            sequences.append(site_window(genome, site, length_bp=length, tss_bp=config.tss_bp))
+            onehot = site_window(genome, site, length_bp=length, tss_bp=config.tss_bp)
+            sequences.append(np.where(onehot.any(axis=0), onehot.argmax(axis=0), UNKNOWN).astype(np.uint8))
             targets.append(target[:, crop : length - crop].astype(np.float32))
     skipped = len(sites) - len(kept)
     if not kept:

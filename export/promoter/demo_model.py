@@ -23,15 +23,19 @@ from borzoi_rt.sequence import encode
 
 from ..models.promoter import build, set_kernels
 from ..models.promoter_config import PromoterConfig
+from ..training.session import RunOptions
 from .bundle import export_promoter
 from .consensus import Kernels
 from .data import SMOOTHING_BP, PromoterData, load_data, read_tss_table
+from .options import TrainOptions
+from .runs import load_run
 from .store import consensus_of_runs, named, read_consensus, write_consensus
-from .train import TrainOptions, load_run, train
+from .train import train
 
 log = logging.getLogger(__name__)
 
 SEED = 7
+CPU = RunOptions(accelerator="cpu")
 NETS = 4
 WINDOW: dict[str, Any] = {
     "sequence_length_bp": 600,
@@ -79,7 +83,7 @@ def make(work: Path, out: Path, steps: int) -> Bundle:
         plan = TrainOptions(
             steps=steps, rate=5e-3, schedule="cosine", validate_every=max(steps // 4, 1), seed=SEED + net
         )
-        _report(run, train(build(first), training, validation, run, options=plan), started)
+        _report(run, train(build(first), training, validation, run, options=plan, run=CPU), started)
     kernels = consensus_of_runs(runs)
     write_consensus(
         work / "motifs", kernels, named(kernels, {name: encode(w.letters) for name, w in grammar.WORDS.items()})
@@ -96,7 +100,7 @@ def make(work: Path, out: Path, steps: int) -> Bundle:
     plan = TrainOptions(
         steps=max(steps // 2, 1), rate=2e-3, schedule="cosine", validate_every=max(steps // 16, 1), seed=SEED
     )
-    best = train(model, training, validation, work / "stage3", options=plan)
+    best = train(model, training, validation, work / "stage3", options=plan, run=CPU)
     _report(work / "stage3", best, started)
     model, about = load_run(work / "stage3")
     provenance = {
@@ -104,7 +108,7 @@ def make(work: Path, out: Path, steps: int) -> Bundle:
         "data": "synthetic promoters",
         "seed": SEED,
         "steps": steps,
-        "validation_pearson": round(about["best"]["pearson"], 4),
+        "validation_pearson": round(about["validation"]["pearson"], 4),
     }
     return export_promoter(model, out, name="promoter demo", provenance=provenance, overwrite=True)
 
@@ -123,7 +127,7 @@ def _short_kernels(work: Path, names: tuple[str, ...], kernels: Kernels, steps: 
     set_kernels(model, motif=torch.from_numpy(kernels.kernel), effect=torch.from_numpy(kernels.effect.copy()))
     training, validation = _data(work, second, 1)
     plan = TrainOptions(steps=max(steps // 4, 1), rate=2e-3, validate_every=max(steps // 4, 1), seed=SEED)
-    _report(work / "stage2", train(model, training, validation, work / "stage2", options=plan), started)
+    _report(work / "stage2", train(model, training, validation, work / "stage2", options=plan, run=CPU), started)
     state = load_run(work / "stage2")[0].state_dict()
     return state["other.weight"]
 

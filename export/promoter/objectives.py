@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from borzoi_rt.errors import InputError
 
-from .penalties import PENALTIES
+from ..training.penalties import PENALTIES
 
 EPS = 1e-10
 
@@ -62,6 +62,8 @@ PUBLISHED = {
     3: Objective(smooth_deconv=0.0, l1_deconv=0.0, l1_motif=0.0, poisson_kl=0.0, adamw_wd=1e-3),
 }  # fmt: skip
 
+TUNING = Objective(smooth_deconv=0.0, l1_deconv=0.0, l1_motif=0.0, poisson_kl=0.0)  # stage 3 to one tissue
+
 # The layers that the coefficients mean, by stage: second convolution, first convolution.
 _LAYERS = {1: ("effect", "motif"), 2: ("effect_other", "other")}
 
@@ -83,25 +85,23 @@ def absolute_kl(p: Tensor, t: Tensor) -> Tensor:
     return (t * (torch.log(t + EPS) - torch.log(p + EPS)) + (p - t).abs()).mean()
 
 
-def data_loss(stage: int, p: Tensor, t: Tensor, objective: Objective) -> Tensor:
-    """Return the loss of a batch without regularisers."""
+def data_terms(stage: int, p: Tensor, t: Tensor, objective: Objective) -> dict[str, Tensor]:
+    """Return the terms of the loss of a batch by name, weighted, without regularisers."""
     if stage == 3:
-        return absolute_kl(p, t)
+        return {"absolute_kl": absolute_kl(p, t)}
     scaled = p / math.log(10.0) if objective.log10_prediction else p
-    return profile_kl(p, t) + objective.poisson_kl * poisson_kl(scaled, t)
+    return {"profile_kl": profile_kl(p, t), "poisson_kl": objective.poisson_kl * poisson_kl(scaled, t)}
 
 
-def penalty(stage: int, model: nn.Module, objective: Objective) -> Tensor:
-    """Return the weighted regularisers of a network; 0 in stage 3."""
-    total = torch.zeros(())
+def penalty_terms(stage: int, model: nn.Module, objective: Objective) -> dict[str, Tensor]:
+    """Return the weighted regularisers of a network by name; none in stage 3."""
     if stage not in _LAYERS:
-        return total
+        return {}
     second, first = (getattr(model, name).weight for name in _LAYERS[stage])
-    for weight, form, layer in (
-        (objective.smooth_deconv, objective.smooth_form, second),
-        (objective.l1_deconv, objective.l1_form, second),
-        (objective.l1_motif, objective.l1_form, first),
-    ):
-        if weight:
-            total = total + weight * PENALTIES[form](layer)
-    return total
+    terms = (
+        ("smooth_deconv", objective.smooth_form, second),
+        ("l1_deconv", objective.l1_form, second),
+        ("l1_motif", objective.l1_form, first),
+    )
+    weights = {name: getattr(objective, name) for name, _, _ in terms}
+    return {name: weights[name] * PENALTIES[form](layer) for name, form, layer in terms if weights[name]}

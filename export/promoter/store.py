@@ -19,7 +19,7 @@ from borzoi_rt.promoter.motif_files import write_jaspar, write_meme
 from borzoi_rt.promoter.motifs import Motif, motif_identity, motif_name, probabilities, similarities, unique_names
 
 from .consensus import Kernels, across_tissues, centred, within_tissue
-from .train import load_run
+from .runs import load_run
 
 
 def consensus_of_runs(
@@ -34,7 +34,7 @@ def consensus_of_runs(
     layers : str
         ``motif`` or ``other``.
     compat : bool
-        Similarities as published.
+        As published; see :func:`.consensus.within_tissue`.
     """
     if layers not in ("motif", "other"):
         raise InputError(f"layers {layers!r} is unknown; allowed: motif, other")

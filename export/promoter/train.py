@@ -1,82 +1,40 @@
-"""Train a promoter network of any stage; a run is a directory.
+"""Train a promoter network of any stage; a run is a directory that can be taken up again.
 
-``run.json`` holds config, options and what validation gave, ``best.safetensors`` and ``last.safetensors`` the weights,
-``log.csv`` one row per validation. As published: AdamW, reverse complements of half of the batches. Unlike the
-published code, windows are drawn anew for every batch, validation runs in inference mode, and its data are never those
-of the final test.
+It holds ``last.ckpt``, ``best.ckpt``, ``train.csv`` with a row per step, ``valid.csv`` with one per validation,
+``tensorboard/`` and ``run.json``. As published: AdamW, reverse complements of half of the batches. Unlike the published
+code, every epoch takes the windows in an order of its own, validation runs in inference mode, and its data are never
+those of the final test.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import math
+import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt import __version__
+from borzoi_rt.errors import InputError
 
-from ..models.promoter import MotifNetwork, build
-from ..models.promoter_config import PromoterConfig
+from ..models.promoter import MotifNetwork
+from ..models.promoter_config import FAMILY
+from ..training.batches import Batches
+from ..training.callbacks import BestCheckpoint
+from ..training.session import RunOptions, Schedule, begin_run, fit, make_trainer, settle, world_of
+from ..weights.checkpoint import read_checkpoint
 from .data import PromoterData
-from .objectives import PUBLISHED, Objective, data_loss, penalty
+from .module import PromoterModule
+from .objectives import PUBLISHED, Objective
+from .options import TrainOptions
 
-RUN = "run.json"
-N_FILL = 0.25  # an unknown base is a quarter of each
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    """How long and how fast.
-
-    Attributes
-    ----------
-    steps, batch, rate, seed
-        Batches, windows in one, learning rate, and the seed of everything that is drawn.
-    schedule : str
-        ``constant`` (published stages 1 and 2), ``cosine`` (one fall to 0), or ``cycle`` (published stage 3: from the
-        rate to 0 and back every 200 steps).
-    validate_every : int
-        Steps between validations.
-    tissue : str
-        What the data are from; consensus works within a tissue first.
-    """
-
-    steps: int = 200_000
-    batch: int = 16
-    rate: float = 2e-3
-    seed: int = 0
-    schedule: str = "constant"
-    validate_every: int = 1000
-    tissue: str = "all"
-
-    def __post_init__(self) -> None:
-        if self.schedule not in ("constant", "cosine", "cycle"):
-            raise InputError(f"schedule {self.schedule!r} is unknown; allowed: constant, cosine, cycle")
-        for name in ("steps", "batch", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; a positive number is needed")
-
-    def factor(self, step: int) -> float:
-        """Return the learning rate of a step as a share of ``rate``."""
-        if self.schedule == "cosine":
-            return 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
-        return 0.5 + 0.5 * math.cos(math.pi * step / 100) if self.schedule == "cycle" else 1.0
-
-
-OPTIONS = {
-    1: TrainOptions(),
-    2: TrainOptions(steps=375_000),
-    3: TrainOptions(steps=12_500, batch=64, rate=1e-4, schedule="cycle", validate_every=200),
-}
+_SWAPPED = np.array([1, 0])  # sense and antisense, of a reverse complement
+# What a run that is taken up must have begun with, beside its options.
+_FIXED = ("family", "config", "objective", "training", "validated", "initial", "origin", "trained", "world")
 
 
 def train(
@@ -87,155 +45,87 @@ def train(
     *,
     options: TrainOptions,
     objective: Objective | None = None,
-    progress: Callable[[int], None] | None = None,
+    origin: Mapping[str, Any] | None = None,
+    run: RunOptions | None = None,
+    resume: bool = False,
 ) -> dict[str, float]:
-    """Train a network in place and write the run.
+    """Train a network, or go on training.
 
     Parameters
     ----------
     model : MotifNetwork
-        With its frozen kernels set.
+        With the weights to begin with. Trained in place.
     training, validation : PromoterData
     out : path
         Directory to make.
     options : TrainOptions
     objective : Objective, optional
         The published one of the stage when None.
-    progress : callable, optional
-        Called with the number of steps done.
+    origin : mapping, optional
+        JSON values: where the first weights come from.
+    run : RunOptions, optional
+        Device and threads.
+    resume : bool
+        Go on from ``last.ckpt``.
 
     Returns
     -------
     dict
-        ``loss`` and ``pearson`` (mean over sites, both strands) of the best validation, and its ``step``.
+        ``loss`` and ``pearson`` (mean over sites, both strands) of the best validation, and its ``step``. The best has
+        the lowest loss in stages 1 and 2, the highest correlation in stage 3, as published.
 
     Raises
     ------
     InputError
-        If ``out`` exists and is not an empty directory, or the loss stops being finite: the message names the step, and
-        the best weights so far are kept.
+        If ``out`` is not empty and ``resume`` is false, or a run that began with something else.
+    DivergedError
+        If loss or gradient is not finite: the message names step and terms, ``last.ckpt`` stays as it was.
     """
-    folder = _new_folder(out)
-    stage = model.config.stage
+    run, stage = run or RunOptions(), model.config.stage
     objective = objective or PUBLISHED[stage]
-    generator = torch.Generator().manual_seed(options.seed)
-    torch.manual_seed(options.seed)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=options.rate, weight_decay=objective.adamw_wd)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, options.factor)
-    best: dict[str, float] = {}
-    with (folder / "log.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, ("step", "train_loss", "penalty", "loss", "pearson"), lineterminator="\n")
-        writer.writeheader()
-        for step in range(1, options.steps + 1):
-            x, t = batch_of(training, options.batch, generator)
-            model.train()
-            fit, extra = data_loss(stage, model(x), t, objective), penalty(stage, model, objective)
-            loss = fit + extra
-            if not torch.isfinite(loss):
-                raise InputError(
-                    f"the loss is {loss.item()} at step {step}; lower the rate, the best weights are kept in {folder}"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            if step % options.validate_every == 0 or step == options.steps:
-                report = evaluate(model, validation, objective)
-                writer.writerow({"step": step, "train_loss": fit.item(), "penalty": extra.item(), **report})
-                handle.flush()
-                if not best or report["loss"] < best["loss"]:
-                    best = {"step": step, **report}
-                    _save(model, folder / "best.safetensors")
-                    _write_run(folder, model.config, options, objective, best, len(training), len(validation))
-            if progress is not None:
-                progress(step)
-    _save(model, folder / "last.safetensors")
-    return best
-
-
-def batch_of(data: PromoterData, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw windows without replacement within the batch; half of the batches are read on the other strand."""
-    chosen = torch.randperm(len(data), generator=generator)[:size].numpy()
-    x, t = inputs_of(data.sequence[chosen]), torch.from_numpy(data.target[chosen])
-    if torch.rand((), generator=generator) < 0.5:
-        x, t = x.flip(1, 2), t.flip(1, 2)
-    return x, t
-
-
-def inputs_of(sequence: np.ndarray) -> Tensor:
-    """Return one-hot DNA as the network reads it: float32, unknown bases a quarter of each."""
-    x = torch.from_numpy(sequence).float()
-    return x + N_FILL * (1.0 - x.sum(dim=1, keepdim=True))
-
-
-def evaluate(model: MotifNetwork, data: PromoterData, objective: Objective, batch: int = 64) -> dict[str, float]:
-    """Return loss (without regularisers) and the mean over sites of Pearson's r, both strands flattened.
-
-    A site without counts, or without any variation in the prediction, has no correlation and is left out of that mean.
-    """
-    model.eval()
-    losses, correlations = [], []
-    with torch.inference_mode():
-        for start in range(0, len(data), batch):
-            t = torch.from_numpy(data.target[start : start + batch])
-            p = model(inputs_of(data.sequence[start : start + batch]))
-            losses.append(data_loss(model.config.stage, p, t, objective).item() * len(t))
-            a, b = (values.flatten(1).double() for values in (p, t))
-            a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
-            correlations.append((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1)))
-    r = torch.cat(correlations)
-    r = r[torch.isfinite(r)]
-    return {"loss": sum(losses) / len(data), "pearson": r.mean().item() if len(r) else 0.0}
-
-
-def load_run(path: str | os.PathLike[str], weights: str = "best") -> tuple[MotifNetwork, dict[str, Any]]:
-    """Open a run and return its network in inference mode, and what ``run.json`` says.
-
-    Raises
-    ------
-    FormatError
-        If the directory is not a run, or its weights are not those of its config.
-    """
-    folder = Path(path)
-    try:
-        about = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        model = build(PromoterConfig.from_dict(about["config"]))
-        model.load_state_dict(load_file(folder / f"{weights}.safetensors"), strict=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise FormatError(f"{folder}: not a promoter run ({' '.join(str(error).split())[:200]})") from error
-    return model.eval(), about
-
-
-def _save(model: MotifNetwork, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
-    partial.replace(path)
-
-
-def _write_run(
-    folder: Path,
-    config: PromoterConfig,
-    options: TrainOptions,
-    objective: Objective,
-    best: dict[str, float],
-    training: int,
-    validation: int,
-) -> None:
-    about = {
-        "config": config.to_dict(),
+    folder = Path(out)
+    settle(options.seed, run)
+    meta = {
+        "version": __version__,
+        "family": FAMILY,
+        "config": model.config.to_dict(),
         "options": asdict(options),
         "objective": asdict(objective),
-        "best": best,
-        "sites": {"training": training, "validation": validation},
-        "torch": torch.__version__,
+        "training": training.about(),
+        "validated": validation.about(),
+        "initial": _state_digest(model),
+        "origin": origin,
+        "trained": sorted(name for name, parameter in model.named_parameters() if parameter.requires_grad),
+        "world": world_of(run)[0],
     }
-    (folder / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    module = PromoterModule(model, options, objective, meta=meta)
+    batches = _batches(training, validation, options, world_of(run)[0])
+    best = BestCheckpoint(folder, figure="pearson" if stage == 3 else "loss")
+    schedule = Schedule(updates=options.steps, valid_every=options.validate_every, save_every=options.save_every)
+    trainer = make_trainer(folder, schedule, run, watchers=[best])
+    # The rate of a cosine depends on the number of steps; that of the others does not.
+    free = ("save_every", *(() if options.schedule == "cosine" else ("steps",)))
+    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    fit(trainer, module, batches, folder, resume=batches.start > 0)
+    about, _ = read_checkpoint(folder / "best.ckpt")
+    return {**about["validation"], "step": about["step"]}
 
 
-def _new_folder(out: str | os.PathLike[str]) -> Path:
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an empty directory; choose another with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _batches(training: PromoterData, validation: PromoterData, options: TrainOptions, world: int) -> Batches:
+    per_epoch = len(training) // (options.batch * world)
+    if not per_epoch:
+        raise InputError(
+            f"{len(training)} training sites, fewer than the {options.batch} of one batch of each of {world} "
+            "devices; give --batch, or more sites"
+        )
+    epochs = -(-options.steps // per_epoch)
+    return Batches([training], [validation], [_SWAPPED], batch_size=options.batch, epochs=epochs, seed=options.seed)
+
+
+def _state_digest(model: torch.nn.Module) -> str:
+    """Return a hash of all weights and statistics."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    return digest.hexdigest()

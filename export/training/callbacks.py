@@ -11,11 +11,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 
-from .module import BorzoiModule
+from .steps import StepModule
 
 LAST = "last.ckpt"
 STEP_COLUMNS = ("step", "batch", "epoch", "head", "loss", "penalty", "grad_norm", "learning_rate")
-VALID_COLUMNS = ("step", "head", "loss", "pearson", "r2")
 
 
 class Progress(RichProgressBar):
@@ -42,9 +41,10 @@ class StepLog(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Begin the files, or cut them where the checkpoint was made."""
+        assert isinstance(module, StepModule)
         if trainer.is_global_zero:
             _begin(self._train, STEP_COLUMNS, trainer.global_step)
-            _begin(self._valid, VALID_COLUMNS, trainer.global_step + 1)
+            _begin(self._valid, ("step", "head", *module.figures), trainer.global_step + 1)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any) -> None:
         """Remember the rate of this update; the scheduler moves on before the batch ends."""
@@ -54,9 +54,9 @@ class StepLog(Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write one row: the mean over processes."""
-        assert isinstance(module, BorzoiModule)
+        assert isinstance(module, StepModule)
         loss = trainer.strategy.reduce(outputs["data_loss"].clone(), reduce_op="mean")
-        updated = (batch["number"] + 1) % module.options.accumulate == 0
+        updated = (batch["number"] + 1) % module.accumulate == 0
         module.log("loss", loss, prog_bar=True)
         if trainer.is_global_zero:
             row = (
@@ -73,11 +73,10 @@ class StepLog(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write one row per head."""
-        assert isinstance(module, BorzoiModule)
+        assert isinstance(module, StepModule)
         if trainer.is_global_zero:
-            for head, figures in valid_figures(trainer.callback_metrics, module.heads).items():
-                texts = (_text(figures[name]) for name in ("loss", "pearson", "r2"))
-                _append(self._valid, (trainer.global_step, head, *texts))
+            for head, figures in valid_figures(trainer.callback_metrics, module).items():
+                _append(self._valid, (trainer.global_step, head, *map(_text, figures.values())))
 
 
 class Patience(Callback):
@@ -90,8 +89,8 @@ class Patience(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Compare with the best so far."""
-        assert isinstance(module, BorzoiModule)
-        for head, figures in valid_figures(trainer.callback_metrics, module.heads).items():
+        assert isinstance(module, StepModule)
+        for head, figures in valid_figures(trainer.callback_metrics, module).items():
             if figures["pearson"] > self._best.get(head, -math.inf):
                 self._best[head], self._waited[head] = figures["pearson"], 0
             else:
@@ -110,18 +109,22 @@ class Patience(Callback):
 
 
 class BestCheckpoint(Checkpoint):
-    """Keep the best validation Pearson of each head: ``best.ckpt``, or ``best-HEAD.ckpt`` where there are several."""
+    """Keep the best validation of each head: ``best.ckpt``, or ``best-HEAD.ckpt`` where there are several.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    The best has the highest Pearson correlation, or the lowest loss where ``figure`` is ``loss``.
+    """
+
+    def __init__(self, folder: Path, *, figure: str = "pearson") -> None:
+        self._folder, self._figure, self._sign = folder, figure, -1.0 if figure == "loss" else 1.0
         self._best: dict[str, float] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write a checkpoint where a head is better than before."""
-        assert isinstance(module, BorzoiModule)
-        for head, figures in valid_figures(trainer.callback_metrics, module.heads).items():
-            if figures["pearson"] > self._best.get(head, -math.inf):
-                self._best[head] = figures["pearson"]
+        assert isinstance(module, StepModule)
+        for head, figures in valid_figures(trainer.callback_metrics, module).items():
+            merit = self._sign * figures[self._figure]
+            if merit > self._best.get(head, -math.inf):
+                self._best[head] = merit
                 name = "best.ckpt" if len(module.heads) == 1 else f"best-{head}.ckpt"
                 trainer.save_checkpoint(self._folder / name)
 
@@ -146,9 +149,9 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save, but not in the middle of an accumulation, nor just before a validation: a run that is taken up there
         would leave the validation out."""
-        assert isinstance(module, BorzoiModule)
+        assert isinstance(module, StepModule)
         done = batch["number"] + 1
-        accumulate = module.options.accumulate
+        accumulate = module.accumulate
         due = done % accumulate == 0 and done // accumulate % self._every == 0
         if (due or done == self._total_batches) and not (self._valid_batches and done % self._valid_batches == 0):
             trainer.save_checkpoint(self._path)
@@ -158,11 +161,11 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self._path)
 
 
-def valid_figures(metrics: Mapping[str, Any], heads: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return loss, pearson and r2 of each head that was validated."""
+def valid_figures(metrics: Mapping[str, Any], module: StepModule) -> dict[str, dict[str, float]]:
+    """Return the figures of each head that was validated."""
     return {
-        head: {name: float(metrics[f"valid_{name}/{head}"]) for name in ("loss", "pearson", "r2")}
-        for head in heads
+        head: {name: float(metrics[f"valid_{name}/{head}"]) for name in module.figures}
+        for head in module.heads
         if f"valid_loss/{head}" in metrics
     }
 

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
 
-from borzoi_rt.errors import BorzoiError
 from borzoi_rt.evaluation.losses import position_weights
 from borzoi_rt.evaluation.metrics import pearson_of, r2_of
 
-from ..weights.checkpoint import META
 from .losses import poisson_multinomial
 from .metrics import track_sums, zero_sums
 from .network import MultiHead
 from .optimiser import KerasAdam, rate_factor
 from .options import TrainOptions
 from .regularisers import Penalties, Penalty
-
-_DROPOUT = 4  # purpose of random numbers, beside those of the loader
-_MOST_SKIPPED = 40  # the scale is then 2^-24 of that at the start, 2^16
+from .steps import DivergedError, StepModule
 
 
-class DivergedError(BorzoiError, ArithmeticError):
-    """The loss or its gradient is not finite."""
-
-
-class BorzoiModule(pl.LightningModule):
+class BorzoiModule(StepModule):
     """Loss, optimiser and validation of a network with one or more heads.
 
     Parameters
@@ -53,6 +43,8 @@ class BorzoiModule(pl.LightningModule):
         JSON values that every checkpoint carries.
     """
 
+    figures = ("loss", "pearson", "r2")
+
     def __init__(
         self,
         model: MultiHead,
@@ -64,17 +56,21 @@ class BorzoiModule(pl.LightningModule):
         total_steps: int = 0,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            heads=heads,
+            seed=options.seed,
+            accumulate=options.accumulate,
+            clip_norm=options.clip_norm,
+            loss_scaling=options.precision == "16",
+            meta=meta,
+        )
         self.model = model
-        self.options, self.tracks, self.heads = options, tracks, tuple(heads)
+        self.options, self.tracks, self.total_steps = options, tracks, total_steps
         self.penalties = Penalties(model, penalties)
-        self.total_steps, self.meta = total_steps, dict(meta or {})
         bins = model.configs[0].bins
         weights = position_weights(bins, options.weight_range, options.weight_exp)
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
         self.weights: Tensor
-        self.grad_norm = float("nan")
-        self._skipped = 0  # updates in a row
         self.pearson: dict[str, float] = {}  # of the last validation
         self._sums: list[Tensor] = []
         self._losses: list[Tensor] = []
@@ -95,30 +91,13 @@ class BorzoiModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss; stop where it is not finite."""
-        # Dropout follows from the batch and not from the past, so that a run can be taken up at any batch.
-        key = [self.options.seed, _DROPOUT, batch["number"], self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        self.seed_step(batch["number"])
         losses, prediction, target = self.losses(batch)
         loss = losses.mean()
         if not torch.isfinite(loss):
             raise self._diverged(losses.detach(), prediction.detach(), target, batch["head"])
         penalty = self.penalties() if self.penalties else torch.zeros((), device=loss.device)
         return {"loss": loss + penalty, "data_loss": loss.detach(), "penalty": penalty.detach()}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip the norm of the whole gradient, and stop where it is not finite: an update would spoil every weight."""
-        limit = self.options.clip_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.grad is not None], limit)
-        self.grad_norm = float(norm)
-        # With loss scaling an overflow is expected now and then: the scaler skips that update, and halves the scale.
-        self._skipped = 0 if np.isfinite(self.grad_norm) else self._skipped + 1
-        if self._skipped > (_MOST_SKIPPED if self.options.precision == "16" else 0):
-            raise DivergedError(f"step {self.global_step}: the gradient is not finite; {self._advice()}")
 
     def configure_optimizers(self) -> Any:
         """Return Adam in Keras' form and the schedule, counted in updates."""
@@ -168,16 +147,13 @@ class BorzoiModule(pl.LightningModule):
                 {f"valid_{key}/{name}": torch.tensor(value) for key, value in figures.items()}, add_dataloader_idx=False
             )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an export needs, as JSON text: a checkpoint holds tensors and plain values only."""
-        batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        facts = {"step": self.global_step, "batches": batches, "validation_pearson": self.pearson}
-        checkpoint[META] = json.dumps({**self.meta, **facts})
+    def facts(self) -> dict[str, Any]:
+        """Return the last validation."""
+        return {"validation_pearson": self.pearson}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the figures; forget that a run of fewer steps ended here, or Lightning would not go on."""
-        self.pearson = dict(json.loads(checkpoint[META])["validation_pearson"])
-        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+    def take_up(self, facts: Mapping[str, Any]) -> None:
+        """Go on with that validation."""
+        self.pearson = dict(facts["validation_pearson"])
 
     def _diverged(
         self, losses: Tensor, prediction: Tensor, target: Tensor, head: int, *, where: str = "step"
@@ -186,10 +162,5 @@ class BorzoiModule(pl.LightningModule):
         names = [self.tracks[head][place] for place in torch.nonzero(wrong).flatten().tolist()]
         cause = "the targets hold NaN or infinity" if not torch.isfinite(target).all() else "training diverged"
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-        return DivergedError(
-            f"{where} {self.global_step}: the loss of {len(names)} tracks of {self.heads[head]} is not finite "
-            f"({shown}): {cause}; {self._advice()}"
-        )
-
-    def _advice(self) -> str:
-        return "the last good checkpoint is kept; lower the learning rate or look at the data"
+        what = f"the loss of {len(names)} tracks of {self.heads[head]} is not finite ({shown}): {cause}"
+        return self.diverged(f"{where} {self.global_step}", what)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from borzoi_rt.errors import InputError
 
-from ..promoter.penalties import PENALTIES
+from .penalties import PENALTIES
 
 GROUPS = ("stem", "tower", "transformer", "unet", "tail", "head", "all")
 _ATTENTION = (".query.", ".key.", ".value.", ".relative_key.", ".attention.out.")

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
-import numpy as np
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
 from borzoi_rt import __version__
 from borzoi_rt.dataset import STATISTICS, TARGETS, Data, open_data
-from borzoi_rt.errors import BackendError, FormatError, InputError
+from borzoi_rt.errors import FormatError, InputError
 
 from ..models.config import BorzoiConfig
-from ..weights.checkpoint import read_checkpoint
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
-from .callbacks import LAST, BestCheckpoint, LastCheckpoint, Patience, Progress, StepLog
-from .loader import TrainBatches, ValidBatches
+from .batches import Batches
+from .callbacks import LAST, BestCheckpoint, Patience
 from .module import BorzoiModule
 from .network import MultiHead
 from .options import TrainOptions
 from .regularisers import Penalty, calico_penalties
+from .session import RunOptions, Schedule, begin_run, file_digest, fit, make_trainer, settle, world_of
+from .sets import check_sets, configs_of, strand_pairs, track_names
 
-RUN = "run.json"
-_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_FIXED = ("model", "heads", "penalties", "adapter", "freeze", "init", "world")
 # What may change when a run is taken up: how long it goes on, and how often it is saved.
 _FREE = ("max_steps", "max_epochs", "min_epochs", "patience", "save_every")
 
@@ -75,17 +63,6 @@ class TuneOptions:
             raise InputError("a frozen trunk, adapters or a kept head need weights to begin with (--init)")
         if self.lora and self.freeze == "trunk":
             raise InputError("adapters change the trunk; leave out either --lora-rank or --freeze trunk")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """Where and on what a run computes; ``squash`` names the kind of targets that do not record it (TFRecords)."""
-
-    devices: int = 1
-    accelerator: str = "auto"
-    threads: int | None = None
-    progress: bool = False
-    squash: str | None = None
 
 
 def train(
@@ -135,123 +112,69 @@ def train(
     """
     tune, run = tune or TuneOptions(), run or RunOptions()
     sets = [open_data(path) for path in data]
-    configs = _configs(params, heads, sets)
-    _check_sets(sets, configs, options)
-    world, local = _world(run)
+    configs = configs_of(params, heads, sets)
+    check_sets(sets, configs, options)
+    world, _ = world_of(run)
     folder = Path(out)
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
-    _settle(options.seed, run)
+    settle(options.seed, run)
     model = _network(params, configs, options, tune)
-    batches = _Batches(sets, options, world=world)
+    batches = _batches(sets, options, world)
+    schedule, least = _schedule(batches, options, world)
     module = BorzoiModule(
         model,
         options,
-        tracks=[_names(item) for item in sets],
+        tracks=[track_names(item) for item in sets],
         heads=[config.head for config in configs],
         penalties=[*calico_penalties(params, model), *penalties],
-        total_steps=batches.updates,
+        total_steps=schedule.updates,
         meta=meta,
     )
-    sync = _shares_statistics(params)
-    trainer = _trainer(folder, options, run, (world, local), batches, heads=len(configs), sync=sync)
-    batches.start = _prepare(folder, meta, resume=resume)
-    checkpoint = str(folder / LAST) if batches.start else None
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
-    except MisconfigurationException as error:
-        raise BackendError(" ".join(str(error).split())) from error
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    watchers = [Patience(options.patience, least_batches=least), BestCheckpoint(folder)]
+    trainer = make_trainer(
+        folder,
+        schedule,
+        run,
+        watchers=watchers if schedule.valid_every else (),
+        precision=options.precision,
+        heads=len(configs),
+        sync=_shares_statistics(params),
+    )
+    free = _FREE if options.schedule == "constant" else _FREE[2:]
+    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    fit(trainer, module, batches, folder, resume=batches.start > 0)
     return folder / LAST
 
 
-class _Batches(pl.LightningDataModule):
-    """Loaders for Lightning, made where rank and world are known; training begins at batch ``start``."""
-
-    def __init__(self, sets: Sequence[Data], options: TrainOptions, *, world: int) -> None:
-        super().__init__()
-        self._options, self.start = options, 0
-        self._train = [item.split("train") for item in sets]
-        self._valid = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
-        self._pairs = [_strand_pairs(item, options) for item in sets]
-        for item, split in zip(sets, self._valid, strict=True):
-            if split is not None and len(split) < world:
-                raise InputError(f"{item.path} has {len(split)} validation windows, fewer than the {world} processes")
-        loader = self._loader(0, world)
-        updates = len(loader) // options.accumulate
-        self.updates = min(updates, options.max_steps) if options.max_steps else updates
-        self.least = options.min_epochs * loader.per_epoch
-        interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
-        validated = any(split is not None for split in self._valid)
-        self.valid_every = interval * options.accumulate if validated else 0
-
-    def _loader(self, rank: int, world: int) -> TrainBatches:
-        options = self._options
-        return TrainBatches(
-            self._train,
-            self._pairs,
-            batch_size=options.batch_size,
-            epochs=options.max_epochs,
-            seed=options.seed,
-            rank=rank,
-            world=world,
-            augment_rc=options.augment_rc,
-            augment_shift=options.augment_shift,
-        )
-
-    def train_dataloader(self) -> TrainBatches:
-        """Return the training batches of this process."""
-        assert self.trainer is not None
-        loader = self._loader(self.trainer.global_rank, self.trainer.world_size)
-        loader.start = self.start
-        return loader
-
-    def val_dataloader(self) -> list[ValidBatches]:
-        """Return the validation batches of this process, a loader per head."""
-        assert self.trainer is not None
-        place = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        size = self._options.batch_size
-        return [
-            ValidBatches(split, head=head, batch_size=size, **place)
-            for head, split in enumerate(self._valid)
-            if split is not None
-        ]
+def _batches(sets: Sequence[Data], options: TrainOptions, world: int) -> Batches:
+    validation = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
+    for item, split in zip(sets, validation, strict=True):
+        if split is not None and len(split) < world:
+            raise InputError(f"{item.path} has {len(split)} validation windows, fewer than the {world} processes")
+    return Batches(
+        [item.split("train") for item in sets],
+        validation,
+        [strand_pairs(item, options) for item in sets],
+        batch_size=options.batch_size,
+        epochs=options.max_epochs,
+        seed=options.seed,
+        augment_rc=options.augment_rc,
+        augment_shift=options.augment_shift,
+    )
 
 
-def _configs(params: Mapping[str, Any], heads: Sequence[str], sets: Sequence[Data]) -> list[BorzoiConfig]:
-    if not sets:
-        raise InputError("no data; give at least one directory")
-    if heads and len(heads) != len(sets):
-        raise InputError(f"{len(heads)} heads for {len(sets)} data sets; one for each is needed")
-    return [BorzoiConfig.from_params(params, head=head) for head in (heads or range(len(sets)))]
-
-
-def _check_sets(sets: Sequence[Data], configs: Sequence[BorzoiConfig], options: TrainOptions) -> None:
-    for data, config in zip(sets, configs, strict=True):
-        if data.info.tracks != config.tracks:
-            raise InputError(f"{data.path} has {data.info.tracks} tracks, {config.head} {config.tracks} units")
-        if data.info.geometry != config.geometry:
-            found, needed = (
-                f"{grid.sequence_length_bp} bp -> {grid.bins} x {grid.bin_size_bp} bp"
-                for grid in (data.info.geometry, config.geometry)
-            )
-            raise InputError(f"{data.path} holds windows of {found}, the params give {needed}")
-        if data.tracks is None and options.augment_rc:
-            raise InputError(
-                f"{data.path / TARGETS}: missing, so the strands of reverse complements are unknown; add the table or "
-                "pass --no-rc"
-            )
-
-
-def _strand_pairs(data: Data, options: TrainOptions) -> np.ndarray:
-    if data.tracks is None or not options.augment_rc:
-        return np.arange(data.info.tracks)
-    return data.tracks.positions_of(data.tracks.strand_pair)
-
-
-def _names(data: Data) -> Sequence[str]:
-    return data.tracks.identifier if data.tracks is not None else [str(unit) for unit in range(data.info.tracks)]
+def _schedule(batches: Batches, options: TrainOptions, world: int) -> tuple[Schedule, int]:
+    """Return how the run is cut, and the batches before which it must not end for lack of progress."""
+    loader = batches.loader(0, world)
+    updates = len(loader) // options.accumulate
+    interval = options.valid_every or max(loader.per_epoch // options.accumulate, 1)
+    schedule = Schedule(
+        updates=min(updates, options.max_steps) if options.max_steps else updates,
+        accumulate=options.accumulate,
+        valid_every=interval * options.accumulate if batches.validated else 0,
+        save_every=options.save_every,
+    )
+    return schedule, options.min_epochs * loader.per_epoch
 
 
 def _network(
@@ -293,8 +216,8 @@ def _meta(
                 "name": config.head,
                 "tracks": config.tracks,
                 "squash": recorded or run.squash,
-                "targets_sha256": _digest(data.path / TARGETS),
-                "statistics_sha256": _digest(data.path / STATISTICS),
+                "targets_sha256": file_digest(data.path / TARGETS),
+                "statistics_sha256": file_digest(data.path / STATISTICS),
             }
         )
     return {
@@ -305,132 +228,15 @@ def _meta(
         "penalties": [f"{item.name}:{item.group}:{item.weight!r}" for item in penalties],
         "adapter": tune.lora.to_dict() if tune.lora else None,
         "freeze": tune.freeze,
-        "init": tune.init and {"name": Path(tune.init).name, "sha256": _digest(Path(tune.init))},
+        "init": tune.init and {"name": Path(tune.init).name, "sha256": file_digest(Path(tune.init))},
         "world": world,
     }
-
-
-def _digest(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _prepare(folder: Path, meta: Mapping[str, Any], *, resume: bool) -> int:
-    """Make the run's directory, or compare it with this call; return the batches that are done."""
-    done = 0
-    if resume and (folder / LAST).is_file():
-        before, _ = read_checkpoint(folder / LAST)
-        _check_same(before, meta, folder)
-        done = int(before["batches"])
-    # Processes of one run begin at different times: what the first has made is no obstacle to the others.
-    elif is_first_process() and folder.exists() and any(folder.iterdir()) and not (resume and (folder / RUN).is_file()):
-        raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_first_process():
-        (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-    return done
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the first of those that Lightning or torchrun started."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    free = _FREE if now["options"]["schedule"] == "constant" else _FREE[2:]
-    for key in ("model", "heads", "penalties", "adapter", "freeze", "init", "world"):
-        if before.get(key) != now[key]:
-            raise InputError(f"{folder}: cannot be taken up, {key} is another than in {LAST}")
-    for key, value in now["options"].items():
-        if key not in free and before["options"].get(key) != value:
-            raise InputError(f"{folder}: cannot be taken up, {key} is {value!r} and was {before['options'].get(key)!r}")
-
-
-def _world(run: RunOptions) -> tuple[int, int]:
-    """Return the number of processes, and of those on this machine; torchrun's count where it started us."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if run.devices not in (1, world):
-            raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
-        return world, local
-    return run.devices, run.devices
-
-
-def _settle(seed: int, run: RunOptions) -> None:
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    torch.manual_seed(seed)
-
-
-def _trainer(
-    folder: Path,
-    options: TrainOptions,
-    run: RunOptions,
-    processes: tuple[int, int],
-    data: _Batches,
-    *,
-    heads: int,
-    sync: bool,
-) -> pl.Trainer:
-    world, local = processes
-    on_cpu = run.accelerator == "cpu" or (run.accelerator == "auto" and not torch.cuda.is_available())
-    if sync and world > 1 and on_cpu:
-        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
-    callbacks: list[Any] = [StepLog(folder)]
-    if run.progress and sys.stderr.isatty():
-        callbacks.append(Progress())
-    if data.valid_every:
-        callbacks += [Patience(options.patience, least_batches=data.least), BestCheckpoint(folder)]
-    total = data.updates * options.accumulate
-    every = options.save_every
-    callbacks.append(LastCheckpoint(folder, every=every, valid_batches=data.valid_every, total_batches=total))
-    # A head that a batch does not use has no gradient and must not be moved.
-    strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
-    try:
-        return pl.Trainer(
-            accelerator="cpu" if on_cpu else run.accelerator,
-            devices=local,
-            num_nodes=world // local,
-            strategy=strategy,
-            **_precision(options.precision, on_cpu=on_cpu),
-            # One pass of Lightning is the whole run: our batches count through all epochs.
-            max_epochs=1,
-            max_steps=data.updates,
-            limit_train_batches=total,
-            accumulate_grad_batches=options.accumulate,
-            val_check_interval=data.valid_every or None,
-            limit_val_batches=1.0 if data.valid_every else 0,
-            check_val_every_n_epoch=None if data.valid_every else 1,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-            logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
-            callbacks=callbacks,
-            enable_progress_bar=run.progress and sys.stderr.isatty(),
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            sync_batchnorm=sync and world > 1,
-            deterministic="warn",
-        )
-    except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
-        raise BackendError(" ".join(str(error).split())) from error
 
 
 def _shares_statistics(params: Mapping[str, Any]) -> bool:
     """Tell whether normalisation is to share the statistics of a batch between devices."""
     model = params.get("model", params)
     return "batch-sync" in (model.get("norm_type"), *(block.get("norm_type") for block in model["trunk"]))
-
-
-def _precision(name: str, *, on_cpu: bool) -> dict[str, Any]:
-    """Return Lightning's arguments; on the CPU it would take bf16 in place of 16, unless told how to scale."""
-    if name == "16" and on_cpu:
-        return {"plugins": [MixedPrecision("16-mixed", device="cpu")]}
-    return {"precision": _PRECISION[name]}
 
 
 def validation_pearson(checkpoint: str | os.PathLike[str]) -> dict[str, float]:

@@ -27,7 +27,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
     Raises
     ------
     FormatError
-        If the file is damaged, or is no checkpoint of ``borzoi-rt train``.
+        If the file is damaged, or is no checkpoint of ours.
     """
     path = Path(path)
     try:
@@ -38,7 +38,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise FormatError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(values, dict) or not isinstance(values.get(META), str) or "state_dict" not in values:
-        raise FormatError(f"{path}: not a checkpoint of `borzoi-rt train`")
+        raise FormatError(f"{path}: not a checkpoint of `borzoi-rt train` or `borzoi-rt promoter train`")
     try:
         return json.loads(values[META]), values["state_dict"]
     except ValueError as error:
@@ -53,8 +53,10 @@ def network_state(
     Raises
     ------
     FormatError
-        If there is no such head.
+        If there is no such head, or the network is no Borzoi.
     """
+    if "model" not in meta:
+        raise FormatError("a checkpoint of `borzoi-rt promoter train`; its run is read by `borzoi-rt promoter`")
     names = [entry["name"] for entry in meta["heads"]]
     place = _place(names, head)
     config = BorzoiConfig.from_params(meta["model"], head=names[place])

@@ -8,7 +8,7 @@ import torch
 from borzoi_export.models.promoter import build, set_kernels
 from borzoi_export.models.promoter_config import PromoterConfig
 from borzoi_export.models.puffin import Puffin, PuffinConfig, load_puffin
-from borzoi_export.promoter.penalties import PENALTIES, l1_mean, l1_sum, l2_sum, smoothness_penalty
+from borzoi_export.training.penalties import PENALTIES, l1_mean, l1_sum, l2_sum, smoothness_penalty
 from numpy.testing import assert_allclose
 from oracles import motifs as oracle
 from promoter_toys import small_config, small_model

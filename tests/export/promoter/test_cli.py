@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 
 from borzoi_rt.bundle import open_bundle
 from borzoi_rt.cli import main
-from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.errors import BackendError, FormatError, InputError
 from borzoi_rt.promoter import grammar
 
 SIZES = {"sequence_length_bp": 360, "crop_bp": 60, "tss_bp": 240, "motif_width": 11, "effect_width": 81}
@@ -90,3 +92,13 @@ def test_stages_ask_for_what_they_need(folder):
     with pytest.raises(FormatError, match="not a promoter run"):
         run("promoter", "consensus", folder, "--out", folder / "y")
     assert not (folder / "x").exists()
+
+
+def test_training_needs_its_extra_and_the_rest_does_not(folder, monkeypatch):
+    for name in ("borzoi_export.promoter.train", "borzoi_export.training.session"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(BackendError, match=r"`promoter train` needs lightning; pip install 'borzoi-rt\[train\]'"):
+        train(folder, 1, "x", "first.json")
+    code = "import sys; sys.modules['lightning'] = None; import borzoi_export.promoter.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)

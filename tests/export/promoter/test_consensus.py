@@ -72,6 +72,18 @@ def test_repeats_of_one_letter_and_kernels_without_end_are_no_motifs():
     assert not is_motif(kernel("ACGTACGTACGTACG", 0, noise=0.01))
 
 
+def test_a_member_that_is_a_motif_stands_for_the_others():
+    """Cleaning leaves one letter of the two nets that agree best, all letters of the third; published: none is left."""
+    plain = kernel("GATTACA", noise=0.0)
+    heavy = plain * np.array([1.5, 1.0, 1.0, 1.0])[:, None]
+    assert (is_motif(plain), is_motif(heavy)) == (True, False)
+    three = [net(name, m) for name, m in (("n0", heavy), ("n1", heavy), ("n2", plain))]
+    found = within_tissue(three)
+    assert (found.source, found.size) == (("n2:0",), (3,))
+    with pytest.raises(InputError, match="no motif"):
+        within_tissue(three, compat=True)
+
+
 def test_tissues_share_motifs(nets):
     first = within_tissue(nets)
     second = net("other", kernel("GATTACA", 4, seed=8), kernel("ACACGTGT", 3, seed=9))

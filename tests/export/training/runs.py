@@ -9,7 +9,8 @@ from typing import Any
 
 import toys
 from borzoi_export.training.options import TrainOptions
-from borzoi_export.training.run import RunOptions, train
+from borzoi_export.training.run import train
+from borzoi_export.training.session import RunOptions
 
 from borzoi_rt.dataset import Data
 

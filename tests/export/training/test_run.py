@@ -11,7 +11,8 @@ import pytest
 import torch
 from borzoi_export.training.options import TrainOptions
 from borzoi_export.training.regularisers import Penalty
-from borzoi_export.training.run import RunOptions, TuneOptions, train
+from borzoi_export.training.run import TuneOptions, train
+from borzoi_export.training.session import RunOptions
 from borzoi_export.weights.checkpoint import read_checkpoint
 
 from borzoi_rt.dataset import Data

@@ -1,0 +1,186 @@
+"""``borzoi-rt promoter train``. What it asks for, and what the files give; training itself is :mod:`.train`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+import torch
+
+from borzoi_rt.errors import BackendError, FormatError, InputError
+
+from ..models.promoter import MotifNetwork, build, set_kernels
+from ..models.promoter_config import PromoterConfig
+from ..training.penalties import PENALTIES
+from .data import SMOOTHING_BP, TOP, PromoterData, load_data, read_tss_table
+from .objectives import PUBLISHED, TUNING, Objective
+from .options import OPTIONS, SCHEDULES, TUNE_FREEZE, TrainOptions, tuning_options
+from .runs import tuned
+from .store import read_consensus
+
+_FILE = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=1)
+_FORMS = click.Choice(tuple(PENALTIES))
+_FRESH = ("kernels", "other_kernels", "motifs", "others", "config")
+_T = TypeVar("_T", TrainOptions, Objective)
+
+
+@click.command()
+@click.option("--stage", type=click.IntRange(1, 3), help="1 motifs, 2 short kernels, 3 predictor.")
+@click.option("--fasta", required=True, type=_FILE, help="Indexed genome.")
+@click.option("--plus", required=True, type=_FILE, help="bigWig of 5' ends, + strand.")
+@click.option("--minus", required=True, type=_FILE, help="bigWig of 5' ends, - strand.")
+@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a CAGEfightR table (1-based thick.start).")
+@click.option("--valid", required=True, help="Comma list of chromosomes to validate on.")
+@click.option("--test", default="", help="Comma list of chromosomes to leave out.")
+@click.option("--out", required=True, type=_FILE, help="Run directory to make.")
+@click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same steps as an unbroken run.")
+@click.option("--kernels", type=_FILE, help="Consensus motifs, for stages 2 and 3.")
+@click.option("--other-kernels", type=_FILE, help="Consensus short kernels (motif.npy in a directory), for stage 3.")
+@click.option("--motifs", type=_COUNT, help="Kernels of stage 1  [default: 40].")
+@click.option("--others", type=_COUNT, help="Short kernels of stage 2  [default: 40].")
+@click.option("--config", type=_FILE, help="JSON of network sizes, where they are not the published ones.")
+@click.option("--from", "origin", type=_FILE, help="Instead of --stage: tune this run of stage 3 to --tissue.")
+@click.option("--freeze", type=click.Choice(TUNE_FREEZE), help="What keeps its weights in tuning  [default: kernels].")
+@click.option("--new-head", is_flag=True, help="Tune with a new head, not the run's.")
+@click.option("--top", type=_COUNT, default=TOP, show_default=True, help="TSSs of a table, by score.")
+@click.option("--steps", type=_COUNT, help="Batches  [default: by stage; tuning: 10 epochs].")
+@click.option("--batch", type=click.IntRange(min=2), help="Windows in a batch  [default: 16, stage 3: 64, tuning: 32].")
+@click.option("--rate", type=float, help="Learning rate  [default: 2e-3, stage 3 and tuning: 1e-4].")
+@click.option("--schedule", type=click.Choice(SCHEDULES), help="Of the rate  [default: by stage].")
+@click.option("--validate-every", type=_COUNT, help="Steps between validations  [default: by stage, --steps if fewer].")
+@click.option("--save-every", type=_COUNT, help="Steps between checkpoints  [default: as validations].")
+@click.option("--seed", type=click.IntRange(min=0), help="Of everything that is drawn  [default: 0].")
+@click.option("--tissue", help="What the data are from  [default: all]; in tuning TISSUE.1 is the TPM of a table.")
+@click.option("--smooth-deconv", type=float, help="Roughness of the second convolution  [default: published].")
+@click.option("--l1-deconv", type=float, help="Size of the second convolution  [default: published].")
+@click.option("--l1-motif", type=float, help="Size of the first convolution  [default: published].")
+@click.option("--poisson-kl", type=float, help="Poisson term beside the profile  [default: published].")
+@click.option("--adamw-wd", type=float, help="Weight decay  [default: published].")
+@click.option("--smooth-form", type=_FORMS, help="Formula of --smooth-deconv  [default: published].")
+@click.option("--l1-form", type=_FORMS, help="Formula of --l1-deconv and --l1-motif  [default: published].")
+@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu or gpu.")
+@click.option("--threads", type=_COUNT, help="CPU threads.")
+def train(origin: Path | None, out: Path, resume: bool, **choices: Any) -> None:
+    """Train one network of a stage, or tune one to a tissue, and write a run.
+
+    OUT gets last.ckpt, best.ckpt, train.csv, valid.csv, TensorBoard files and run.json.
+    """
+    try:
+        from ..training.session import RunOptions
+        from .train import train as train_network
+    except ModuleNotFoundError as error:
+        raise BackendError(f"`promoter train` needs {error.name}; pip install 'borzoi-rt[train]'") from error
+    torch.manual_seed(choices["seed"] or 0)
+    model, about = _fresh(choices) if origin is None else _tuned(origin, choices)
+    training, validation, skipped = _data(model.config, choices, tissue=about["tissue"])
+    stage = model.config.stage
+    defaults = OPTIONS[stage] if origin is None else tuning_options(len(training), about["tissue"])
+    best = train_network(
+        model,
+        training,
+        validation,
+        out,
+        options=_options(defaults, choices),
+        objective=_changed(PUBLISHED[stage] if origin is None else TUNING, choices),
+        origin=about,
+        run=RunOptions(accelerator=choices["accelerator"], threads=choices["threads"], progress=True),
+        resume=resume,
+    )
+    click.echo(
+        f"{out}: {len(training)} sites trained on, {skipped} skipped; validation loss {best['loss']:.5f}, mean Pearson "
+        f"{best['pearson']:.4f} at step {best['step']:.0f}",
+        err=True,
+    )
+
+
+def _fresh(choices: dict[str, Any]) -> tuple[MotifNetwork, dict[str, Any]]:
+    """Return the network of a stage, kernels of earlier stages in place."""
+    stage, kernels, other_kernels = (choices[name] for name in ("stage", "kernels", "other_kernels"))
+    if stage is None:
+        raise click.UsageError("--stage is missing; give 1, 2 or 3, or --from RUN and --tissue NAME")
+    if choices["freeze"] or choices["new_head"]:
+        raise click.UsageError("--freeze and --new-head are of tuning; give --from RUN and --tissue NAME")
+    model = build(_config(stage, choices))
+    if kernels is not None:
+        found, _ = read_consensus(kernels)
+        weights = {"motif": torch.from_numpy(found.kernel)}
+        if stage == 2:
+            weights["effect"] = torch.from_numpy(np.ascontiguousarray(found.effect))
+        if other_kernels is not None:
+            weights["other"] = torch.from_numpy(_short(other_kernels))
+        set_kernels(model, **weights)
+    return model, {"run": None, "tissue": None}
+
+
+def _tuned(origin: Path, choices: dict[str, Any]) -> tuple[MotifNetwork, dict[str, Any]]:
+    """Return the network of a run, to be tuned."""
+    extra = next((name for name in _FRESH if choices[name] is not None), None)
+    if extra is not None:
+        raise click.UsageError(f"--{extra.replace('_', '-')} is what {origin} has already; leave it out with --from")
+    if choices["tissue"] is None:
+        raise click.UsageError("--from tunes to one tissue; give --tissue NAME")
+    if choices["stage"] not in (None, 3):
+        raise click.UsageError(f"--stage {choices['stage']} with --from; only stage 3 is tuned, leave --stage out")
+    freeze = choices["freeze"] or TUNE_FREEZE[0]
+    model = tuned(origin, freeze=freeze, new_head=choices["new_head"])
+    about = {"run": origin.name, "freeze": freeze, "new_head": choices["new_head"], "tissue": choices["tissue"]}
+    return model, about
+
+
+def _data(
+    config: PromoterConfig, choices: dict[str, Any], *, tissue: str | None
+) -> tuple[PromoterData, PromoterData, int]:
+    """Return training and validation data, and the number of sites left out."""
+    sites = read_tss_table(choices["tss"], top=choices["top"], tissue=tissue)
+    files = {name: choices[name] for name in ("fasta", "plus", "minus")}
+    data = load_data(config, sites, **files, smoothing_bp=SMOOTHING_BP if config.stage == 3 else 1)
+    skipped = data.skipped
+    if choices["test"]:
+        data, _ = data.split(choices["test"].split(","))
+    return *data.split(choices["valid"].split(",")), skipped
+
+
+def _options(defaults: TrainOptions, choices: dict[str, Any]) -> TrainOptions:
+    steps = choices["steps"] or defaults.steps
+    every = choices["validate_every"] or min(defaults.validate_every, steps)
+    return _changed(defaults, {**choices, "validate_every": every, "save_every": choices["save_every"] or every})
+
+
+def _changed(defaults: _T, choices: dict[str, Any]) -> _T:
+    """Return defaults with the options that were given."""
+    known = {item.name for item in fields(defaults)}
+    given = {name: value for name, value in choices.items() if name in known and value is not None}
+    return type(defaults)(**{**asdict(defaults), **given})
+
+
+def _config(stage: int, choices: dict[str, Any]) -> PromoterConfig:
+    path, kernels, other_kernels = (choices[name] for name in ("config", "kernels", "other_kernels"))
+    sizes: dict[str, Any] = {}
+    if path is not None:
+        try:
+            sizes = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{path}: cannot be read as JSON ({error})") from error
+    if stage == 1:
+        names = tuple(f"kernel{number}" for number in range(choices["motifs"] or 40))
+        return PromoterConfig.from_dict({"motif_names": names, **sizes, "stage": 1})
+    if kernels is None:
+        raise InputError(f"stage {stage} needs the motifs of stage 1; give --kernels, made by `promoter consensus`")
+    found, names = read_consensus(kernels)
+    sizes = {"motif_width": found.kernel.shape[-1], "effect_width": found.forward.shape[-1], **sizes}
+    if stage == 3:
+        if other_kernels is None:
+            raise InputError("stage 3 needs the short kernels of stage 2; give --other-kernels")
+        short = _short(other_kernels)
+        sizes = {"others": len(short), "other_width": short.shape[-1], **sizes}
+    others = choices["others"] or 40
+    return PromoterConfig.from_dict({"motif_names": names, "others": others, **sizes, "stage": stage})
+
+
+def _short(folder: Path) -> np.ndarray:
+    return read_consensus(folder)[0].kernel

@@ -1,0 +1,211 @@
+"""What every run shares, whatever the network: directory, devices, Lightning's trainer, being taken up again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from borzoi_rt.errors import BackendError, InputError
+
+from ..weights.checkpoint import read_checkpoint
+from .callbacks import LAST, LastCheckpoint, Progress, StepLog
+from .steps import StepModule
+
+RUN = "run.json"
+_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Where and on what a run computes; ``squash`` names the kind of targets that do not record it (TFRecords)."""
+
+    devices: int = 1
+    accelerator: str = "auto"
+    threads: int | None = None
+    progress: bool = False
+    squash: str | None = None
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the run computes on the CPU."""
+        return self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How a run is cut.
+
+    ``updates`` in all, ``accumulate`` batches each; ``valid_every`` batches (0: never) a validation, ``save_every``
+    updates a checkpoint.
+    """
+
+    updates: int
+    accumulate: int = 1
+    valid_every: int = 0
+    save_every: int = 1000
+
+
+def settle(seed: int, run: RunOptions) -> None:
+    """Quiet Lightning, and fix threads and seed; before the network is made."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(seed)
+
+
+def world_of(run: RunOptions) -> tuple[int, int]:
+    """Return the number of processes, and of those on this machine; torchrun's count where it started us."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if run.devices not in (1, world):
+            raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
+        return world, local
+    return run.devices, run.devices
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the first of those that Lightning or torchrun started."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def make_trainer(
+    folder: Path,
+    schedule: Schedule,
+    run: RunOptions,
+    *,
+    watchers: Sequence[Any] = (),
+    precision: str = "32",
+    heads: int = 1,
+    sync: bool = False,
+) -> pl.Trainer:
+    """Return Lightning's trainer of a run; ``watchers`` are called after validations, before the last checkpoint."""
+    world, local = world_of(run)
+    if sync and world > 1 and run.on_cpu:
+        raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
+    shown = run.progress and sys.stderr.isatty()
+    total, interval = schedule.updates * schedule.accumulate, schedule.valid_every
+    last = LastCheckpoint(folder, every=schedule.save_every, valid_batches=interval, total_batches=total)
+    # A head that a batch does not use has no gradient and must not be moved.
+    strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
+    try:
+        return pl.Trainer(
+            accelerator="cpu" if run.on_cpu else run.accelerator,
+            devices=local,
+            num_nodes=world // local,
+            strategy=strategy,
+            **_precision(precision, on_cpu=run.on_cpu),
+            # One pass of Lightning is the whole run: our batches count through all epochs.
+            max_epochs=1,
+            max_steps=schedule.updates,
+            limit_train_batches=total,
+            accumulate_grad_batches=schedule.accumulate,
+            val_check_interval=interval or None,
+            limit_val_batches=1.0 if interval else 0,
+            check_val_every_n_epoch=None if interval else 1,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
+            callbacks=[StepLog(folder), *([Progress()] if shown else []), *watchers, last],
+            enable_progress_bar=shown,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            sync_batchnorm=sync and world > 1,
+            deterministic="warn",
+        )
+    except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
+        raise BackendError(" ".join(str(error).split())) from error
+
+
+def _precision(name: str, *, on_cpu: bool) -> dict[str, Any]:
+    """Return Lightning's arguments; on the CPU it would take bf16 in place of 16, unless told how to scale."""
+    if name == "16" and on_cpu:
+        return {"plugins": [MixedPrecision("16-mixed", device="cpu")]}
+    return {"precision": _PRECISION[name]}
+
+
+def fit(trainer: pl.Trainer, module: StepModule, data: pl.LightningDataModule, folder: Path, *, resume: bool) -> None:
+    """Train, from the last checkpoint on if ``resume``."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
+    except MisconfigurationException as error:
+        raise BackendError(" ".join(str(error).split())) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Sequence[str], free: Sequence[str]) -> int:
+    """Make a run's directory, or compare it with this call; return the batches that are done.
+
+    Parameters
+    ----------
+    folder : Path
+    meta : mapping
+        What the checkpoints of this call will say; ``options`` among it.
+    resume : bool
+    fixed, free : sequence of str
+        Keys of ``meta`` that must be as they were, and options that need not.
+
+    Raises
+    ------
+    InputError
+        If the directory is another run's, or is one and ``resume`` is false.
+    """
+    done = 0
+    if resume and (folder / LAST).is_file():
+        before, _ = read_checkpoint(folder / LAST)
+        _check_same(before, meta, folder, fixed, free)
+        done = int(before["batches"])
+    # Processes of one run begin at different times: what the first has made is no obstacle to the others.
+    elif is_first_process() and _in_the_way(folder) and not (resume and (folder / RUN).is_file()):
+        raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_first_process():
+        (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    return done
+
+
+def file_digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where there is none."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _in_the_way(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _check_same(
+    before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, fixed: Sequence[str], free: Sequence[str]
+) -> None:
+    for key in fixed:
+        if before.get(key) != now[key]:
+            raise InputError(
+                f"{folder}: cannot be taken up, {key} is another than in {LAST}; give what the run began with, or "
+                "choose another --out"
+            )
+    for key, value in now["options"].items():
+        if key not in free and before["options"].get(key) != value:
+            raise InputError(
+                f"{folder}: cannot be taken up, {key} is {value!r} and was {before['options'].get(key)!r}; give what "
+                "the run began with, or choose another --out"
+            )
