@@ -49,6 +49,11 @@ def main() -> None:
             )
         )
     print_table(("kernel", "us", "NumPy us", "ratio", "peak MB", "NumPy MB", "ratio", "stays"), rows)
+    edit, refill = _batch_of_mutants()
+    seconds = interleaved({"edit": edit, "refill": refill})
+    ratio = seconds["edit"] / seconds["refill"]
+    edited, refilled = 1e6 * seconds["edit"], 1e6 * seconds["refill"]
+    print(f"\na batch of {ISM_ROWS} mutants: edited {edited:.1f} us, refilled {refilled:.0f} us, ratio {ratio:.5f}")
 
 
 def _onehot_pairs() -> dict[str, Pair]:
@@ -106,6 +111,26 @@ def _onehot_pairs() -> dict[str, Pair]:
         f"decode {LENGTH:,} bp": (decode, plain_decode),
         f"edit {ISM_ROWS} x {LENGTH:,} bp": (edit, plain_edit),
     }
+
+
+def _batch_of_mutants() -> Pair:
+    """Return the next batch of a saturation mutagenesis, by edits of the last one and by writing every window anew."""
+    generator = np.random.default_rng(2)
+    letters = generator.integers(0, 4, LENGTH)
+    window = (letters == np.arange(4)[:, None]).astype(np.uint8)
+    batch = np.repeat(window[None], ISM_ROWS, axis=0)
+    old, new = np.arange(ISM_ROWS) // 3, np.arange(ISM_ROWS) // 3 + ISM_ROWS // 3
+    alt = generator.integers(0, 4, ISM_ROWS).astype(np.uint8)
+    unit = np.eye(4, dtype=np.uint8)
+
+    def edit() -> None:
+        onehot.edit(batch, window, old, new, alt)
+
+    def refill() -> None:
+        batch[:] = window
+        batch[np.arange(ISM_ROWS), :, new] = unit[alt]
+
+    return edit, refill
 
 
 def _squash_pairs() -> dict[str, Pair]:

@@ -15,6 +15,13 @@ A bundle is a directory.
   ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all ``(batch, positions, channels)``),
   every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
   ``head`` (``embedding`` and ``track_index`` to ``coverage``).
+- ``graphs`` MAY then name ``statistics``, which sums the coverage of two alleles over bins: ``ref`` and ``alt`` float32
+  ``(views, bins, channels)``, embeddings; ``ref_share`` and ``alt_share`` float32 ``(views, bins)``; ``ref_tracks`` and
+  ``alt_tracks`` int64 ``(views, tracks)``, the output a view reads for a track; ``divisor``, ``knee``, ``factor``
+  float32 and ``powered`` bool ``(tracks,)``, see :meth:`borzoi_rt.squash.Squash.inverse_terms`; ``strand_share``
+  float64 ``(rows, strands)``, tracks being rows x strands. Outputs, float64, are those of
+  :class:`borzoi_rt.backends.BinSums`, each with a leading axis: ``ref_sum, alt_sum, absolute_sum, square_sum`` of 3
+  scales, ``extreme`` of 1.
 - Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
   ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
   replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
@@ -56,6 +63,7 @@ MANIFEST = "bundle.json"
 TRACKS = "tracks.tsv"
 GOLDEN = "golden.npz"
 WEIGHTS = "weights.bin"
+STATISTICS = "statistics"
 
 
 @dataclass(frozen=True)

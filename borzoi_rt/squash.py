@@ -150,6 +150,18 @@ class Squash:
             _kernel.inverse(view, divisor, self._knee(), self._offset, self._powers(forward=False), factor)
         return squashed
 
+    def inverse_terms(self) -> dict[str, np.ndarray]:
+        """Return what :meth:`inverse` does to each track: divide, unclip above the knee, power, multiply.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (tracks,)
+            ``divisor``, ``knee``, ``factor`` float32 and ``powered`` bool.
+        """
+        divisor, factor = self._ends()
+        powered = self._powers(forward=False) != _NONE
+        return {"divisor": divisor, "knee": self._knee(), "powered": powered, "factor": factor}
+
     def slope(self, squashed: np.ndarray) -> np.ndarray:
         """Replace squashed values by d(inverse)/d(squashed) there, in place; at the knee the lower branch holds."""
         view = self._checked(squashed)

@@ -6,7 +6,7 @@ before the colon names the backend, the rest its device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -78,6 +78,48 @@ class Session(Protocol):
         """Free the model; further runs fail."""
 
 
+@dataclass(frozen=True, slots=True)
+class BinSums:
+    """Sums over the bins of the coverage R of the reference and A of the alternate allele, by row.
+
+    Attributes
+    ----------
+    ref, alt, absolute, square : float64 ndarray of shape (3, rows)
+        Sum of f(R), f(A), |f(A) - f(R)| and (f(A) - f(R))^2; f is the identity, log2(x + 1), the square root.
+    extreme : float64 ndarray of shape (rows,)
+        A - R at the first bin where its size is largest.
+    """
+
+    ref: np.ndarray
+    alt: np.ndarray
+    absolute: np.ndarray
+    square: np.ndarray
+    extreme: np.ndarray
+
+    def turned(self) -> BinSums:
+        """Return the sums with the alleles exchanged."""
+        return BinSums(self.alt, self.ref, self.absolute, self.square, -self.extreme)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What one allele's coverage is the sum of: views, each with a share of every bin.
+
+    Attributes
+    ----------
+    embedding : float32 ndarray of shape (views, bins, channels)
+        What the head reads; bins of a reverse complement already turned.
+    share : float32 ndarray of shape (views, bins)
+        Weight of a view in each bin: a half for two strands, 0 or 1 for the halves of an indel.
+    tracks : int64 ndarray of shape (views, tracks)
+        Output of the head that each view reads for a track.
+    """
+
+    embedding: np.ndarray
+    share: np.ndarray
+    tracks: np.ndarray
+
+
 class Parts(Protocol):
     """The split graphs of a model: what the engine needs to redo only what a variant changes."""
 
@@ -139,6 +181,23 @@ class Parts(Protocol):
 
     def close(self) -> None:
         """Free the graphs; further runs fail."""
+
+
+class SummingParts(Parts, Protocol):
+    """Split graphs with one more, which hands over sums over bins instead of coverage."""
+
+    def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], strand_share: np.ndarray) -> BinSums:
+        """Turn the embeddings of two alleles into sums over bins.
+
+        Parameters
+        ----------
+        ref, alt : Views
+            The alleles.
+        squash : mapping of str to ndarray of shape (tracks,)
+            As :meth:`borzoi_rt.squash.Squash.inverse_terms` gives it.
+        strand_share : float64 ndarray of shape (rows, strands)
+            Tracks, in the order of ``rows`` and then ``strands``, are added to rows with these weights.
+        """
 
 
 def open_session(

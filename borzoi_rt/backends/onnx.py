@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle import STATISTICS, Bundle
 from ..errors import BackendError, FormatError, InputError
 from ..manifest import Geometry, Tiling
-from . import check_bins, check_run_input
+from . import BinSums, Views, check_bins, check_run_input
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -156,6 +156,14 @@ class OnnxParts:
         """See :meth:`borzoi_rt.backends.Parts.head`."""
         coverage: np.ndarray = self._run("head", {"embedding": embedding, "track_index": track_index})[0]
         return coverage
+
+    def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], strand_share: np.ndarray) -> BinSums:
+        """See :meth:`borzoi_rt.backends.SummingParts.sums`."""
+        feeds = {**squash, "strand_share": strand_share}
+        for name, views in (("ref", ref), ("alt", alt)):
+            feeds |= {name: views.embedding, f"{name}_share": views.share, f"{name}_tracks": views.tracks}
+        ref_sum, alt_sum, absolute, square, extreme = self._run(STATISTICS, feeds)
+        return BinSums(ref_sum, alt_sum, absolute, square, extreme[0])
 
     def close(self) -> None:
         """Free the graphs."""

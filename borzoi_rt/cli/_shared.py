@@ -42,6 +42,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add provider, threads, tiles and resumption: how a run is made, not what it gives; see :func:`take_run`."""
     for option in (
         click.option("--resume", is_flag=True, help="Go on where an interrupted run with the same options stopped."),
+        click.option("--fused/--no-fused", default=None, help="Sum over bins inside the graph  [default: on GPUs]."),
         click.option("--verify-fraction", type=float, default=0.0, help="Share of windows to check by whole passes."),
         click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder to keep tiles in between runs."),
         click.option("--full", is_flag=True, help="Whole passes only, nothing shared."),
@@ -56,7 +57,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def take_run(choices: dict[str, Any]) -> dict[str, Any]:
     """Take the options of :func:`run_options` out of a command's arguments, as arguments of a scoring function."""
-    engine = EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction")})
+    engine = EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction", "fused")})
     backend = take_backend(choices)
     return {"backend": backend, "engine": engine, "threads": choices.pop("threads"), "resume": choices.pop("resume")}
 

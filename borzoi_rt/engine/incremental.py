@@ -65,22 +65,47 @@ class IncrementalSession:
         """See :meth:`borzoi_rt.backends.Session.run`; a body that fits ``bins`` computes little more than these."""
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
         start, end = check_bins(bins, self.geometry)
-        choice, count = choose_body(self.geometry, self._parts.tiling, (start, end)), end - start
-        coverage = np.empty((len(sequence), len(index), count), dtype=np.float32)
+        coverage = np.empty((len(sequence), len(index), end - start), dtype=np.float32)
         if not coverage.size:
             return coverage
         for place, window in enumerate(sequence):
-            tiles = [self._tile(tile, window, n_fill) for tile in self._plan.tiles]
-            tokens, skips = self._plan.assemble(tiles, choice.spans)
-            embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
-            wanted = np.ascontiguousarray(embedding[:, choice.offset : choice.offset + count])
-            coverage[place] = self._parts.head(wanted, index)[0]
+            coverage[place] = self._parts.head(self._embedding(window, n_fill, (start, end)), index)[0]
         return coverage
 
     def close(self) -> None:
         """Free the graphs and the tiles held in memory."""
         self._parts.close()
         self._cache.clear()
+
+    def trunk(
+        self, window: np.ndarray, n_fill: float, spans: Sequence[tuple[int, int]]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return what the convolution tower makes of a window, exactly and from tiles where it can.
+
+        Whatever replaces the transformer by something cheaper, as a linearised body for mutagenesis would, starts here.
+
+        Parameters
+        ----------
+        window : uint8 ndarray of shape (4, length)
+            One-hot DNA.
+        n_fill : float
+            Value of the four rows of an unknown base.
+        spans : sequence of (int, int)
+            Which positions of each skip to return, as :func:`borzoi_rt.engine.tiles.choose_body` gives them.
+
+        Returns
+        -------
+        tuple of float32 ndarray (1, tokens, channels) and list of the same of the skips
+        """
+        tiles = [self._tile(tile, window, n_fill) for tile in self._plan.tiles]
+        return self._plan.assemble(tiles, spans)
+
+    def _embedding(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
+        """Return what the head reads of one window, float32 (1, bins, channels)."""
+        choice = choose_body(self.geometry, self._parts.tiling, bins)
+        tokens, skips = self.trunk(window, n_fill, choice.spans)
+        embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
+        return np.ascontiguousarray(embedding[:, choice.offset : choice.offset + bins[1] - bins[0]])
 
     def _tile(self, tile: Tile, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])

@@ -6,10 +6,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from ..backends import Session
+from ..backends import BinSums, Session, Views
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
@@ -28,6 +30,7 @@ from .alleles import (
     haplotypes,
     stitch_bin,
 )
+from .summing import Rows, SummingSession
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 CACHE_BYTES = 512 * 2**20
@@ -111,6 +114,44 @@ class AllelePrediction:
     first_bin: int = 0
 
 
+@dataclass(frozen=True)
+class AlleleSums:
+    """Sums over the bins of both alleles, one for each pair; the rest is that of :class:`AllelePrediction`."""
+
+    pairs: tuple[BinSums, ...]
+    window_start: int
+    stitch_bin: int | None
+    n_fraction: float
+    first_bin: int = 0
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is compared for one variant, the bin at which halves join, and the bins kept."""
+
+    pairs: tuple[Pair, ...]
+    seam: int
+    bins: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        return self.bins[1] - self.bins[0]
+
+    @property
+    def inner_seam(self) -> int:
+        """The seam, counted in the bins kept."""
+        return min(max(self.seam - self.bins[0], 0), self.count)
+
+    def facts(self, alleles: Haplotypes) -> dict[str, Any]:
+        joined = any(len(pair.ref) + len(pair.alt) > 2 for pair in self.pairs)
+        return {
+            "window_start": alleles.window_start,
+            "stitch_bin": self.seam if joined else None,
+            "n_fraction": alleles.n_fraction,
+            "first_bin": self.bins[0],
+        }
+
+
 class Predictor:
     """A session with a choice of tracks and options.
 
@@ -175,31 +216,55 @@ class Predictor:
         -------
         AllelePrediction
         """
+        alleles, place = self._placed(fasta, variant, genome_allele)
+        ref, alt = self._arrays(alleles, place)
+        return AllelePrediction(ref=ref, alt=alt, **place.facts(alleles))
+
+    def sums(self, fasta: Fasta, variant: Variant, rows: Rows, *, genome_allele: str | None = None) -> AlleleSums:
+        """Predict both alleles, but keep only sums over bins; the session must be a :class:`SummingSession`.
+
+        Parameters
+        ----------
+        fasta, variant, genome_allele
+            See :meth:`variant`.
+        rows : Rows
+            Which of the selected tracks make the rows of the sums.
+
+        Returns
+        -------
+        AlleleSums
+        """
+        alleles, place = self._placed(fasta, variant, genome_allele)
+        terms = self.squash.inverse_terms()
+        averaged = self.options.shift_space == "squashed"
+        groups = [place.pairs] if averaged else [(pair,) for pair in place.pairs]
+        found = tuple(
+            self._summing.sums(
+                self._views(alleles, [pair.ref for pair in group], place),
+                self._views(alleles, [pair.alt for pair in group], place),
+                terms,
+                rows,
+            )
+            for group in groups
+        )
+        return AlleleSums(pairs=found, **place.facts(alleles))
+
+    def _placed(self, fasta: Fasta, variant: Variant, genome_allele: str | None) -> tuple[Haplotypes, _Place]:
+        """Return the haplotypes of a variant and what is compared where."""
         options = self.options
-        pairs = allele_pairs(variant.k, options.shifts, options.indel)
-        flank_bp = max(abs(shift) for shift in options.shifts)
         alleles = haplotypes(
             fasta,
             variant,
             self.session.geometry,
-            flank_bp=flank_bp,
+            flank_bp=max(abs(shift) for shift in options.shifts),
             edge_fill=options.edge_fill,
             indel=options.indel,
             genome_allele=genome_allele,
             window=options.window,
         )
-        bins = self._bins(variant, alleles.window_start)
+        pairs = allele_pairs(variant.k, options.shifts, options.indel)
         seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)
-        ref, alt = self._arrays(alleles, pairs, seam, bins)
-        joined = any(len(pair.ref) + len(pair.alt) > 2 for pair in pairs)
-        return AllelePrediction(
-            ref=ref,
-            alt=alt,
-            window_start=alleles.window_start,
-            stitch_bin=seam if joined else None,
-            n_fraction=alleles.n_fraction,
-            first_bin=bins[0],
-        )
+        return alleles, _Place(pairs, seam, self._bins(variant, alleles.window_start))
 
     def pair(self, ref: np.ndarray, alt: np.ndarray) -> AllelePrediction:
         """Predict two windows, uint8 one-hot of shape (4, length), that no genome needs to hold.
@@ -252,22 +317,49 @@ class Predictor:
         first = min(max(first, 0), grid.bins - count)
         return first, first + count
 
-    def _arrays(
-        self, alleles: Haplotypes, pairs: Sequence[Pair], seam: int, bins: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        ref = np.stack([self._joined(alleles, pair.ref, seam, bins) for pair in pairs])
-        alt = np.stack([self._joined(alleles, pair.alt, seam, bins) for pair in pairs])
-        if self.options.shift_space == "squashed" and len(pairs) > 1:
+    def _arrays(self, alleles: Haplotypes, place: _Place) -> tuple[np.ndarray, np.ndarray]:
+        ref = np.stack([self._joined(alleles, pair.ref, place) for pair in place.pairs])
+        alt = np.stack([self._joined(alleles, pair.alt, place) for pair in place.pairs])
+        if self.options.shift_space == "squashed" and len(place.pairs) > 1:
             ref = ref.mean(axis=0, keepdims=True)
             alt = alt.mean(axis=0, keepdims=True)
         return self.squash.inverse(ref), self.squash.inverse(alt)
 
-    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], seam: int, bins: tuple[int, int]) -> np.ndarray:
-        first = self._view(alleles, views[0], bins)
+    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], place: _Place) -> np.ndarray:
+        first = self._view(alleles, views[0], place.bins)
         if len(views) == 1:
             return first
-        seam = min(max(seam - bins[0], 0), bins[1] - bins[0])
-        return np.concatenate([first[:, :seam], self._view(alleles, views[1], bins)[:, seam:]], axis=1)
+        second = self._view(alleles, views[1], place.bins)
+        return np.concatenate([first[:, : place.inner_seam], second[:, place.inner_seam :]], axis=1)
+
+    def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], place: _Place) -> Views:
+        """Return the views of one allele, averaged over ``groups``; the strands of a view stand one after the other."""
+        embeddings, shares = [], []
+        for views in groups:
+            edges = (0, place.inner_seam, place.count) if len(views) == 2 else (0, place.count)
+            for view, (start, end) in zip(views, pairwise(edges), strict=True):
+                strands = self._recent.get(alleles.window(view), place.bins, self._embed)
+                share = np.zeros((len(strands), place.count), dtype=np.float32)
+                share[:, start:end] = 1.0 / (len(strands) * len(groups))
+                embeddings.append(strands)
+                shares.append(share)
+        order = [self.positions, self._opposite] if self.options.rc else [self.positions]
+        tracks = np.stack(order * len(embeddings))
+        return Views(np.concatenate(embeddings), np.concatenate(shares), tracks)
+
+    def _embed(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
+        """Return what the head reads, (strands, bins, channels), in the order of the forward strand."""
+        strands = [self._summing.embed(window, self._n_fill, bins)]
+        if self.options.rc:
+            backward = self._summing.embed(reverse_complement(window), self._n_fill, self._mirrored(bins))
+            strands.append(backward[::-1])
+        return np.stack(strands)
+
+    @property
+    def _summing(self) -> SummingSession:
+        if not isinstance(self.session, SummingSession):
+            raise InputError("the session hands over coverage; open one with EngineOptions(fused=True)")
+        return self.session
 
     def _view(self, alleles: Haplotypes, view: View, bins: tuple[int, int]) -> np.ndarray:
         """Return squashed coverage (tracks, bins) of one view; equal windows are predicted once."""
@@ -280,11 +372,14 @@ class Predictor:
         forward = self.session.run(window[None], self.positions, n_fill=self._n_fill, bins=bins)[0]
         if not self.options.rc:
             return forward
-        count = self.session.geometry.bins
-        mirrored = (count - bins[1], count - bins[0])
         reverse = reverse_complement(window)[None]
-        backward = self.session.run(reverse, self._opposite, n_fill=self._n_fill, bins=mirrored)[0]
+        backward = self.session.run(reverse, self._opposite, n_fill=self._n_fill, bins=self._mirrored(bins))[0]
         return (forward + backward[:, ::-1]) * np.float32(0.5)
+
+    def _mirrored(self, bins: tuple[int, int]) -> tuple[int, int]:
+        """Return where bins lie in the output of the reverse complement."""
+        count = self.session.geometry.bins
+        return count - bins[1], count - bins[0]
 
 
 class _RecentPredictions:

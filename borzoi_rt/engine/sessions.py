@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from ..backends import PARITY_LIMITS, Limits, Session, compare_coverage, open_parts, open_session
-from ..bundle import Bundle
+from ..backends import PARITY_LIMITS, Limits, Session, SummingParts, compare_coverage, open_parts, open_session
+from ..bundle import STATISTICS, Bundle
 from ..errors import InputError, ParityError
 from ..manifest import Geometry
 from .incremental import IncrementalSession
+from .summing import SummingSession
 from .tile_cache import MEMORY_BYTES, TileCache, TileStore
 
 
@@ -30,12 +32,16 @@ class EngineOptions:
         Bound of the tiles held in memory.
     verify_fraction : float
         Share of windows that is computed by a whole pass too; a difference beyond the parity limits ends the run.
+    fused : bool, optional
+        Reduce coverage to sums over bins inside the graph, so that only these leave the device; None does so on GPUs.
+        Statistics that no sum gives (JS) are then made of coverage nevertheless.
     """
 
     full: bool = False
     tile_cache: Path | None = None
     memory_bytes: int = MEMORY_BYTES
     verify_fraction: float = 0.0
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.verify_fraction <= 1.0:
@@ -44,6 +50,8 @@ class EngineOptions:
             raise InputError(f"memory_bytes is {self.memory_bytes!r}; 0 or more is needed")
         if self.full and (self.tile_cache is not None or self.verify_fraction):
             raise InputError("whole passes use no tiles: leave out tile_cache and verify_fraction, or full")
+        if self.fused and (self.full or self.verify_fraction):
+            raise InputError("sums over bins leave nothing to compare: leave out full and verify_fraction, or fused")
 
 
 def open_engine(
@@ -55,16 +63,32 @@ def open_engine(
     """
     options = options or EngineOptions()
     if options.full or bundle.info.tiling is None:
-        if options.tile_cache is not None or options.verify_fraction:
-            raise InputError(f"{bundle.path.name} has no split graphs: leave out tile_cache and verify_fraction")
+        if options.tile_cache is not None or options.verify_fraction or options.fused:
+            raise InputError(f"{bundle.path.name} has no split graphs: leave out tile_cache, verify_fraction and fused")
         return open_session(bundle, backend, threads=threads)
     store = TileStore(options.tile_cache) if options.tile_cache is not None else None
     parts = open_parts(bundle, backend, threads=threads)
-    session = IncrementalSession(parts, model=bundle.sha256, cache=TileCache(options.memory_bytes, store))
+    cache = TileCache(options.memory_bytes, store)
+    if _fuses(bundle, backend, options):
+        return SummingSession(cast("SummingParts", parts), model=bundle.sha256, cache=cache)
+    session = IncrementalSession(parts, model=bundle.sha256, cache=cache)
     if not options.verify_fraction:
         return session
     whole = open_session(bundle, backend, threads=threads)
     return VerifiedSession(session, whole, options.verify_fraction, PARITY_LIMITS[bundle.info.precision])
+
+
+def _fuses(bundle: Bundle, backend: str, options: EngineOptions) -> bool:
+    """Tell whether sums are made inside the graph; on a CPU nothing is gained by it (benchmarks/NOTES.md)."""
+    there = STATISTICS in bundle.info.graphs and backend.startswith("onnx:")
+    if options.fused is None:
+        return there and backend != "onnx:cpu" and not options.verify_fraction
+    if options.fused and not there:
+        raise InputError(
+            f"{bundle.path.name} on {backend!r} cannot make sums over bins: a bundle with the graph {STATISTICS!r} on "
+            "onnx:cpu, onnx:cuda or onnx:tensorrt is needed; export the model again, or leave out fused"
+        )
+    return options.fused
 
 
 class VerifiedSession:

@@ -85,6 +85,7 @@ def score_ism(
             scorer = Scorer(model, session, genome, chosen)
             source = f"{where.chrom}:{where.start + 1}-{where.end}"
             context = run_context(scorer, model, genome, source, session.provider)
+            context["mode"] = "exact"  # approximations, where there will be any, carry their name in every output
             context["interval"] = [where.chrom, where.start, where.end]
             context["sequence"] = genome.fetch(where.chrom, where.start, where.end)
             journal = Journal(target, run_header(context, scorer, source), resume=resume)

@@ -6,20 +6,22 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..backends import Session
 from ..bundle import Bundle, open_bundle
-from ..engine.prediction import AllelePrediction, Predictor
+from ..engine.prediction import AllelePrediction, AlleleSums, Predictor
 from ..engine.sessions import EngineOptions, open_engine
+from ..engine.summing import Rows, SummingSession
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
 from ..sequence import encode
 from ..tracks import MergePlan, TrackTable
 from .options import ScoreOptions
-from .statistics import find_statistics, score_pair
+from .statistics import are_sums, find_statistics, score_pair, score_sums
 
 STATUSES = (
     "ok",
@@ -67,6 +69,9 @@ class ScoredVariant:
     scores: dict[str, np.ndarray] | None = None
 
 
+_Prediction = AllelePrediction | AlleleSums
+
+
 class Scorer:
     """A model, a genome and options, ready to score one variant after another.
 
@@ -102,6 +107,8 @@ class Scorer:
             positions=self.positions,
             options=options.prediction,
         )
+        fused = isinstance(session, SummingSession) and are_sums(self.statistics)
+        self._rows = self._summed_rows() if fused else None
         self._longest_bp = bundle.geometry.sequence_length_bp // 4
 
     def score(self, item: VariantRecord) -> ScoredVariant:
@@ -179,16 +186,15 @@ class Scorer:
     def _scored(self, item: VariantRecord, variant: Variant, status: str, detail: str) -> ScoredVariant:
         return self._finished(item, self._predicted(variant, status), status, detail)
 
-    def _finished(self, item: VariantRecord, prediction: AllelePrediction, status: str, detail: str) -> ScoredVariant:
+    def _finished(self, item: VariantRecord, prediction: _Prediction, status: str, detail: str) -> ScoredVariant:
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
             return self._failed(
                 item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed"
             )
-        if not (np.isfinite(prediction.ref).all() and np.isfinite(prediction.alt).all()):
+        finite, scores = self._scores(prediction, turned=status == "flipped")
+        if not finite:
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
-        ref, alt = (prediction.alt, prediction.ref) if status == "flipped" else (prediction.ref, prediction.alt)
-        scores = score_pair(ref, alt, statistics=self.statistics, family=self.options.family, merge=self.merge)
         return ScoredVariant(
             record=item.record,
             alt_index=item.alt_index,
@@ -201,13 +207,33 @@ class Scorer:
             scores=scores,
         )
 
-    def _predicted(self, variant: Variant, status: str) -> AllelePrediction:
+    def _scores(self, prediction: _Prediction, *, turned: bool) -> tuple[bool, dict[str, np.ndarray]]:
+        """Return whether all coverage is finite, and the scores."""
+        how: dict[str, Any] = {"statistics": self.statistics, "family": self.options.family, "merge": self.merge}
+        with np.errstate(invalid="ignore"):
+            if isinstance(prediction, AlleleSums):
+                pairs = [sums.turned() if turned else sums for sums in prediction.pairs]
+                return all(np.isfinite([sums.ref, sums.alt]).all() for sums in pairs), score_sums(pairs, **how)
+            ref, alt = (prediction.alt, prediction.ref) if turned else (prediction.ref, prediction.alt)
+            return bool(np.isfinite(ref).all() and np.isfinite(alt).all()), score_pair(ref, alt, **how)
+
+    def _predicted(self, variant: Variant, status: str) -> _Prediction:
+        held = None
         if status == "flipped":
-            turned = Variant(variant.chrom, variant.pos, variant.alt, variant.ref)
-            return self.predictor.variant(self.fasta, turned)
-        return self.predictor.variant(
-            self.fasta, variant, genome_allele=variant.alt if status == "ref_edited" else None
-        )
+            variant = Variant(variant.chrom, variant.pos, variant.alt, variant.ref)
+        elif status == "ref_edited":
+            held = variant.alt
+        if self._rows is not None:
+            return self.predictor.sums(self.fasta, variant, self._rows, genome_allele=held)
+        return self.predictor.variant(self.fasta, variant, genome_allele=held)
+
+    def _summed_rows(self) -> Rows:
+        """Return the rows of sums: tracks, or strands together where the family adds them first."""
+        if self.merge is not None and self.options.family == "sad":
+            share = np.stack([np.ones(len(self.merge)), self.merge.first != self.merge.second], axis=1)
+            return Rows(np.stack([self.merge.first, self.merge.second], axis=1), share)
+        count = len(self.positions)
+        return Rows(np.arange(count)[:, None], np.ones((count, 1)))
 
     @staticmethod
     def _failed(item: VariantRecord, status: str, detail: str) -> ScoredVariant:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..backends import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
 
@@ -67,6 +68,11 @@ class Difference:
         ref, alt = coverage.scaled(self.scale)
         return alt.sum(-1) - ref.sum(-1)
 
+    def of_sums(self, sums: BinSums) -> np.ndarray:
+        """Return the same from sums over bins."""
+        place = list(_SCALES).index(self.scale)
+        return sums.alt[place] - sums.ref[place]
+
 
 @dataclass(frozen=True, slots=True)
 class LogTotal:
@@ -77,6 +83,10 @@ class LogTotal:
 
     def __call__(self, coverage: Coverage) -> np.ndarray:
         return np.log2(coverage.alt.sum(-1) + 1.0) - np.log2(coverage.ref.sum(-1) + 1.0)
+
+    def of_sums(self, sums: BinSums) -> np.ndarray:
+        """Return the same from sums over bins."""
+        return np.log2(sums.alt[0] + 1.0) - np.log2(sums.ref[0] + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,10 @@ class Extreme:
         difference = coverage.alt - coverage.ref
         place = np.abs(difference).argmax(-1)[..., None]
         return np.take_along_axis(difference, place, -1)[..., 0]
+
+    def of_sums(self, sums: BinSums) -> np.ndarray:
+        """Return the same from sums over bins."""
+        return sums.extreme
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,11 @@ class Distance:
         if self.order == 1:
             return np.abs(difference).sum(-1)
         return np.sqrt(np.square(difference).sum(-1))
+
+    def of_sums(self, sums: BinSums) -> np.ndarray:
+        """Return the same from sums over bins."""
+        place = list(_SCALES).index(self.scale)
+        return sums.absolute[place] if self.order == 1 else np.sqrt(sums.square[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +198,30 @@ def find_statistics(names: Sequence[str], family: str) -> dict[str, Statistic]:
     return {name: known[name] for name in dict.fromkeys(names)}
 
 
+def are_sums(statistics: Mapping[str, Statistic]) -> bool:
+    """Tell whether all can be made of sums over bins; JS cannot, it needs a percentile of the bins."""
+    return not any(isinstance(statistic, Divergence) for statistic in statistics.values())
+
+
+def score_sums(
+    pairs: Sequence[BinSums],
+    *,
+    statistics: Mapping[str, Statistic],
+    family: str,
+    merge: MergePlan | None = None,
+) -> dict[str, np.ndarray]:
+    """Score one variant from sums over bins, one for each pair; otherwise as :func:`score_pair`.
+
+    The rows of ``pairs`` are tracks, or, where the family adds strands first, those of ``merge``.
+    """
+    scores = {}
+    for name, statistic in statistics.items():
+        if isinstance(statistic, Divergence):
+            raise InputError(f"{name} cannot be made of sums over bins")
+        scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
+    return _finished(scores, statistics, family, merge)
+
+
 def score_pair(
     ref: np.ndarray,
     alt: np.ndarray,
@@ -216,7 +259,14 @@ def score_pair(
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, statistic in statistics.items():
                 scores[name][part] = statistic(coverage).mean(axis=0)
-    if merge is not None and early is None:
+    return _finished(scores, statistics, family, merge)
+
+
+def _finished(
+    scores: dict[str, np.ndarray], statistics: Mapping[str, Statistic], family: str, merge: MergePlan | None
+) -> dict[str, np.ndarray]:
+    """Join strands, where the family does so last, and round."""
+    if merge is not None and family != "sad":
         scores = {name: _join(values, merge, squares=statistics[name].squares) for name, values in scores.items()}
     return {name: values.astype(np.float32) for name, values in scores.items()}
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..backends.triton import version_of
-from ..bundle import Bundle
+from ..bundle import STATISTICS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
@@ -92,7 +92,9 @@ def write_repository(
     target.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        names = [_write_graph(bundle, staging, name, graph, limits) for graph in sorted(bundle.info.graphs)]
+        # Sums over bins are for a scorer beside the device, which opens the bundle itself.
+        graphs = sorted(bundle.info.graphs.keys() - {STATISTICS})
+        names = [_write_graph(bundle, staging, name, graph, limits) for graph in graphs]
         if fasta is not None:
             names.append(
                 _write_scorer(bundle, staging, name, Path(fasta), options or ScoreOptions(), tile_cache, limits)

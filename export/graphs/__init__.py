@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.bundle import Bundle, staged_bundle
+from borzoi_rt.bundle import STATISTICS, Bundle, staged_bundle
 from borzoi_rt.errors import FormatError, InputError, ParityError
 from borzoi_rt.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.tracks import TrackTable
@@ -24,6 +24,7 @@ from .builder import OPSET, WeightsFile
 from .parity import gate, torch_reference
 from .predict import write_predict
 from .split import write_split
+from .statistics import write_statistics
 from .tower import CONVOLUTIONS
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def export_bundle(
             provenance={"torch": torch.__version__, **(provenance or {})},
         )
         for form in forms:
-            graphs, tiling = _write_graphs(model, directory, form, precision)
+            graphs, tiling = _write_graphs(model, directory, form, precision, squash.kind)
             written = replace(info, graphs=graphs, tiling=tiling)
             draft = Bundle(path=directory, info=written, files={}, sha256="0" * 64)
             draft.__dict__["tracks"] = tracks  # not on disk yet
@@ -138,11 +139,12 @@ def _forms(convolution: str | None, precision: str) -> tuple[str, ...]:
 
 
 def _write_graphs(
-    model: Borzoi, directory: Path, convolution: str, precision: str
+    model: Borzoi, directory: Path, convolution: str, precision: str, squash: str
 ) -> tuple[dict[str, GraphInfo], Tiling]:
     weights = WeightsFile(directory, precision)
     try:
         graphs, tiling = write_split(model, directory, weights, convolution)
+        graphs[STATISTICS] = write_statistics(model, squash, directory, weights)
         return {"predict": write_predict(model, directory, weights, convolution), **graphs}, tiling
     finally:
         weights.close()

@@ -135,12 +135,19 @@ class GraphBuilder:
         """Reshape; 0 keeps a dimension."""
         return self.node("Reshape", x, self.integers(*shape))
 
-    def save(self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> None:
-        """Name the outputs (name -> value and shape, float32) and write the model."""
+    @property
+    def input_names(self) -> list[str]:
+        """Inputs in the order declared."""
+        return [item.name for item in self._inputs]
+
+    def save(
+        self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]], dtype: int = TensorProto.FLOAT
+    ) -> None:
+        """Name the outputs (name -> value and shape) and write the model."""
         infos = []
         for name, (value, shape) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
-            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+            infos.append(helper.make_tensor_value_info(name, dtype, shape))
         graph = helper.make_graph(self._nodes, self.name, self._inputs, infos, list(self._initializers.values()))
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="borzoi-rt"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from borzoi_rt.backends import open_parts, open_session
+from borzoi_rt.backends import PARITY_LIMITS, open_parts, open_session
 from borzoi_rt.bundle import Bundle
 from borzoi_rt.engine.incremental import IncrementalSession
 from borzoi_rt.engine.prediction import PredictionOptions, Predictor
@@ -179,12 +179,12 @@ class Sabotaged:
 
 def test_a_verified_share_finds_a_wrong_bin(sessions: tuple[IncrementalSession, object], tiny_bundle: Bundle) -> None:
     window = np.zeros((1, 4, tiny_bundle.geometry.sequence_length_bp), dtype=np.uint8)
-    honest = VerifiedSession(sessions[0], sessions[1], 1.0)  # type: ignore[arg-type]
+    honest = VerifiedSession(sessions[0], sessions[1], 1.0, PARITY_LIMITS["fp32"])  # type: ignore[arg-type]
     honest.run(window)
     assert honest.verified == 1
     with pytest.raises(ParityError, match=r"track 2, bin 7.*--full"):
-        VerifiedSession(Sabotaged(sessions[0]), sessions[1], 1.0).run(window)  # type: ignore[arg-type]
-    unchecked = VerifiedSession(Sabotaged(sessions[0]), sessions[1], 0.0)  # type: ignore[arg-type]
+        VerifiedSession(Sabotaged(sessions[0]), sessions[1], 1.0, PARITY_LIMITS["fp32"]).run(window)  # type: ignore[arg-type]
+    unchecked = VerifiedSession(Sabotaged(sessions[0]), sessions[1], 0.0, PARITY_LIMITS["fp32"])  # type: ignore[arg-type]
     unchecked.run(window)
     assert unchecked.verified == 0
 
