@@ -12,11 +12,11 @@ demo: $(VENV)/.runtime
 	$(BIN)/borzoi-rt demo --out demo-out
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest
 
 # Adds the checks at the published size: about half an hour and 6 GB.
 test-full: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m ""
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
