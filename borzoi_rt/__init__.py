@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .backends import open_session as open_session
     from .bundle import Bundle as Bundle
     from .bundle import open_bundle as open_bundle
-    from .engine.prediction import PredictionOptions as PredictionOptions
+    from .engine.options import PredictionOptions as PredictionOptions
     from .engine.prediction import Predictor as Predictor
     from .engine.sessions import EngineOptions as EngineOptions
     from .genome.fasta import Fasta as Fasta
@@ -31,7 +31,7 @@ _HOME = {
     "EngineOptions": "engine.sessions",
     "Fasta": "genome.fasta",
     "Interval": "genome.intervals",
-    "PredictionOptions": "engine.prediction",
+    "PredictionOptions": "engine.options",
     "Predictor": "engine.prediction",
     "ScoreOptions": "scoring.options",
     "Squash": "squash",

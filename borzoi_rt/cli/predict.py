@@ -10,7 +10,8 @@ import click
 from ..backends import open_session
 from ..bundle import open_bundle
 from ..engine.coverage import predict_regions
-from ..engine.prediction import PredictionOptions, Predictor
+from ..engine.options import PredictionOptions
+from ..engine.prediction import Predictor
 from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
 from ..manifest import N_POLICIES

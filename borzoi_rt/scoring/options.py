@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..bundle import Bundle
-from ..engine.prediction import PredictionOptions
+from ..engine.options import PredictionOptions
 from ..errors import InputError
 from .statistics import find_statistics
 

@@ -10,7 +10,8 @@ import pytest
 from borzoi_rt.backends import PARITY_LIMITS, open_parts, open_session
 from borzoi_rt.bundle import Bundle
 from borzoi_rt.engine.incremental import IncrementalSession
-from borzoi_rt.engine.prediction import PredictionOptions, Predictor
+from borzoi_rt.engine.options import PredictionOptions
+from borzoi_rt.engine.prediction import Predictor
 from borzoi_rt.engine.sessions import EngineOptions, VerifiedSession, open_engine
 from borzoi_rt.engine.tile_cache import TileCache
 from borzoi_rt.errors import InputError, ParityError

@@ -11,7 +11,8 @@ from borzoi_rt.backends import open_session
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.backends.onnx import OnnxSession
 from borzoi_rt.bundle import Bundle
-from borzoi_rt.engine.prediction import PredictionOptions, Predictor
+from borzoi_rt.engine.options import PredictionOptions
+from borzoi_rt.engine.prediction import Predictor
 from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant

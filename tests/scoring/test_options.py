@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from borzoi_rt.engine.prediction import PredictionOptions
+from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.errors import InputError
 from borzoi_rt.scoring.options import FAMILY_DEFAULTS, PRESETS, ScoreOptions
 
