@@ -74,7 +74,8 @@ def test_tiles_of_any_size_make_the_window(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(split, "OWN_TOKENS", own)
     monkeypatch.setattr(split, "MOVING_BINS", (4, 8, 16))
     bundle = exported(tmp_path)
-    assert set(bundle.info.graphs) == {"predict", "trunk_tile", "body", "body_4", "body_8", "body_16", "head"}
+    split_graphs = {"trunk_tile", "body", "body_4", "body_8", "body_16", "head"}
+    assert set(bundle.info.graphs) == {"predict", "statistics", *split_graphs}
     parts, whole = open_engine(bundle), open_session(bundle)
     x = windows()
     want = whole.run(x, n_fill=0.25)
