@@ -136,7 +136,8 @@ class Predictor:
         pairs = tracks.strand_pair[self.positions]
         self._opposite = tracks.positions_of(pairs) if self.options.rc else self.positions
         self._n_fill = N_POLICIES[self.options.n_code]
-        self._recent = _RecentPredictions(CACHE_BYTES)
+        self._recent = _Recent(CACHE_BYTES)  # coverage
+        self._embedded = _Recent(CACHE_BYTES)
 
     def variant(self, fasta: Fasta, variant: Variant, *, genome_allele: str | None = None) -> AllelePrediction:
         """Predict both alleles of a variant whose REF has been checked.
@@ -276,7 +277,7 @@ class Predictor:
         for views in groups:
             edges = (0, place.inner_seam, place.count) if len(views) == 2 else (0, place.count)
             for view, (start, end) in zip(views, pairwise(edges), strict=True):
-                strands = self._recent.get(alleles.window(view), place.bins, self._embed)
+                strands = self._embedded.get(alleles.window(view), place.bins, self._embed)
                 share = np.zeros((len(strands), place.count), dtype=np.float32)
                 share[:, start:end] = 1.0 / (len(strands) * len(groups))
                 embeddings.append(strands)
@@ -320,8 +321,8 @@ class Predictor:
         return count - bins[1], count - bins[0]
 
 
-class _RecentPredictions:
-    """The latest predictions by content of the window, so that the ALTs of one line share their REF."""
+class _Recent:
+    """The latest results of one function by content of the window, so that the ALTs of one line share their REF."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -339,11 +340,11 @@ class _RecentPredictions:
         if found is not None:
             self._entries.move_to_end(key)
             return found
-        coverage = predict(window, bins)
-        coverage.setflags(write=False)
-        self._entries[key] = coverage
-        self._held_bytes += coverage.nbytes
+        result = predict(window, bins)
+        result.setflags(write=False)
+        self._entries[key] = result
+        self._held_bytes += result.nbytes
         while self._held_bytes > self._limit_bytes and len(self._entries) > 1:
             _, oldest = self._entries.popitem(last=False)
             self._held_bytes -= oldest.nbytes
-        return coverage
+        return result

@@ -22,10 +22,10 @@ from borzoi_rt.engine.sessions import EngineOptions, open_engine
 from borzoi_rt.engine.summing import Rows, SummingSession
 from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta
-from borzoi_rt.genome.variants import Variant
+from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import ScoredVariant, score_variants
+from borzoi_rt.scoring.pipeline import ScoredVariant, Scorer, score_variants
 from borzoi_rt.scoring.statistics import STATISTICS, score_sums
 
 torch = pytest.importorskip("torch", reason="export needs torch")
@@ -228,3 +228,18 @@ def test_who_sums(toy_bundle: Bundle, genome: Fasta) -> None:
     for other in ({"full": True}, {"verify_fraction": 0.5}):
         with pytest.raises(InputError, match="leave out"):
             EngineOptions(fused=True, **other)  # type: ignore[arg-type]
+
+
+def test_coverage_and_sums_of_one_window_do_not_mix(toy_bundle: Bundle, genome: Fasta) -> None:
+    """One scorer, asked for sums and then for the coverage of the same window, as the scorer on a server may be."""
+    variant = variants_of(genome)[0]
+    start = variant.pos - toy_bundle.geometry.sequence_length_bp // 2
+    ref = genome.fetch("chr1", start, start + toy_bundle.geometry.sequence_length_bp)
+    alt = ref[: variant.pos - 1 - start] + variant.alt + ref[variant.pos - start :]
+    scorer = Scorer(toy_bundle, open_engine(toy_bundle, options=FUSED), genome, ScoreOptions(stats=("SUM", "D2")))
+    by_record = scorer.score(VariantRecord(0, 0, variant)).scores
+    by_windows = scorer.score_windows(ref, alt).scores
+    assert by_record is not None
+    assert by_windows is not None
+    for name, values in by_windows.items():
+        assert_allclose(by_record[name], values, rtol=2e-3, atol=3e-6)
