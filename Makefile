@@ -30,7 +30,7 @@ demo-model: $(VENV)/.test
 
 # Trains the promoter model of the package anew: 5 minutes of one core, the same result every time on one thread.
 promoter-model: $(VENV)/.test
-	$(BIN)/python -m borzoi_export.promoter.demo_model --out borzoi_rt/promoter/bundle
+	$(BIN)/python -m borzoi_export.promoter.demo_model --out borzoi_rt/demo/promoter_bundle
 
 # A Triton server for development and tests (330 MB, its own environment): $BORZOI_RT_TRITON, else the user's cache.
 triton-venv: $(VENV)/.test

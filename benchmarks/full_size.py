@@ -105,7 +105,7 @@ def _export(tables: str, weights: str, out: str) -> dict[str, Any]:
     import torch
     from borzoi_export.graphs import export_bundle
 
-    from borzoi_rt.manifest import SquashSpec
+    from borzoi_rt.bundle.manifest import SquashSpec
     from borzoi_rt.tracks import TrackTable
 
     model = _model(Path(tables))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
@@ -52,7 +52,7 @@ def main() -> None:
 def _export(source: Path, out: Path) -> Bundle:
     from borzoi_export.convert import convert_calico
 
-    from borzoi_rt.manifest import SquashSpec
+    from borzoi_rt.bundle.manifest import SquashSpec
 
     files = (source / name for name in ("model.h5", "params.json", "targets.txt"))
     return convert_calico(*files, out, squash=SquashSpec(kind="new"))

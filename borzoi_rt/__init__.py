@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import sequence as sequence
-    from .backends import open_session as open_session
-    from .bundle import Bundle as Bundle
-    from .bundle import open_bundle as open_bundle
+    from .backends.opening import open_session as open_session
+    from .bundle.opening import Bundle as Bundle
+    from .bundle.opening import open_bundle as open_bundle
     from .engine.options import PredictionOptions as PredictionOptions
     from .engine.prediction import Predictor as Predictor
     from .engine.sessions import EngineOptions as EngineOptions
@@ -38,7 +38,7 @@ _HOME = {
     "TrackTable": "tracks",
     "Variant": "genome.variants",
     "open_bundle": "bundle",
-    "open_session": "backends",
+    "open_session": "backends.opening",
     "score_variants": "scoring.pipeline",
 }
 

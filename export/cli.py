@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from borzoi_rt.bundle import Bundle
-from borzoi_rt.manifest import N_POLICIES, PRECISIONS, SquashSpec
+from borzoi_rt.bundle.manifest import N_POLICIES, PRECISIONS, SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.tracks import TrackTable
 
 from .graphs import export_bundle

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pybigtools
 
-from borzoi_rt.backends import open_session
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.dataset import Data
 from borzoi_rt.dataset.make import MakeOptions, Sources, make_data
 from borzoi_rt.demo import grammar

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import toys
 
-from borzoi_rt.bundle import Bundle, staged_bundle
-from borzoi_rt.manifest import BundleInfo, Geometry, GraphInfo, SquashSpec
+from borzoi_rt.bundle.manifest import BundleInfo, Geometry, GraphInfo, SquashSpec
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.writing import staged_bundle
 
 GOLDEN = {
     "sequence": np.eye(4, 8, dtype=np.uint8)[None],

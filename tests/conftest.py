@@ -11,9 +11,9 @@ import pytest
 import toys
 import triton_servers
 
-from borzoi_rt.bundle import Bundle
-from borzoi_rt.manifest import SquashSpec
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 
 if TYPE_CHECKING:

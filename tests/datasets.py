@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import toys
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.dataset import SEQUENCES, STATISTICS, TARGETS, Data, DataInfo, open_data
 from borzoi_rt.dataset.arrow import schema_of, write_shard
 from borzoi_rt.dataset.window import Window
-from borzoi_rt.manifest import Geometry
 from borzoi_rt.tracks import TrackTable
 
 GRID = Geometry(sequence_length_bp=2048, bin_size_bp=32, bins=32)

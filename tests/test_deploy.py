@@ -11,7 +11,7 @@ import pytest
 from triton_servers import server_environment
 
 from borzoi_rt.serving.config import TENSORRT_CACHE
-from borzoi_rt.serving.launcher import IMAGE, LOOPBACK
+from borzoi_rt.serving.local.launcher import IMAGE, LOOPBACK
 from borzoi_rt.serving.scorer_model import FASTA_VARIABLE
 
 yaml = pytest.importorskip("yaml")

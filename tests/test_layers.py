@@ -17,15 +17,17 @@ PACKAGE = Path(borzoi_rt.__file__).parent
 # From the ground up. A module may import from its own room and from rooms below; a room is a module or a folder.
 ROOMS = (
     ("errors", "_kernels"),
-    ("sequence", "tracks", "plots"),
-    ("squash",),
-    ("manifest",),
-    ("bundle",),
-    ("genome",),
-    ("backends", "dataset"),
+    ("sequence", "tracks"),
+    ("squash", "genome"),
+    ("motifs", "bundle"),
+    ("manifest", "backends", "dataset"),
     ("engine",),
     ("scoring", "attribution", "promoter", "evaluation"),
-    ("serving", "demo"),
+    ("tables",),
+    ("runs",),
+    ("model",),
+    ("report",),
+    ("demo", "serving"),
     ("cli",),
     ("__main__",),
 )
@@ -39,12 +41,12 @@ DOORS = {
     "onnx": ("serving/graphs.py",),
     "triton_python_backend_utils": ("serving/graph_model.py", "serving/scorer_model.py"),
     "pysam": ("genome/fasta.py", "genome/variants.py", "genome/vcf_copy.py"),
-    "pybigtools": ("engine/coverage.py", "dataset/coverage.py"),
-    "pyarrow": ("scoring/journal.py", "scoring/tables/", "dataset/arrow.py"),
-    "h5py": ("scoring/tables/", "promoter/table.py"),
-    "matplotlib": ("plots.py",),
+    "pybigtools": ("runs/predict.py", "dataset/coverage.py"),
+    "pyarrow": ("runs/journal.py", "tables/", "dataset/arrow.py"),
+    "h5py": ("tables/",),
+    "matplotlib": ("report/figures.py",),
     "pyfftw": ("promoter/fftw.py",),
-    "lightmotif": ("promoter/scan.py",),
+    "lightmotif": ("motifs/scan.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
 }
@@ -95,7 +97,7 @@ def test_the_reader_sees_imports_of_every_form():
     """What the tests below rest on: plain, relative, of a module as a name, and inside functions."""
     assert {"sys", "click"} <= set(imports("cli/__init__.py"))
     assert {"_kernels.onehot", "errors"} == internal("sequence.py")
-    assert {"genome.fasta", "manifest", "errors"} <= internal("engine/alleles.py")
+    assert {"genome.fasta", "bundle.manifest", "errors"} <= internal("engine/alleles.py")
     assert "onnxruntime" in set(imports("backends/onnx.py"))
     assert "onnxruntime" not in set(imports("backends/onnx.py", top_level_only=True))
     assert "tracks" not in internal("squash.py")

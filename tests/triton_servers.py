@@ -14,7 +14,7 @@ import worlds
 
 from borzoi_rt.errors import BackendError
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.serving.environment import VARIABLE, ServerEnvironment, find_environment
+from borzoi_rt.serving.local.environment import VARIABLE, ServerEnvironment, find_environment
 
 
 @cache

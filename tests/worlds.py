@@ -10,8 +10,8 @@ import numpy as np
 import pysam
 
 from borzoi_rt.backends.array import ArraySession
-from borzoi_rt.bundle import Bundle
-from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 
 # Weights of A, C, G, T in the six tracks of toys.tracks(); every substitution changes every track.
 WEIGHTS = np.array(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..manifest import Geometry
-from . import check_bins, check_run_input
+from ..bundle.manifest import Geometry
+from .checks import check_bins, check_run_input
 
 
 class ArraySession:

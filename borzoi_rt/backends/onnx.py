@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import STATISTICS, Bundle
+from ..bundle.manifest import Geometry, Tiling
+from ..bundle.opening import STATISTICS, Bundle
 from ..errors import BackendError, FormatError, InputError
-from ..manifest import Geometry, Tiling
-from . import BinSums, Views, check_bins, check_motif_input, check_run_input
+from .checks import check_bins, check_motif_input, check_run_input
+from .protocols import BinSums, Views
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

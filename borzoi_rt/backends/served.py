@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..bundle import Bundle
+from ..bundle.manifest import Tiling
+from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
-from ..manifest import Tiling
-from . import check_bins, check_motif_input, check_run_input, motif_channels
+from .checks import check_bins, check_motif_input, check_run_input, motif_channels
 from .triton import MESSAGE_BYTES, Address, Connection, Counters
 
 # Under the 64 MiB that newer servers allow a body of HTTP, and under gRPC's message.

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from ..bundle.manifest import N_POLICIES
 from ..engine.alleles import EDGE_FILLS
 from ..errors import InputError
-from ..manifest import N_POLICIES
 from ..scoring.options import PRESETS, ScoreOptions
 from ..scoring.statistics import FAMILIES
 from . import _shared

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..bundle import open_bundle
+from ..bundle.opening import open_bundle
 from ..genome.fasta import Fasta
 from ..serving.bench import bench_latency
 from . import _latency, _shared

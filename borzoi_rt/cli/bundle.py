@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..backends import open_session, replay_golden
-from ..bundle import open_bundle
+from ..backends.opening import open_session
+from ..backends.parity import replay_golden
+from ..bundle.opening import open_bundle
 from . import _shared
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))

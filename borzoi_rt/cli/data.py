@@ -10,12 +10,12 @@ from typing import Any
 import click
 import numpy as np
 
+from ..bundle.manifest import Geometry
 from ..dataset import SPLITS, Split, open_data
 from ..dataset.make import MakeOptions, Sources, make_data
 from ..dataset.splits import split_regions
 from ..dataset.window import UNKNOWN
 from ..errors import InputError
-from ..manifest import Geometry
 from ..squash import KINDS
 from . import _shared
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from ..errors import InputError
+from ..motifs.scan import PVALUE
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
-from ..promoter.scan import PVALUE
 from . import _shared
 
 _FILE = click.Path(path_type=Path)
@@ -81,8 +81,8 @@ def score(
     """Write a table of motif scores, one row per site, motif, track and allele."""
     if bed is None and vcf is None:
         raise click.UsageError("give TSSs (--bed), variants (--vcf), or both")
-    from ..promoter.figures import Gallery
-    from ..promoter.run import score_file
+    from ..report.promoter import Gallery
+    from ..runs.dft import score_file
 
     backend, threads = _shared.take_backend(choices), choices.pop("threads")
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
@@ -121,8 +121,8 @@ def score(
 @_shared.threads_option
 def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
     """Score synthetic promoters with the model of the package, and see if their drivers are found."""
-    from ..promoter.demo import run_demo
-    from ..promoter.figures import Gallery
+    from ..demo.promoter import run_demo
+    from ..report.promoter import Gallery
 
     gallery = Gallery(out / "plots")
     with _shared.progress_bar("scoring", None) as progress:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..backends import open_session
-from ..bundle import open_bundle
+from ..backends.opening import open_session
+from ..bundle.opening import open_bundle
 from ..dataset import open_data
 from ..evaluation.run import EvaluationOptions, check_data, write_metrics, write_windows
 from ..evaluation.run import evaluate as run_evaluation

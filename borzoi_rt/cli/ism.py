@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..genome.intervals import Interval
-from ..scoring.ism import score_ism
+from ..runs.ism import score_ism
 from . import _scoring, _shared
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from ..backends import open_session
-from ..bundle import open_bundle
-from ..engine.coverage import predict_regions
+from ..backends.opening import open_session
+from ..bundle.manifest import N_POLICIES
+from ..bundle.opening import open_bundle
 from ..engine.options import PredictionOptions
 from ..engine.prediction import Predictor
 from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
-from ..manifest import N_POLICIES
+from ..runs.predict import predict_regions
 from . import _shared
 
 

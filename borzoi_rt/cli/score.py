@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ..bundle import open_bundle
+from ..bundle.opening import open_bundle
 from ..engine.alleles import INDEL_POLICIES
+from ..runs.score import count_alleles, score_file
 from ..scoring.options import PRESETS, REF_POLICIES, check_preset
-from ..scoring.run import count_alleles, score_file
 from . import _scoring, _shared
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from ..bundle import open_bundle
+from ..bundle.opening import open_bundle
 from ..errors import FormatError
 from ..serving.bench import check_server
 from ..serving.config import Limits
-from ..serving.environment import VARIABLE, find_environment, make_environment
-from ..serving.launcher import CPU_CONFIG, LOOPBACK, READY_LIMIT_S, TritonServer, container_command
 from ..serving.lint import lint_repository
+from ..serving.local.environment import VARIABLE, find_environment, make_environment
+from ..serving.local.launcher import CPU_CONFIG, LOOPBACK, READY_LIMIT_S, TritonServer, container_command
 from ..serving.repository import write_repository
 from . import _latency, _scoring, _shared
 

@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..bundle.manifest import Geometry
 from ..errors import FormatError, InputError
 from ..genome.intervals import Interval, read_bed
-from ..manifest import Geometry
 from ..squash import KINDS
 from ..tracks import TrackTable
 from .window import Window

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..bundle.manifest import Geometry
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
-from ..manifest import Geometry
 from ..squash import KINDS, SUM_STATS, Squash
 from ..tracks import TrackTable
 from . import SEQUENCES, SPLITS, STATISTICS, TARGETS, Data, DataInfo, open_data

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import open_session
-from ..bundle import Bundle, open_bundle
+from ..backends.opening import open_session
+from ..bundle.opening import Bundle, open_bundle
 from ..engine.prediction import Predictor
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
-from ..plots import plot_alleles
+from ..report.figures import plot_alleles
+from ..runs.score import score_file
 from ..scoring.options import ScoreOptions
-from ..scoring.run import score_file
 from .data import PlantedVariant, write_demo_data
 
 STATISTIC = "logD2"

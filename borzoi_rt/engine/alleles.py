@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..bundle.manifest import Geometry
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
-from ..manifest import Geometry
 from ..sequence import apply_variant, encode
 
 INDEL_POLICIES = ("stitch", "average", "centre_trim", "none")

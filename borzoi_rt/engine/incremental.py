@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..backends import Parts, check_bins, check_run_input
-from ..manifest import Geometry
+from ..backends.checks import check_bins, check_run_input
+from ..backends.protocols import Parts
+from ..bundle.manifest import Geometry
 from .tile_cache import TileCache
 from .tiles import Tile, TilePlan, choose_body
 

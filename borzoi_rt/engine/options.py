@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
-from ..manifest import N_POLICIES
 from .alleles import EDGE_FILLS, INDEL_POLICIES, check_window
 
 SHIFT_SPACES = ("unsquashed", "squashed")

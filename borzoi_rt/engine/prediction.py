@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import BinSums, Session, Views
+from ..backends.protocols import BinSums, Session, Views
+from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
-from ..manifest import N_POLICIES
 from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable

@@ -9,10 +9,12 @@ from typing import cast
 
 import numpy as np
 
-from ..backends import PARITY_LIMITS, Limits, Session, SummingParts, compare_coverage, open_parts, open_session
-from ..bundle import STATISTICS, Bundle
+from ..backends.opening import open_parts, open_session
+from ..backends.parity import PARITY_LIMITS, Limits, compare_coverage
+from ..backends.protocols import Session, SummingParts
+from ..bundle.manifest import Geometry
+from ..bundle.opening import STATISTICS, Bundle
 from ..errors import InputError, ParityError
-from ..manifest import Geometry
 from .incremental import IncrementalSession
 from .summing import SummingSession
 from .tile_cache import MEMORY_BYTES, TileCache, TileStore

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ..backends import BinSums, SummingParts, Views, check_bins
+from ..backends.checks import check_bins
+from ..backends.protocols import BinSums, SummingParts, Views
 from .incremental import IncrementalSession
 from .tile_cache import TileCache
 

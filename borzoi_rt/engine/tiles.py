@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bundle.manifest import BodyInfo, Geometry, Tiling
 from ..errors import FormatError
-from ..manifest import BodyInfo, Geometry, Tiling
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends import Session
+from ..backends.protocols import Session
+from ..bundle.manifest import N_POLICIES, Geometry
 from ..dataset import Data
 from ..dataset.window import onehot_of
 from ..errors import InputError
-from ..manifest import N_POLICIES, Geometry
 from ..sequence import reverse_complement
 from ..tracks import TrackTable
 from .losses import poisson_multinomial, position_weights

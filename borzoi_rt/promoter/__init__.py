@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..motifs.files import read_motifs as read_motifs
+    from ..motifs.matrices import Motif as Motif
+    from ..runs.dft import score_file as score_file
     from .dft import DFTScores as DFTScores
     from .dft import dft_scores as dft_scores
     from .dft import keep_wisdom as keep_wisdom
     from .ensemble import combine_replicates as combine_replicates
-    from .motif_files import read_motifs as read_motifs
-    from .motifs import Motif as Motif
     from .mutations import insertion_scan as insertion_scan
     from .mutations import saturation as saturation
     from .options import DftOptions as DftOptions
     from .removal import ChannelRemoval as ChannelRemoval
     from .removal import RemovalCurves as RemovalCurves
     from .removal import SequenceRemoval as SequenceRemoval
-    from .run import score_file as score_file
     from .sites import Site as Site
     from .sites import read_sites as read_sites
 

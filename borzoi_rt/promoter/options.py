@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InputError
+from ..motifs.scan import PVALUE
 from .dft import COMPAT, NOISE_FACTOR, SHIFT_WINDOW_BP
 from .removal import BASELINES, SCALES
-from .scan import PVALUE
 
 ABLATIONS = ("channel", "sequence")
 BANDS = {"helix_turn": (9.5, 11.5)}  # 10.5 bp, one turn of DNA; means something at single-base resolution only

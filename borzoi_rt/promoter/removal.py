@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backends import Session
-from ..bundle import Bundle
+from ..backends.protocols import Session
+from ..bundle.manifest import N_POLICIES
+from ..bundle.opening import Bundle
 from ..errors import InputError
-from ..manifest import N_POLICIES
-from .motifs import Motif
-from .scan import MotifScanner, without
+from ..motifs.matrices import Motif
+from ..motifs.scan import MotifScanner, without
 
 FAMILY = "promoter"
 BASELINES = ("zero", "min", "median")
@@ -212,7 +212,7 @@ class SequenceRemoval:
     positions : int64 ndarray
         Tracks, sense strand.
     pvalue : float
-        See :class:`borzoi_rt.promoter.scan.MotifScanner`.
+        See :class:`borzoi_rt.motifs.scan.MotifScanner`.
     shuffles : int
         Replacements to average over.
     seed : int

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle.opening import Bundle
 from ..engine.options import PredictionOptions
 from ..errors import InputError
 from .statistics import find_statistics

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Session
-from ..bundle import Bundle, open_bundle
+from ..backends.protocols import Session
+from ..bundle.opening import Bundle, open_bundle
 from ..engine.prediction import AllelePrediction, AlleleSums, Predictor
 from ..engine.sessions import EngineOptions, open_engine
 from ..engine.summing import Rows, SummingSession

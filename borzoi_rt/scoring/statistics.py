@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..backends import BinSums
+from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
 

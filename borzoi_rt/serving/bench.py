@@ -9,8 +9,9 @@ from threading import Lock
 
 import numpy as np
 
-from ..backends import open_session, replay_golden
-from ..bundle import Bundle
+from ..backends.opening import open_session
+from ..backends.parity import replay_golden
+from ..bundle.opening import Bundle
 from ..engine.sessions import open_engine
 from ..errors import InputError, ParityError
 from ..genome.fasta import Fasta

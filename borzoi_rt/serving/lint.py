@@ -11,7 +11,7 @@ from ..backends.triton import parse_model_config
 from ..errors import FormatError
 from .config import MODEL_FILE
 from .graphs import Signature, external_files, read_signature
-from .launcher import CPU_CONFIG
+from .local.launcher import CPU_CONFIG
 
 # What onnxruntime 1.19 of the oldest supported container (24.10) reads.
 MAX_IR_VERSION = 10

@@ -18,17 +18,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..backends import motif_channels
+from ..backends.checks import motif_channels
 from ..backends.triton import version_of
-from ..bundle import STATISTICS, Bundle
+from ..bundle.opening import STATISTICS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
 from ..tracks import TrackTable
 from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
 from .graphs import Tensor, external_files, write_served_graph
-from .launcher import CPU_CONFIG
 from .lint import lint_repository
+from .local.launcher import CPU_CONFIG
 
 BUNDLE_FOLDER = "bundle"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from ..backends.triton import Address, Connection, Counters
-from ..bundle import Bundle
+from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import replay_golden
-from ..bundle import open_bundle
+from ..backends.parity import replay_golden
+from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BorzoiError, InputError
 from ..genome.fasta import Fasta

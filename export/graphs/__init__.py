@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.bundle import STATISTICS, Bundle, staged_bundle
+from borzoi_rt.bundle.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
+from borzoi_rt.bundle.opening import STATISTICS, Bundle
+from borzoi_rt.bundle.writing import staged_bundle
 from borzoi_rt.errors import FormatError, InputError, ParityError
-from borzoi_rt.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.tracks import TrackTable
 
 from ..models.borzoi import Borzoi, position_features

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from borzoi_rt.bundle import WEIGHTS
+from borzoi_rt.bundle.opening import WEIGHTS
 from borzoi_rt.errors import FormatError
 
 OPSET = 20

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.backends import PARITY_LIMITS, Limits, open_session
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import PARITY_LIMITS, Limits
+from borzoi_rt.bundle.manifest import N_POLICIES
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.sessions import open_engine
 from borzoi_rt.errors import ParityError
-from borzoi_rt.manifest import N_POLICIES
 
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig

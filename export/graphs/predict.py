@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onnx import TensorProto
 
-from borzoi_rt.manifest import GraphInfo
+from borzoi_rt.bundle.manifest import GraphInfo
 
 from ..models.borzoi import Borzoi
 from .builder import GraphBuilder, WeightsFile

@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from borzoi_rt.manifest import GraphInfo
+from borzoi_rt.bundle.manifest import GraphInfo
 
 from ..models.promoter import (
     ChannelGate,

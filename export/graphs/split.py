@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onnx import TensorProto
 
-from borzoi_rt.manifest import BodyInfo, GraphInfo, Tiling
+from borzoi_rt.bundle.manifest import BodyInfo, GraphInfo, Tiling
 
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig

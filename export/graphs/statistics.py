@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from borzoi_rt.bundle import STATISTICS
-from borzoi_rt.manifest import GraphInfo
+from borzoi_rt.bundle.manifest import GraphInfo
+from borzoi_rt.bundle.opening import STATISTICS
 
 from ..models.borzoi import Borzoi
 from .builder import GraphBuilder, WeightsFile

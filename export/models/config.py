@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.errors import FormatError
-from borzoi_rt.manifest import Geometry
 
 # Keys of each block that change the network: the values that can be built, or what the value must be.
 _COUNT, _SHARE, _FACTOR, _FLAG = "a positive integer", "a number in [0, 1)", "a positive number", "true or false"

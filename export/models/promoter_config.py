@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.errors import FormatError
-from borzoi_rt.manifest import Geometry
 
 FAMILY = "promoter"
 SCALE = "log1p"  # the networks predict ln(1 + count)

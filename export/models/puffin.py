@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.manifest import Geometry
 
 from .promoter import both_strands
 from .promoter_config import FAMILY, SCALE

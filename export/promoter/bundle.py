@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.backends import PARITY_LIMITS
 from borzoi_rt.backends.onnx import OnnxSession, open_session
-from borzoi_rt.bundle import Bundle, staged_bundle
+from borzoi_rt.backends.parity import PARITY_LIMITS
+from borzoi_rt.bundle.manifest import BundleInfo, GraphInfo, SquashSpec
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.writing import staged_bundle
 from borzoi_rt.errors import ParityError
-from borzoi_rt.manifest import BundleInfo, GraphInfo, SquashSpec
 from borzoi_rt.tracks import TrackTable
 
 from ..graphs.builder import OPSET, WeightsFile

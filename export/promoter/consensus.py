@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 
 from borzoi_rt.errors import InputError
-from borzoi_rt.promoter.motifs import COMPAT_SHIFTS, centre_offset, cleaned, recentred, recentred_curves, similarities
+from borzoi_rt.motifs.matrices import COMPAT_SHIFTS, centre_offset, cleaned, recentred, recentred_curves, similarities
 
 WITHIN_R = 0.9
 WITHIN_SHARE = 0.3

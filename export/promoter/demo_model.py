@@ -1,8 +1,8 @@
 """Train the promoter bundle of the demo: ``python -m borzoi_export.promoter.demo_model --out BUNDLE``.
 
-All stages on the synthetic promoters of :mod:`borzoi_rt.promoter.grammar`, fixed seeds: several stage 1 nets, their
-consensus, one stage 2 net for the short kernels, then stage 3. The motifs are found from the data; the grammar's words
-only lend them their names.
+All stages on the synthetic promoters of :mod:`borzoi_rt.demo.promoter_grammar`, fixed seeds: several stage 1 nets,
+their consensus, one stage 2 net for the short kernels, then stage 3. The motifs are found from the data; the
+grammar's words only lend them their names.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from borzoi_rt.bundle import Bundle
-from borzoi_rt.promoter import grammar
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.demo import promoter_grammar as grammar
 from borzoi_rt.sequence import encode
 
 from ..models.promoter import build, set_kernels

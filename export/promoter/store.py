@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.plots import plot_logos
-from borzoi_rt.promoter.motif_files import write_jaspar, write_meme
-from borzoi_rt.promoter.motifs import Motif, motif_identity, motif_name, probabilities, similarities, unique_names
+from borzoi_rt.motifs.files import write_jaspar, write_meme
+from borzoi_rt.motifs.matrices import Motif, motif_identity, motif_name, probabilities, similarities, unique_names
+from borzoi_rt.report.figures import plot_logos
 
 from .consensus import Kernels, across_tissues, centred, within_tissue
 from .runs import load_run

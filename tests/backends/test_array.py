@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from borzoi_rt.backends import check_run_input
 from borzoi_rt.backends.array import ArraySession
+from borzoi_rt.backends.checks import check_run_input
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.errors import InputError
-from borzoi_rt.manifest import Geometry
 from borzoi_rt.sequence import encode
 
 GRID = Geometry(sequence_length_bp=8, bin_size_bp=2, bins=2)  # bases 2..5, in twos

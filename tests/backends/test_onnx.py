@@ -14,8 +14,10 @@ import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from borzoi_rt.backends import Session, open_session, replay_golden
-from borzoi_rt.bundle import Bundle, open_bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import replay_golden
+from borzoi_rt.backends.protocols import Session
+from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.errors import BackendError, FormatError, InputError, ParityError
 
 LENGTH, TRACKS, BINS = 2048, 6, 32  # the toy bundle

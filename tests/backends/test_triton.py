@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 from triton_servers import need_packages, windows
 
-from borzoi_rt.backends import Session, open_parts, open_session, replay_golden
+from borzoi_rt.backends.opening import open_parts, open_session
+from borzoi_rt.backends.parity import replay_golden
+from borzoi_rt.backends.protocols import Session
 from borzoi_rt.backends.shared_memory import FOLDER, PREFIX
 from borzoi_rt.backends.triton import Address, Connection
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.demo.run import embedded_bundle
 from borzoi_rt.engine.sessions import open_engine
 from borzoi_rt.errors import BackendError, InputError
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.serving.local.launcher import TritonServer
 
 WAYS = ("grpc", "http", "grpc?shm=1", "http?shm=1")
 Call = Callable[[Connection], object]

@@ -13,7 +13,7 @@ import pysam
 import pytest
 import worlds
 
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.cli import run
 
 TEXT = worlds.random_dna(6000, seed=6)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from borzoi_rt.backends.onnx import OnnxSession
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.bundle.opening import open_bundle
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from borzoi_rt.backends import open_session
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.engine.prediction import Predictor
 from borzoi_rt.genome.fasta import Fasta

@@ -16,7 +16,7 @@ import pytest
 import worlds
 
 from borzoi_rt.errors import BackendError
-from borzoi_rt.scoring import run
+from borzoi_rt.runs import score as run
 from borzoi_rt.scoring.options import PRESETS, ScoreOptions
 from borzoi_rt.scoring.pipeline import Scorer
 

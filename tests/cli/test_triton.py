@@ -9,8 +9,8 @@ import pytest
 from command_line import Cli, caller, check_error, options
 from triton_servers import need_packages
 
-from borzoi_rt.bundle import Bundle
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.serving.local.launcher import TritonServer
 
 
 @pytest.fixture(autouse=True)

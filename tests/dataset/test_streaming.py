@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.dataset import DataInfo
 from borzoi_rt.dataset.arrow import schema_of, write_shard
 from borzoi_rt.dataset.window import Window
-from borzoi_rt.manifest import Geometry
 
 GRID = Geometry(sequence_length_bp=32_768, bin_size_bp=32, bins=1024)
 TRACKS, WINDOWS, SHARD = 512, 240, 40  # 240 x 512 x 1024 x 2 bytes = 252 MB of noise, which zstd cannot make smaller

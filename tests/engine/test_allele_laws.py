@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.engine.alleles import INDEL_POLICIES, View, allele_pairs, haplotypes
 from borzoi_rt.genome.fasta import Fasta, write_fasta
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.manifest import Geometry
 
 LENGTH = 16
 GEOMETRY = Geometry(sequence_length_bp=LENGTH, bin_size_bp=2, bins=6)

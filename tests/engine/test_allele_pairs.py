@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.engine.alleles import INDEL_POLICIES, Pair, View, allele_pairs, stitch_bin
 from borzoi_rt.errors import InputError
-from borzoi_rt.manifest import Geometry
 
 GEOMETRY = Geometry(sequence_length_bp=16, bin_size_bp=2, bins=6)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from oracles import dna
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.engine.alleles import (
     INDEL_POLICIES,
     View,
@@ -20,7 +21,6 @@ from borzoi_rt.engine.alleles import (
 from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta, write_fasta
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.manifest import Geometry
 from borzoi_rt.sequence import decode
 
 LENGTH = 16

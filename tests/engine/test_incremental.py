@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from borzoi_rt.backends import PARITY_LIMITS, open_parts, open_session
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_parts, open_session
+from borzoi_rt.backends.parity import PARITY_LIMITS
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.incremental import IncrementalSession
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.engine.prediction import Predictor

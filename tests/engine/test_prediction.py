@@ -7,16 +7,16 @@ import pytest
 import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 
-from borzoi_rt.backends import open_session
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.backends.onnx import OnnxSession
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import Geometry
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.engine.prediction import Predictor
 from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.manifest import Geometry
 from borzoi_rt.sequence import encode
 from borzoi_rt.squash import Squash
 from borzoi_rt.tracks import TrackTable

@@ -14,16 +14,17 @@ from numpy.testing import assert_allclose
 from oracles import squash as squash_oracle
 from oracles import statistics as oracle
 
-from borzoi_rt.backends import BinSums, Views, open_parts
 from borzoi_rt.backends.onnx import OnnxParts
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_parts
+from borzoi_rt.backends.protocols import BinSums, Views
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.prediction import Predictor
 from borzoi_rt.engine.sessions import EngineOptions, open_engine
 from borzoi_rt.engine.summing import Rows, SummingSession
 from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
-from borzoi_rt.manifest import SquashSpec
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import ScoredVariant, Scorer, score_variants
 from borzoi_rt.scoring.statistics import STATISTICS, score_sums

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from borzoi_rt.bundle.manifest import BodyInfo, Geometry, Tiling
 from borzoi_rt.engine.tiles import TilePlan, choose_body
 from borzoi_rt.errors import FormatError
-from borzoi_rt.manifest import BodyInfo, Geometry, Tiling
 
 # The published network: 4,096 tokens of 128 bp, crop of 5,120 bins of 32 bp.
 PUBLISHED = Geometry(sequence_length_bp=524_288, bin_size_bp=32, bins=6_144)

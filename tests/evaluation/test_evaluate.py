@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.cli import main
 from borzoi_rt.dataset import Data, open_data
 from borzoi_rt.errors import BorzoiError, InputError

@@ -17,9 +17,9 @@ import toys
 from command_line import Cli, check_error, options
 from weight_files import keras_layers, write_keras
 
-from borzoi_rt.backends import open_session
-from borzoi_rt.bundle import open_bundle
-from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import open_bundle
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 

@@ -10,7 +10,7 @@ import toys
 from command_line import Cli, check_error, options
 from weight_files import torch_state
 
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.bundle.opening import open_bundle
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import toys
 
+from borzoi_rt.bundle.manifest import Geometry
 from borzoi_rt.errors import FormatError
-from borzoi_rt.manifest import Geometry
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 

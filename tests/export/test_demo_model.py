@@ -9,7 +9,8 @@ from borzoi_export.demo_model import MODEL, demo_tracks, make_demo_model, write_
 from borzoi_export.models.config import BorzoiConfig
 from oracles import coverage as oracle
 
-from borzoi_rt.backends import open_session, replay_golden
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import replay_golden
 from borzoi_rt.dataset import open_data
 from borzoi_rt.dataset.make import MakeOptions, make_data
 from borzoi_rt.demo import grammar

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import toys
 
-from borzoi_rt.backends import open_session, replay_golden
-from borzoi_rt.bundle import Bundle, open_bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import replay_golden
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.errors import FormatError, InputError, ParityError
-from borzoi_rt.manifest import SquashSpec
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 

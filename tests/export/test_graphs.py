@@ -14,9 +14,9 @@ import pytest
 import toys
 from numpy.testing import assert_allclose
 
-from borzoi_rt.backends import open_session
-from borzoi_rt.bundle import WEIGHTS, Bundle
-from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import WEIGHTS, Bundle
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")

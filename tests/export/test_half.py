@@ -18,13 +18,14 @@ from borzoi_export.graphs import export_bundle, parity  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 from onnx import TensorProto  # noqa: E402
 
-from borzoi_rt.backends import PARITY_LIMITS, Limits, open_session  # noqa: E402
-from borzoi_rt.bundle import Bundle, open_bundle  # noqa: E402
+from borzoi_rt.backends.opening import open_session  # noqa: E402
+from borzoi_rt.backends.parity import PARITY_LIMITS, Limits  # noqa: E402
+from borzoi_rt.bundle.manifest import SquashSpec  # noqa: E402
+from borzoi_rt.bundle.opening import Bundle, open_bundle  # noqa: E402
 from borzoi_rt.engine.sessions import EngineOptions, open_engine  # noqa: E402
 from borzoi_rt.errors import FormatError, InputError, ParityError  # noqa: E402
 from borzoi_rt.genome.fasta import Fasta  # noqa: E402
 from borzoi_rt.genome.variants import Variant  # noqa: E402
-from borzoi_rt.manifest import SquashSpec  # noqa: E402
 from borzoi_rt.scoring.options import ScoreOptions  # noqa: E402
 from borzoi_rt.scoring.pipeline import score_variants  # noqa: E402
 

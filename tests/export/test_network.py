@@ -13,8 +13,8 @@ import toys
 from numpy.testing import assert_allclose
 from oracles import borzoi as oracle
 
-from borzoi_rt.backends import open_session
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")

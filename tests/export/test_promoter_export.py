@@ -11,8 +11,9 @@ from borzoi_export.promoter.bundle import export_promoter
 from numpy.testing import assert_allclose, assert_array_equal
 from promoter_toys import MOTIFS, small_model
 
-from borzoi_rt.backends import open_session, replay_golden
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import replay_golden
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.errors import FormatError, InputError
 
 # Rounding of float32 against float64: some forty layers and tracks of up to 4; the effects are of order 1.

@@ -14,11 +14,11 @@ import onnx  # noqa: E402
 from borzoi_export.graphs import cook_toom, export_bundle, split, tower  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig, read_params  # noqa: E402
 
-from borzoi_rt.backends import open_session  # noqa: E402
-from borzoi_rt.bundle import Bundle  # noqa: E402
+from borzoi_rt.backends.opening import open_session  # noqa: E402
+from borzoi_rt.bundle.manifest import SquashSpec  # noqa: E402
+from borzoi_rt.bundle.opening import Bundle  # noqa: E402
 from borzoi_rt.engine.sessions import open_engine  # noqa: E402
 from borzoi_rt.errors import ParityError  # noqa: E402
-from borzoi_rt.manifest import SquashSpec  # noqa: E402
 
 
 def exported(folder: Path, **options: str) -> Bundle:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from promoter_toys import small_model
 
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.genome.fasta import write_fasta
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from borzoi_rt.backends import open_session
 from borzoi_rt.backends.array import ArraySession
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import BundleInfo, Geometry, GraphInfo, SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
-from borzoi_rt.manifest import BundleInfo, Geometry, GraphInfo, SquashSpec
-from borzoi_rt.promoter.motifs import Motif
+from borzoi_rt.motifs.matrices import Motif
 from borzoi_rt.promoter.mutations import insertion_scan, saturation
 from borzoi_rt.promoter.removal import ChannelRemoval, SequenceRemoval
 from borzoi_rt.sequence import decode, encode

@@ -16,13 +16,14 @@ import pytest
 import worlds
 from numpy.testing import assert_allclose
 
-from borzoi_rt.backends import Session, open_session
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.protocols import Session
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.genome.fasta import Fasta
-from borzoi_rt.manifest import SquashSpec
+from borzoi_rt.runs.score import score_file
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import score_variants
-from borzoi_rt.scoring.run import score_file
 
 NAMES = ("SUM", "logSUM", "logSED", "sqrtSUM", "SAX", "D1", "D2", "logD1", "logD2", "sqrtD1", "sqrtD2", "JS")
 HALF_STEP = 2.0**-11

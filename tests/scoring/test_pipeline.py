@@ -14,9 +14,9 @@ import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import statistics as oracle
 
-from borzoi_rt.backends import open_session
 from borzoi_rt.backends.array import ArraySession
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import BackendError, InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from triton_servers import server_environment, windows
 
-from borzoi_rt.backends import open_session
+from borzoi_rt.backends.opening import open_session
 from borzoi_rt.backends.triton import Address, Connection
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.demo.run import embedded_bundle
 from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.errors import BackendError
 from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.runs.score import score_file
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.run import score_file
 from borzoi_rt.serving.bench import random_substitutions
 from borzoi_rt.serving.config import Limits
-from borzoi_rt.serving.environment import ServerEnvironment
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.serving.local.environment import ServerEnvironment
+from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 from borzoi_rt.serving.scorer_client import RemoteScorer
 

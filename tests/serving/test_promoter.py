@@ -11,15 +11,17 @@ import worlds
 from triton_servers import server_environment, windows
 
 import borzoi_rt
-from borzoi_rt.backends import Session, open_session, replay_golden
 from borzoi_rt.backends.onnx import OnnxSession
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.parity import replay_golden
+from borzoi_rt.backends.protocols import Session
 from borzoi_rt.backends.served import ServedSession
-from borzoi_rt.bundle import Bundle, open_bundle
+from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.cli import run
 from borzoi_rt.errors import InputError
 from borzoi_rt.promoter.removal import ChannelRemoval
-from borzoi_rt.serving.launcher import TritonServer
 from borzoi_rt.serving.lint import lint_repository
+from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 
 PATH = Path(borzoi_rt.__file__).parent / "promoter" / "bundle"

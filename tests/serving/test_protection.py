@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from triton_servers import server_environment, windows
 
-from borzoi_rt.backends import open_session
+from borzoi_rt.backends.opening import open_session
 from borzoi_rt.backends.triton import HEADERS, Address, Connection
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import BackendError
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 
 

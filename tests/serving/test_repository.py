@@ -17,7 +17,7 @@ from triton_servers import need_packages, version_folder
 
 import borzoi_rt
 from borzoi_rt.backends.triton import parse_model_config
-from borzoi_rt.bundle import Bundle, open_bundle
+from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.serving.config import Limits

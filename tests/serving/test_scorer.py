@@ -13,7 +13,7 @@ import worlds
 from triton_servers import OPTIONS
 
 from borzoi_rt.backends.triton import Address, Connection
-from borzoi_rt.bundle import Bundle
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.demo.run import embedded_bundle
 from borzoi_rt.engine.sessions import open_engine
 from borzoi_rt.errors import BackendError, InputError
@@ -21,7 +21,7 @@ from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.scoring.pipeline import ScoredVariant, Scorer
 from borzoi_rt.serving.bench import random_substitutions
-from borzoi_rt.serving.launcher import TritonServer
+from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.scorer_client import RemoteScorer
 
 

@@ -8,7 +8,7 @@ import pytest
 from borzoi_export.promoter.data import PromoterData, load_data, read_tss_table
 from promoter_toys import small_config
 
-from borzoi_rt.promoter import grammar
+from borzoi_rt.demo import promoter_grammar as grammar
 
 
 @pytest.fixture(scope="package")

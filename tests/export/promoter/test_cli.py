@@ -12,10 +12,10 @@ import torch
 from borzoi_export.models.puffin import Puffin
 from click.testing import CliRunner
 
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.cli import main
+from borzoi_rt.demo import promoter_grammar as grammar
 from borzoi_rt.errors import BackendError, FormatError, InputError
-from borzoi_rt.promoter import grammar
 
 SIZES = {"sequence_length_bp": 360, "crop_bp": 60, "tss_bp": 240, "motif_width": 11, "effect_width": 81}
 SMALL = {"channels": 4, "decoder_width": 3, "strides": [3, 2], "decoders": 1}

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from promoter_toys import small_config
 
 from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.promoter.motif_files import read_motifs
+from borzoi_rt.motifs.files import read_motifs
 from borzoi_rt.sequence import encode
 
 WIDTH = 15

@@ -9,9 +9,9 @@ from borzoi_export.promoter.data import load_data, read_tss_table
 from numpy.testing import assert_allclose, assert_array_equal
 from promoter_toys import small_config
 
+from borzoi_rt.demo import promoter_grammar as grammar
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.genome.fasta import write_fasta
-from borzoi_rt.promoter import grammar
 from borzoi_rt.promoter.sites import Site
 
 CONFIG = small_config(1, sequence_length_bp=400, crop_bp=80, tss_bp=240)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from borzoi_export.promoter import demo_model
 
-from borzoi_rt.promoter import grammar
+from borzoi_rt.demo import promoter_grammar as grammar
 
 
 def test_the_recipe_gives_the_same_bundle_every_time(tmp_path, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from borzoi_export.training.session import RunOptions
 from borzoi_export.weights.checkpoint import read_checkpoint
 from promoter_toys import small_config
 
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.errors import InputError
 
 CPU = RunOptions(accelerator="cpu", threads=1)

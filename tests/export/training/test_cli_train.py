@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import Cli, caller, check_error, options
 
-from borzoi_rt.bundle import open_bundle
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.dataset import Data
 
 from .runs import losses, toy_params

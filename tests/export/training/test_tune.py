@@ -22,7 +22,7 @@ from borzoi_export.weights.keras_h5 import read_keras_h5
 from safetensors.torch import save_file
 from weight_files import torch_state
 
-from borzoi_rt.backends import open_session
+from borzoi_rt.backends.opening import open_session
 from borzoi_rt.dataset import Data
 from borzoi_rt.dataset.window import onehot_of
 from borzoi_rt.errors import BorzoiError, FormatError, InputError

@@ -1,0 +1,46 @@
+"""The model on disk. This docstring is the format page, version 1.
+
+A bundle is a directory.
+
+- It MUST hold ``bundle.json`` (UTF-8 JSON): ``format`` is ``"borzoi-rt-bundle"``, ``format_version`` is 1, and the keys
+  of :class:`borzoi_rt.bundle.manifest.BundleInfo` follow.
+- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a
+  file that is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..``
+  and a wrong size or hash are errors.
+- ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
+  ``architecture.tracks`` SHOULD say how many these are; a table of another length is then an error.
+- ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
+  column of zeros is an unknown base), ``track_index`` int64 ``(tracks,)`` and ``n_fill`` float32 ``()``; output
+  ``coverage`` float32 ``(batch, tracks, bins)`` in squashed scale.
+- ``tiling`` MAY describe the same network in parts (:class:`borzoi_rt.bundle.manifest.Tiling`). ``graphs`` MUST
+  then name ``trunk_tile`` (``sequence`` and ``n_fill`` to ``tokens`` and ``skip_0, ...``, all
+  ``(batch, positions, channels)``),
+  every body of the tiling (these, cropped to its ``skips``, and ``token_start`` if it moves, to ``embedding``), and
+  ``head`` (``embedding`` and ``track_index`` to ``coverage``).
+- ``graphs`` MAY then name ``statistics``, which sums the coverage of two alleles over bins: ``ref`` and ``alt`` float32
+  ``(views, bins, channels)``, embeddings; ``ref_share`` and ``alt_share`` float32 ``(views, bins)``; ``ref_tracks`` and
+  ``alt_tracks`` int64 ``(views, tracks)``, the output a view reads for a track; ``divisor``, ``knee``, ``factor``
+  float32 and ``powered`` bool ``(tracks,)``, see :meth:`borzoi_rt.squash.Squash.inverse_terms`; ``strand_share``
+  float64 ``(rows, strands)``, tracks being rows x strands. Outputs, float64, are those of
+  :class:`borzoi_rt.backends.protocols.BinSums`, each with a leading axis: ``ref_sum, alt_sum, absolute_sum,
+  square_sum`` of 3 scales, ``extreme`` of 1.
+- Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
+  ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
+  replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
+  written, then their reverse complements; zeros in the mask at m and m + motifs remove motif m. Both inputs MUST have
+  defaults (ones and zeros) in the graph, so that a reader MAY leave them out. ``architecture.tss_bp`` is the 0-based
+  place of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
+  ``architecture.scored`` says how many motifs, from the first, enter the normalised DFT score.
+- All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
+- ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
+- ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what the exporter's onnxruntime gave for a
+  short input. Readers MUST load it without pickle. :func:`borzoi_rt.backends.parity.replay_golden` runs it again.
+- Nothing in a bundle is a pickle, and nothing in it is executed but the ONNX graphs.
+"""
+
+from __future__ import annotations
+
+from .opening import GOLDEN, MANIFEST, STATISTICS, TRACKS, WEIGHTS, Bundle, open_bundle
+from .writing import staged_bundle
+
+__all__ = ["GOLDEN", "MANIFEST", "STATISTICS", "TRACKS", "WEIGHTS", "Bundle", "open_bundle", "staged_bundle"]

@@ -1,0 +1,184 @@
+"""Open a bundle and check every file of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError, InputError
+from ..squash import Squash
+from ..tracks import TrackTable
+from .manifest import BundleInfo, FileEntry, Geometry, read_file_list
+
+MANIFEST = "bundle.json"
+TRACKS = "tracks.tsv"
+GOLDEN = "golden.npz"
+WEIGHTS = "weights.bin"
+STATISTICS = "statistics"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; nothing is loaded into a backend yet.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    info : BundleInfo
+        The manifest.
+    files : dict of str to FileEntry
+        Size and hash of every file but the manifest.
+    sha256 : str
+        Hash of ``bundle.json``, which fixes the hashes of all other files: the identity of the model.
+    """
+
+    path: Path
+    info: BundleInfo
+    files: Mapping[str, FileEntry]
+    sha256: str
+
+    @property
+    def geometry(self) -> Geometry:
+        """Window and output grid."""
+        return self.info.geometry
+
+    @cached_property
+    def tracks(self) -> TrackTable:
+        """The track table, one row per output."""
+        return TrackTable.read(self.path / TRACKS)
+
+    def squash(
+        self, positions: np.ndarray | None = None, *, unscale: bool | None = None, unclip: bool | None = None
+    ) -> Squash:
+        """Return the squashed scale of the selected tracks; None keeps what the manifest says."""
+        spec = self.info.squash
+        tracks = self.tracks if positions is None else self.tracks.take(positions)
+        return Squash.from_tracks(
+            tracks,
+            kind=spec.kind,
+            unscale=spec.unscale if unscale is None else unscale,
+            unclip=spec.unclip if unclip is None else unclip,
+        )
+
+    def graph_path(self, name: str = "predict") -> Path:
+        """Return the file of a graph.
+
+        Raises
+        ------
+        InputError
+            If the bundle has no graph of that name.
+        """
+        if name not in self.info.graphs:
+            raise InputError(f"{self.path.name} has no graph {name!r}; it has {', '.join(sorted(self.info.graphs))}")
+        return self.path / self.info.graphs[name].file
+
+    def golden(self) -> dict[str, np.ndarray]:
+        """Return the stored example: ``sequence`` (n, 4, length), ``track_index`` (t,), ``coverage`` (n, t, bins)."""
+        path = self.path / GOLDEN
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in ("sequence", "track_index", "coverage")}
+        # TypeError: a lone .npy array is no archive.
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what does not begin as an array does
+                raise FormatError(f"{path}: not a golden archive ({name} is no array); export the model again")
+        return arrays
+
+
+def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+    """Open a bundle directory.
+
+    Parameters
+    ----------
+    path : path
+        The directory.
+    verify : bool
+        Compare the size and SHA-256 of every file (about 1 s per GB). Without it only names and sizes are checked.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    FormatError
+        If anything is missing, unlisted, changed or malformed; the message names the file.
+    """
+    directory = Path(path)
+    manifest_path = directory / MANIFEST
+    if not directory.is_dir():
+        raise FormatError(f"{directory}: no such bundle directory; `borzoi-rt export` makes one")
+    try:
+        raw = manifest_path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
+    try:
+        document = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
+    if not isinstance(document, dict):
+        raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")
+    info = BundleInfo.from_json(document, str(manifest_path))
+    files = read_file_list(document, str(manifest_path))
+    _check_files(directory, files, hashes=verify)
+    for graph in info.graphs.values():
+        if graph.file not in files:
+            raise FormatError(f"{manifest_path}: graph file {graph.file!r} is not among the listed files")
+    for name in (TRACKS, GOLDEN):
+        if name not in files:
+            raise FormatError(f"{manifest_path}: {name} is not among the listed files")
+    bundle = Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+    stated = info.architecture.get("tracks")
+    if stated is not None and len(bundle.tracks) != stated:
+        raise FormatError(
+            f"{directory / TRACKS}: {len(bundle.tracks)} rows, {MANIFEST} says that the head has {stated!r} outputs; "
+            "export the model again with the table it was trained with"
+        )
+    return bundle
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
+
+
+def _check_files(directory: Path, files: Mapping[str, FileEntry], *, hashes: bool) -> None:
+    for entry in sorted(os.scandir(directory), key=lambda item: item.name):
+        if entry.is_symlink():
+            raise FormatError(f"{entry.path}: a symbolic link; a bundle holds regular files only")
+        if entry.name != MANIFEST and entry.name not in files:
+            raise FormatError(f"{entry.path}: not listed in {MANIFEST}; a bundle is a closed set of files")
+    for name, expected in files.items():
+        path = directory / name
+        if not path.is_file():
+            raise FormatError(f"{path}: listed in {MANIFEST} but missing; copy the bundle again")
+        size = path.stat().st_size
+        if size != expected.bytes:
+            raise FormatError(f"{path}: {size} bytes, {MANIFEST} says {expected.bytes}; copy the bundle again")
+        if hashes and sha256_of(path) != expected.sha256:
+            raise FormatError(f"{path}: SHA-256 differs from {MANIFEST}; the file was changed, copy the bundle again")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

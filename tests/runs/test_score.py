@@ -1,0 +1,274 @@
+"""A file into a file: whole or not at all, and what was done is not done again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import worlds
+
+from borzoi_rt.backends.array import ArraySession
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.errors import BackendError, FormatError, InputError, ReferenceMismatchError
+from borzoi_rt.runs import score as run
+from borzoi_rt.scoring.options import ScoreOptions
+
+TEXT = worlds.random_dna(5000, seed=9)
+ALLELES = 20  # in shards of 4
+OPTIONS = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
+
+
+class Counted(ArraySession):
+    """Raises ``fault`` when the window numbered ``fails_at`` comes."""
+
+    fails_at: int | None = None
+    fault: BaseException = BackendError("the device is gone")
+
+    def run(self, *given: Any, **named: Any) -> np.ndarray:
+        if self.runs + 1 == self.fails_at:
+            raise self.fault
+        return super().run(*given, **named)
+
+
+def vcf_rows(first: int = 2000, count: int = ALLELES) -> list[str]:
+    """SNVs whose windows differ from each other: two predictions an allele."""
+    rows = []
+    for pos in range(first, first + 7 * count, 7):
+        ref = TEXT[pos - 1]
+        rows.append(f"chr1 {pos} v{pos} {ref} {'ACGT'['CGTA'.index(ref)]}")
+    return rows
+
+
+class Job:
+    """A genome, a VCF and a counting session; ``run`` scores into ``out``."""
+
+    def __init__(self, folder: Path, bundle: Bundle, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.bundle = folder, bundle
+        self.fasta = worlds.write_fasta(folder / "toy.fa", {"chr1": TEXT})
+        self.vcf = worlds.write_vcf(folder / "in.vcf", vcf_rows())
+        self.session = Counted(bundle.geometry, worlds.WEIGHTS)
+        patch.setattr(run, "SHARD_VARIANTS", 4)
+        patch.setattr(run, "open_engine", lambda *_, **__: self.session)
+
+    def run(self, out: str = "out.tsv", **changes: Any) -> Counter[str]:
+        self.session.runs = 0
+        given = {"bundle": self.bundle, "fasta": self.fasta, "options": OPTIONS, **changes}
+        return run.score_file(given.pop("vcf", self.vcf), self.folder / out, **given)
+
+    def fail(self, out: str = "out.tsv", *, at: int = 2 * 14 + 1, **changes: Any) -> None:
+        """Break the run at the 15th allele: three shards of four are done."""
+        self.session.fails_at = at
+        with pytest.raises(type(self.session.fault)):
+            self.run(out, **changes)
+        self.session.fails_at = None
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()} - {"toy.fa", "toy.fa.fai", "in.vcf"}
+
+
+@pytest.fixture
+def job(tmp_path: Path, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Job:
+    return Job(tmp_path, toy_bundle, monkeypatch)
+
+
+def test_a_run_leaves_its_table_alone(job: Job) -> None:
+    seen: list[int] = []
+    assert job.run(progress=seen.append) == {"ok": ALLELES}
+    assert seen == list(range(1, ALLELES + 1))
+    assert job.names() == {"out.tsv", "out.tsv.meta.json"}
+    assert job.session.runs == 2 * ALLELES
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet", ".h5", ".vcf.gz"])
+@pytest.mark.parametrize("fault", [BackendError("the device is gone"), KeyboardInterrupt()], ids=repr)
+def test_a_broken_run_is_resumed_to_the_same_bytes(job: Job, suffix: str, fault: BaseException) -> None:
+    job.run(f"whole{suffix}")
+    before = job.names()
+    job.session.fault = fault
+    job.fail(f"out{suffix}")
+    assert job.names() == {*before, f"out{suffix}.partial"}, "nothing may stand under the final name"
+    seen: list[int] = []
+    assert job.run(f"out{suffix}", resume=True, progress=seen.append) == {"ok": ALLELES}
+    assert job.session.runs == 2 * (ALLELES - 12), "three shards of four were done"
+    assert seen == list(range(13, ALLELES + 1))
+    assert (job.folder / f"out{suffix}").read_bytes() == (job.folder / f"whole{suffix}").read_bytes()
+    assert f"out{suffix}.partial" not in job.names()
+
+
+def test_without_resume_a_run_starts_anew(job: Job) -> None:
+    job.fail()
+    job.run()
+    assert job.session.runs == 2 * ALLELES
+    job.run(resume=True)  # nothing is left to go on with
+    assert job.session.runs == 2 * ALLELES
+
+
+def test_a_killed_process_is_resumed(job: Job, toy_bundle: Bundle) -> None:
+    """SIGKILL in the middle of a shard, with the real session; half a shard on disk is not a shard."""
+    code = (
+        "import os, signal, sys\n"
+        "from borzoi_rt.backends.onnx import OnnxSession\n"
+        "from borzoi_rt.engine.sessions import EngineOptions\n"
+        "from borzoi_rt.scoring import run\n"
+        "predict, calls = OnnxSession.run, []\n"
+        "def once(self, *given, **named):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 20: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return predict(self, *given, **named)\n"
+        "whole = {'engine': EngineOptions(full=True)}\n"
+        "OnnxSession.run, run.SHARD_VARIANTS = once, 4\n"
+        "run.score_file(sys.argv[1], sys.argv[2], bundle=sys.argv[3], fasta=sys.argv[4], threads=1, **whole)\n"
+    )
+    out = job.folder / "out.tsv"
+    given = [str(job.vcf), str(out), str(toy_bundle.path), str(job.fasta)]
+    assert subprocess.run([sys.executable, "-c", code, *given], timeout=120).returncode == -signal.SIGKILL
+    partial = job.folder / "out.tsv.partial"
+    assert job.names() == {"out.tsv.partial"}
+    assert [path.name for path in sorted(partial.glob("shard*"))] == ["shard-000000.arrow", "shard-000001.arrow"]
+    (partial / "shard-000002.arrow.new").write_bytes(b"half")
+    job.run(resume=True, options=ScoreOptions())
+    assert job.session.runs == 2 * (ALLELES - 8)
+    assert len(out.read_text().splitlines()) == 1 + ALLELES * 4 * 3  # rows of four merged tracks, three statistics
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: {"options": replace(OPTIONS, stats=("SUM",))},
+        lambda job: {"options": replace(OPTIONS, tracks="rna")},
+        lambda job: {"options": replace(OPTIONS, ref_policy="flip")},
+        lambda job: {"options": replace(OPTIONS, max_n_fraction=0.1)},
+        lambda job: {"vcf": worlds.write_vcf(job.folder / "in.vcf", vcf_rows(first=2001))},
+        lambda job: {"fasta": worlds.write_fasta(job.folder / "toy.fa", {"chr1": TEXT, "chr2": "ACGT"})},
+        lambda job: {"bundle": replace(job.bundle, sha256="f" * 64)},
+    ],
+    ids=["stats", "tracks", "policy", "max_n_fraction", "input", "genome", "model"],
+)
+def test_work_of_another_run_is_not_mixed_in(job: Job, change: Callable[[Job], dict[str, Any]]) -> None:
+    job.fail()
+    with pytest.raises(InputError, match=r"out.tsv.partial: kept by a run with another .*without --resume"):
+        job.run(resume=True, **change(job))
+    assert len(list((job.folder / "out.tsv.partial").glob("shard*"))) == 3
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_while_the_table_is_written_costs_no_prediction(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, *_: object) -> None:
+        path.write_text("half a table")
+        full_disk()
+
+    (job.folder / "out.tsv").write_text("yesterday\n")
+    with monkeypatch.context() as patch:
+        patch.setitem(run.WRITERS, ".tsv", half)
+        with pytest.raises(OSError, match="No space left"):
+            job.run()
+    assert (job.folder / "out.tsv").read_text() == "yesterday\n"
+    job.run(resume=True)
+    assert job.session.runs == 0
+    assert job.names() == {"out.tsv", "out.tsv.meta.json"}
+    assert (job.folder / "out.tsv").read_text().startswith("record\t")
+
+
+def test_a_full_disk_while_a_shard_is_written_leaves_no_half_shard(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+
+    def third_fails(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) == 3:  # the header, shard 0, shard 1
+            full_disk()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", third_fails)
+        with pytest.raises(OSError, match="No space left"):
+            job.run()
+    assert job.run(resume=True) == {"ok": ALLELES}
+    assert job.session.runs == 2 * (ALLELES - 4)
+
+
+def test_a_damaged_shard_is_named(job: Job) -> None:
+    job.fail()
+    shard = job.folder / "out.tsv.partial" / "shard-000001.arrow"
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(FormatError, match=r"shard-000001.arrow.*without --resume"):
+        job.run(resume=True)
+
+
+def test_a_run_that_did_nothing_leaves_nothing(job: Job) -> None:
+    job.fail(at=1)
+    assert job.names() == set()
+
+
+def test_a_malformed_line_far_down_leaves_nothing(job: Job) -> None:
+    """The input has to change before it can be read, so there is nothing to resume."""
+    with job.vcf.open("a") as handle:
+        handle.write("chr1\tx\t.\tA\tC\t.\t.\t.\n")
+    with pytest.raises(FormatError, match=r"in.vcf, line 23: POS is 'x'"):  # two header lines and 20 records
+        job.run()
+    assert job.names() == set()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "message"),
+    [
+        ([], FormatError, "in.vcf: no variants"),
+        (
+            [f"chr1 {pos} . N A" for pos in (2000, 2001)],
+            ReferenceMismatchError,
+            "none of 2 variants agrees with toy.fa",
+        ),
+        (["chr7 5 . A C", "chr7 6 . A <DEL>"], ReferenceMismatchError, "none of 1 variants.*no contig 'chr7'"),
+    ],
+    ids=["empty", "mismatch", "contigs"],
+)
+def test_a_table_in_which_nothing_can_be_right_is_refused(
+    job: Job, rows: list[str], kind: type[Exception], message: str
+) -> None:
+    worlds.write_vcf(job.vcf, rows)
+    with pytest.raises(kind, match=message):
+        job.run()
+    assert job.names() == set()
+
+
+def test_one_agreeing_variant_is_enough(job: Job) -> None:
+    worlds.write_vcf(job.vcf, ["chr1 2000 . N A", *vcf_rows(count=1), "chr1 9000 . A C", "chr1 2000 . A *"])
+    assert job.run() == {"ref_mismatch": 1, "ok": 1, "out_of_bounds": 1, "symbolic_alt": 1}
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("no/out.tsv", "no: no such directory"), ("out.csv", "allowed: .tsv"), ("folder.tsv", "is a directory")],
+)
+def test_outputs_that_cannot_be_are_refused_before_work(job: Job, out: str, message: str) -> None:
+    (job.folder / "folder.tsv").mkdir()
+    with pytest.raises(InputError, match=message):
+        job.run(out)
+    assert (job.session.runs, job.names()) == (0, {"folder.tsv"})
+
+
+def test_the_input_is_not_written_over(job: Job) -> None:
+    packed = job.folder / "in.vcf.gz"
+    job.run("in.vcf.gz")
+    before = packed.read_bytes()
+    with pytest.raises(InputError, match=r"in.vcf.gz: is the input"):
+        job.run("in.vcf.gz", vcf=packed)
+    assert packed.read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_written_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK))
+    with pytest.raises(InputError, match=r"not writable; choose another place for out.tsv"):
+        job.run()
+    assert (job.session.runs, job.names()) == (0, set())
