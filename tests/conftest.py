@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import toys
 import triton_servers
 
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.genome.fasta import write_fasta
 from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 
@@ -90,3 +92,34 @@ def make_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Data]:
         return write_toy_data(tmp_path_factory.mktemp("data") / "made", **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def promoter_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A stage 1 network of 900 bp, 600 bins, TSS at bin 450, four motifs of which three are scored; random weights."""
+    from borzoi_export.promoter.bundle import export_promoter
+    from promoter_toys import small_model
+
+    return export_promoter(small_model(1), tmp_path_factory.mktemp("promoter") / "net1", name="net1")
+
+
+@pytest.fixture(scope="session")
+def second_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Another net of the same shape."""
+    import torch
+    from borzoi_export.promoter.bundle import export_promoter
+    from promoter_toys import small_model
+
+    model = small_model(1)
+    with torch.no_grad():
+        model.effect.weight.copy_(model.effect.weight.roll(3, dims=1))
+    return export_promoter(model, tmp_path_factory.mktemp("promoter") / "net2", name="net2")
+
+
+@pytest.fixture(scope="session")
+def promoter_genome(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One contig ``chr1`` of 4,000 random bases, and its text."""
+    bases = "".join(np.random.default_rng(8).choice(list("ACGT"), 4000))
+    path = tmp_path_factory.mktemp("genome") / "genome.fa"
+    write_fasta(path, {"chr1": bases})
+    return path, bases

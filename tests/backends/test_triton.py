@@ -101,7 +101,7 @@ def test_a_client_that_is_killed_leaves_no_shared_memory(
     code = (
         "import sys\n"
         "from triton_servers import windows\n"
-        "from borzoi_rt.backends import open_session\n"
+        "from borzoi_rt.backends.opening import open_session\n"
         "session = open_session(sys.argv[1], sys.argv[2], check=False)\n"
         "while True:\n"
         "    session.run(windows(2))\n"

@@ -25,6 +25,12 @@ from borzoi_rt.promoter.sites import Site, site_window
 from borzoi_rt.runs.dft import score_file
 from borzoi_rt.sequence import encode
 
+
+@pytest.fixture
+def genome(promoter_genome: tuple[Path, str]) -> tuple[Path, str]:
+    return promoter_genome
+
+
 SCORED = ["tata", "inr", "gc"]
 # The table holds float32.
 TABLE = {"rtol": 2e-6, "atol": 1e-7}

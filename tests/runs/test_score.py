@@ -119,7 +119,7 @@ def test_a_killed_process_is_resumed(job: Job, toy_bundle: Bundle) -> None:
         "import os, signal, sys\n"
         "from borzoi_rt.backends.onnx import OnnxSession\n"
         "from borzoi_rt.engine.sessions import EngineOptions\n"
-        "from borzoi_rt.scoring import run\n"
+        "from borzoi_rt.runs import score as run\n"
         "predict, calls = OnnxSession.run, []\n"
         "def once(self, *given, **named):\n"
         "    calls.append(1)\n"

@@ -24,7 +24,7 @@ from borzoi_rt.serving.lint import lint_repository
 from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
 
-PATH = Path(borzoi_rt.__file__).parent / "promoter" / "bundle"
+PATH = Path(borzoi_rt.__file__).parent / "demo" / "promoter_bundle"
 LENGTH, CHANNELS = 600, 8  # four motifs on two strands
 
 

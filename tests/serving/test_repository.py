@@ -144,7 +144,7 @@ def test_a_model_that_is_there_is_not_replaced_unasked(toy_bundle: Bundle, trito
 
 
 def test_a_promoter_bundle_has_no_scorer_and_no_engines(triton_genome: Path, tmp_path: Path) -> None:
-    bundle = open_bundle(Path(borzoi_rt.__file__).parent / "promoter" / "bundle")
+    bundle = open_bundle(Path(borzoi_rt.__file__).parent / "demo" / "promoter_bundle")
     for choices, message in (
         ({"fasta": triton_genome}, "no scorer is made of a promoter bundle.*leave out the genome"),
         ({"limits": Limits(tensorrt=True)}, "no engine fits every form of a motif mask; leave out --tensorrt"),
