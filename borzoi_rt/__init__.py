@@ -10,35 +10,77 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import sequence as sequence
+    from .backends.device import Device as Device
     from .backends.opening import open_session as open_session
     from .bundle.opening import Bundle as Bundle
     from .bundle.opening import open_bundle as open_bundle
     from .engine.options import PredictionOptions as PredictionOptions
     from .engine.prediction import Predictor as Predictor
     from .engine.sessions import EngineOptions as EngineOptions
+    from .errors import BackendError as BackendError
+    from .errors import BorzoiError as BorzoiError
+    from .errors import FormatError as FormatError
+    from .errors import InputError as InputError
+    from .errors import ParityError as ParityError
+    from .errors import ReferenceMismatchError as ReferenceMismatchError
     from .genome.fasta import Fasta as Fasta
     from .genome.intervals import Interval as Interval
     from .genome.variants import Variant as Variant
+    from .genome.variants import VariantRecord as VariantRecord
+    from .model import Model as Model
+    from .model import open_model as open_model
+    from .results import CoverageResult as CoverageResult
+    from .results import IsmResult as IsmResult
+    from .results import ScoreResult as ScoreResult
+    from .results import TrackValues as TrackValues
+    from .results import VariantScores as VariantScores
+    from .runs.ism import score_ism as score_ism
+    from .runs.predict import CoverageOptions as CoverageOptions
+    from .runs.predict import predict_regions as predict_regions
+    from .runs.score import score_file as score_file
+    from .runs.settings import RunSettings as RunSettings
     from .scoring.options import ScoreOptions as ScoreOptions
     from .scoring.pipeline import score_variants as score_variants
+    from .scoring.results import ScoredVariant as ScoredVariant
     from .squash import Squash as Squash
     from .tracks import TrackTable as TrackTable
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Bundle": "bundle",
+    "BackendError": "errors",
+    "BorzoiError": "errors",
+    "Bundle": "bundle.opening",
+    "CoverageOptions": "runs.predict",
+    "CoverageResult": "results",
+    "Device": "backends.device",
     "EngineOptions": "engine.sessions",
     "Fasta": "genome.fasta",
+    "FormatError": "errors",
+    "InputError": "errors",
     "Interval": "genome.intervals",
+    "IsmResult": "results",
+    "Model": "model",
+    "ParityError": "errors",
     "PredictionOptions": "engine.options",
     "Predictor": "engine.prediction",
+    "ReferenceMismatchError": "errors",
+    "RunSettings": "runs.settings",
     "ScoreOptions": "scoring.options",
+    "ScoreResult": "results",
+    "ScoredVariant": "scoring.results",
     "Squash": "squash",
     "TrackTable": "tracks",
+    "TrackValues": "results",
     "Variant": "genome.variants",
-    "open_bundle": "bundle",
+    "VariantRecord": "genome.variants",
+    "VariantScores": "results",
+    "open_bundle": "bundle.opening",
+    "open_model": "model",
     "open_session": "backends.opening",
+    "predict_regions": "runs.predict",
+    "score_file": "runs.score",
+    "score_ism": "runs.ism",
     "score_variants": "scoring.pipeline",
 }
 

@@ -25,3 +25,7 @@ class BackendError(BorzoiError, RuntimeError):
 
 class ParityError(BorzoiError, RuntimeError):
     """Two computations that must agree do not."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was interrupted from the keyboard; the message says what is kept and how to go on."""

@@ -14,6 +14,7 @@ from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
 from ..errors import BackendError, FormatError, InputError
 from .checks import check_bins, check_motif_input, check_run_input
+from .device import Device
 from .protocols import BinSums, Views
 
 PROVIDERS = {
@@ -121,12 +122,12 @@ class OnnxSession:
 class OnnxParts:
     """The split graphs of a bundle, each loaded when it is first run; made by :func:`open_parts`."""
 
-    def __init__(self, bundle: Bundle, tiling: Tiling, device: str, threads: int | None) -> None:
+    def __init__(self, bundle: Bundle, tiling: Tiling, device: Device) -> None:
         self.geometry = bundle.geometry
         self.tracks_count = len(bundle.tracks)
         self.tiling = tiling
-        self.provider = _provider_name(device)
-        self._bundle, self._device, self._threads = bundle, device, threads
+        self.provider = str(device)
+        self._bundle, self._device = bundle, device
         self._loaded: dict[str, Any] = {}
         self._closed = False
 
@@ -167,7 +168,7 @@ class OnnxParts:
         if self._closed:
             raise BackendError("this session is closed; open another with open_session")
         if name not in self._loaded:
-            self._loaded[name] = _load(self._bundle, name, self._device, self._threads)
+            self._loaded[name] = _load(self._bundle, name, self._device)
         try:
             outputs: list[np.ndarray] = self._loaded[name].run(None, feeds)
         except Exception as error:  # see OnnxSession.run
@@ -223,7 +224,7 @@ class Graph:
         self._session = None
 
 
-def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> OnnxSession:
+def open_session(bundle: Bundle, device: str | Device = "cpu") -> OnnxSession:
     """Load the ``predict`` graph of a bundle on ``cpu``, ``cuda[:N]`` or ``tensorrt[:N]``.
 
     Raises
@@ -233,11 +234,12 @@ def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> 
     FormatError
         If the graph cannot be read.
     """
-    session = _load(bundle, "predict", device, threads)
-    return OnnxSession(session, bundle.geometry, len(bundle.tracks), _provider_name(device))
+    where = Device.parse(device)
+    session = _load(bundle, "predict", where)
+    return OnnxSession(session, bundle.geometry, len(bundle.tracks), str(where))
 
 
-def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> OnnxParts:
+def open_parts(bundle: Bundle, device: str | Device = "cpu") -> OnnxParts:
     """Prepare the split graphs of a bundle; errors as in :func:`open_session`.
 
     Raises
@@ -248,50 +250,40 @@ def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> On
     tiling = bundle.info.tiling
     if tiling is None:
         raise InputError(f"{bundle.path.name} has no split graphs; export the model again, or score with whole passes")
-    _checked_provider(device, threads)
-    return OnnxParts(bundle, tiling, device, threads)
+    where = Device.parse(device)
+    _check_provider(where)
+    return OnnxParts(bundle, tiling, where)
 
 
-def _load(bundle: Bundle, graph: str, device: str, threads: int | None) -> Any:
+def _load(bundle: Bundle, graph: str, device: Device) -> Any:
     """Load one graph and make sure that the provider asked for is the one that runs it."""
-    kind, ordinal = _checked_provider(device, threads)
-    runtime, wanted, path = _onnxruntime(), PROVIDERS[kind], bundle.graph_path(graph)
-    providers = _providers(kind, ordinal, bundle)
+    _check_provider(device)
+    runtime, wanted, path = _onnxruntime(), PROVIDERS[device.kind], bundle.graph_path(graph)
+    providers = _providers(device, bundle)
     try:
-        session = runtime.InferenceSession(str(path), _session_options(runtime, threads), providers=providers)
+        session = runtime.InferenceSession(str(path), _session_options(runtime, device.threads), providers=providers)
     except Exception as error:  # see OnnxSession.run
-        if kind == "cpu":
+        if device.kind == "cpu":
             raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
-        raise BackendError(f"{path}: onnxruntime cannot start {kind!r} ({_line(error)})") from error
+        raise BackendError(f"{path}: onnxruntime cannot start {device.kind!r} ({_line(error)})") from error
     # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
     started = session.get_providers()[0]
     if started != wanted:
         raise BackendError(
-            f"provider {kind!r} is installed but did not start (onnxruntime fell back to {started}); "
-            "check the CUDA, cuDNN and TensorRT libraries and the driver, or pass --provider cpu"
+            f"provider {device.kind!r} is installed but did not start (onnxruntime fell back to {started}); "
+            "check the CUDA, cuDNN and TensorRT libraries and the driver, or choose the device cpu"
         )
     return session
 
 
-def _checked_provider(device: str, threads: int | None) -> tuple[str, int]:
-    """Return kind and number of a device whose provider this onnxruntime has."""
-    kind, _, ordinal = device.partition(":")
-    if kind not in PROVIDERS or (ordinal and not ordinal.isdigit()) or (kind == "cpu" and ordinal):
-        raise InputError(f"onnxruntime device {device!r} is unknown; allowed: cpu, cuda[:N], tensorrt[:N]")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; a positive number is needed")
+def _check_provider(device: Device) -> None:
+    """Refuse a device whose provider this onnxruntime lacks."""
     available = _onnxruntime().get_available_providers()
-    if PROVIDERS[kind] not in available:
+    if PROVIDERS[device.kind] not in available:
         raise BackendError(
-            f"provider {kind!r} was asked for, but this onnxruntime has {', '.join(available)}; "
+            f"device {str(device)!r} was asked for, but this onnxruntime has {', '.join(available)}; "
             "install the GPU build in an environment without the CPU one: pip install 'borzoi-rt[gpu]'"
         )
-    return kind, int(ordinal or 0)
-
-
-def _provider_name(device: str) -> str:
-    kind, _, ordinal = device.partition(":")
-    return kind if kind == "cpu" else f"{kind}:{int(ordinal or 0)}"
 
 
 def _onnxruntime() -> ModuleType:
@@ -318,20 +310,20 @@ def _session_options(runtime: ModuleType, threads: int | None) -> Any:
     return options
 
 
-def _providers(kind: str, ordinal: int, bundle: Bundle) -> list[Any]:
+def _providers(device: Device, bundle: Bundle) -> list[Any]:
     # kSameAsRequested: activations differ by stage from 10 MB to 1 GB, doubling the arena would waste most of a card.
     cuda = {
-        "device_id": ordinal,
+        "device_id": device.number,
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "EXHAUSTIVE",
         "use_tf32": 0,
     }
-    if kind == "cpu":
+    if device.kind == "cpu":
         return [PROVIDERS["cpu"]]
-    if kind == "cuda":
+    if device.kind == "cuda":
         return [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
     cache = _engine_cache(bundle)
-    tensorrt = {"device_id": ordinal, "trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
+    tensorrt = {"device_id": device.number, "trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
 
 

@@ -1,36 +1,36 @@
-"""Load a bundle into a backend."""
+"""Load a bundle where it is to run."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from ..bundle import Bundle, open_bundle
-from ..errors import InputError, ParityError
+from ..bundle.opening import Bundle, open_bundle
+from ..errors import ParityError
+from .device import Device
 from .parity import replay_golden
 from .protocols import Parts, Session
 
-BACKENDS = {"onnx": "onnx", "triton": "served"}
-KNOWN = "onnx:cpu, onnx:cuda[:N], onnx:tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
+_MODULES = {"cpu": "onnx", "cuda": "onnx", "tensorrt": "onnx", "triton": "served"}
 
 
 def open_session(
-    bundle: Bundle | str, backend: str = "onnx:cpu", *, threads: int | None = None, check: bool | None = None
+    bundle: Bundle | str, device: str | Device = "cpu", *, threads: int | None = None, check: bool | None = None
 ) -> Session:
-    """Load a bundle into a backend.
+    """Load a bundle, to run whole passes.
 
     Parameters
     ----------
     bundle : Bundle or path
         The model; a path is opened and verified first.
-    backend : str
-        ``onnx:cpu``, ``onnx:cuda[:device]``, ``onnx:tensorrt[:device]``, or ``triton:`` and the address of a model on a
-        Triton server, see :mod:`borzoi_rt.backends.address`.
+    device : str or Device
+        ``cpu``, ``cpu:THREADS``, ``cuda[:N]``, ``tensorrt[:N]``, or ``triton:`` and the address of a model on a Triton
+        server, see :mod:`borzoi_rt.backends.address`.
     threads : int, optional
-        CPU threads inside one operator; the cores this process may use when None.
+        CPU threads inside one operator; every core this process may use when None.
     check : bool, optional
-        Run the bundle's golden example before returning. None checks everywhere but on the CPU provider, where the
-        exporter has done it (a forward pass of the published shape costs half a minute there).
+        Run the bundle's golden example before returning. None checks everywhere but on the CPU, where the exporter has
+        done it (a forward pass of the published shape costs half a minute there).
 
     Returns
     -------
@@ -38,6 +38,8 @@ def open_session(
 
     Raises
     ------
+    InputError
+        If there is no such device.
     BackendError
         If the provider or its package is missing; the message names the fix.
     ParityError
@@ -45,9 +47,9 @@ def open_session(
     """
     if not isinstance(bundle, Bundle):
         bundle = open_bundle(bundle)
-    module, device = _backend(backend)
-    session: Session = module.open_session(bundle, device, threads=threads)
-    if check or (check is None and session.provider != "cpu"):
+    where = Device.parse(device, threads=threads)
+    session: Session = _module(where).open_session(bundle, where)
+    if check or (check is None and where.kind != "cpu"):
         try:
             replay_golden(session, bundle)
         except ParityError:
@@ -56,16 +58,12 @@ def open_session(
     return session
 
 
-def open_parts(bundle: Bundle, backend: str = "onnx:cpu", *, threads: int | None = None) -> Parts:
+def open_parts(bundle: Bundle, device: str | Device = "cpu", *, threads: int | None = None) -> Parts:
     """Prepare the split graphs of a bundle; parameters and errors as in :func:`open_session`."""
-    module, device = _backend(backend)
-    parts: Parts = module.open_parts(bundle, device, threads=threads)
+    where = Device.parse(device, threads=threads)
+    parts: Parts = _module(where).open_parts(bundle, where)
     return parts
 
 
-def _backend(backend: str) -> tuple[Any, str]:
-    """Return the module of a backend and the device in it."""
-    name, _, device = backend.partition(":")
-    if name not in BACKENDS or not device:
-        raise InputError(f"backend {backend!r} is unknown; allowed: {KNOWN}")
-    return import_module(f".{BACKENDS[name]}", __package__), device
+def _module(device: Device) -> Any:
+    return import_module(f".{_MODULES[device.kind]}", __package__)

@@ -12,6 +12,7 @@ from ..bundle.manifest import Tiling
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from .checks import check_bins, check_motif_input, check_run_input, motif_channels
+from .device import Device
 from .triton import MESSAGE_BYTES, Address, Connection, Counters
 
 # Under the 64 MiB that newer servers allow a body of HTTP, and under gRPC's message.
@@ -161,39 +162,35 @@ class ServedParts:
         self._connection.close()
 
 
-def open_session(bundle: Bundle, device: str, *, threads: int | None = None) -> ServedSession:
+def open_session(bundle: Bundle, device: Device) -> ServedSession:
     """Connect to the model that an address names, and make sure that it is this bundle.
 
     Raises
     ------
     InputError
-        If the address is wrong, the server does not have the model, or threads are asked for.
+        If the address is wrong, or the server does not have the model.
     BackendError
         If the server cannot be reached or serves another bundle.
     """
-    address = _address(device, threads)
+    address = _address(device)
     connection = _checked(address, bundle, [address.model])
     return ServedSession(connection, address.model, bundle)
 
 
-def open_parts(bundle: Bundle, device: str, *, threads: int | None = None) -> ServedParts:
+def open_parts(bundle: Bundle, device: Device) -> ServedParts:
     """Connect to the split graphs of the model that an address names; errors as in :func:`open_session`."""
     tiling = bundle.info.tiling
     if tiling is None:
         raise InputError(f"{bundle.path.name} has no split graphs; score with whole passes")
-    address = _address(device, threads)
+    address = _address(device)
     models = [f"{address.model}_{graph}" for graph in ("trunk_tile", *tiling.bodies, "head")]
     return ServedParts(_checked(address, bundle, models), address.model, bundle, tiling)
 
 
-def _address(device: str, threads: int | None) -> Address:
-    address = Address.parse(device)
+def _address(device: Device) -> Address:
+    address = Address.parse(device.url)
     if not address.model:
-        raise InputError(f"Triton address {device!r} names no model; SCHEME://HOST:PORT/MODEL is needed")
-    if threads is not None:
-        raise InputError(
-            "threads are the server's: set them with `borzoi-rt triton repo --threads`, and leave them out here"
-        )
+        raise InputError(f"Triton address {device.url!r} names no model; SCHEME://HOST:PORT/MODEL is needed")
     return address
 
 

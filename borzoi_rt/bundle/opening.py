@@ -59,14 +59,19 @@ class Bundle:
         return TrackTable.read(self.path / TRACKS)
 
     def squash(
-        self, positions: np.ndarray | None = None, *, unscale: bool | None = None, unclip: bool | None = None
+        self,
+        positions: np.ndarray | None = None,
+        *,
+        kind: str | None = None,
+        unscale: bool | None = None,
+        unclip: bool | None = None,
     ) -> Squash:
         """Return the squashed scale of the selected tracks; None keeps what the manifest says."""
         spec = self.info.squash
         tracks = self.tracks if positions is None else self.tracks.take(positions)
         return Squash.from_tracks(
             tracks,
-            kind=spec.kind,
+            kind=kind or spec.kind,
             unscale=spec.unscale if unscale is None else unscale,
             unclip=spec.unclip if unclip is None else unclip,
         )

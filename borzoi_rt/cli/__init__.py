@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..errors import BackendError, BorzoiError
+from ..errors import BackendError, BorzoiError, RunInterrupted
 
 _COMMANDS = {
     "bench": ("borzoi_rt.cli.bench", "Measure latencies here and on a Triton server."),
@@ -77,8 +77,11 @@ def run() -> None:
             command = context.command_path if context else "borzoi-rt"
             click.echo(f"error: {' '.join(error.format_message().split())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
+    except RunInterrupted as stop:
+        click.echo(str(stop), err=True)
+        sys.exit(130)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; `score` keeps what was done for --resume", err=True)
+        click.echo("interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our stdout has gone; nothing is wrong, and Python must not complain while it closes.

@@ -11,8 +11,10 @@ import click
 from ..bundle.manifest import N_POLICIES
 from ..engine.alleles import EDGE_FILLS
 from ..errors import InputError
-from ..scoring.options import PRESETS, ScoreOptions
+from ..scoring.options import ScoreOptions
+from ..scoring.presets import PRESETS
 from ..scoring.statistics import FAMILIES
+from ..squash import KINDS
 from . import _shared
 
 
@@ -24,15 +26,28 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's]."),
         click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's]."),
         click.option(
-            "--span", "span_bp", type=click.IntRange(min=1), help="Only bins in so many bp around the variant."
+            "--region", help="Region of scores that name none: window, span:BP or center:BP  [default: window]."
         ),
-        click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases  [default: by family]."),
+        click.option(
+            "--span",
+            "span_bp",
+            type=click.IntRange(min=1),
+            help="Short for --region span:BP: only the bins around the variant that cover BP bases.",
+        ),
+        click.option("--squash", type=click.Choice(KINDS), help="Squash kind to undo  [default: the bundle's]."),
+        click.option(
+            "--n-code", type=click.Choice(tuple(N_POLICIES)), help="Code of unknown bases  [default: the bundle's]."
+        ),
         click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="Beyond window ends  [default: by family]."),
         _shared.tracks_option,
         _shared.shifts_option,
         _shared.rc_option,
         click.option("--family", type=click.Choice(FAMILIES), help="Where strands are joined  [default: hound]."),
-        click.option("--stats", help="Comma list of statistics  [default: SUM,logSUM,logSED]."),
+        click.option(
+            "--stats",
+            help="Scores, separated by commas: STAT or STAT@REGION; `borzoi-rt scores` lists them  "
+            "[default: SUM,logSUM,logSED].",
+        ),
     ):
         command = option(command)
     return command
@@ -40,12 +55,17 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
     """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
+    span_bp = choices.pop("span_bp", None)
+    if span_bp is not None:
+        if choices.get("region") is not None:
+            raise InputError("--span is short for --region span:BP; leave one of the two out")
+        choices["region"] = f"span:{span_bp}"
     names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
     given = {name: value for name, value in choices.items() if value is not None}
     if preset is None:
         family = given.pop("family", "hound")
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
-    fixed = sorted(set(given) - {"tracks", "max_n_fraction"})
+    fixed = sorted(set(given) - {"tracks", "max_n_fraction", "squash", "region"})
     if fixed:
         raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")
     chosen = replace(PRESETS[preset], merge_strands=not no_merge, **given)

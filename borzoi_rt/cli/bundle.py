@@ -22,13 +22,12 @@ def bundle() -> None:
 
 @bundle.command()
 @bundle_argument
-@_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
-def verify(path: Path, provider: str, device: int, threads: int | None) -> None:
+def verify(path: Path, device: str, threads: int | None) -> None:
     """Check every hash and replay the golden example; exit code 0 or 1."""
     model = open_bundle(path)
-    session = open_session(model, _shared.backend_name(provider, device), threads=threads, check=False)
+    session = open_session(model, device, threads=threads, check=False)
     report = replay_golden(session, model)
     session.close()
     click.echo(

@@ -76,7 +76,7 @@ def make(targets: Path, fasta: Path, out: Path, length: int, bin_size: int, crop
     workers = choices.pop("workers")
     options = MakeOptions(geometry=geometry, **choices)
     with _shared.progress_bar("making data", sum(map(len, regions.values()))) as progress:
-        made = make_data(sources, out, options=options, workers=workers, progress=progress)
+        made = make_data(sources, out, options=options, workers=workers, progress=progress.done)
     counts = ", ".join(f"{made.info.windows[split]} {split}" for split in SPLITS)
     click.echo(f"{made.info.tracks} tracks, windows: {counts} -> {out}", err=True)
     for pair, count in made.info.provenance["overlaps"].items():

@@ -18,17 +18,16 @@ _SHOWN = 12
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Directory to make."
 )
-@_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
-def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
+def demo(out: Path, device: str, threads: int | None) -> None:
     """Score variants planted in a synthetic genome, and compare with what they are known to do.
 
     Needs no download: the small model is part of the package.
     """
     started = time.monotonic()
     with _shared.progress_bar("scoring", sum(CLASSES.values())) as progress:
-        report = run_demo(out, backend=_shared.backend_name(provider, device), threads=threads, progress=progress)
+        report = run_demo(out, device=device, threads=threads, progress=progress.done)
     _show(report)
     click.echo(
         f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s: tables and figures -> {out}", err=True

@@ -62,9 +62,7 @@ def dft() -> None:
 @_shared.tracks_option
 @click.option("--compat", type=click.Choice(["genoretriever"]), help="The published definition, nothing else.")
 @click.option("--wisdom", type=_FILE, help="File that keeps FFTW's plans between runs.")
-@_shared.provider_option
 @_shared.device_option
-@_shared.backend_option
 @_shared.threads_option
 def score(
     bundles: tuple[Path, ...],
@@ -84,7 +82,7 @@ def score(
     from ..report.promoter import Gallery
     from ..runs.dft import score_file
 
-    backend, threads = _shared.take_backend(choices), choices.pop("threads")
+    device, threads = choices.pop("device"), choices.pop("threads")
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
     if plots is not None and plots.exists() and (not plots.is_dir() or any(plots.iterdir())):
         raise InputError(f"{plots}: exists and is not an empty directory; choose another with --plots")
@@ -103,9 +101,9 @@ def score(
             motifs=motifs,
             options=options,
             curves=curves,
-            backend=backend,
+            backend=device,
             threads=threads,
-            progress=progress,
+            progress=progress.done,
             keep=None if gallery is None else gallery.add,
         )
     if gallery is not None:
@@ -116,10 +114,9 @@ def score(
 
 @dft.command()
 @click.option("--out", type=_FILE, default=Path("dft-demo-out"), show_default=True, help="Directory to make.")
-@_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
-def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
+def demo(out: Path, device: str, threads: int | None) -> None:
     """Score synthetic promoters with the model of the package, and see if their drivers are found."""
     from ..demo.promoter import run_demo
     from ..report.promoter import Gallery
@@ -128,9 +125,9 @@ def demo(out: Path, provider: str, device: int, threads: int | None) -> None:
     with _shared.progress_bar("scoring", None) as progress:
         found = run_demo(
             out,
-            backend=_shared.backend_name(provider, device),
+            backend=device,
             threads=threads,
-            progress=progress,
+            progress=progress.done,
             keep=gallery.add,
         )
     gallery.draw()

@@ -27,18 +27,16 @@ from . import _shared
 @click.option("--weight-range", type=float, default=1.0, show_default=True, help="Weight of the middle over the ends.")
 @click.option("--weight-exp", type=float, default=4.0, show_default=True, help="Shape of the weights, an even number.")
 @click.option("--rc", is_flag=True, help="Average with the reverse complement.")
-@_shared.provider_option
 @_shared.device_option
 @_shared.threads_option
 def evaluate(bundle: Path, data: Path, split: str, out: Path, windows: Path | None, **choices: Any) -> None:
     """Loss, Pearson correlation and R2 of every track on held-out windows, in squashed scale."""
     model, source = open_bundle(bundle), open_data(data)
     check_data(source, model.geometry, model.tracks)
-    backend = _shared.backend_name(choices.pop("provider"), choices.pop("device"))
-    session = open_session(model, backend, threads=choices.pop("threads"))
+    session = open_session(model, choices.pop("device"), threads=choices.pop("threads"))
     options = EvaluationOptions(n_code=model.info.n_policy, **choices)
     with _shared.progress_bar("evaluating", source.info.windows.get(split)) as progress:
-        result = run_evaluation(session, model.tracks, source, split, options=options, progress=progress)
+        result = run_evaluation(session, model.tracks, source, split, options=options, progress=progress.done)
     session.close()
     write_metrics(out, model.tracks, result)
     if windows is not None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from ..bundle.opening import open_bundle
 from ..genome.intervals import Interval
 from ..runs.ism import score_ism
+from ..runs.settings import RunSettings
 from . import _scoring, _shared
 
 
@@ -23,7 +25,9 @@ def ism(region: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> No
     """Score every substitution of REGION (chr1:1,001-1,200) in one window around it."""
     running = _shared.take_run(choices)
     options = _scoring.read_options(**choices)
-    interval = Interval.parse(region)
-    with _shared.progress_bar("mutating", 3 * (interval.end - interval.start)) as progress:
-        counts = score_ism(interval, out, bundle=bundle, fasta=fasta, options=options, progress=progress, **running)
+    interval, model = Interval.parse(region), open_bundle(bundle)
+    with _shared.progress_bar("mutating") as progress:
+        settings = RunSettings(**running, progress=progress.done, total=progress.total)
+        counts = score_ism(interval, out, bundle=model, fasta=fasta, options=options, settings=settings)
+    _shared.say_notes(options.notes(model.info))
     _shared.say_counts(counts, "substitutions", out)

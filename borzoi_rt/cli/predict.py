@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 
-from ..backends.opening import open_session
 from ..bundle.manifest import N_POLICIES
-from ..bundle.opening import open_bundle
 from ..engine.options import PredictionOptions
-from ..engine.prediction import Predictor
-from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
-from ..runs.predict import predict_regions
+from ..runs.predict import CoverageOptions, predict_regions
+from ..runs.settings import RunSettings
+from ..squash import KINDS
 from . import _shared
 
 
@@ -26,34 +24,33 @@ from . import _shared
 @_shared.rc_option
 @_shared.shifts_option
 @_shared.tracks_option
-@click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Unknown bases  [default: the bundle's].")
+@click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Code of unknown bases  [default: the bundle's].")
 @click.option("--squashed", is_flag=True, help="Keep the squashed scale of the model.")
+@click.option("--squash", type=click.Choice(KINDS), help="Squash kind to undo  [default: the bundle's].")
 @click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
-@_shared.provider_option
+@_shared.resume_option
+@_shared.workers_option
 @_shared.device_option
-@_shared.backend_option
 @_shared.threads_option
 def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
-    """Predict coverage around the middle of each region of a BED file: a bigWig per track, and predictions.npz."""
+    """Predict the coverage of the regions of a BED file: a bigWig per track, and predictions.npz.
+
+    A region that is no longer than the output of the model gives the window around its middle; a longer one is cut into
+    adjacent windows that cover it.
+    """
+    prediction = PredictionOptions(rc=bool(choices["rc"]), shifts=choices["shifts"] or (0,), n_code=choices["n_code"])
+    options = CoverageOptions(
+        prediction=prediction, **{name: choices[name] for name in ("tracks", "squashed", "squash", "unscale")}
+    )
     intervals = read_bed(regions)
-    model = open_bundle(bundle)
-    positions = model.tracks.select(choices["tracks"])
-    shifts = choices["shifts"] or (0,)
-    options = PredictionOptions(rc=bool(choices["rc"]), shifts=shifts, n_code=choices["n_code"] or model.info.n_policy)
-    with Fasta(fasta) as genome:
-        backend = _shared.take_backend(choices)
-        session = open_session(model, backend, threads=choices["threads"])
-        squash = model.squash(positions, unscale=choices["unscale"])
-        predictor = Predictor(session, model.tracks, squash, positions=positions, options=options)
-        with _shared.progress_bar("predicting", len(intervals)) as progress:
-            written = predict_regions(
-                intervals,
-                predictor=predictor,
-                fasta=genome,
-                tracks=model.tracks.take(positions),
-                out=out,
-                squashed=choices["squashed"],
-                progress=progress,
-            )
-        session.close()
-    click.echo(f"{len(intervals)} regions, {len(positions)} tracks: {len(written)} files -> {out}", err=True)
+    with _shared.progress_bar("predicting") as progress:
+        settings = RunSettings(
+            device=choices["device"],
+            threads=choices["threads"],
+            workers=choices["workers"],
+            resume=choices["resume"],
+            progress=progress.done,
+            total=progress.total,
+        )
+        written = predict_regions(intervals, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
+    click.echo(f"{len(intervals)} regions: {len(written)} files -> {out}", err=True)

@@ -17,6 +17,7 @@ from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..report.figures import plot_alleles
 from ..runs.score import score_file
+from ..runs.settings import RunSettings
 from ..scoring.options import ScoreOptions
 from .data import PlantedVariant, write_demo_data
 
@@ -51,7 +52,7 @@ def embedded_bundle() -> Bundle:
 def run_demo(
     out: str | os.PathLike[str],
     *,
-    backend: str = "onnx:cpu",
+    device: str = "cpu",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> DemoReport:
@@ -61,7 +62,7 @@ def run_demo(
     ----------
     out : path
         Directory to make: genome.fa, variants.vcf, truth.tsv, scores.tsv and PNG figures.
-    backend, threads
+    device, threads
         See :func:`borzoi_rt.open_session`.
     progress : callable, optional
         Called with the number of variants done.
@@ -88,13 +89,11 @@ def run_demo(
         bundle=bundle,
         fasta=fasta,
         options=options,
-        backend=backend,
-        threads=threads,
-        progress=progress,
+        settings=RunSettings(device=device, threads=threads, progress=progress),
     )
     hits = read_hits(folder / "scores.tsv", planted)
     area = auroc([hit.score for hit in hits], [hit.planted.causal for hit in hits])
-    _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, backend, threads)
+    _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, device, threads)
     return DemoReport(tuple(hits), area, tuple(sorted(folder.iterdir())))
 
 
@@ -132,9 +131,9 @@ def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
 
 
 def _plot_strongest(
-    folder: Path, hits: Sequence[DemoHit], bundle: Bundle, fasta: Path, backend: str, threads: int | None
+    folder: Path, hits: Sequence[DemoHit], bundle: Bundle, fasta: Path, device: str, threads: int | None
 ) -> None:
-    session = open_session(bundle, backend, threads=threads)
+    session = open_session(bundle, device, threads=threads)
     predictor = Predictor(session, bundle.tracks, bundle.squash())
     grid = bundle.geometry
     with Fasta(fasta) as genome:

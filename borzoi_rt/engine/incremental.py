@@ -17,6 +17,7 @@ import numpy as np
 from ..backends.checks import check_bins, check_run_input
 from ..backends.protocols import Parts
 from ..bundle.manifest import Geometry
+from .cache import Cache
 from .tile_cache import TileCache
 from .tiles import Tile, TilePlan, choose_body
 
@@ -69,9 +70,14 @@ class IncrementalSession:
         coverage = np.empty((len(sequence), len(index), end - start), dtype=np.float32)
         if not coverage.size:
             return coverage
-        for place, window in enumerate(sequence):
-            coverage[place] = self._parts.head(self._embedding(window, n_fill, (start, end)), index)[0]
+        for number, window in enumerate(sequence):
+            coverage[number] = self._parts.head(self._embedding(window, n_fill, (start, end)), index)[0]
         return coverage
+
+    @property
+    def memory(self) -> Cache:
+        """What was computed before, shared with whoever stands on this session."""
+        return self._cache.memory
 
     def close(self) -> None:
         """Free the graphs and the tiles held in memory."""
@@ -111,9 +117,9 @@ class IncrementalSession:
     def _tile(self, tile: Tile, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
         # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
-        place = (tile.start - tile.read, tile.end - tile.read)
+        owned = (tile.start - tile.read, tile.end - tile.read)
         key = hashlib.blake2b(bases.data, digest_size=32)
-        key.update(self._prefix + f" {n_fill!r} {place}".encode())
+        key.update(self._prefix + f" {n_fill!r} {owned}".encode())
         # One tile a run, whatever its company, so that equal bases give equal bits.
         return self._cache.get(
             key.digest(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
@@ -10,10 +12,13 @@ from .alleles import EDGE_FILLS, INDEL_POLICIES, check_window
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 
+# What applies where neither the caller nor a family says otherwise; n_code is the bundle's.
+DEFAULTS: Mapping[str, str] = {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionOptions:
-    """How the predictions of one variant are made; part of the identity of every score.
+    """How the predictions of one variant are made; None leaves a choice to the family of the score and to the bundle.
 
     Parameters
     ----------
@@ -21,31 +26,29 @@ class PredictionOptions:
         Average each window with its reverse complement, in squashed space, stranded tracks swapped.
     shifts : tuple of int
         Shifts in bp, positive to the right; shifted predictions are not moved back.
-    shift_space : str
+    shift_space : str, optional
         ``unsquashed``: every shift is one pair and the statistic is averaged over pairs (``hound``).
         ``squashed``: predictions are averaged before the inverse transform, one pair remains (``sad``).
-    indel : str
+    indel : str, optional
         See :func:`borzoi_rt.engine.alleles.allele_pairs`.
-    edge_fill : str
+    edge_fill : str, optional
         What enters at a window end after a shift or a deletion: ``genome`` or ``pad`` (unknown bases).
-    n_code : str
-        ``zero`` or ``uniform`` (0.25 in each row) for unknown bases.
+    n_code : str, optional
+        ``zero`` or ``uniform`` (0.25 in each row) for unknown bases; None takes what the bundle's weights were trained
+        with, unless a family says otherwise.
     window : str
         ``centered``: every variant has a window of its own, as in the reference programs. ``grid:BP``: windows start at
-        multiples of BP; variants then share windows, stand up to BP/2 from the centre, and score a little differently.
-        ``at:START``: one window for all.
-    span_bp : int, optional
-        Keep only the bins around the variant that cover this many bases; the whole output when None.
+        multiples of BP; variants then share windows, stand up to BP/2 from the centre, and score differently.
+        ``at:START``: one window for all, from the 0-based START on.
     """
 
     rc: bool = False
     shifts: tuple[int, ...] = (0,)
-    shift_space: str = "unsquashed"
-    indel: str = "stitch"
-    edge_fill: str = "genome"
-    n_code: str = "zero"
+    shift_space: str | None = None
+    indel: str | None = None
+    edge_fill: str | None = None
+    n_code: str | None = None
     window: str = "centered"
-    span_bp: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -54,10 +57,23 @@ class PredictionOptions:
             ("edge_fill", EDGE_FILLS),
             ("n_code", tuple(N_POLICIES)),
         ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
         if not self.shifts:
             raise InputError("shifts is empty; give at least one, 0 for none")
         check_window(self.window)
-        if self.span_bp is not None and self.span_bp < 1:
-            raise InputError(f"span_bp is {self.span_bp}; a positive number of bases is needed")
+
+    def resolved(self, defaults: Mapping[str, Any], n_policy: str) -> PredictionOptions:
+        """Return the options with nothing left open.
+
+        Parameters
+        ----------
+        defaults : mapping
+            What a family says, by name of the field; :data:`DEFAULTS` says the rest.
+        n_policy : str
+            The bundle's code of unknown bases.
+        """
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        known = {**DEFAULTS, "n_code": n_policy, **defaults}
+        return replace(self, **{name: known[name] for name, value in given.items() if value is None})

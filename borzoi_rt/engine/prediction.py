@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,10 +19,10 @@ from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
 from .alleles import Haplotypes, Pair, View, allele_pairs, haplotypes, stitch_bin
+from .cache import Cache
 from .options import PredictionOptions
+from .regions import WINDOW, Region, hull
 from .summing import Rows, SummingSession
-
-CACHE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,12 @@ class AllelePrediction:
         0-based start of the input window.
     stitch_bin : int or None
         First bin of the output that comes from the moved prediction; None where nothing was joined.
-    first_bin : int
-        Bin of the output that is bin 0 of ``ref`` and ``alt``.
     n_fraction : float
         Share of unknown bases in the REF window.
+    first_bin : int
+        Bin of the output that is bin 0 of ``ref`` and ``alt``.
+    regions : tuple of (int, int)
+        Bins [start, end) of the output of each region asked for; empty where a region holds none.
     """
 
     ref: np.ndarray
@@ -50,26 +51,32 @@ class AllelePrediction:
     stitch_bin: int | None
     n_fraction: float
     first_bin: int = 0
+    regions: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class AlleleSums:
-    """Sums over the bins of both alleles, one for each pair; the rest is that of :class:`AllelePrediction`."""
+    """Sums over the bins of both alleles: of each region, one for each pair; see :class:`AllelePrediction`.
 
-    pairs: tuple[BinSums, ...]
+    ``sums`` holds None for a region without bins.
+    """
+
+    sums: tuple[tuple[BinSums, ...] | None, ...]
     window_start: int
     stitch_bin: int | None
     n_fraction: float
     first_bin: int = 0
+    regions: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
-class _Place:
-    """What is compared for one variant, the bin at which halves join, and the bins kept."""
+class _Comparison:
+    """What is compared for one variant, the bin at which halves join, the bins kept and those of each region."""
 
     pairs: tuple[Pair, ...]
     seam: int
     bins: tuple[int, int]
+    regions: tuple[tuple[int, int], ...]
 
     @property
     def count(self) -> int:
@@ -87,6 +94,7 @@ class _Place:
             "stitch_bin": self.seam if joined else None,
             "n_fraction": alleles.n_fraction,
             "first_bin": self.bins[0],
+            "regions": self.regions,
         }
 
 
@@ -104,7 +112,9 @@ class Predictor:
     positions : int64 ndarray, optional
         Selected rows of ``tracks``; all when None.
     options : PredictionOptions, optional
-        Strands, shifts and alignment.
+        Strands, shifts and alignment; what they leave open is taken from :data:`borzoi_rt.engine.options.DEFAULTS`.
+    n_policy : str
+        The bundle's code of unknown bases, where the options leave it open.
 
     Raises
     ------
@@ -120,10 +130,11 @@ class Predictor:
         *,
         positions: np.ndarray | None = None,
         options: PredictionOptions | None = None,
+        n_policy: str = "zero",
     ) -> None:
         self.session = session
         self.squash = squash
-        self.options = options or PredictionOptions()
+        self.options = (options or PredictionOptions()).resolved({}, n_policy)
         length = session.geometry.sequence_length_bp
         farthest = max(self.options.shifts, key=abs)
         if 2 * abs(farthest) >= length:
@@ -135,11 +146,20 @@ class Predictor:
         # needs no partner in the selection.
         pairs = tracks.strand_pair[self.positions]
         self._opposite = tracks.positions_of(pairs) if self.options.rc else self.positions
-        self._n_fill = N_POLICIES[self.options.n_code]
-        self._recent = _Recent(CACHE_BYTES)  # coverage
-        self._embedded = _Recent(CACHE_BYTES)
+        self._n_fill = N_POLICIES[str(self.options.n_code)]
+        # Several predictors may stand on one session: what tells their results apart is part of every key.
+        self._memory: Cache = getattr(session, "memory", None) or Cache()
+        chosen = hashlib.blake2b(self.positions.tobytes() + self._opposite.tobytes(), digest_size=16).digest()
+        self._key = chosen + f"{self.options.rc} {self._n_fill!r}".encode()
 
-    def variant(self, fasta: Fasta, variant: Variant, *, genome_allele: str | None = None) -> AllelePrediction:
+    def variant(
+        self,
+        fasta: Fasta,
+        variant: Variant,
+        *,
+        genome_allele: str | None = None,
+        regions: Sequence[Region] = (WINDOW,),
+    ) -> AllelePrediction:
         """Predict both alleles of a variant whose REF has been checked.
 
         Parameters
@@ -150,21 +170,36 @@ class Predictor:
             Alleles; ``chrom`` is a contig of ``fasta``.
         genome_allele : str, optional
             What the genome holds instead of REF; see :func:`borzoi_rt.engine.alleles.haplotypes`.
+        regions : sequence of Region
+            Which bins are needed; the smallest range that holds them all is computed.
 
         Returns
         -------
         AllelePrediction
-        """
-        alleles, place = self._placed(fasta, variant, genome_allele)
-        ref, alt = self._arrays(alleles, place)
-        return AllelePrediction(ref=ref, alt=alt, **place.facts(alleles))
 
-    def sums(self, fasta: Fasta, variant: Variant, rows: Rows, *, genome_allele: str | None = None) -> AlleleSums:
+        Raises
+        ------
+        InputError
+            If no region holds a bin of the output.
+        """
+        alleles, comparison = self._compared(fasta, variant, genome_allele, regions)
+        ref, alt = self._arrays(alleles, comparison)
+        return AllelePrediction(ref=ref, alt=alt, **comparison.facts(alleles))
+
+    def sums(
+        self,
+        fasta: Fasta,
+        variant: Variant,
+        rows: Rows,
+        *,
+        genome_allele: str | None = None,
+        regions: Sequence[Region] = (WINDOW,),
+    ) -> AlleleSums:
         """Predict both alleles, but keep only sums over bins; the session must be a :class:`SummingSession`.
 
         Parameters
         ----------
-        fasta, variant, genome_allele
+        fasta, variant, genome_allele, regions
             See :meth:`variant`.
         rows : Rows
             Which of the selected tracks make the rows of the sums.
@@ -173,37 +208,46 @@ class Predictor:
         -------
         AlleleSums
         """
-        alleles, place = self._placed(fasta, variant, genome_allele)
+        alleles, comparison = self._compared(fasta, variant, genome_allele, regions)
+        found = tuple(
+            self._pair_sums(alleles, replace(comparison, bins=bins), rows) if bins[0] < bins[1] else None
+            for bins in comparison.regions
+        )
+        return AlleleSums(sums=found, **comparison.facts(alleles))
+
+    def _pair_sums(self, alleles: Haplotypes, comparison: _Comparison, rows: Rows) -> tuple[BinSums, ...]:
         terms = self.squash.inverse_terms()
         averaged = self.options.shift_space == "squashed"
-        groups = [place.pairs] if averaged else [(pair,) for pair in place.pairs]
-        found = tuple(
+        groups = [comparison.pairs] if averaged else [(pair,) for pair in comparison.pairs]
+        return tuple(
             self._summing.sums(
-                self._views(alleles, [pair.ref for pair in group], place),
-                self._views(alleles, [pair.alt for pair in group], place),
+                self._views(alleles, [pair.ref for pair in group], comparison),
+                self._views(alleles, [pair.alt for pair in group], comparison),
                 terms,
                 rows,
             )
             for group in groups
         )
-        return AlleleSums(pairs=found, **place.facts(alleles))
 
-    def _placed(self, fasta: Fasta, variant: Variant, genome_allele: str | None) -> tuple[Haplotypes, _Place]:
+    def _compared(
+        self, fasta: Fasta, variant: Variant, genome_allele: str | None, regions: Sequence[Region]
+    ) -> tuple[Haplotypes, _Comparison]:
         """Return the haplotypes of a variant and what is compared where."""
-        options = self.options
+        options, geometry = self.options, self.session.geometry
         alleles = haplotypes(
             fasta,
             variant,
-            self.session.geometry,
+            geometry,
             flank_bp=max(abs(shift) for shift in options.shifts),
-            edge_fill=options.edge_fill,
-            indel=options.indel,
+            edge_fill=str(options.edge_fill),
+            indel=str(options.indel),
             genome_allele=genome_allele,
             window=options.window,
         )
-        pairs = allele_pairs(variant.k, options.shifts, options.indel)
-        seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)
-        return alleles, _Place(pairs, seam, self._bins(variant, alleles.window_start))
+        pairs = allele_pairs(len(variant.alt) - len(variant.ref), options.shifts, str(options.indel))
+        seam = stitch_bin(geometry, variant.pos, alleles.window_start)
+        bins = tuple(region.bins(variant, alleles.window_start, geometry) for region in regions)
+        return alleles, _Comparison(pairs, seam, hull(bins), bins)
 
     def pair(self, ref: np.ndarray, alt: np.ndarray) -> AllelePrediction:
         """Predict two windows, uint8 one-hot of shape (4, length), that no genome needs to hold.
@@ -213,14 +257,24 @@ class Predictor:
         InputError
             If the options shift windows: there is nothing beyond the ends of these.
         """
+        coverage = [self.squash.inverse(self.sequence(window)[None]) for window in (ref, alt)]
+        n_fraction = float(1.0 - ref.sum(dtype=np.int64) / ref.shape[1])
+        bins = ((0, self.session.geometry.bins),)
+        return AllelePrediction(
+            coverage[0], coverage[1], window_start=0, stitch_bin=None, n_fraction=n_fraction, regions=bins
+        )
+
+    def sequence(self, window: np.ndarray) -> np.ndarray:
+        """Predict one window, uint8 one-hot of shape (4, length): float32 (tracks, bins), in squashed scale.
+
+        Raises
+        ------
+        InputError
+            If the options shift windows: there is nothing beyond the ends of this one.
+        """
         if self.options.shifts != (0,):
             raise InputError(f"shifts are {self.options.shifts}; windows given as bases cannot be shifted")
-        bins = (0, self.session.geometry.bins)
-        coverage = [
-            self.squash.inverse(self._recent.get(window, bins, self._predict)[None].copy()) for window in (ref, alt)
-        ]
-        n_fraction = float(1.0 - ref.sum(dtype=np.int64) / ref.shape[1])
-        return AllelePrediction(coverage[0], coverage[1], window_start=0, stitch_bin=None, n_fraction=n_fraction)
+        return self._predicted(window, (0, self.session.geometry.bins)).copy()
 
     def window(self, fasta: Fasta, chrom: str, start: int) -> np.ndarray:
         """Predict one window of the genome, float32 of shape (tracks, bins), in squashed scale.
@@ -238,47 +292,36 @@ class Predictor:
             window_start=start,
             length_bp=length,
             n_fraction=0.0,
-            edge_fill=self.options.edge_fill,
+            edge_fill=str(self.options.edge_fill),
             pad_deletion=False,
         )
         bins = (0, self.session.geometry.bins)
         views = [self._view(alleles, View("ref", shift), bins) for shift in self.options.shifts]
         return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0, dtype=np.float32)
 
-    def _bins(self, variant: Variant, window_start: int) -> tuple[int, int]:
-        """Return the bins to keep: ``span_bp`` around the middle of REF, moved where it would leave the output."""
-        grid = self.session.geometry
-        if self.options.span_bp is None:
-            return 0, grid.bins
-        count = min(-(-self.options.span_bp // grid.bin_size_bp), grid.bins)
-        middle = variant.pos - 1 + len(variant.ref) // 2 - window_start - grid.crop_bp
-        first = (middle - count * grid.bin_size_bp // 2 + grid.bin_size_bp // 2) // grid.bin_size_bp
-        first = min(max(first, 0), grid.bins - count)
-        return first, first + count
-
-    def _arrays(self, alleles: Haplotypes, place: _Place) -> tuple[np.ndarray, np.ndarray]:
-        ref = np.stack([self._joined(alleles, pair.ref, place) for pair in place.pairs])
-        alt = np.stack([self._joined(alleles, pair.alt, place) for pair in place.pairs])
-        if self.options.shift_space == "squashed" and len(place.pairs) > 1:
+    def _arrays(self, alleles: Haplotypes, comparison: _Comparison) -> tuple[np.ndarray, np.ndarray]:
+        ref = np.stack([self._joined(alleles, pair.ref, comparison) for pair in comparison.pairs])
+        alt = np.stack([self._joined(alleles, pair.alt, comparison) for pair in comparison.pairs])
+        if self.options.shift_space == "squashed" and len(comparison.pairs) > 1:
             ref = ref.mean(axis=0, keepdims=True)
             alt = alt.mean(axis=0, keepdims=True)
         return self.squash.inverse(ref), self.squash.inverse(alt)
 
-    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], place: _Place) -> np.ndarray:
-        first = self._view(alleles, views[0], place.bins)
+    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], comparison: _Comparison) -> np.ndarray:
+        first = self._view(alleles, views[0], comparison.bins)
         if len(views) == 1:
             return first
-        second = self._view(alleles, views[1], place.bins)
-        return np.concatenate([first[:, : place.inner_seam], second[:, place.inner_seam :]], axis=1)
+        second = self._view(alleles, views[1], comparison.bins)
+        return np.concatenate([first[:, : comparison.inner_seam], second[:, comparison.inner_seam :]], axis=1)
 
-    def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], place: _Place) -> Views:
+    def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], comparison: _Comparison) -> Views:
         """Return the views of one allele, averaged over ``groups``; the strands of a view stand one after the other."""
         embeddings, shares = [], []
         for views in groups:
-            edges = (0, place.inner_seam, place.count) if len(views) == 2 else (0, place.count)
+            edges = (0, comparison.inner_seam, comparison.count) if len(views) == 2 else (0, comparison.count)
             for view, (start, end) in zip(views, pairwise(edges), strict=True):
-                strands = self._embedded.get(alleles.window(view), place.bins, self._embed)
-                share = np.zeros((len(strands), place.count), dtype=np.float32)
+                strands = self._embedded(alleles.window(view), comparison.bins)
+                share = np.zeros((len(strands), comparison.count), dtype=np.float32)
                 share[:, start:end] = 1.0 / (len(strands) * len(groups))
                 embeddings.append(strands)
                 shares.append(share)
@@ -302,8 +345,19 @@ class Predictor:
 
     def _view(self, alleles: Haplotypes, view: View, bins: tuple[int, int]) -> np.ndarray:
         """Return squashed coverage (tracks, bins) of one view; equal windows are predicted once."""
-        window = alleles.window(view)
-        return self._recent.get(window, bins, self._predict)
+        return self._predicted(alleles.window(view), bins)
+
+    def _predicted(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
+        """Return the coverage of a window, held for the ALTs of one line, which share their REF."""
+        return self._memory.get(self._key_of("coverage", window, bins), lambda: [self._predict(window, bins)])[0]
+
+    def _embedded(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
+        return self._memory.get(self._key_of("embedding", window, bins), lambda: [self._embed(window, bins)])[0]
+
+    def _key_of(self, kind: str, window: np.ndarray, bins: tuple[int, int]) -> bytes:
+        key = hashlib.blake2b(window.data, digest_size=32)
+        key.update(self._key + f"{kind} {bins}".encode())
+        return key.digest()
 
     def _predict(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
         # One window a run, whatever its company: the same sequence then gives the same bits, so that a null variant
@@ -319,32 +373,3 @@ class Predictor:
         """Return where bins lie in the output of the reverse complement."""
         count = self.session.geometry.bins
         return count - bins[1], count - bins[0]
-
-
-class _Recent:
-    """The latest results of one function by content of the window, so that the ALTs of one line share their REF."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._held_bytes = 0
-        self._entries: OrderedDict[tuple[bytes, tuple[int, int]], np.ndarray] = OrderedDict()
-
-    def get(
-        self,
-        window: np.ndarray,
-        bins: tuple[int, int],
-        predict: Callable[[np.ndarray, tuple[int, int]], np.ndarray],
-    ) -> np.ndarray:
-        key = (hashlib.blake2b(window.data, digest_size=32).digest(), bins)
-        found = self._entries.get(key)
-        if found is not None:
-            self._entries.move_to_end(key)
-            return found
-        result = predict(window, bins)
-        result.setflags(write=False)
-        self._entries[key] = result
-        self._held_bytes += result.nbytes
-        while self._held_bytes > self._limit_bytes and len(self._entries) > 1:
-            _, oldest = self._entries.popitem(last=False)
-            self._held_bytes -= oldest.nbytes
-        return result

@@ -9,15 +9,17 @@ from typing import cast
 
 import numpy as np
 
+from ..backends.device import Device
 from ..backends.opening import open_parts, open_session
 from ..backends.parity import PARITY_LIMITS, Limits, compare_coverage
 from ..backends.protocols import Session, SummingParts
 from ..bundle.manifest import Geometry
 from ..bundle.opening import STATISTICS, Bundle
 from ..errors import InputError, ParityError
+from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
 from .summing import SummingSession
-from .tile_cache import MEMORY_BYTES, TileCache, TileStore
+from .tile_cache import TileCache, TileStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class EngineOptions:
     tile_cache : Path, optional
         Folder of tiles that outlive the process and are shared by several.
     memory_bytes : int
-        Bound of the tiles held in memory.
+        Bound of what is kept in memory: tiles, coverage and embeddings computed before, together.
     verify_fraction : float
         Share of windows that is computed by a whole pass too; a difference beyond the parity limits ends the run.
     fused : bool, optional
@@ -57,38 +59,45 @@ class EngineOptions:
 
 
 def open_engine(
-    bundle: Bundle, backend: str = "onnx:cpu", *, threads: int | None = None, options: EngineOptions | None = None
+    bundle: Bundle,
+    device: str | Device = "cpu",
+    *,
+    threads: int | None = None,
+    options: EngineOptions | None = None,
 ) -> Session:
     """Open a bundle for many related windows: incremental where it has split graphs, else by whole passes.
 
     Parameters and errors are those of :func:`borzoi_rt.open_session`.
     """
-    options = options or EngineOptions()
+    options, where = options or EngineOptions(), Device.parse(device, threads=threads)
     if options.full or bundle.info.tiling is None:
         if options.tile_cache is not None or options.verify_fraction or options.fused:
             raise InputError(f"{bundle.path.name} has no split graphs: leave out tile_cache, verify_fraction and fused")
-        return open_session(bundle, backend, threads=threads)
+        return open_session(bundle, where)
     store = TileStore(options.tile_cache) if options.tile_cache is not None else None
-    parts = open_parts(bundle, backend, threads=threads)
-    cache = TileCache(options.memory_bytes, store)
-    if _fuses(bundle, backend, options):
+    parts = open_parts(bundle, where)
+    cache = TileCache(Cache(options.memory_bytes), store)
+    if _fuses(bundle, where, options):
         return SummingSession(cast("SummingParts", parts), model=bundle.sha256, cache=cache)
     session = IncrementalSession(parts, model=bundle.sha256, cache=cache)
     if not options.verify_fraction:
         return session
-    whole = open_session(bundle, backend, threads=threads)
+    whole = open_session(bundle, where)
     return VerifiedSession(session, whole, options.verify_fraction, PARITY_LIMITS[bundle.info.precision])
 
 
-def _fuses(bundle: Bundle, backend: str, options: EngineOptions) -> bool:
-    """Tell whether sums are made inside the graph; on a CPU nothing is gained by it (benchmarks/NOTES.md)."""
-    there = STATISTICS in bundle.info.graphs and backend.startswith("onnx:")
+def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:
+    """Tell whether sums are made inside the graph; on a CPU nothing is gained by it (benchmarks/NOTES.md).
+
+    The graph stays until it has been measured on a GPU, which decides whether it is worth keeping.
+    """
+    there = STATISTICS in bundle.info.graphs and device.kind != "triton"
     if options.fused is None:
-        return there and backend != "onnx:cpu" and not options.verify_fraction
+        return there and device.gpu and not options.verify_fraction
     if options.fused and not there:
         raise InputError(
-            f"{bundle.path.name} on {backend!r} cannot make sums over bins: a bundle with the graph {STATISTICS!r} on "
-            "onnx:cpu, onnx:cuda or onnx:tensorrt is needed; export the model again, or leave out fused"
+            f"{bundle.path.name} on {device} cannot make sums over bins: a bundle with the graph {STATISTICS!r} on "
+            "cpu, cuda or tensorrt is needed; export the model again, or leave out fused"
         )
     return options.fused
 
@@ -115,6 +124,11 @@ class VerifiedSession:
     def provider(self) -> str:
         """Name of what computes."""
         return self._session.provider
+
+    @property
+    def memory(self) -> Cache | None:
+        """See :attr:`borzoi_rt.engine.incremental.IncrementalSession.memory`."""
+        return getattr(self._session, "memory", None)
 
     def run(
         self,

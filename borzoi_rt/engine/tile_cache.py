@@ -1,6 +1,6 @@
 """Tiles that were computed before: in memory, and on disk where a folder is given.
 
-A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written beside its place
+A key is the hash of everything a tile depends on, so that an entry is never stale. A file is written under a draft name
 and renamed, carries the hash of its content, and counts as absent when that does not fit: a truncated, changed or
 deleted file costs a recomputation and nothing else. Processes may share a folder.
 """
@@ -12,21 +12,19 @@ import logging
 import os
 import secrets
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 
 from ..errors import InputError
+from .cache import Cache
 
 log = logging.getLogger(__name__)
 
 Tensors = Sequence[np.ndarray]
 
-MEMORY_BYTES = 1 * 2**30
 DISK_BYTES = 20 * 2**30
 _MAGIC = b"BRTTILE1"
 _DIGEST_BYTES = 32
@@ -34,57 +32,45 @@ _MAX_TENSORS = 16
 
 
 class TileCache:
-    """The tiles used last, up to a number of bytes.
+    """Tiles in memory, and in a folder where one is given.
 
     Parameters
     ----------
-    memory_bytes : int
-        Bound of what is held in memory.
+    cache : Cache, optional
+        First level.
     store : TileStore, optional
         Second level.
+
+    Attributes
+    ----------
+    memory : Cache
+        The first level, which whatever else the engine keeps may share.
+    computed : int
+        How many tiles neither level held.
     """
 
-    def __init__(self, memory_bytes: int = MEMORY_BYTES, store: TileStore | None = None) -> None:
-        self._limit = memory_bytes
+    def __init__(self, cache: Cache | None = None, store: TileStore | None = None) -> None:
+        self.memory = cache or Cache()
         self._store = store
-        self._held = 0
-        self._entries: OrderedDict[bytes, Tensors] = OrderedDict()
-        self._lock = Lock()
         self.computed = 0
 
     def get(self, key: bytes, compute: Callable[[], Tensors]) -> Tensors:
         """Return the tensors of a key, computed at most once while they are held; they are read-only."""
-        with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
-                self._entries.move_to_end(key)
-                return found
-        tensors: Tensors | None = self._store.read(key) if self._store else None
-        if tensors is None:
-            tensors = compute()
-            self.computed += 1
-            if self._store:
-                self._store.write(key, tensors)
-        for tensor in tensors:
-            tensor.setflags(write=False)
-        self._hold(key, tensors)
-        return tensors
+        return self.memory.get(key, lambda: self._stored(key, compute))
 
     def clear(self) -> None:
         """Forget what is in memory."""
-        with self._lock:
-            self._entries.clear()
-            self._held = 0
+        self.memory.clear()
 
-    def _hold(self, key: bytes, tensors: Tensors) -> None:
-        with self._lock:
-            if key in self._entries:
-                return
-            self._entries[key] = tensors
-            self._held += sum(tensor.nbytes for tensor in tensors)
-            while self._held > self._limit and len(self._entries) > 1:
-                _, oldest = self._entries.popitem(last=False)
-                self._held -= sum(tensor.nbytes for tensor in oldest)
+    def _stored(self, key: bytes, compute: Callable[[], Tensors]) -> Tensors:
+        found = self._store.read(key) if self._store else None
+        if found is not None:
+            return found
+        tensors = compute()
+        self.computed += 1
+        if self._store:
+            self._store.write(key, tensors)
+        return tensors
 
 
 class TileStore:
@@ -193,7 +179,7 @@ def _unpack(content: bytes, key: bytes) -> list[np.ndarray] | None:
     (count,) = struct.unpack_from("<I", body, start)
     if count > _MAX_TENSORS:
         return None
-    shapes = [struct.unpack_from("<II", body, start + 4 + 8 * place) for place in range(count)]
+    shapes = [struct.unpack_from("<II", body, start + 4 + 8 * number) for number in range(count)]
     offset, tensors = start + 4 + 8 * count, []
     for rows, columns in shapes:
         tensors.append(np.frombuffer(body, dtype="<f4", count=rows * columns, offset=offset).reshape(rows, columns))

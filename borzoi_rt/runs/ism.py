@@ -4,39 +4,60 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..bundle.opening import Bundle, open_bundle
-from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..genome.variants import Variant, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer
+from ..scoring.selection import select_rows
 from ..tables import ISM_WRITERS, TableContext, suffix_of
+from ..tables.rows import Rows
+from .executors import run_jobs
 from .journal import Journal
-from .score import Progress, check_target, fill_journal, finish_table, run_context, run_header
+from .outputs import check_target, finish_output
+from .score import ScorePlan, count_statuses, job_size, run_context, run_identity
+from .settings import RunSettings
 
 BASES = "ACGT"
 
 
-def substitutions_of(fasta: Fasta, interval: Interval) -> Iterator[VariantRecord]:
-    """Yield the three substitutions of every base; ``record`` counts bases, ``alt_index`` is the place of ALT in ACGT.
+@dataclass(frozen=True)
+class Substitutions:
+    """The substitutions of an interval in blocks of bases; a :class:`borzoi_rt.runs.score.AlleleSource`.
 
-    A base that is unknown in the genome gives four records of status ``invalid_allele``.
+    ``record`` counts bases, ``alt_index`` is the index of ALT in ACGT. A base that is unknown in the genome gives four
+    records, which are of status ``invalid_allele``.
     """
-    sequence = fasta.fetch(interval.chrom, interval.start, interval.end)
-    for place, ref in enumerate(sequence):
-        for index, alt in enumerate(BASES):
-            variant = Variant(interval.chrom, interval.start + place + 1, ref, alt)
-            if ref not in BASES:
-                yield VariantRecord(place, index, variant, "invalid_allele", f"the genome has {ref!r} here")
-            elif alt != ref:
-                yield VariantRecord(place, index, variant)
+
+    interval: Interval
+    sequence: str
+    block: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.sequence) // self.block)
+
+    def items(self, number: int) -> int:
+        """Return the number of substitutions of a block."""
+        return sum(3 if base in BASES else 4 for base in self._bases(number))
+
+    def read(self, number: int) -> list[VariantRecord]:
+        """Return the substitutions of a block."""
+        first = number * self.block
+        return [
+            VariantRecord(position, index, Variant(self.interval.chrom, self.interval.start + position + 1, ref, alt))
+            for position, ref in enumerate(self._bases(number), start=first)
+            for index, alt in enumerate(BASES)
+            if alt != ref
+        ]
+
+    def _bases(self, number: int) -> str:
+        return self.sequence[number * self.block : (number + 1) * self.block]
 
 
 def score_ism(
@@ -46,11 +67,7 @@ def score_ism(
     bundle: Bundle | str | os.PathLike[str],
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None = None,
-    backend: str = "onnx:cpu",
-    threads: int | None = None,
-    engine: EngineOptions | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
+    settings: RunSettings | None = None,
 ) -> Counter[str]:
     """Score every substitution of an interval in the one window that is centred on it.
 
@@ -62,9 +79,9 @@ def score_ism(
     interval : Interval
         At most as long as the output of the model.
     out : path
-        ``.h5``: one dataset per statistic, float32 (positions, 4, rows) in the order A, C, G, T, 0 for the base of the
+        ``.h5``: one dataset per score, float32 (positions, 4, rows) in the order A, C, G, T, 0 for the base of the
         genome and NaN where there is no score. ``.tsv``, ``.tsv.gz`` and ``.parquet`` as for variants.
-    bundle, fasta, options, backend, threads, engine, resume, progress
+    bundle, fasta, options, settings
         See :func:`borzoi_rt.runs.score.score_file`; ``options.prediction.window`` is replaced.
 
     Returns
@@ -72,31 +89,49 @@ def score_ism(
     Counter
         Statuses.
     """
-    target = Path(out)
+    target, settings = Path(out), settings or RunSettings()
     suffix = suffix_of(target, ISM_WRITERS)
-    check_target(target)
+    check_target(target, (fasta,))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome:
-        where = _checked(interval, genome, model)
-        start = where.centred(model.geometry.sequence_length_bp).start
-        chosen = options or ScoreOptions()
-        chosen = replace(chosen, prediction=replace(chosen.prediction, window=f"at:{start}"))
-        with closing(open_engine(model, backend, threads=threads, options=engine)) as session:
-            scorer = Scorer(model, session, genome, chosen)
-            source = f"{where.chrom}:{where.start + 1}-{where.end}"
-            context = run_context(scorer, model, genome, source, session.provider)
-            context["mode"] = "exact"  # approximations, where there will be any, carry their name in every output
-            context["interval"] = [where.chrom, where.start, where.end]
-            context["sequence"] = genome.fetch(where.chrom, where.start, where.end)
-            with Journal(target, run_header(context, scorer, source), resume=resume) as journal:
-                counts = fill_journal(journal, scorer, substitutions_of(genome, where), progress)
-                table = TableContext(scorer.rows, tuple(chosen.stats), context)
-                finish_table(target, ISM_WRITERS[suffix], journal, table)
+        where, chosen = ism_window(interval, genome, model, options or ScoreOptions())
+        selection = select_rows(model.tracks, chosen)
+        context = run_context(model, genome, chosen, selection, settings.worker_device)
+        context["input"] = f"{where.chrom}:{where.start + 1}-{where.end}"
+        context["mode"] = "exact"  # approximations, where there will be any, carry their name in every output
+        context["interval"] = [where.chrom, where.start, where.end]
+        context["sequence"] = genome.fetch(where.chrom, where.start, where.end)
+        source = Substitutions(where, context["sequence"], max(1, job_size(model, chosen) // 3))
+        plan = ScorePlan(
+            alleles=source,
+            bundle=model,
+            fasta=genome.path,
+            options=chosen,
+            device=settings.worker_device,
+            engine=settings.engine,
+            identity=run_identity(context, selection, context["input"]),
+        )
+        if settings.total is not None:
+            settings.total(sum(source.items(number) for number in range(source.blocks)))
+        with Journal(target) as journal:
+            journal.begin(plan.identity, resume=settings.resume)
+            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs), context)
+            counts = count_statuses(journal)
+            finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
 
 
-def _checked(interval: Interval, genome: Fasta, model: Bundle) -> Interval:
-    """Return the interval under the genome's own name of its contig."""
+def ism_window(
+    interval: Interval, genome: Fasta, model: Bundle, options: ScoreOptions
+) -> tuple[Interval, ScoreOptions]:
+    """Return the interval under the genome's own name of its contig, and the options with the one window around it.
+
+    Raises
+    ------
+    InputError
+        If the interval does not lie in the genome, or is longer than the output of the model.
+    """
     contig = genome.resolve(interval.chrom)
     name = f"{interval.chrom}:{interval.start + 1}-{interval.end}"
     if contig is None:
@@ -107,4 +142,6 @@ def _checked(interval: Interval, genome: Fasta, model: Bundle) -> Interval:
         raise InputError(f"region {name} does not lie in {contig} (1-{genome.contigs[contig]})")
     if interval.end - interval.start > longest:
         raise InputError(f"region {name} is longer than the {longest} bp that the model gives; cut it into pieces")
-    return Interval(contig, interval.start, interval.end)
+    where = Interval(contig, interval.start, interval.end)
+    start = where.centred(grid.sequence_length_bp).start
+    return where, replace(options, prediction=replace(options.prediction, window=f"at:{start}"))

@@ -1,120 +1,91 @@
-"""Work that survives: results are kept in shards beside the output until the output is written."""
+"""Work that survives: results of jobs are kept in ``OUT.partial`` until the output is written."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from ..errors import FormatError, InputError
-from ..scoring.pipeline import ScoredVariant
 
 _HEADER = "journal.json"
 _LOCK = "lock"
+_OURS = b"borzoi-rt journal\n"
+_SHARD = re.compile(r"shard-(\d+)\.arrow")
+_MAGIC = b"BRTSHRD1"
+_DIGEST_BYTES = 32
 
 log = logging.getLogger(__name__)
 
 
-def shard_schema(stats: Sequence[str], rows: int) -> pa.Schema:
-    """Return the columns of a shard: one row per ALT allele, a vector per statistic."""
-    scores = [pa.field(f"score:{name}", pa.list_(pa.float32(), rows)) for name in stats]
-    return pa.schema(
-        [
-            ("record", pa.int64()),
-            ("alt_index", pa.int32()),
-            ("chrom", pa.string()),
-            ("pos", pa.int64()),
-            ("id", pa.string()),
-            ("ref", pa.string()),
-            ("alt", pa.string()),
-            ("status", pa.string()),
-            ("status_detail", pa.string()),
-            ("window_start", pa.int64()),
-            ("stitch_bin", pa.int32()),
-            ("n_fraction", pa.float32()),
-            *scores,
-        ]
-    )
-
-
-def shard_table(results: Sequence[ScoredVariant], schema: pa.Schema, stats: Sequence[str], rows: int) -> pa.Table:
-    """Turn results into a table of :func:`shard_schema`; alleles without scores hold nulls."""
-    columns: dict[str, Any] = {
-        "record": [item.record for item in results],
-        "alt_index": [item.alt_index for item in results],
-        "chrom": [item.variant.chrom for item in results],
-        "pos": [item.variant.pos for item in results],
-        "id": [item.variant.id for item in results],
-        "ref": [item.variant.ref for item in results],
-        "alt": [item.variant.alt for item in results],
-        "status": [item.status for item in results],
-        "status_detail": [item.detail for item in results],
-        "window_start": [item.window_start for item in results],
-        "stitch_bin": [item.stitch_bin for item in results],
-        "n_fraction": [item.n_fraction for item in results],
-    }
-    empty = np.zeros(rows, dtype=np.float32)
-    missing = pa.array([item.scores is None for item in results], pa.bool_())
-    for name in stats:
-        values = np.concatenate([empty if item.scores is None else item.scores[name] for item in results])
-        columns[f"score:{name}"] = pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
-    return pa.table(columns, schema=schema)
-
-
 class Journal:
-    """Numbered shards in ``OUT.partial``, each written whole or not at all; a context manager.
+    """The results of a run's jobs in ``OUT.partial``, each written whole or not at all; a context manager.
 
     From making to closing the folder belongs to one process: a lock on a file in it, which the system takes back
-    however the process ends.
+    however the process ends. Call :meth:`begin` before anything is added.
 
     Parameters
     ----------
     out : Path
         The final output.
-    header : mapping
-        JSON values that must be equal for shards to be used again: input, model, genome, options.
-    resume : bool
-        Keep the shards of an earlier run with the same header; otherwise they are discarded.
+
+    Attributes
+    ----------
+    directory : Path
+        The folder.
+    done : set of int
+        Numbers of the jobs whose results are here.
 
     Raises
     ------
     InputError
-        If another run is writing ``out``, or if there is an earlier run with another header and ``resume`` is set.
+        If another run is writing ``out``, or ``OUT.partial`` is not a folder that a run left.
     """
 
-    def __init__(self, out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
+    def __init__(self, out: Path) -> None:
+        self.out = out
         self.directory = out.with_name(out.name + ".partial")
+        _check_folder(self.directory)
         self._lock: int | None = _lock(self.directory / _LOCK, out)
-        try:
-            self._begin(json.dumps(header, sort_keys=True), resume=resume)
-        except BaseException:
-            self.close()
-            raise
-        self.done = len(self.paths())
+        self.done: set[int] = set()
 
-    def _begin(self, wanted: str, *, resume: bool) -> None:
-        path = self.directory / _HEADER
+    def begin(self, identity: Mapping[str, Any], *, resume: bool) -> None:
+        """Keep the results of an earlier run of the same identity where ``resume`` is set; discard all others.
+
+        Raises
+        ------
+        InputError
+            If there is an earlier run of another identity and ``resume`` is set.
+        """
+        self._clear_drafts()
+        wanted, path = json.dumps(identity, sort_keys=True), self.directory / _HEADER
         if resume and path.is_file():
             if path.read_text(encoding="utf-8") != wanted:
                 raise InputError(
                     f"{self.directory}: kept by a run with another input, model, genome or options; repeat these, "
-                    "or run without --resume to start anew"
+                    "or run without resuming to start anew"
                 )
+            self.done = self._numbers()
             return
-        self._clear()
+        kept = len(self._numbers())
+        if kept:
+            log.warning("%s: %d finished jobs of an earlier run are discarded; resuming would use them", self.out, kept)
+        for number in self._numbers():
+            _path(self.directory, number).unlink()
         try:
-            _write_whole(path, wanted.encode())
+            write_whole(path, wanted.encode())
         except OSError:
             self.remove()
             raise
@@ -125,6 +96,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not self.done:
+            self.remove()  # of no use to a later run
         self.close()
 
     def close(self) -> None:
@@ -133,51 +106,107 @@ class Journal:
             os.close(self._lock)
         self._lock = None
 
-    def paths(self) -> list[Path]:
-        """Return the shards without a gap, in order."""
-        found = sorted(self.directory.glob("shard-*.arrow"))
-        return [path for number, path in enumerate(found) if path.name == f"shard-{number:06d}.arrow"]
-
-    def add(self, table: pa.Table) -> None:
-        """Write the next shard."""
-        sink = pa.BufferOutputStream()
-        with ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        _write_whole(self.directory / f"shard-{self.done:06d}.arrow", sink.getvalue().to_pybytes())
-        self.done += 1
+    def add(self, number: int, table: pa.Table) -> None:
+        """Keep the result of a job."""
+        write_shard(self.directory, number, table)
+        self.done.add(number)
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the shards.
+        """Yield the results in the order of the jobs.
 
         Raises
         ------
         FormatError
-            If a shard is damaged.
+            If one is damaged.
         """
-        for path in self.paths():
-            try:
-                with pa.memory_map(str(path)) as source:
-                    table = ipc.open_file(source).read_all()
-            except (pa.ArrowException, OSError) as error:
-                raise FormatError(f"{path}: damaged ({error}); run without --resume to start anew") from error
-            yield table
+        for number in sorted(self.done):
+            yield read_shard(self.directory, number)
 
     def remove(self) -> None:
         """Forget everything; without effect once the folder is no longer ours."""
         if self._lock is None:
             return
-        self._clear()
-        (self.directory / _LOCK).unlink(missing_ok=True)
-        with suppress(OSError):  # another run may have made its lock already
-            self.directory.rmdir()
-        self.close()
-
-    def _clear(self) -> None:
         for path in self.directory.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != _LOCK:
                 path.unlink(missing_ok=True)
+        (self.directory / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # another run may have made its lock already
+            self.directory.rmdir()
+        self.close()
+
+    def _clear_drafts(self) -> None:
+        """Remove what a killed run left half written; on a full disk it would be in the way."""
+        for path in self.directory.iterdir():
+            if path.name.startswith("final-") and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.endswith(".new"):
+                path.unlink(missing_ok=True)
+
+    def _numbers(self) -> set[int]:
+        found = (_SHARD.fullmatch(path.name) for path in self.directory.iterdir())
+        return {int(match[1]) for match in found if match}
+
+
+def write_shard(directory: Path, number: int, table: pa.Table) -> None:
+    """Write the result of a job, with the hash of its content; any process of the run may call it."""
+    sink = pa.BufferOutputStream()
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = sink.getvalue()
+    digest = hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+    write_whole(_path(directory, number), _MAGIC + digest, memoryview(content))
+
+
+def read_shard(directory: Path, number: int) -> pa.Table:
+    """Read the result of a job; nothing of it is interpreted before its hash is right.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    path = _path(directory, number)
+    try:
+        content = path.read_bytes()
+        digest, body = content[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES], content[len(_MAGIC) + _DIGEST_BYTES :]
+        if content[: len(_MAGIC)] != _MAGIC or hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest() != digest:
+            raise ValueError("its content does not have the hash that stands in it")
+        return ipc.open_file(pa.BufferReader(body)).read_all()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FormatError(f"{path}: damaged ({error}); remove this file and resume: its job is done again") from error
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file under a draft name and rename it."""
+    draft = path.with_name(path.name + ".new")
+    try:
+        with draft.open("wb") as handle:
+            for part in parts:
+                handle.write(part)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"shard-{number:06d}.arrow"
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse what another program, or a person, has put where the journal belongs."""
+    if folder.is_symlink():
+        raise InputError(f"{folder}: is a symbolic link, which a run does not write through; remove it")
+    if not folder.exists():
+        return
+    lock = folder / _LOCK
+    ours = folder.is_dir() and lock.is_file() and not lock.is_symlink() and lock.read_bytes()[:64] in (_OURS, b"")
+    if not ours and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder}: was not left by a run and is not touched; move it away, or choose another output")
 
 
 def _lock(path: Path, out: Path) -> int:
@@ -185,7 +214,7 @@ def _lock(path: Path, out: Path) -> int:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except FileNotFoundError:
             continue
         try:
@@ -197,17 +226,14 @@ def _lock(path: Path, out: Path) -> int:
             ) from None
         except OSError as error:
             log.warning("%s: cannot be locked (%s); start no second run into %s", path, error.strerror, out.name)
+            _mark(handle)
             return handle
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), path.stat()):
+                _mark(handle)
                 return handle
         os.close(handle)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+def _mark(handle: int) -> None:
+    os.pwrite(handle, _OURS, 0)

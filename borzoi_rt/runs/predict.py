@@ -1,118 +1,286 @@
-"""Coverage of regions as bigWig and NumPy files."""
+"""Predict the coverage of regions: bigWig files and one NumPy archive."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pybigtools
+import pyarrow as pa
 
+from .. import __version__
+from ..backends.device import Device
+from ..backends.opening import open_session
 from ..bundle.manifest import Geometry
+from ..bundle.opening import Bundle, open_bundle
+from ..engine.options import PredictionOptions
 from ..engine.prediction import Predictor
-from ..errors import FormatError, InputError
+from ..errors import InputError
+from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
+from .executors import run_jobs
+from .journal import Journal
+from .outputs import check_directory, finish_directory
+from .plan import Tick
+from .settings import RunSettings
 
 ARCHIVE = "predictions.npz"
+DESCRIPTION = "predictions.json"
+_BLOCK_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageOptions:
+    """What coverage is predicted.
+
+    Parameters
+    ----------
+    tracks : str, optional
+        Selection, see :meth:`borzoi_rt.tracks.TrackTable.select`; all when None.
+    prediction : PredictionOptions
+        Strands, shifts, unknown bases; strands and shifts are averaged in squashed scale.
+    squashed : bool
+        Keep the squashed scale; otherwise coverage as the inverse of the squash gives it.
+    squash : str, optional
+        Kind to undo instead of the bundle's.
+    unscale, unclip : bool, optional
+        Inverse of the squashed scale; None keeps the bundle's own.
+    """
+
+    tracks: str | None = None
+    prediction: PredictionOptions = field(default_factory=PredictionOptions)
+    squashed: bool = False
+    squash: str | None = None
+    unscale: bool | None = None
+    unclip: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.squashed and (self.squash or self.unscale is not None or self.unclip is not None):
+            raise InputError("squashed keeps the scale of the model: leave out squash, unscale and unclip")
+
+
+@dataclass(frozen=True)
+class CoveragePlan:
+    """Windows to predict, one a job."""
+
+    windows: tuple[Interval, ...]
+    positions: tuple[int, ...]
+    bundle: Bundle
+    fasta: Path
+    options: CoverageOptions
+    device: Device
+    identity: Mapping[str, Any]
+
+    @property
+    def jobs(self) -> int:
+        """One for each window."""
+        return len(self.windows)
+
+    def items(self, number: int) -> int:
+        """Return 1: a job is a window."""
+        return 1
+
+    def open(self) -> CoverageWorker:
+        """Load the model and open the genome."""
+        return CoverageWorker(self)
+
+
+class CoverageWorker:
+    """A predictor that answers a job."""
+
+    def __init__(self, plan: CoveragePlan) -> None:
+        self._plan = plan
+        self._fasta = Fasta(plan.fasta)
+        self._session = open_session(plan.bundle, plan.device)
+        self._predictor = coverage_predictor(plan.bundle, self._session, np.array(plan.positions), plan.options)
+
+    def run(self, number: int, tick: Tick) -> pa.Table:
+        """Predict a window: a row for each track, its bins in ``coverage``."""
+        plan, window = self._plan, self._plan.windows[number]
+        values = self._predictor.window(self._fasta, window.chrom, window.start - plan.bundle.geometry.crop_bp)
+        if not plan.options.squashed:
+            values = self._predictor.squash.inverse(values)
+        tick()
+        flat = pa.array(np.ascontiguousarray(values).ravel())
+        return pa.table({"coverage": pa.FixedSizeListArray.from_arrays(flat, values.shape[1])})
+
+    def close(self) -> None:
+        """Free the model and close the genome."""
+        self._session.close()
+        self._fasta.close()
+
+
+def coverage_predictor(bundle: Bundle, session: Any, positions: np.ndarray, options: CoverageOptions) -> Predictor:
+    """Return the predictor that coverage options ask for."""
+    squash = bundle.squash(positions, kind=options.squash, unscale=options.unscale, unclip=options.unclip)
+    return Predictor(
+        session,
+        bundle.tracks,
+        squash,
+        positions=positions,
+        options=options.prediction,
+        n_policy=bundle.info.n_policy,
+    )
 
 
 def predict_regions(
     regions: Sequence[Interval],
-    *,
-    predictor: Predictor,
-    fasta: Fasta,
-    tracks: TrackTable,
     out: str | os.PathLike[str],
-    squashed: bool = False,
-    progress: Callable[[int], None] | None = None,
+    *,
+    bundle: Bundle | str | os.PathLike[str],
+    fasta: str | os.PathLike[str],
+    options: CoverageOptions | None = None,
+    settings: RunSettings | None = None,
 ) -> list[Path]:
-    """Predict the window around the middle of each region and write one bigWig per track and one archive.
+    """Predict regions and write one bigWig per track and one archive.
 
     Parameters
     ----------
     regions : sequence of Interval
-        Regions; each is re-centred to the window of the model.
-    predictor : Predictor
-        Model with its tracks and options.
-    fasta : Fasta
-        The genome.
-    tracks : TrackTable
-        The selected tracks, in the predictor's order.
+        A region that is no longer than the output of the model gives the window around its middle, which shows more
+        than the region; a longer one is cut into as many adjacent windows as cover it.
     out : path
-        Directory to make. ``predictions.npz`` holds ``coverage`` float32 (regions, tracks, bins), ``chrom``, ``start``
-        and ``end`` of the output windows, ``bin_size_bp`` and ``track_id``. Where output windows overlap, a base of the
-        bigWig comes from the window whose centre is nearest; bins are cut at the ends of the chromosome.
-    squashed : bool
-        Keep the squashed scale; otherwise coverage as the bundle's inverse gives it.
-    progress : callable, optional
-        Called with the number of regions done.
+        Directory to make. ``predictions.npz`` holds ``coverage`` float32 (windows, tracks, bins), ``chrom``, ``start``
+        and ``end`` of the output windows, ``region`` (which region a window is of), ``bin_size_bp`` and ``track_id``;
+        ``predictions.json`` says how they were made. Where output windows overlap, a base of the bigWig comes from the
+        window whose centre is nearest; bins are cut at the ends of the chromosome.
+    bundle, fasta
+        Model and genome.
+    options : CoverageOptions, optional
+        Tracks, strands and scale.
+    settings : RunSettings, optional
+        Device, processes, resumption; windows are predicted in whole passes.
 
     Returns
     -------
     list of Path
         The files written.
     """
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target}: exists and is not an empty directory; choose another name")
-    geometry = predictor.session.geometry
-    windows = [_output_window(region, fasta, geometry) for region in regions]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    try:
-        spool = staging / "coverage.npy"
-        shape = (len(windows), len(tracks), geometry.bins)
-        coverage = np.lib.format.open_memmap(spool, mode="w+", dtype=np.float32, shape=shape)
-        for number, window in enumerate(windows):
-            values = predictor.window(fasta, window.chrom, window.start - geometry.crop_bp)
-            coverage[number] = values if squashed else predictor.squash.inverse(values)
-            if progress:
-                progress(number + 1)
-        for position in range(len(tracks)):
-            path = staging / f"{tracks.index[position]}_{_file_name(tracks.identifier[position])}.bw"
-            _write_bigwig(path, windows, coverage[:, position], fasta, geometry.bin_size_bp)
-        np.savez(
-            staging / ARCHIVE,
-            coverage=coverage,
-            chrom=np.array([window.chrom for window in windows]),
-            start=np.array([window.start for window in windows]),
-            end=np.array([window.end for window in windows]),
-            bin_size_bp=geometry.bin_size_bp,
-            track_id=np.array(tracks.identifier),
-        )
-        del coverage
-        spool.unlink()
-        staging.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        staging.rename(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
+    if settings.engine is not None:
+        raise InputError("coverage is predicted in whole passes: leave out engine")
+    check_directory(target)
+    model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    positions = model.tracks.select(chosen.tracks)
+    tracks = model.tracks.take(positions)
+    with Fasta(fasta) as genome:
+        numbers, windows = windows_of(regions, genome, model.geometry)
+        resolved = chosen.prediction.resolved({}, model.info.n_policy)
+        units = tuple(int(position) for position in positions)
+        identity: dict[str, Any] = {
+            "borzoi_rt": __version__,
+            "bundle": model.sha256,
+            "genome": genome.fingerprint(),
+            "windows": hashlib.sha256(repr(windows).encode()).hexdigest(),
+            "options": {**asdict(chosen), "prediction": asdict(resolved)},
+            "tracks": list(units),
+        }
+        plan = CoveragePlan(windows, units, model, genome.path, chosen, settings.worker_device, identity)
+        if settings.total is not None:
+            settings.total(plan.jobs)
+        with Journal(target) as journal:
+            journal.begin(identity, resume=settings.resume)
+            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            coverage = _Coverage(journal, windows, numbers, model.geometry)
+            finish_directory(target, journal, lambda folder: _write(folder, coverage, tracks, genome, identity))
     return sorted(target.iterdir())
 
 
-def _output_window(region: Interval, fasta: Fasta, geometry: Geometry) -> Interval:
-    contig = fasta.resolve(region.chrom)
-    if contig is None:
-        raise FormatError(f"region {region.chrom}:{region.start}-{region.end}: {fasta.name} has no such contig")
-    if (region.start + region.end) // 2 >= fasta.contigs[contig]:
-        raise FormatError(
-            f"region {region.chrom}:{region.start}-{region.end}: its middle lies beyond the end of {contig} "
-            f"({fasta.contigs[contig]} bp)"
-        )
-    window = region.centred(geometry.sequence_length_bp)
-    start = window.start + geometry.crop_bp
-    return Interval(contig, start, start + geometry.bins * geometry.bin_size_bp, region.name)
+def windows_of(
+    regions: Sequence[Interval], fasta: Fasta, geometry: Geometry
+) -> tuple[tuple[int, ...], tuple[Interval, ...]]:
+    """Return the output windows that cover regions, and for each the number of its region.
+
+    Raises
+    ------
+    InputError
+        If a region lies on no contig of the genome, or its middle beyond the end of one.
+    """
+    numbers: list[int] = []
+    windows: list[Interval] = []
+    width_bp = geometry.bins * geometry.bin_size_bp
+    for number, region in enumerate(regions):
+        name = f"region {region.chrom}:{region.start + 1}-{region.end}"
+        contig = fasta.resolve(region.chrom)
+        if contig is None:
+            raise InputError(f"{name}: {fasta.name} has no contig {region.chrom!r}")
+        if (region.start + region.end) // 2 >= fasta.contigs[contig]:
+            raise InputError(f"{name}: its middle lies beyond the end of {contig} ({fasta.contigs[contig]} bp)")
+        count = max(1, -(-(region.end - region.start) // width_bp))
+        first = region.centred(count * width_bp).start
+        for start in range(first, first + count * width_bp, width_bp):
+            numbers.append(number)
+            windows.append(Interval(contig, start, start + width_bp, region.name))
+    return tuple(numbers), tuple(windows)
 
 
-def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, fasta: Fasta, bin_size_bp: int) -> None:
+@dataclass(frozen=True)
+class _Coverage:
+    """Predicted windows, read from the journal as they are needed."""
+
+    journal: Journal
+    windows: tuple[Interval, ...]
+    regions: tuple[int, ...]
+    geometry: Geometry
+
+    def arrays(self) -> Iterator[np.ndarray]:
+        """Yield float32 (tracks, bins) of every window."""
+        for table in self.journal.tables():
+            column = table["coverage"].combine_chunks()
+            yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), self.geometry.bins)
+
+    def tracks(self, positions: slice) -> np.ndarray:
+        """Return float32 (windows, tracks, bins) of some tracks."""
+        return np.stack([values[positions] for values in self.arrays()])
+
+
+def _write(folder: Path, coverage: _Coverage, tracks: TrackTable, genome: Fasta, identity: Mapping[str, Any]) -> None:
+    windows, grid = coverage.windows, coverage.geometry
+    block = max(1, _BLOCK_BYTES // (4 * grid.bins * len(windows)))
+    for start in range(0, len(tracks), block):
+        values = coverage.tracks(slice(start, start + block))
+        for offset in range(values.shape[1]):
+            number = start + offset
+            path = folder / f"{tracks.index[number]}_{_file_name(tracks.identifier[number])}.bw"
+            _write_track(path, windows, values[:, offset], genome, grid.bin_size_bp)
+    arrays = {
+        "chrom": np.array([window.chrom for window in windows]),
+        "start": np.array([window.start for window in windows]),
+        "end": np.array([window.end for window in windows]),
+        "region": np.array(coverage.regions),
+        "bin_size_bp": np.array(grid.bin_size_bp),
+        "track_id": np.array(tracks.identifier),
+    }
+    _write_archive(folder / ARCHIVE, coverage, (len(windows), len(tracks), grid.bins), arrays)
+    (folder / DESCRIPTION).write_text(json.dumps(dict(identity), indent=2) + "\n", encoding="utf-8")
+
+
+def _write_archive(
+    path: Path, coverage: _Coverage, shape: tuple[int, int, int], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write what ``numpy.load`` reads, the coverage a window at a time: it may be larger than the memory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open("coverage.npy", "w", force_zip64=True) as handle:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_2_0(handle, header)
+            for values in coverage.arrays():
+                handle.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as handle:
+                np.lib.format.write_array(handle, array, allow_pickle=False)
+
+
+def _write_track(path: Path, windows: Sequence[Interval], values: np.ndarray, fasta: Fasta, bin_size_bp: int) -> None:
     order = sorted({window.chrom for window in windows})
     lengths = {chrom: fasta.contigs[chrom] for chrom in order}
 
@@ -123,18 +291,13 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
                 numbers, _shares([windows[n] for n in numbers], lengths[chrom]), strict=True
             ):
                 start = windows[number].start
-                for place, value in enumerate(values[number].tolist()):
-                    left = max(start + place * bin_size_bp, low)
-                    right = min(start + (place + 1) * bin_size_bp, high)
+                for index, value in enumerate(values[number].tolist()):
+                    left = max(start + index * bin_size_bp, low)
+                    right = min(start + (index + 1) * bin_size_bp, high)
                     if left < right:
                         yield chrom, left, right, value
 
-    write_entries(path, lengths, entries())
-
-
-def write_entries(path: Path, lengths: Mapping[str, int], entries: Iterator[tuple[str, int, int, float]]) -> None:
-    """Write ``(chrom, start, end, value)``, sorted by chromosome and start, as bigWig."""
-    pybigtools.open(str(path), "w").write(dict(lengths), entries)
+    write_bigwig(path, lengths, entries())
 
 
 def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:
@@ -144,9 +307,9 @@ def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:
         cuts.append((left.end + right.start) // 2 if right.start < left.end else right.start)
     cuts.append(length)
     shares = []
-    for place, window in enumerate(windows):
-        low = max(window.start, cuts[place])
-        shares.append((low, max(low, min(window.end, cuts[place + 1]))))
+    for number, window in enumerate(windows):
+        low = max(window.start, cuts[number])
+        shares.append((low, max(low, min(window.end, cuts[number + 1]))))
     return shares
 
 

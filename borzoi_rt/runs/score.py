@@ -1,35 +1,143 @@
-"""Score a file into a file: shards, resumption, one final rename."""
+"""Score the variants of a file into a table."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from .. import __version__
+from ..backends.device import Device
 from ..bundle.opening import Bundle, open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
-from ..genome.variants import VariantRecord, read_variants
+from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import ScoredVariant, Scorer
-from ..tables import WRITERS, TableContext, Writer, suffix_of
-from .journal import Journal, shard_schema, shard_table
+from ..scoring.pipeline import Scorer
+from ..scoring.remote import RemoteScorer, is_scorer
+from ..scoring.selection import Selection, select_rows
+from ..tables import WRITERS, TableContext, suffix_of
+from ..tables.rows import Rows, score_table
+from .alleles import AlleleFile, write_alleles
+from .executors import run_jobs
+from .journal import Journal
+from .outputs import check_target, finish_output
+from .plan import Tick, Worker
+from .settings import RunSettings
 
-SCHEMA_VERSION = 1
-SHARD_VARIANTS = 64
+SCHEMA_VERSION = 2
+_BASES_OF_JOB = 2**21  # windows x bp: 4 alleles of the published model, which take less than a minute on two cores
+_LARGEST_JOB = 64
+_ALLELES = "alleles.arrow"
 
-Progress = Callable[[int], None]
+log = logging.getLogger(__name__)
+
+
+class AlleleSource(Protocol):
+    """Alleles in numbered blocks; block N is the input of job N. Must be picklable."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+
+    def items(self, number: int) -> int:
+        """Return how many alleles a block holds."""
+
+    def read(self, number: int) -> list[VariantRecord]:
+        """Return the alleles of a block."""
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """Blocks of alleles to score with one model, genome and options."""
+
+    alleles: AlleleSource
+    bundle: Bundle
+    fasta: Path
+    options: ScoreOptions
+    device: Device
+    engine: EngineOptions | None
+    identity: Mapping[str, Any]
+
+    @property
+    def jobs(self) -> int:
+        """One for each block of alleles."""
+        return self.alleles.blocks
+
+    def items(self, number: int) -> int:
+        """Return the number of alleles of a job."""
+        return self.alleles.items(number)
+
+    def open(self) -> Worker:
+        """Load the model and open the genome, or connect to a scorer that has both."""
+        if self.device.kind == "triton" and is_scorer(self.device.url):
+            return RemoteWorker(self)
+        return ScoreWorker(self)
+
+
+class ScoreWorker:
+    """A scorer that answers a job."""
+
+    def __init__(self, plan: ScorePlan) -> None:
+        self._plan = plan
+        self._fasta = Fasta(plan.fasta)
+        self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
+        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options)
+
+    def run(self, number: int, tick: Tick) -> pa.Table:
+        """Score the alleles of a job."""
+        results = []
+        for item in self._plan.alleles.read(number):
+            results.append(self._scorer.score(item))
+            tick()
+        return score_table(results, self._scorer.specs, len(self._scorer.rows))
+
+    def close(self) -> None:
+        """Free the model and close the genome."""
+        self._session.close()
+        self._fasta.close()
+
+
+class RemoteWorker:
+    """A scorer on a server that answers a job: variants go there and scores come back, no coverage."""
+
+    def __init__(self, plan: ScorePlan) -> None:
+        if plan.engine not in (None, EngineOptions()):
+            raise InputError(f"{plan.device}: computes as its server was set up; leave out the options of the engine")
+        self._plan = plan
+        self._specs = plan.options.resolved(plan.bundle.info).specs
+        rows = select_rows(plan.bundle.tracks, plan.options).rows
+        self._rows = len(rows)
+        with Fasta(plan.fasta) as genome:
+            self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome)
+        self._scorer.check(plan.options.resolved(plan.bundle.info), rows.identifier)
+
+    def run(self, number: int, tick: Tick) -> pa.Table:
+        """Have the alleles of a job scored."""
+        items = self._plan.alleles.read(number)
+        names = [spec.name for spec in self._specs]
+        found = self._scorer.score_all([item.variant for item in items], stats=names)
+        results = []
+        for item, result in zip(items, found, strict=True):
+            results.append(replace(result, record=item.record, alt_index=item.alt_index))
+            tick()
+        return score_table(results, self._specs, self._rows)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._scorer.close()
 
 
 def score_file(
@@ -39,27 +147,29 @@ def score_file(
     bundle: Bundle | str | os.PathLike[str],
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None = None,
-    backend: str = "onnx:cpu",
-    threads: int | None = None,
-    engine: EngineOptions | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
+    settings: RunSettings | None = None,
+    layout: str = "long",
 ) -> Counter[str]:
     """Score the variants of a file and write a table whose form the suffix of ``out`` names.
 
     Parameters
     ----------
     vcf : path
-        VCF or BCF; ``-`` for stdin, or a pipe.
+        VCF or BCF; ``-`` for stdin, or a pipe. It is read once.
     out : path
         ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
         lie in ``OUT.partial``.
-    bundle, fasta, options, backend, threads, engine
-        See :func:`borzoi_rt.score_variants`.
-    resume : bool
-        Use what an interrupted run with the same input and options left.
-    progress : callable, optional
-        Called with the number of ALT alleles done.
+    bundle : Bundle or path
+        The model.
+    fasta : path
+        The genome.
+    options : ScoreOptions, optional
+        Statistics and policies.
+    settings : RunSettings, optional
+        Device, processes, resumption.
+    layout : str
+        ``long``: a row per allele, region, track and statistic. ``wide``: a row per allele, a column per score and
+        track; for text and Parquet.
 
     Returns
     -------
@@ -69,81 +179,135 @@ def score_file(
     Raises
     ------
     FormatError
-        If a file is malformed, or the VCF holds no variants.
+        If a file is malformed.
     ReferenceMismatchError
         If no REF allele agrees with the genome: the assembly is another.
     InputError
         If options, names or paths cannot be used, or another run is writing ``out``.
     """
-    options = options or ScoreOptions()
-    target = Path(out)
-    suffix = suffix_of(target, WRITERS)
-    check_target(target, vcf)
+
+    def read(journal: Journal, block: int) -> _Input:
+        return _read_file(vcf, journal, block, keep=str(out).endswith(".vcf.gz"))
+
+    return _score(read, Path(out), (vcf, fasta), bundle, fasta, options, settings, layout)
+
+
+def score_list(
+    variants: Iterable[Any],
+    out: str | os.PathLike[str],
+    *,
+    bundle: Bundle | str | os.PathLike[str],
+    fasta: str | os.PathLike[str],
+    options: ScoreOptions | None = None,
+    settings: RunSettings | None = None,
+    layout: str = "long",
+) -> Counter[str]:
+    """Score variants given one by one, as text or as :class:`Variant`, into a table.
+
+    Parameters and errors are those of :func:`score_file`; there is no VCF to annotate, so that ``.vcf.gz`` is refused.
+    """
+    records = [VariantRecord(number, 0, Variant.of(item)) for number, item in enumerate(variants)]
+    if str(out).endswith(".vcf.gz"):
+        raise InputError(f"{out}: a VCF is a copy of the input, and there is none; choose another suffix")
+
+    def read(journal: Journal, block: int) -> _Input:
+        text = "\n".join(f"{item.variant.chrom}\t{item.variant}" for item in records)
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return _Input("variants", None, write_alleles(journal.directory / _ALLELES, records, block), digest)
+
+    return _score(read, Path(out), (fasta,), bundle, fasta, options, settings, layout)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What is scored: its name, a file that can be copied, its alleles and the hash of its content."""
+
+    name: str
+    source: Path | None
+    alleles: AlleleFile
+    digest: str
+
+
+def _score(
+    read: Callable[[Journal, int], _Input],
+    target: Path,
+    sources: Sequence[str | os.PathLike[str]],
+    bundle: Bundle | str | os.PathLike[str],
+    fasta: str | os.PathLike[str],
+    options: ScoreOptions | None,
+    settings: RunSettings | None,
+    layout: str,
+) -> Counter[str]:
+    chosen, settings = options or ScoreOptions(), settings or RunSettings()
+    suffix = suffix_of(target, WRITERS, layout)
+    check_target(target, sources)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    with (
-        Fasta(fasta) as genome,
-        _spooled(vcf) as source,
-        closing(open_engine(model, backend, threads=threads, options=engine)) as session,
-    ):
-        scorer = Scorer(model, session, genome, options)
-        context = run_context(scorer, model, genome, source.name, session.provider)
-        with Journal(target, run_header(context, scorer, _digest(source)), resume=resume) as journal:
-            counts = fill_journal(journal, scorer, read_variants(source), progress)
+    with Fasta(fasta) as genome:
+        selection = select_rows(model.tracks, chosen)
+        context = run_context(model, genome, chosen, selection, settings.worker_device)
+        with Journal(target) as journal:
+            given = read(journal, job_size(model, chosen))
+            context["input"] = given.name
+            plan = ScorePlan(
+                alleles=given.alleles,
+                bundle=model,
+                fasta=genome.path,
+                options=chosen,
+                device=settings.worker_device,
+                engine=settings.engine,
+                identity=run_identity(context, selection, given.digest),
+            )
+            if settings.total is not None:
+                settings.total(given.alleles.count)
+            journal.begin(plan.identity, resume=settings.resume)
+            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            counts = count_statuses(journal)
             try:
-                _judge(counts, journal, genome, Path(vcf).name)
+                _judge(counts, journal, genome, given.name)
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            table = TableContext(scorer.rows, tuple(options.stats), context, source)
-            finish_table(target, WRITERS[suffix], journal, table)
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs)
+            table = TableContext(rows, context, given.source, layout)
+            finish_output(target, journal, lambda draft: WRITERS[suffix](draft, journal.tables, table))
     return counts
 
 
-def fill_journal(
-    journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None
-) -> Counter[str]:
-    """Score what the journal does not hold yet, shard by shard, and return the statuses of all.
-
-    A journal that is no use to a later run does not stay: nothing is done yet, or the input itself is at fault.
-    """
-    try:
-        return _fill(journal, scorer, items, progress)
-    except BaseException:
-        if not journal.done:
-            journal.remove()
-        raise
+def job_size(bundle: Bundle, options: ScoreOptions) -> int:
+    """Return how many alleles a job holds: few enough that a kill costs less than a minute of work."""
+    passes = len(options.prediction.shifts) * (2 if options.prediction.rc else 1)
+    return max(1, min(_LARGEST_JOB, _BASES_OF_JOB // (bundle.geometry.sequence_length_bp * passes)))
 
 
-def _fill(journal: Journal, scorer: Scorer, items: Iterator[VariantRecord], progress: Progress | None) -> Counter[str]:
-    stats, rows = list(scorer.options.stats), len(scorer.rows)
-    schema = shard_schema(stats, rows)
+def _read_file(vcf: str | os.PathLike[str], journal: Journal, block: int, *, keep: bool) -> _Input:
+    """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made."""
+    path, stdin = Path(vcf), str(vcf) == "-"
+    once = stdin or path.is_fifo()
+    if not once and not path.is_file():
+        raise FormatError(f"{path}: no such VCF file")
+    name = "stdin" if stdin else path.name
+    kept = journal.directory / f"{name}.vcf" if once and keep else path
+    if once and keep:
+        with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
+            shutil.copyfileobj(stream, handle)
+    reader = VariantReader("-" if stdin and not keep else kept)
+    alleles = write_alleles(journal.directory / _ALLELES, reader, block)
+    return _Input(name, kept, alleles, reader.sha256)
+
+
+def count_statuses(journal: Journal) -> Counter[str]:
+    """Return how many alleles have which status."""
     counts: Counter[str] = Counter()
     for table in journal.tables():
-        counts.update(table.column("status").to_pylist())
-    items = islice(items, counts.total(), None)
-    done = counts.total()
-    while True:
-        try:
-            shard = list(islice(items, SHARD_VARIANTS))
-        except FormatError:
-            journal.remove()
-            raise
-        results: list[ScoredVariant] = []
-        for item in shard:
-            results.append(scorer.score(item))
-            done += 1
-            if progress:
-                progress(done)
-        if not results:
-            return counts
-        journal.add(shard_table(results, schema, stats, rows))
-        counts.update(result.status for result in results)
+        counts.update(table.filter(table["first"])["status"].to_pylist())
+    return counts
 
 
 def _judge(counts: Counter[str], journal: Journal, genome: Fasta, name: str) -> None:
-    """Refuse a table in which nothing can be right."""
+    """Refuse a table in which nothing can be right; an empty one is only said."""
     if not counts:
-        raise FormatError(f"{name}: no variants; a VCF needs at least one data line")
+        log.warning("%s: no variants; the table has no rows", name)
+        return
     checked = counts.total() - counts["symbolic_alt"] - counts["invalid_allele"]
     if not checked or checked not in (counts["ref_mismatch"], counts["contig_missing"]):
         return
@@ -159,97 +323,41 @@ def _judge(counts: Counter[str], journal: Journal, genome: Fasta, name: str) -> 
     )
 
 
-def finish_table(target: Path, write: Writer, journal: Journal, context: TableContext) -> None:
-    """Write the table from the journal, move it to its name, and forget the journal."""
-    folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
-    draft = folder / target.name
-    write(draft, journal.tables, context)
-    index = f"{target.name}.tbi"
-    if target.name.endswith(".vcf.gz") and not (folder / index).exists():  # an earlier output may have been sorted
-        (target.parent / index).unlink(missing_ok=True)
-    for path in sorted(folder.iterdir(), key=lambda item: item == draft):
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-        path.replace(target.parent / path.name)
-    journal.remove()
+def run_identity(context: Mapping[str, Any], selection: Selection, source: str) -> dict[str, Any]:
+    """Return what must be equal for results to be used again.
 
-
-def check_target(target: Path, source: str | os.PathLike[str] | None = None) -> None:
-    """Refuse an output that cannot be written, or is the input, before anything is computed."""
-    if target.is_dir():
-        raise InputError(f"{target}: is a directory; name a file")
-    if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
-        raise InputError(f"{target}: is the input, which is never written over; choose another name")
-    folder = target.parent
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such directory; make it first")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{folder}: not writable; choose another place for {target.name}")
-
-
-@contextmanager
-def _spooled(vcf: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the path of the input; what can be read only once, stdin or a pipe, is kept in a file."""
-    path, stdin = Path(vcf), str(vcf) == "-"
-    if path.is_file() and not stdin:
-        yield path
-        return
-    if not stdin and not path.is_fifo():
-        raise FormatError(f"{path}: no such VCF file")
-    with tempfile.TemporaryDirectory(prefix="borzoi-rt-") as folder:
-        kept = Path(folder) / f"{'stdin' if stdin else path.name}.vcf"
-        with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
-            shutil.copyfileobj(stream, handle)
-        yield kept
-
-
-def run_header(context: dict[str, Any], scorer: Scorer, source: str) -> dict[str, Any]:
-    """Return what must be equal for shards to be used again.
-
-    The provider is not part of it: a run may be finished on another, shards do not depend on it beyond rounding.
+    The device is not part of it: a run may be finished on another, results do not depend on it beyond rounding.
     """
     return {
         "schema": SCHEMA_VERSION,
+        "borzoi_rt": __version__,
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,
-        "tracks": list(scorer.rows.identifier),
+        "tracks": list(selection.rows.identifier),
     }
 
 
-def run_context(scorer: Scorer, model: Bundle, genome: Fasta, source: str, provider: str) -> dict[str, Any]:
+def run_context(
+    model: Bundle, genome: Fasta, options: ScoreOptions, selection: Selection, device: Device
+) -> dict[str, Any]:
     """Return everything a score depends on, as JSON values."""
-    squash = scorer.predictor.squash
-    identity = {
-        "bundle": model.sha256,
-        "genome": genome.fingerprint(),
-        "squash": {"kind": squash.kind, "unscale": squash.unscale, "unclip": squash.unclip},
-        "bins": model.geometry.bins,
-        "window": scorer.options.prediction.window,
-    }
+    chosen = options.resolved(model.info)
+    identity = {"bundle": model.sha256, "genome": genome.fingerprint(), "bins": model.geometry.bins}
+    notes = options.notes(model.info)
+    if selection.added:
+        notes.append(f"the other strand was taken along: {', '.join(selection.added)}")
     return {
         "schema_version": SCHEMA_VERSION,
         "borzoi_rt": __version__,
         "python": platform.python_version(),
-        "provider": provider,
+        "device": str(device),
         "precision": model.info.precision,
         "model": model.info.name,
         "genome": genome.name,
-        "input": source,
-        "options": scorer.options.to_dict(),
-        "score_ids": scorer.options.score_ids(identity),
+        "input": "",
+        "options": chosen.to_dict(),
+        "notes": notes,
+        "score_ids": chosen.score_ids(identity),
         **{f"identity_{key}": value for key, value in identity.items()},
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def count_alleles(source: str | os.PathLike[str]) -> int | None:
-    """Count the ALT alleles of a file, for progress; None for what can be read only once."""
-    if str(source) == "-" or Path(source).is_fifo():
-        return None
-    items: Iterator[VariantRecord] = read_variants(source)
-    return sum(1 for _ in items)

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ..bundle.opening import Bundle
+from ..bundle.manifest import BundleInfo
 from ..engine.options import PredictionOptions
 from ..errors import InputError
-from .statistics import find_statistics
+from ..squash import KINDS
+from .spec import ScoreSpec, read_specs
 
 REF_POLICIES = ("strict", "flip", "edit")
+STRAND_ORDERS = ("after", "before")
 
-# What a family means unless said otherwise (specification of the reference programs).
-FAMILY_DEFAULTS: dict[str, PredictionOptions] = {
-    "hound": PredictionOptions(shift_space="unsquashed", indel="stitch", edge_fill="genome", n_code="zero"),
-    "sad": PredictionOptions(shift_space="squashed", indel="centre_trim", edge_fill="pad", n_code="uniform"),
+# What a family means unless the caller says otherwise (specification of the reference programs).
+FAMILY_DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "hound": {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"},
+    "sad": {"shift_space": "squashed", "indel": "centre_trim", "edge_fill": "pad", "n_code": "uniform"},
 }
+FAMILY_STRAND_ORDER: Mapping[str, str] = {"hound": "after", "sad": "before"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreOptions:
-    """Statistics, and the policies under which they are made.
+    """Statistics, and the policies under which they are made; None leaves a choice to the family or the bundle.
 
     Parameters
     ----------
     stats : tuple of str
-        Names of :mod:`borzoi_rt.scoring.statistics`.
+        Scores, ``STAT`` or ``STAT@REGION``: names of :mod:`borzoi_rt.scoring.statistics`, regions of
+        :mod:`borzoi_rt.engine.regions`.
+    region : str
+        Region of the scores that name none.
     family : str
         ``hound``: statistic first, strands joined last. ``sad``: strands joined first.
     prediction : PredictionOptions
@@ -41,32 +48,38 @@ class ScoreOptions:
         holds ALT, put REF into it (status ``ref_edited``).
     flip_deletions : bool
         Let ``flip`` apply to deletions too. Any deletion whose anchor base is right looks flipped, so this is not safe.
+    squash : str, optional
+        Kind of the squashed scale to undo instead of the bundle's; the output names it.
     unscale, unclip : bool, optional
         Inverse of the squashed scale; None keeps the bundle's own.
     merge_strands : bool
         Join the two strands of a stranded track into one row.
+    strand_order : str, optional
+        ``after``: join strands after the statistic. ``before``: join their coverage first. None is the family's.
     max_n_fraction : float, optional
         Largest share of unknown bases in a window; more gives the status ``too_many_n``.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
+    region: str = "window"
     family: str = "hound"
-    prediction: PredictionOptions = field(default_factory=lambda: FAMILY_DEFAULTS["hound"])
+    prediction: PredictionOptions = field(default_factory=PredictionOptions)
     tracks: str | None = None
     ref_policy: str = "strict"
     flip_deletions: bool = False
+    squash: str | None = None
     unscale: bool | None = None
     unclip: bool | None = None
     merge_strands: bool = True
+    strand_order: str | None = None
     max_n_fraction: float | None = None
 
     def __post_init__(self) -> None:
-        find_statistics(self.stats, self.family)
-        twice = [name for name in self.stats if self.stats.count(name) > 1]
-        if twice:
-            raise InputError(f"statistic {twice[0]!r} is named twice; a table holds each once")
-        if self.ref_policy not in REF_POLICIES:
-            raise InputError(f"ref_policy {self.ref_policy!r} is unknown; allowed: {', '.join(REF_POLICIES)}")
+        read_specs(self.stats, self.family, self.region)
+        for name, allowed in (("ref_policy", REF_POLICIES), ("strand_order", STRAND_ORDERS), ("squash", KINDS)):
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
         if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
             raise InputError(f"max_n_fraction is {self.max_n_fraction!r}; a share between 0 and 1 is needed")
 
@@ -76,31 +89,58 @@ class ScoreOptions:
 
         ``choices`` are fields of this class or of :class:`PredictionOptions`.
         """
-        if family not in FAMILY_DEFAULTS:
-            raise InputError(f"family {family!r} is unknown; allowed: {', '.join(FAMILY_DEFAULTS)}")
         given = {name: value for name, value in choices.items() if value is not None}
         inner = {item.name for item in fields(PredictionOptions)}
-        prediction = replace(
-            FAMILY_DEFAULTS[family], **{name: given.pop(name) for name in list(given) if name in inner}
-        )
+        prediction = PredictionOptions(**{name: given.pop(name) for name in list(given) if name in inner})
         return cls(family=family, prediction=prediction, **given)
+
+    @property
+    def specs(self) -> tuple[ScoreSpec, ...]:
+        """The scores, read."""
+        return read_specs(self.stats, self.family, self.region)
+
+    def resolved(self, bundle: BundleInfo) -> ScoreOptions:
+        """Return the options with nothing left open: the family's choices, then the bundle's."""
+        spec = bundle.squash
+        return replace(
+            self,
+            stats=tuple(item.name for item in self.specs),
+            region="window",
+            prediction=self.prediction.resolved(FAMILY_DEFAULTS[self.family], bundle.n_policy),
+            squash=self.squash or spec.kind,
+            unscale=spec.unscale if self.unscale is None else self.unscale,
+            unclip=spec.unclip if self.unclip is None else self.unclip,
+            strand_order=self.strand_order or FAMILY_STRAND_ORDER[self.family],
+        )
+
+    def notes(self, bundle: BundleInfo) -> list[str]:
+        """Return, in words, where these options depart from what the bundle's weights were trained with."""
+        chosen = self.resolved(bundle)
+        notes = []
+        if chosen.prediction.n_code != bundle.n_policy:
+            whose = f"family {self.family}" if self.prediction.n_code is None else "the options"
+            notes.append(
+                f"unknown bases are coded {chosen.prediction.n_code!r} ({whose}); the bundle says {bundle.n_policy!r}"
+            )
+        if chosen.squash != bundle.squash.kind:
+            notes.append(f"squash kind {chosen.squash!r} is undone instead of the bundle's {bundle.squash.kind!r}")
+        return notes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
 
     def score_ids(self, context: dict[str, Any]) -> dict[str, str]:
-        """Return the identity of each statistic: a hash of everything its value depends on.
+        """Return the identity of each score: a hash of everything its value depends on.
 
         Parameters
         ----------
         context : dict
-            JSON values that fix model and genome: hashes, squash, bins, window rule.
+            JSON values that fix model and genome: hashes, bins.
         """
-        shared = {
-            key: value for key, value in self.to_dict().items() if key not in ("stats", "tracks", "max_n_fraction")
-        }
-        return {name: _hash({"statistic": name, **shared, **context}) for name in self.stats}
+        apart = ("stats", "region", "tracks", "max_n_fraction")
+        shared = {key: value for key, value in self.to_dict().items() if key not in apart}
+        return {spec.name: _hash({"score": spec.name, **shared, **context}) for spec in self.specs}
 
 
 def read_options(text: str) -> ScoreOptions:
@@ -122,41 +162,3 @@ def read_options(text: str) -> ScoreOptions:
 
 def _hash(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-PRESETS: dict[str, ScoreOptions] = {
-    # `hound_snp` as it stands, indels averaged over two phases, wrong-way records flipped, deletions included.
-    "hound-default": ScoreOptions.for_family(
-        "hound", stats=("logSUM",), indel="average", edge_fill="pad", ref_policy="flip", flip_deletions=True
-    ),
-    "hound-stitch": ScoreOptions.for_family(
-        "hound", stats=("logSUM",), indel="stitch", edge_fill="pad", ref_policy="flip", flip_deletions=True
-    ),
-    # The paper's eQTL scores (6,144 bins).
-    "paper-eqtl-sad": ScoreOptions.for_family(
-        "sad", stats=("SAD", "logSAD", "D2", "logD2"), rc=True, ref_policy="edit", unscale=False, unclip=True
-    ),
-    # The paper's saturation mutagenesis scores, for a bundle exported with crop 8,128 (128 bins).
-    "paper-satmut-sad": ScoreOptions.for_family(
-        "sad", stats=("SAD", "logSAD", "SADlog"), rc=True, ref_policy="edit", unscale=False, unclip=True
-    ),
-}
-
-# The squash kind that a published command names (`-u`); a preset without one takes the bundle's.
-PRESET_SQUASH = {"paper-eqtl-sad": "old", "paper-satmut-sad": "old"}
-
-
-def check_preset(name: str, bundle: Bundle) -> None:
-    """Refuse a preset whose published command undoes another squash than that of the bundle.
-
-    Raises
-    ------
-    InputError
-        Naming both kinds.
-    """
-    kind, wanted = bundle.info.squash.kind, PRESET_SQUASH.get(name)
-    if wanted not in (None, kind):
-        raise InputError(
-            f"preset {name!r} is a command for squash kind {wanted!r}, {bundle.path.name} is of kind {kind!r}; "
-            f"use a bundle of kind {wanted!r}, or give the options one by one without the preset"
-        )

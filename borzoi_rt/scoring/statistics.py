@@ -207,7 +207,7 @@ def score_sums(
     pairs: Sequence[BinSums],
     *,
     statistics: Mapping[str, Statistic],
-    family: str,
+    strand_order: str = "after",
     merge: MergePlan | None = None,
 ) -> dict[str, np.ndarray]:
     """Score one variant from sums over bins, one for each pair; otherwise as :func:`score_pair`.
@@ -219,7 +219,7 @@ def score_sums(
         if isinstance(statistic, Divergence):
             raise InputError(f"{name} cannot be made of sums over bins")
         scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
-    return _finished(scores, statistics, family, merge)
+    return _finished(scores, statistics, strand_order, merge)
 
 
 def score_pair(
@@ -227,7 +227,7 @@ def score_pair(
     alt: np.ndarray,
     *,
     statistics: Mapping[str, Statistic],
-    family: str,
+    strand_order: str = "after",
     merge: MergePlan | None = None,
 ) -> dict[str, np.ndarray]:
     """Score one variant.
@@ -249,7 +249,7 @@ def score_pair(
         Sums and logarithms are made in float64; NaN in the coverage gives NaN.
     """
     rows = ref.shape[1] if merge is None else len(merge)
-    early = merge if family == "sad" else None
+    early = merge if strand_order == "before" else None
     units = rows if early is not None else ref.shape[1]
     scores = {name: np.empty(units, dtype=np.float64) for name in statistics}
     block = max(1, _BLOCK_BYTES // (8 * ref.shape[0] * ref.shape[2]))
@@ -259,14 +259,14 @@ def score_pair(
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, statistic in statistics.items():
                 scores[name][part] = statistic(coverage).mean(axis=0)
-    return _finished(scores, statistics, family, merge)
+    return _finished(scores, statistics, strand_order, merge)
 
 
 def _finished(
-    scores: dict[str, np.ndarray], statistics: Mapping[str, Statistic], family: str, merge: MergePlan | None
+    scores: dict[str, np.ndarray], statistics: Mapping[str, Statistic], strand_order: str, merge: MergePlan | None
 ) -> dict[str, np.ndarray]:
     """Join strands, where the family does so last, and round."""
-    if merge is not None and family != "sad":
+    if merge is not None and strand_order != "before":
         scores = {name: _join(values, merge, squares=statistics[name].squares) for name, values in scores.items()}
     return {name: values.astype(np.float32) for name, values in scores.items()}
 

@@ -18,8 +18,8 @@ from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import ScoredVariant, Scorer
+from ..scoring.remote import RemoteScorer
 from .latency import Latencies, closed_loop, open_loop
-from .scorer_client import RemoteScorer
 
 Call = Callable[[Variant], ScoredVariant]
 _BASES = "ACGT"

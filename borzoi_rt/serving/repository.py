@@ -24,6 +24,7 @@ from ..bundle.opening import STATISTICS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
+from ..scoring.selection import select_rows
 from ..tracks import TrackTable
 from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
 from .graphs import Tensor, external_files, write_served_graph
@@ -195,13 +196,13 @@ def _write_scorer(
 
 
 def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[TrackTable, ScoreOptions]:
-    """Return what the rows of a score are, and the options with tracks that need no file of this machine."""
-    positions = bundle.tracks.select(options.tracks)
-    selected = bundle.tracks.take(positions)
-    rows = selected.take(selected.merge_plan().first) if options.merge_strands else selected
+    """Return what the rows of a score are, and the options with nothing left open and no file of this machine."""
+    selection = select_rows(bundle.tracks, options)
+    options = options.resolved(bundle.info)
     if options.tracks is not None:
-        options = replace(options, tracks=",".join(str(unit) for unit in selected.index))
-    return rows, options
+        units = bundle.tracks.index[selection.positions]
+        options = replace(options, tracks=",".join(str(unit) for unit in units))
+    return selection.rows, options
 
 
 def _scorer_inputs() -> Iterator[Tensor]:
@@ -218,8 +219,8 @@ def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
     yield Tensor("window_start", "INT64", (1,))
     yield Tensor("stitch_bin", "INT64", (1,))
     yield Tensor("n_fraction", "FP32", (1,))
-    for stat in options.stats:
-        yield Tensor(stat, "FP32", (rows,))
+    for spec in options.specs:
+        yield Tensor(spec.name, "FP32", (rows,))
 
 
 def _version_folder(model: Path, identity: str, code: str) -> Path:

@@ -18,9 +18,10 @@ from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BorzoiError, InputError
 from ..genome.fasta import Fasta
-from ..genome.variants import Variant, VariantRecord, judge_alleles
+from ..genome.variants import LAST_POS, Variant, VariantRecord
 from ..scoring.options import read_options
-from ..scoring.pipeline import ScoredVariant, Scorer
+from ..scoring.pipeline import Scorer
+from ..scoring.results import ScoredVariant
 
 FASTA_VARIABLE = "BORZOI_RT_FASTA"
 LONGEST_NAME = 256
@@ -39,11 +40,10 @@ class TritonPythonModel:
         tiles = parameters.get("tile_cache")
         threads = int(parameters["threads"]) or None
         engine = EngineOptions(tile_cache=Path(tiles) if tiles else None)
-        self._session = open_engine(bundle, _backend(args), threads=threads, options=engine)
+        self._session = open_engine(bundle, _device(args), threads=threads, options=engine)
         replay_golden(self._session, bundle)
         self._fasta = _open_genome(parameters)
         self._scorer = Scorer(bundle, self._session, self._fasta, read_options(parameters["options"]))
-        self._stats = list(self._scorer.options.stats)
         self._longest = bundle.geometry.sequence_length_bp
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -72,18 +72,20 @@ class TritonPythonModel:
         if "ref_sequence" in fields:
             return [self._pair(*pair) for pair in zip(fields["ref_sequence"], fields["alt_sequence"], strict=True)]
         rows = zip(fields["chrom"], fields["pos"], fields["ref"], fields["alt"], strict=True)
-        return [self._scorer.score(self._record(place, *row)) for place, row in enumerate(rows)]
+        return [self._scorer.score(self._record(number, *row)) for number, row in enumerate(rows)]
 
-    def _record(self, place: int, chrom: str, pos: int, ref: str, alt: str) -> VariantRecord:
+    def _record(self, number: int, chrom: str, pos: int, ref: str, alt: str) -> VariantRecord:
         for name, text, longest in (
             ("chrom", chrom, LONGEST_NAME),
             ("ref", ref, self._longest),
             ("alt", alt, self._longest),
         ):
             if not 0 < len(text) <= longest:
-                raise InputError(f"{name} of variant {place} has {len(text)} letters; 1 to {longest} are allowed")
-        variant = Variant(chrom, pos, ref.upper(), alt.upper())
-        return VariantRecord(place, 0, variant, *judge_alleles(variant))
+                raise InputError(f"{name} of variant {number} has {len(text)} letters; 1 to {longest} are allowed")
+        if not 0 <= pos <= LAST_POS:
+            fault = f"pos {pos} lies outside every contig"
+            return VariantRecord(number, 0, Variant(chrom, 0, ref, alt), "out_of_bounds", fault)
+        return VariantRecord(number, 0, Variant(chrom, pos, ref, alt))
 
     def _pair(self, ref: str, alt: str) -> ScoredVariant:
         for name, text in (("ref_sequence", ref), ("alt_sequence", alt)):
@@ -92,7 +94,7 @@ class TritonPythonModel:
         return self._scorer.score_windows(ref, alt)
 
     def _columns(self, results: list[ScoredVariant]) -> dict[str, np.ndarray]:
-        """Return the outputs, one row per variant; what has no score is NaN, what has no place is -1."""
+        """Return the outputs, one row per variant; what has no score is NaN, what has no number is -1."""
 
         def numbers(name: str, absent: float, kind: str) -> np.ndarray:
             values = [getattr(result, name) for result in results]
@@ -105,11 +107,12 @@ class TritonPythonModel:
             "stitch_bin": numbers("stitch_bin", -1, "int64"),
             "n_fraction": numbers("n_fraction", np.nan, "float32"),
         }
-        for stat in self._stats:
-            columns[stat] = np.full((len(results), len(self._scorer.rows)), np.nan, dtype=np.float32)
-            for row, result in zip(columns[stat], results, strict=True):
-                if result.scores is not None:
-                    row[:] = result.scores[stat]
+        for spec in self._scorer.specs:
+            columns[spec.name] = np.full((len(results), len(self._scorer.rows)), np.nan, dtype=np.float32)
+            for row, result in zip(columns[spec.name], results, strict=True):
+                scores = result.scores or {}
+                if spec.name in scores:
+                    row[:] = scores[spec.name]
         return columns
 
 
@@ -121,8 +124,8 @@ def _open_genome(parameters: dict[str, str]) -> Fasta:
     return fasta
 
 
-def _backend(args: dict[str, str]) -> str:
-    return f"onnx:cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "onnx:cpu"
+def _device(args: dict[str, str]) -> str:
+    return f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
 
 
 def _read_request(request: Any, tensor_of: Any) -> dict[str, list[Any]]:

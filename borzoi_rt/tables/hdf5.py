@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+
+from .rows import Rows, allele_scores
 
 if TYPE_CHECKING:
     from . import Shards, TableContext
@@ -21,45 +22,52 @@ def percentile_points() -> np.ndarray:
 
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
-    """Write an HDF5 file; scores are ``(alleles, rows)`` under the name of the statistic."""
-    from . import scores_of
+    """Write an HDF5 file; scores are ``(alleles, rows)`` under the name of the score.
 
+    Text of alleles has no fixed width: one long allele must not make every row as long.
+    """
     text: dict[str, list[str]] = {name: [] for name in ("chrom", "id", "ref", "alt", "status", "status_detail")}
     pos: list[int] = []
     for shard in shards():
+        alleles = shard.filter(shard["first"])
         for name, values in text.items():
-            values.extend(shard.column(name).to_pylist())
-        pos.extend(shard.column("pos").to_pylist())
-    # The reference names an unnamed variant by its place.
+            values.extend(alleles.column(name).to_pylist())
+        pos.extend(alleles.column("pos").to_pylist())
+    # The reference names an unnamed variant by its position.
     names = [
         f"{chrom}:{at}" if name == "." else name for chrom, at, name in zip(text["chrom"], pos, text["id"], strict=True)
     ]
-    rows = len(context.rows)
+    tracks = context.rows.tracks
     with h5py.File(path, "w") as file:
-        columns: dict[str, Sequence[str]] = {
+        for name, column in {
             "snp": names,
             "chr": text["chrom"],
             "ref_allele": text["ref"],
             "alt_allele": text["alt"],
             "status": text["status"],
             "status_detail": text["status_detail"],
-            "target_ids": context.rows.identifier,
-            "target_labels": context.rows.description,
-        }
-        for name, column in columns.items():
-            file.create_dataset(name, data=np.array([value.encode() for value in column], dtype="S"))
+        }.items():
+            file.create_dataset(name, data=[value.encode() for value in column], dtype=h5py.string_dtype())
+        for name, labels in {"target_ids": tracks.identifier, "target_labels": tracks.description}.items():
+            file.create_dataset(name, data=np.array([label.encode() for label in labels], dtype="S"))
         file.create_dataset("pos", data=np.array(pos, dtype=np.uint32))
-        points = percentile_points()
-        file.create_dataset("percentiles", data=points)
-        for stat in context.stats:
-            dataset = file.create_dataset(stat, (len(pos), rows), dtype=np.float32)
-            start = 0
-            for shard in shards():
-                scores = scores_of(shard, stat, rows)
-                dataset[start : start + len(scores)] = scores
-                start += len(scores)
-            file.create_dataset(f"{stat}_pct", data=_percentiles(dataset, points))
+        file.create_dataset("percentiles", data=percentile_points())
+        _write_scores(file, shards, context.rows, len(pos))
         file.attrs["borzoi_rt"] = json.dumps(context.metadata)
+
+
+def _write_scores(file: h5py.File, shards: Shards, rows: Rows, alleles: int) -> None:
+    datasets = [
+        file.create_dataset(spec.name, (alleles, len(rows.tracks)), dtype=np.float32, fillvalue=np.nan)
+        for spec in rows.specs
+    ]
+    start = 0
+    for shard in shards():
+        for dataset, matrix in zip(datasets, allele_scores(shard, rows), strict=True):
+            dataset[start : start + len(matrix)] = matrix
+        start += int(np.count_nonzero(shard["first"].to_numpy(zero_copy_only=False)))
+    for spec, dataset in zip(rows.specs, datasets, strict=True):
+        file.create_dataset(f"{spec.name}_pct", data=_percentiles(dataset, percentile_points()))
 
 
 def _percentiles(dataset: h5py.Dataset, points: np.ndarray) -> np.ndarray:

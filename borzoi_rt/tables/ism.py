@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from .rows import allele_scores
+
 if TYPE_CHECKING:
     from . import Shards, TableContext
 
@@ -17,26 +19,28 @@ _BASES = "ACGT"
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write an HDF5 file; see :func:`borzoi_rt.runs.ism.score_ism` for the layout."""
-    from . import scores_of
-
     chrom, start, end = context.metadata["interval"]
-    sequence, rows = context.metadata["sequence"], len(context.rows)
+    sequence, tracks = context.metadata["sequence"], context.rows.tracks
     with h5py.File(path, "w") as file:
         file.create_dataset("chrom", data=np.bytes_(chrom))
         file.create_dataset("start", data=start)
         file.create_dataset("end", data=end)
         file.create_dataset("sequence", data=np.bytes_(sequence))
-        for name, texts in (("target_ids", context.rows.identifier), ("target_labels", context.rows.description)):
+        for name, texts in (("target_ids", tracks.identifier), ("target_labels", tracks.description)):
             file.create_dataset(name, data=np.array([text.encode() for text in texts], dtype="S"))
         held = np.array([_BASES.find(base) for base in sequence])
         known = np.flatnonzero(held >= 0)
-        for stat in context.stats:
-            scores = file.create_dataset(stat, (len(sequence), 4, rows), dtype=np.float32, fillvalue=np.nan)
+        datasets = []
+        for spec in context.rows.specs:
+            shape = (len(sequence), 4, len(tracks))
+            scores = file.create_dataset(spec.name, shape, dtype=np.float32, fillvalue=np.nan)
             for position in known:
                 scores[position, held[position]] = 0.0
-            for shard in shards():
-                values = scores_of(shard, stat, rows)
-                places = zip(shard.column("record").to_pylist(), shard.column("alt_index").to_pylist(), strict=True)
-                for (position, base), vector in zip(places, values, strict=True):
-                    scores[position, base] = vector
+            datasets.append(scores)
+        for shard in shards():
+            alleles = shard.filter(shard["first"])
+            position, base = (alleles[name].to_numpy() for name in ("record", "alt_index"))
+            for scores, matrix in zip(datasets, allele_scores(shard, context.rows), strict=True):
+                for number, vector in enumerate(matrix):
+                    scores[position[number], base[number]] = vector
         file.attrs["borzoi_rt"] = json.dumps(context.metadata)

@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as parquet
 
+from .rows import empty_table, tables_of
+
 if TYPE_CHECKING:
     from . import Shards, TableContext
 
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
-    """Write a Parquet file, one row group per shard."""
-    from . import long_table
-
-    writer = None
-    try:
+    """Write a Parquet file, a row group per kept result of a job, or several where alleles are long."""
+    metadata = {"borzoi_rt": json.dumps(context.metadata)}
+    schema = empty_table(context.rows, context.layout).schema.with_metadata(metadata)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for shard in shards():
-            table = long_table(shard, context)
-            if writer is None:
-                schema = table.schema.with_metadata({"borzoi_rt": json.dumps(context.metadata)})
-                writer = parquet.ParquetWriter(path, schema, compression="zstd")
-            writer.write_table(table.cast(schema))
-    finally:
-        if writer is not None:
-            writer.close()
+            for table in tables_of(shard, context.rows, context.layout):
+                writer.write_table(table.cast(schema))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..genome.vcf_copy import annotate_vcf, info_value
+from ..scoring.spec import ScoreSpec
+from .rows import allele_scores
 
 if TYPE_CHECKING:
     from . import Shards, TableContext
@@ -25,23 +28,32 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
 
 def _headers(context: TableContext) -> list[str]:
-    lines = [f"##borzoi_rt={context.metadata['borzoi_rt']}; model {context.metadata['model']}"]
+    lines = [f"##borzoi_rt={context.metadata['borzoi_rt']}; model {_one_line(context.metadata['model'])}"]
     lines.append('##INFO=<ID=BRT_STATUS,Number=A,Type=String,Description="Status of the score">')
-    for stat in context.stats:
-        identity = context.metadata["score_ids"][stat][:16]
+    for spec in context.rows.specs:
+        key, identity = _key(spec), context.metadata["score_ids"][spec.name][:16]
         lines.append(
-            f'##INFO=<ID=BRT_{stat},Number=A,Type=Float,Description="{stat} of the track where it is largest in size '
+            f'##INFO=<ID={key},Number=A,Type=Float,Description="{spec.name} of the track where it is largest in size '
             f'(score id {identity})">'
         )
-        lines.append(f'##INFO=<ID=BRT_{stat}_TRACK,Number=A,Type=String,Description="Track of BRT_{stat}">')
+        lines.append(f'##INFO=<ID={key}_TRACK,Number=A,Type=String,Description="Track of {key}">')
     return lines
+
+
+def _key(spec: ScoreSpec) -> str:
+    """Return the INFO key of a score: letters, digits and underscores."""
+    return f"BRT_{re.sub(r'[^0-9A-Za-z]+', '_', spec.name)}"
+
+
+def _one_line(text: str) -> str:
+    """Return the name of a model as it may stand in a header: it comes from a bundle, which may hold anything."""
+    return re.sub(r"[^ -~]+", " ", text)[:200]
 
 
 class _Fields:
     """INFO fields by record, read from the shards in step with the copy."""
 
     def __init__(self, shards: Shards, context: TableContext) -> None:
-        self._stats = context.stats
         self._records = self._by_record(shards, context)
 
     def of(self, record: int) -> dict[str, str]:
@@ -66,17 +78,18 @@ class _Fields:
             yield current, {key: ",".join(parts) for key, parts in held.items()}
 
     def _alleles(self, table: pa.Table, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
-        from . import scores_of
-
-        scores = {stat: scores_of(table, stat, len(context.rows)) for stat in self._stats}
-        records = table.column("record").to_pylist()
-        statuses = table.column("status").to_pylist()
-        for place, (record, status) in enumerate(zip(records, statuses, strict=True)):
+        rows = context.rows
+        matrices = list(allele_scores(table, rows))
+        alleles = table.filter(table["first"])
+        for number, (record, status) in enumerate(
+            zip(alleles["record"].to_pylist(), alleles["status"].to_pylist(), strict=True)
+        ):
             values = {"BRT_STATUS": status}
-            for stat in self._stats:
-                vector = scores[stat][place]
-                known = np.isfinite(vector).all()
-                best = int(np.abs(vector).argmax()) if known else 0
-                values[f"BRT_{stat}"] = str(vector[best]) if known else "."
-                values[f"BRT_{stat}_TRACK"] = info_value(context.rows.identifier[best]) if known else "."
+            for spec, matrix in zip(rows.specs, matrices, strict=True):
+                size = np.abs(matrix[number])
+                known = np.isfinite(size)
+                best = int(np.where(known, size, -1.0).argmax())
+                values[_key(spec)] = str(matrix[number, best]) if known.any() else "."
+                name = info_value(rows.tracks.identifier[best])
+                values[f"{_key(spec)}_TRACK"] = name if known.any() else "."
             yield record, values

@@ -25,7 +25,7 @@ from borzoi_rt.serving.config import Limits
 from borzoi_rt.serving.local.environment import ServerEnvironment
 from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
-from borzoi_rt.serving.scorer_client import RemoteScorer
+from borzoi_rt.scoring.remote import RemoteScorer
 
 
 @pytest.fixture(scope="module", autouse=True)

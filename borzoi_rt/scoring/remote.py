@@ -11,13 +11,14 @@ from types import TracebackType
 
 import numpy as np
 
-from ..backends.triton import Address, Connection, Counters
+from ..backends.address import Address
+from ..backends.triton import Connection, Counters
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
-from ..scoring.options import ScoreOptions, read_options
-from ..scoring.pipeline import SCORED, ScoredVariant
+from .options import ScoreOptions, read_options
+from .results import SCORED, RegionScores, ScoredVariant
 
 BATCH = 16
 _SIDE = ("status", "detail", "window_start", "stitch_bin", "n_fraction")
@@ -67,8 +68,40 @@ class RemoteScorer:
             self._connection.close()
             raise
         self.options: ScoreOptions = read_options(parameters["options"])
+        self._specs = {spec.name: spec for spec in self.options.specs}
         self.rows: tuple[str, ...] = tuple(json.loads(parameters["rows"]))
         self._pool = ThreadPoolExecutor(address.flight, thread_name_prefix="borzoi-rt-scorer")
+
+    def check(self, options: ScoreOptions, rows: Sequence[str]) -> None:
+        """Refuse a server that scores otherwise than asked for.
+
+        Parameters
+        ----------
+        options : ScoreOptions
+            What is asked for, with nothing left open; its scores may be some of the server's.
+        rows : sequence of str
+            Tracks of every score.
+
+        Raises
+        ------
+        InputError
+            Naming the first difference.
+        """
+        missing = [spec.name for spec in options.specs if spec.name not in self._specs]
+        if missing:
+            raise InputError(f"{self._connection.address}: computes {', '.join(self._specs)}, not {missing[0]!r}")
+        if tuple(rows) != self.rows:
+            raise InputError(
+                f"{self._connection.address}: scores {len(self.rows)} tracks, first {self.rows[0]!r}; the tracks asked "
+                f"for are {len(rows)}, first {rows[0]!r}"
+            )
+        mine, theirs = options.to_dict(), self.options.to_dict()
+        for name in mine.keys() - {"stats", "tracks"}:
+            if mine[name] != theirs[name]:
+                raise InputError(
+                    f"{self._connection.address}: scores with {name} {theirs[name]!r}, asked for is {mine[name]!r}; "
+                    "ask for what it does, or name a server of the whole model"
+                )
 
     @property
     def counters(self) -> Counters:
@@ -96,7 +129,7 @@ class RemoteScorer:
         variants : sequence of Variant
             At most as many as the server takes at once.
         stats : sequence of str, optional
-            Which of the server's statistics are wanted back; all when None.
+            Which of the server's scores are wanted back; all when None.
 
         Returns
         -------
@@ -127,13 +160,15 @@ class RemoteScorer:
         inputs = {"ref_sequence": _strings(ref for ref, _ in pairs), "alt_sequence": _strings(alt for _, alt in pairs)}
         return self._ask(inputs, [_NOWHERE] * len(pairs), stats)
 
-    def score_all(self, variants: Iterable[Variant], *, batch: int = BATCH) -> Iterator[ScoredVariant]:
+    def score_all(
+        self, variants: Iterable[Variant], *, stats: Sequence[str] | None = None, batch: int = BATCH
+    ) -> Iterator[ScoredVariant]:
         """Score any number of variants, in order, with several requests on their way at once."""
         source, waiting = iter(variants), deque[Future[list[ScoredVariant]]]()
         try:
             while True:
                 while len(waiting) <= self._connection.address.flight and (part := list(islice(source, batch))):
-                    waiting.append(self._pool.submit(self.score, part))
+                    waiting.append(self._pool.submit(self.score, part, stats=stats))
                 if not waiting:
                     return
                 yield from waiting.popleft().result()
@@ -144,23 +179,26 @@ class RemoteScorer:
     def _ask(
         self, inputs: dict[str, np.ndarray], variants: Sequence[Variant], stats: Sequence[str] | None
     ) -> list[ScoredVariant]:
-        chosen = self.options.stats if stats is None else tuple(stats)
-        unknown = [name for name in chosen if name not in self.options.stats]
+        chosen = tuple(self._specs) if stats is None else tuple(stats)
+        unknown = [name for name in chosen if name not in self._specs]
         if unknown:
-            raise InputError(
-                f"{self._connection.address}: computes {', '.join(self.options.stats)}, not {unknown[0]!r}"
-            )
+            raise InputError(f"{self._connection.address}: computes {', '.join(self._specs)}, not {unknown[0]!r}")
         shapes: dict[str, tuple[int, ...] | None] = {name: (len(variants), 1) for name in _SIDE}
         shapes.update({name: (len(variants), len(self.rows)) for name in chosen})
         answer = self._connection.infer(self._model, inputs, shapes)
-        return [self._result(place, variant, answer, chosen) for place, variant in enumerate(variants)]
+        return [self._result(number, variant, answer, chosen) for number, variant in enumerate(variants)]
 
-    @staticmethod
-    def _result(place: int, variant: Variant, answer: dict[str, np.ndarray], stats: Sequence[str]) -> ScoredVariant:
-        status, detail, start, seam, share = (answer[name][place, 0] for name in _SIDE)
+    def _result(
+        self, number: int, variant: Variant, answer: dict[str, np.ndarray], names: Sequence[str]
+    ) -> ScoredVariant:
+        status, detail, start, seam, share = (answer[name][number, 0] for name in _SIDE)
         scored = status.decode() in SCORED
+        by_region: dict[str, dict[str, np.ndarray]] = {}
+        for name in names if scored else ():
+            spec = self._specs[name]
+            by_region.setdefault(str(spec.region), {})[spec.stat] = answer[name][number].copy()
         return ScoredVariant(
-            record=place,
+            record=number,
             alt_index=0,
             variant=variant,
             status=status.decode(),
@@ -168,8 +206,18 @@ class RemoteScorer:
             window_start=int(start) if scored else None,
             stitch_bin=int(seam) if scored and seam >= 0 else None,
             n_fraction=float(share) if scored else None,
-            scores={name: answer[name][place].copy() for name in stats} if scored else None,
+            regions=tuple(RegionScores(region, ".", scores) for region, scores in by_region.items()),
         )
+
+
+def is_scorer(url: str) -> bool:
+    """Tell whether an address names a scorer, which takes variants, and not a network, which takes sequences."""
+    address = Address.parse(url)
+    connection = Connection(address)
+    try:
+        return "options" in connection.parameters(address.model)
+    finally:
+        connection.close()
 
 
 def _strings(texts: Iterable[str]) -> np.ndarray:

@@ -1,0 +1,300 @@
+"""A model as one object: ``open_model("BUNDLE", fasta="hg38.fa.gz").score("chr1:14677:G:A")``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .backends.device import Device
+from .backends.opening import open_session
+from .backends.protocols import Session
+from .bundle.opening import Bundle, open_bundle
+from .engine.sessions import EngineOptions, open_engine
+from .errors import InputError
+from .genome.fasta import Fasta
+from .genome.intervals import Interval
+from .genome.variants import Variant, VariantRecord
+from .results import CoverageResult, IsmResult, ScoreResult
+from .runs.ism import Substitutions, ism_window
+from .runs.predict import CoverageOptions, coverage_predictor, windows_of
+from .scoring.options import ScoreOptions
+from .scoring.pipeline import Scorer, records_of
+from .scoring.presets import PRESETS, check_preset
+from .sequence import encode
+from .tracks import TrackTable
+
+_VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
+
+
+class Model:
+    """A bundle and a genome, loaded where it runs; made by :func:`open_model`. A context manager.
+
+    Not to be shared between threads or over a fork.
+    """
+
+    def __init__(
+        self, bundle: Bundle, fasta: Fasta | None, device: Device, engine: EngineOptions | None, stack: ExitStack
+    ) -> None:
+        self.bundle = bundle
+        self._fasta = fasta
+        self._device = device
+        self._engine_options = engine
+        self._stack = stack
+        self._engine: Session | None = None
+        self._whole: Session | None = None
+        self._scorers: dict[ScoreOptions, Scorer] = {}
+        self._closed = False
+
+    @property
+    def tracks(self) -> TrackTable:
+        """The tracks of the model, one per output."""
+        return self.bundle.tracks
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        return str(self._device)
+
+    @property
+    def fasta(self) -> Fasta:
+        """The genome.
+
+        Raises
+        ------
+        InputError
+            If the model was opened without one.
+        """
+        self._check_open()
+        if self._fasta is None:
+            raise InputError("this needs a genome: open_model(bundle, fasta='GENOME.fa.gz')")
+        return self._fasta
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model and close the genome."""
+        self._closed = True
+        self._scorers.clear()
+        self._engine = self._whole = None
+        self._stack.close()
+
+    def __repr__(self) -> str:
+        genome = "no genome" if self._fasta is None else self._fasta.name
+        grid = self.bundle.geometry
+        return (
+            f"<Model {self.bundle.info.name}: {grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of "
+            f"{grid.bin_size_bp} bp x {len(self.tracks):,} tracks, {genome}, on {self._device}>"
+        )
+
+    def score(
+        self,
+        variants: Any,
+        *,
+        stats: Iterable[str] | str | None = None,
+        tracks: str | None = None,
+        preset: str | None = None,
+        options: ScoreOptions | None = None,
+    ) -> ScoreResult:
+        """Score variants, and keep the result in memory.
+
+        For files too large for that see :func:`borzoi_rt.score_file`, for streams :func:`borzoi_rt.score_variants`.
+
+        Parameters
+        ----------
+        variants : path, str, Variant, tuple, or an iterable of these
+            A VCF or BCF file; or variants like ``"chr1:14677:G:A"``, ``("chr1", 14677, "G", "A")``.
+        stats : str or iterable of str, optional
+            Scores, ``STAT`` or ``STAT@REGION``; SUM, logSUM and logSED when None.
+        tracks : str, optional
+            Selection, see :meth:`borzoi_rt.tracks.TrackTable.select`; all when None.
+        preset : str, optional
+            Options of a published command, a key of :data:`borzoi_rt.scoring.presets.PRESETS`.
+        options : ScoreOptions, optional
+            Everything else.
+
+        Returns
+        -------
+        ScoreResult
+            One item per ALT allele; what cannot be scored has a status that says why.
+        """
+        scorer = self._scorer(self._options(stats, tracks, preset, options))
+        found = [scorer.score(item) for item in _records(variants)]
+        return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes)
+
+    def ism(
+        self,
+        interval: Interval | str,
+        *,
+        stats: Iterable[str] | str | None = None,
+        tracks: str | None = None,
+        options: ScoreOptions | None = None,
+    ) -> IsmResult:
+        """Score every substitution of an interval in the one window around it, exactly.
+
+        Parameters
+        ----------
+        interval : Interval or str
+            Text as browsers write it, ``chr1:1,001-1,100``: 1-based, both ends included.
+        stats, tracks, options
+            See :meth:`score`.
+
+        Returns
+        -------
+        IsmResult
+        """
+        region = Interval.parse(interval) if isinstance(interval, str) else interval
+        chosen = self._options(stats, tracks, None, options)
+        where, chosen = ism_window(region, self.fasta, self.bundle, chosen)
+        sequence = self.fasta.fetch(where.chrom, where.start, where.end)
+        scorer = self._scorer(chosen)
+        source = Substitutions(where, sequence, len(sequence))
+        found = [scorer.score(item) for item in source.read(0)]
+        return IsmResult(ScoreResult(found, scorer.rows, scorer.specs, scorer.notes), where, sequence)
+
+    def predict(
+        self,
+        region: Interval | str,
+        *,
+        tracks: str | None = None,
+        options: CoverageOptions | None = None,
+    ) -> CoverageResult:
+        """Predict the coverage of a region, or of a sequence.
+
+        Parameters
+        ----------
+        region : Interval or str
+            A region of the genome, also as text like ``chr1:1,001-2,000``; a region longer than the output of the model
+            gives adjacent windows. Or the bases of one input window, which need no genome.
+        tracks : str, optional
+            Selection, see :meth:`borzoi_rt.tracks.TrackTable.select`; all when None.
+        options : CoverageOptions, optional
+            Strands, shifts, scale.
+
+        Returns
+        -------
+        CoverageResult
+        """
+        if options is not None and options.tracks is not None and tracks is not None:
+            raise InputError("tracks stand in the options too; leave one of the two out")
+        chosen = options or CoverageOptions()
+        positions = self.tracks.select(tracks if tracks is not None else chosen.tracks)
+        predictor = coverage_predictor(self.bundle, self._whole_session(), positions, chosen)
+        grid = self.bundle.geometry
+        if isinstance(region, str) and set(region.upper()) <= set("ACGTN") and region:
+            if len(region) != grid.sequence_length_bp:
+                raise InputError(f"the sequence has {len(region)} bases; the window has {grid.sequence_length_bp}")
+            windows = [Interval(".", grid.crop_bp, grid.crop_bp + grid.bins * grid.bin_size_bp)]
+            values = [predictor.sequence(encode(region.upper()))]
+        else:
+            where = Interval.parse(region) if isinstance(region, str) else region
+            _, found = windows_of([where], self.fasta, grid)
+            windows = list(found)
+            values = [predictor.window(self.fasta, item.chrom, item.start - grid.crop_bp) for item in windows]
+        if not chosen.squashed:
+            values = [predictor.squash.inverse(np.ascontiguousarray(item)) for item in values]
+        return CoverageResult(windows, self.tracks.take(positions), np.stack(values), grid.bin_size_bp)
+
+    def _options(
+        self,
+        stats: Iterable[str] | str | None,
+        tracks: str | None,
+        preset: str | None,
+        options: ScoreOptions | None,
+    ) -> ScoreOptions:
+        if preset is not None and options is not None:
+            raise InputError("preset and options both say how to score; leave one of the two out")
+        if preset is not None and preset not in PRESETS:
+            raise InputError(f"preset {preset!r} is unknown; allowed: {', '.join(PRESETS)}")
+        chosen = PRESETS[preset] if preset is not None else options or ScoreOptions()
+        if preset is not None:
+            check_preset(preset, self.bundle.info)
+        if options is not None and tracks is not None and options.tracks is not None:
+            raise InputError("tracks stand in the options too; leave one of the two out")
+        if tracks is not None:
+            chosen = replace(chosen, tracks=tracks)
+        if stats is None:
+            return chosen
+        names = [name.strip() for name in stats.split(",")] if isinstance(stats, str) else list(stats)
+        return replace(chosen, stats=tuple(names))
+
+    def _scorer(self, options: ScoreOptions) -> Scorer:
+        self._check_open()
+        if options not in self._scorers:
+            if self._engine is None:
+                self._engine = open_engine(self.bundle, self._device, options=self._engine_options)
+                self._stack.callback(self._engine.close)
+            self._scorers[options] = Scorer(self.bundle, self._engine, self.fasta, options)
+        return self._scorers[options]
+
+    def _whole_session(self) -> Session:
+        self._check_open()
+        if self._whole is None:
+            self._whole = open_session(self.bundle, self._device)
+            self._stack.callback(self._whole.close)
+        return self._whole
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("this model is closed; open another with open_model")
+
+
+def open_model(
+    bundle: Bundle | str | os.PathLike[str],
+    *,
+    fasta: Fasta | str | os.PathLike[str] | None = None,
+    device: str | Device = "cpu",
+    threads: int | None = None,
+    engine: EngineOptions | None = None,
+) -> Model:
+    """Open a model; what it needs is loaded when it is first used.
+
+    Parameters
+    ----------
+    bundle : Bundle or path
+        The model; a path is opened and verified.
+    fasta : Fasta or path, optional
+        Indexed genome; needed for everything but ``predict`` of a sequence.
+    device : str or Device
+        ``cpu``, ``cpu:THREADS``, ``cuda:N``, ``tensorrt:N`` or ``triton:grpc://HOST:PORT/MODEL``.
+    threads : int, optional
+        CPU threads inside one operator; every core this process may use when None.
+    engine : EngineOptions, optional
+        Tiles kept between runs, checks against whole passes.
+
+    Returns
+    -------
+    Model
+
+    Examples
+    --------
+    >>> with open_model("BUNDLE", fasta="hg38.fa.gz") as model:  # doctest: +SKIP
+    ...     print(model.score("chr1:14677:G:A", stats="logSED", tracks="spleen"))
+    """
+    where = Device.parse(device, threads=threads)
+    model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    stack = ExitStack()
+    genome = fasta if fasta is None or isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
+    return Model(model, genome, where, engine, stack)
+
+
+def _records(variants: Any) -> Iterable[VariantRecord]:
+    """Return the alleles that one argument means."""
+    if isinstance(variants, os.PathLike) or (isinstance(variants, str) and variants.endswith(_VCF_SUFFIXES)):
+        return records_of(Path(variants))
+    one = isinstance(variants, str | Variant) or (
+        isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | Variant | tuple)
+    )
+    return records_of([variants] if one else variants)

@@ -1,0 +1,300 @@
+"""What the facade gives: scores and coverage with the names of their variants, tracks and positions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .errors import InputError
+from .genome.intervals import Interval
+from .genome.variants import Variant
+from .scoring.results import ScoredVariant
+from .scoring.spec import ScoreSpec
+from .tables.frames import Frames
+from .tables.rows import Rows, score_table, tables_of
+from .tracks import TrackTable
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class TrackValues(Mapping[str, float]):
+    """One score of one allele: a value for every track, by its identifier; NumPy reads it as an array.
+
+    Attributes
+    ----------
+    name : str
+        The score, like ``logSED`` or ``logSED@span:2000``.
+    tracks : TrackTable
+        Meaning of the values.
+    array : float32 ndarray of shape (tracks,)
+        NaN where the score is not defined.
+    """
+
+    name: str
+    tracks: TrackTable
+    array: np.ndarray
+
+    def __getitem__(self, track: str) -> float:
+        return float(self.array[self._index(track)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tracks.identifier)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.array, dtype=dtype)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{track} {value:.4g}" for track, value in self.top(_SHOWN))
+        return f"<{self.name} of {len(self)} tracks, largest: {shown}>"
+
+    def top(self, count: int = _SHOWN) -> list[tuple[str, float]]:
+        """Return the tracks where the score is largest in size, with its value."""
+        order = np.argsort(-np.nan_to_num(np.abs(self.array), nan=-1.0), kind="stable")[:count]
+        return [(self.tracks.identifier[int(index)], float(self.array[index])) for index in order]
+
+    def _index(self, track: str) -> int:
+        try:
+            return self.tracks.identifier.index(track)
+        except ValueError:
+            raise KeyError(
+                f"no track {track!r} among {len(self)}, first {', '.join(self.tracks.identifier[:3])}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class VariantScores:
+    """The scores of one ALT allele with the names of their tracks; a status where there are none.
+
+    ``scores["logSED"]["RNA+/-"]`` is one number.
+    """
+
+    found: ScoredVariant
+    scores: Mapping[str, TrackValues]
+
+    @property
+    def variant(self) -> Variant:
+        """The allele, as in the input."""
+        return self.found.variant
+
+    @property
+    def status(self) -> str:
+        """See :data:`borzoi_rt.scoring.results.STATUSES`."""
+        return self.found.status
+
+    @property
+    def detail(self) -> str:
+        """What was found, where there is something to say."""
+        return self.found.detail
+
+    def __getitem__(self, score: str) -> TrackValues:
+        if score not in self.scores:
+            known = ", ".join(self.scores) or f"none: status {self.status!r}, {self.detail}"
+            raise KeyError(f"{self.variant} has no score {score!r}; it has {known}")
+        return self.scores[score]
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(repr, self.scores.values())) or self.detail
+        return f"<{self.variant} {self.status}: {inner}>"
+
+
+class ScoreResult(Sequence[VariantScores], Frames):
+    """Scores of variants, one item per ALT allele, in the order of the input.
+
+    ``result[0]``, ``result["chr1:14677G>A"]``; tables by :meth:`to_arrow`, :meth:`to_pandas`, :meth:`to_polars`.
+
+    Attributes
+    ----------
+    tracks : TrackTable
+        One for each value of a score; a merged strand pair is called ``RNA+/-``.
+    specs : tuple of ScoreSpec
+        The scores.
+    notes : tuple of str
+        Where the options depart from what the bundle says.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[ScoredVariant],
+        tracks: TrackTable,
+        specs: Sequence[ScoreSpec],
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.tracks = tracks
+        self.specs = tuple(specs)
+        self.notes = tuple(notes)
+        self._found = list(found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes)
+        if isinstance(key, str | Variant | tuple):
+            return self._named(self._found[self._number(Variant.of(key))])
+        return self._named(self._found[key])
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many alleles have which status."""
+        return Counter(item.status for item in self._found)
+
+    def to_arrow(self, layout: str = "long") -> pa.Table:
+        """Return a table.
+
+        Parameters
+        ----------
+        layout : str
+            ``long``: a row per allele, region, track and statistic. ``wide``: a row per allele, a column per score
+            and track.
+        """
+        rows = Rows(self.tracks, self.specs)
+        kept = score_table(self._found, self.specs, len(self.tracks))
+        tables = list(tables_of(kept, rows, layout))
+        if tables:
+            return pa.concat_tables(tables)
+        from .tables.rows import empty_table
+
+        return empty_table(rows, layout)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
+        scores = ", ".join(spec.name for spec in self.specs)
+        lines = [f"<ScoreResult: {len(self)} alleles ({counts}), {scores}, {len(self.tracks)} tracks>"]
+        lines += [f"  {self[number]!r}" for number in range(min(len(self), _SHOWN))]
+        return "\n".join(lines + (["  ..."] if len(self) > _SHOWN else []))
+
+    def _named(self, found: ScoredVariant) -> VariantScores:
+        scores = found.scores or {}
+        return VariantScores(found, {name: TrackValues(name, self.tracks, values) for name, values in scores.items()})
+
+    def _number(self, wanted: Variant) -> int:
+        key = (wanted.chrom, wanted.pos, wanted.ref.upper(), wanted.alt.upper())
+        for number, item in enumerate(self._found):
+            variant = item.variant
+            if (variant.chrom, variant.pos, variant.ref.upper(), variant.alt.upper()) == key:
+                return number
+        raise KeyError(f"{wanted} is not among the {len(self)} alleles scored")
+
+
+class CoverageResult(Frames):
+    """Coverage of adjacent windows, by track.
+
+    ``result["RNA+"]`` is float32 (bins,), all windows joined.
+
+    Attributes
+    ----------
+    windows : tuple of Interval
+        Output windows, in order.
+    tracks : TrackTable
+        The tracks.
+    values : float32 ndarray of shape (windows, tracks, bins)
+        Coverage.
+    bin_size_bp : int
+        Width of a bin.
+    """
+
+    def __init__(self, windows: Sequence[Interval], tracks: TrackTable, values: np.ndarray, bin_size_bp: int) -> None:
+        self.windows = tuple(windows)
+        self.tracks = tracks
+        self.values = values
+        self.bin_size_bp = bin_size_bp
+
+    def __getitem__(self, track: str) -> np.ndarray:
+        if track not in self.tracks.identifier:
+            raise KeyError(f"no track {track!r} among {len(self.tracks)}")
+        return self.values[:, self.tracks.identifier.index(track)].reshape(-1)
+
+    @property
+    def start(self) -> np.ndarray:
+        """0-based start of every bin, int64 (windows x bins,)."""
+        bins = self.values.shape[2]
+        starts = [np.arange(bins, dtype=np.int64) * self.bin_size_bp + window.start for window in self.windows]
+        return np.concatenate(starts)
+
+    def to_arrow(self, layout: str = "wide") -> pa.Table:
+        """Return a table.
+
+        Parameters
+        ----------
+        layout : str
+            ``wide``: a row per bin and a column per track. ``long``: a row per bin and track.
+        """
+        if layout not in ("wide", "long"):
+            raise InputError(f"layout {layout!r} is unknown; allowed: wide, long")
+        bins = self.values.shape[2]
+        base = {
+            "chrom": pa.array(np.repeat([window.chrom for window in self.windows], bins)),
+            "start": pa.array(self.start),
+            "end": pa.array(self.start + self.bin_size_bp),
+        }
+        flat = {name: self[name] for name in self.tracks.identifier}
+        if layout == "wide":
+            return pa.table({**base, **flat})
+        count = len(self.start)
+        return pa.table(
+            {
+                **{name: pa.concat_arrays([values] * len(flat)) for name, values in base.items()},
+                "track_id": pa.array(np.repeat(list(flat), count)),
+                "coverage": pa.array(np.concatenate(list(flat.values()))),
+            }
+        )
+
+    def to_pandas(self, layout: str = "wide") -> Any:
+        """Return a ``pandas.DataFrame``; see :meth:`to_arrow`."""
+        return super().to_pandas(layout)
+
+    def to_polars(self, layout: str = "wide") -> Any:
+        """Return a ``polars.DataFrame``; see :meth:`to_arrow`."""
+        return super().to_polars(layout)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{item.chrom}:{item.start + 1}-{item.end}" for item in self.windows[:_SHOWN])
+        size = f"{self.values.shape[2]} bins of {self.bin_size_bp} bp"
+        return f"<CoverageResult: {shown}, {len(self.tracks)} tracks, {size} a window>"
+
+
+class IsmResult(ScoreResult):
+    """Scores of every substitution of an interval.
+
+    Attributes
+    ----------
+    interval : Interval
+        Under the genome's own name of its contig.
+    sequence : str
+        Its bases.
+    """
+
+    def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
+        super().__init__(found._found, found.tracks, found.specs, found.notes)
+        self.interval = interval
+        self.sequence = sequence
+
+    def matrix(self, score: str) -> np.ndarray:
+        """Return one score as float32 (positions, 4, tracks) in the order A, C, G, T.
+
+        0 for the base of the genome, NaN where there is no score.
+        """
+        if score not in {spec.name for spec in self.specs}:
+            raise KeyError(f"no score {score!r}; there are {', '.join(spec.name for spec in self.specs)}")
+        values = np.full((len(self.sequence), 4, len(self.tracks)), np.nan, dtype=np.float32)
+        for position, base in enumerate(self.sequence):
+            if base in "ACGT":
+                values[position, "ACGT".index(base)] = 0.0
+        for item in self._found:
+            if item.scores is not None:
+                values[item.record, item.alt_index] = item.scores[score]
+        return values
+
+    def __repr__(self) -> str:
+        where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"
+        return f"<IsmResult: {where}, mode exact>\n{super().__repr__()}"

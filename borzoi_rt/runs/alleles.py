@@ -1,0 +1,101 @@
+"""The alleles of an input, read once into numbered blocks that any process can take one of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc as ipc
+
+from ..errors import FormatError
+from ..genome.variants import Variant, VariantRecord
+
+# Text as bytes: a VCF may hold what is not UTF-8.
+_SCHEMA = pa.schema(
+    [
+        ("record", pa.int64()),
+        ("alt_index", pa.int32()),
+        ("chrom", pa.binary()),
+        ("pos", pa.int64()),
+        ("id", pa.binary()),
+        ("ref", pa.binary()),
+        ("alt", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class AlleleFile:
+    """Alleles in blocks; block N is the input of job N.
+
+    Attributes
+    ----------
+    path : Path
+        Arrow IPC file, one record batch a block.
+    count : int
+        Number of alleles.
+    block : int
+        Alleles of every block but the last.
+    """
+
+    path: Path
+    count: int
+    block: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.count // self.block)
+
+    def items(self, number: int) -> int:
+        """Return how many alleles a block holds."""
+        return min(self.block, self.count - number * self.block)
+
+    def read(self, number: int) -> list[VariantRecord]:
+        """Return the alleles of a block."""
+        with pa.memory_map(str(self.path)) as source:
+            rows = ipc.open_file(source).get_batch(number).to_pylist()
+        return [_record(row) for row in rows]
+
+
+def write_alleles(path: Path, records: Iterable[VariantRecord], block: int) -> AlleleFile:
+    """Write alleles in blocks, in their order."""
+    source, count = iter(records), 0
+    try:
+        with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, _SCHEMA) as writer:
+            while items := list(islice(source, block)):
+                writer.write_batch(pa.RecordBatch.from_pylist([_row(item) for item in items], _SCHEMA))
+                count += len(items)
+    except pa.ArrowException as error:
+        raise FormatError(f"{path}: cannot be written ({error})") from error
+    return AlleleFile(path, count, block)
+
+
+def _row(item: VariantRecord) -> dict[str, Any]:
+    variant = item.variant
+    return {
+        "record": item.record,
+        "alt_index": item.alt_index,
+        "chrom": _bytes(variant.chrom),
+        "pos": variant.pos,
+        "id": _bytes(variant.id),
+        "ref": _bytes(variant.ref),
+        "alt": _bytes(variant.alt),
+    }
+
+
+def _record(row: dict[str, Any]) -> VariantRecord:
+    chrom, name, ref, alt = (_text(row[key]) for key in ("chrom", "id", "ref", "alt"))
+    return VariantRecord(row["record"], row["alt_index"], Variant(chrom, row["pos"], ref, alt, name))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")

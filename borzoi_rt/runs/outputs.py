@@ -1,0 +1,93 @@
+"""Outputs: what may be written, and files that appear whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..errors import InputError
+from .journal import Journal
+
+# What a writer may put beside its table; of an earlier output under the same name they say nothing true any more.
+COMPANIONS = (".meta.json", ".tbi", ".csi")
+
+
+def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] = ()) -> None:
+    """Refuse an output that cannot be written, or is one of the inputs, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        Saying which.
+    """
+    if target.is_dir():
+        raise InputError(f"{target}: is a directory; name a file")
+    for source in sources:
+        if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
+            raise InputError(f"{target}: is an input, which is never written over; choose another name")
+    folder = target.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: not writable; choose another folder for {target.name}")
+
+
+def check_directory(target: Path) -> None:
+    """Refuse an output directory that holds something, or cannot be made.
+
+    Raises
+    ------
+    InputError
+        Saying why.
+    """
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise InputError(f"{target}: exists and is not an empty directory; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{target.parent}: not writable; choose another folder for {target.name}")
+
+
+def finish_directory(target: Path, journal: Journal, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a directory, move it to its name, and forget the journal."""
+    folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
+    try:
+        write(folder)
+        for path in folder.iterdir():
+            _sync(path)
+        folder.chmod(0o755)
+        folder.replace(target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk the next try needs the space
+        raise
+    journal.remove()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def finish_output(target: Path, journal: Journal, write: Callable[[Path], None]) -> None:
+    """Let ``write`` make the output in a folder of the journal, move it to its name, and forget the journal.
+
+    Companions of an earlier output go first, then the output appears, then its own companions: whenever this is
+    killed, no companion stands beside a table it does not describe, and the run can be resumed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
+    draft = folder / target.name
+    try:
+        write(draft)
+        made = sorted(folder.iterdir(), key=lambda path: path != draft)
+        for path in made:
+            _sync(path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk the next try needs the space
+        raise
+    for suffix in COMPANIONS:
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    for path in made:
+        path.replace(target.parent / path.name)
+    journal.remove()

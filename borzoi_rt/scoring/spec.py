@@ -1,0 +1,54 @@
+"""What a score is called: ``STAT@REGION``; ``STAT`` alone is taken over the default region, ``window``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.regions import WINDOW, Region
+from ..errors import InputError
+from .statistics import Statistic, find_statistics
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpec:
+    """One score: a statistic and the region it is taken over."""
+
+    stat: str
+    region: Region
+    statistic: Statistic
+
+    @property
+    def name(self) -> str:
+        """``logSED`` for the whole window, ``logSED@span:2000`` for another region."""
+        return self.stat if self.region == WINDOW else f"{self.stat}@{self.region}"
+
+
+def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> tuple[ScoreSpec, ...]:
+    """Read the names of scores.
+
+    Parameters
+    ----------
+    names : tuple of str
+        ``STAT`` or ``STAT@REGION``.
+    family : str
+        Table of statistics.
+    region : str
+        Region of the names that have none.
+
+    Raises
+    ------
+    InputError
+        If a statistic or region is unknown, or a score is named twice.
+    """
+    default = Region.parse(region)
+    parts = [name.partition("@") for name in names]
+    found = find_statistics([stat for stat, _, _ in parts], family)
+    canonical = {stat.lower(): stat for stat in found}
+    specs = []
+    for stat, at, where in parts:
+        known = stat if stat in found else canonical[stat.lower()]
+        specs.append(ScoreSpec(known, Region.parse(where) if at else default, found[known]))
+    for number, spec in enumerate(specs):
+        if any(spec.name == other.name for other in specs[:number]):
+            raise InputError(f"score {spec.name!r} is named twice; a table holds each once")
+    return tuple(specs)
