@@ -77,11 +77,9 @@ def run() -> None:
             command = context.command_path if context else "borzoi-rt"
             click.echo(f"error: {' '.join(error.format_message().split())} (see `{command} --help`)", err=True)
         sys.exit(error.exit_code)
-    except RunInterrupted as stop:
-        click.echo(str(stop), err=True)
-        sys.exit(130)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        cause = stop.__cause__ or stop  # click turns every interruption into an Abort
+        click.echo(str(cause) if isinstance(cause, RunInterrupted) else "interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our stdout has gone; nothing is wrong, and Python must not complain while it closes.
