@@ -8,57 +8,15 @@ Coverage per base is limited to the range of half precision, as in the reference
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
-import pybigtools
 
-from ..errors import FormatError, InputError
+from ..errors import InputError
+from ..genome.bigwig import BigWig
 from ..genome.intervals import Interval
 from ..squash import SUM_STATS
 
 HALF_MAX = 65504.0
-
-
-class BigWig:
-    """An opened bigWig file.
-
-    Raises
-    ------
-    FormatError
-        If it is missing or damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.is_file():
-            raise FormatError(f"{path}: no such bigWig file")
-        try:
-            self._reader: Any = pybigtools.open(str(path))
-            self.contigs: dict[str, int] = dict(self._reader.chroms())
-        except Exception as error:  # pybigtools' errors share no base below Exception
-            raise FormatError(f"{path}: cannot be read as bigWig ({_line(error)})") from error
-
-    def __enter__(self) -> BigWig:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._reader.close()
-
-    def values(self, region: Interval) -> np.ndarray:
-        """Return coverage per base, float64 (length,); NaN where there is none, or no such contig."""
-        if region.chrom not in self.contigs:
-            return np.full(region.end - region.start, np.nan)
-        try:
-            found = self._reader.values(region.chrom, region.start, region.end, fillna=None)
-        except Exception as error:  # see above
-            place = f"{region.chrom}:{region.start + 1}-{region.end}"
-            raise FormatError(f"{self.path}: {place} cannot be read ({_line(error)})") from error
-        return np.asarray(found, dtype=np.float64)
 
 
 def check_contigs(
@@ -143,7 +101,3 @@ class Mask:
             if low < high:
                 masked[low:high] = True
         return masked
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -27,13 +27,14 @@ import numpy as np
 from .. import __version__
 from ..bundle.manifest import Geometry
 from ..errors import FormatError, InputError
+from ..genome.bigwig import BigWig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
 from ..squash import KINDS, SUM_STATS, Squash
 from ..tracks import TrackTable
 from . import SEQUENCES, SPLITS, STATISTICS, TARGETS, Data, DataInfo, open_data
 from .arrow import schema_of, write_shard
-from .coverage import HALF_MAX, BigWig, Mask, bin_coverage, check_contigs, clean
+from .coverage import HALF_MAX, Mask, bin_coverage, check_contigs, clean
 from .window import Window, codes_of
 
 BLACKLIST_BUFFER_BP = 20

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..genome.bigwig import write_bigwig
 from ..genome.fasta import write_fasta
-from ..runs.predict import write_entries
 from ..sequence import BASES, encode, reverse_complement
 
 ONE_MISMATCH = 0.3
@@ -113,7 +113,7 @@ def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = 
             for chrom in sorted(genome)
             for place in np.flatnonzero(counts[chrom][strand])
         )
-        write_entries(folder / name, sizes, rows)
+        write_bigwig(folder / name, sizes, rows)
     lines = [f"{p.chrom}\t{p.tss}\t{p.tss + 1}\t{p.driver}\t0\t{p.strand}" for p in planted]
     (folder / "tss.bed").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return planted

@@ -202,7 +202,7 @@ def haplotypes(
     if not first < variant.pos <= first + length - len(variant.ref) + 1:
         raise InputError(f"{variant} does not lie in the window {variant.chrom}:{first + 1}-{first + length}")
     held = variant.ref if genome_allele is None else genome_allele
-    flank = flank_bp + abs(variant.k) + abs(len(variant.ref) - len(held))
+    flank = flank_bp + abs(len(variant.alt) - len(variant.ref)) + abs(len(variant.ref) - len(held))
     text = fasta.fetch(variant.chrom, first - flank, first + length + flank)
     genome = encode(text)
     index = flank + variant.pos - 1 - first

@@ -201,7 +201,7 @@ class Predictor:
             genome_allele=genome_allele,
             window=options.window,
         )
-        pairs = allele_pairs(variant.k, options.shifts, options.indel)
+        pairs = allele_pairs(len(variant.alt) - len(variant.ref), options.shifts, options.indel)
         seam = stitch_bin(self.session.geometry, variant.pos, alleles.window_start)
         return alleles, _Place(pairs, seam, self._bins(variant, alleles.window_start))
 

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import pysam
 
 from ..errors import FormatError, InputError
-from .bgzf import has_eof_block, is_bgzf, is_gzip
+from .bgzf import BlockedBytes, PlainBytes, has_eof_block, is_bgzf, is_gzip
+from .fasta_index import Bytes, Contig, bases_of, check_layout, read_index
+
+# What the fingerprint reads of a genome: all of it up to this many bases, else a block in every stretch.
+WHOLE_BASES = 32_000_000
+STRETCH_BP = 1_000_000
+BLOCK_BP = 1024
 
 
 class Fasta:
     """Open an indexed FASTA file, plain or bgzip.
 
-    Not to be shared between threads or over a fork: the file position is part of the object.
+    Not to be shared between threads.
 
     Parameters
     ----------
     path : path
-        FASTA with its ``.fai`` (and ``.gzi``) beside it. Indices are never built in silence.
+        FASTA with its ``.fai`` (and ``.gzi``) beside it. Indices are never built in silence. The index is compared with
+        the file around the ends of every contig when the file is opened, and at every line end of what is read.
+
+    Attributes
+    ----------
+    contigs : dict of str to int
+        Length of each contig in bp, in the order of the index.
 
     Raises
     ------
@@ -34,17 +46,15 @@ class Fasta:
         self.path = Path(path)
         index = Path(f"{self.path}.fai")
         _check_indices(self.path, index)
-        self._index_text = index.read_text(encoding="utf-8", errors="replace")
-        self._rows = _read_index(index, self._index_text)
-        self.contigs = {name: length for name, (length, *_) in self._rows.items()}
-        _check_size(self.path, self._rows)
-        verbosity = pysam.set_verbosity(0)
+        self._rows = read_index(index)
+        self.contigs = {name: row.length for name, row in self._rows.items()}
+        self._fingerprint = ""
+        self._content: Bytes = BlockedBytes(self.path) if is_gzip(self.path) else PlainBytes(self.path)
         try:
-            self._file = pysam.FastaFile(str(self.path))
-        except (OSError, ValueError) as error:
-            raise FormatError(f"{self.path}: cannot be opened as FASTA ({error}); index it again") from error
-        finally:
-            pysam.set_verbosity(verbosity)
+            check_layout(self.path, self._content, self._rows.values())
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -61,7 +71,7 @@ class Fasta:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._content.close()
 
     def resolve(self, chrom: str) -> str | None:
         """Return the contig a name means: itself, with ``chr`` added or removed, or M for MT; None if there is none."""
@@ -80,27 +90,62 @@ class Fasta:
         FormatError
             If the file ends early or the index is stale.
         """
-        if chrom not in self.contigs:
+        if chrom not in self._rows:
             raise InputError(f"{self.name} has no contig {chrom!r}; it has {', '.join(list(self.contigs)[:5])}, ...")
         length = self.contigs[chrom]
         low, high = min(max(start, 0), length), min(max(end, 0), length)
-        text = ""
-        if high > low:
-            try:
-                text = self._file.fetch(chrom, low, high).upper()
-            except (OSError, ValueError) as error:
-                raise FormatError(f"{self.path}: {chrom}:{low + 1}-{high} cannot be read ({error})") from error
-        if len(text) != max(high - low, 0) or not (text.isalpha() or not text):
-            raise FormatError(
-                f"{self.path}: {chrom}:{low + 1}-{high} gave {len(text)} bases for {high - low}, or other characters "
-                "than letters; the file is truncated or its index is stale, run `samtools faidx` again"
-            )
+        text = self._bases(self._rows[chrom], low, high).decode("ascii") if high > low else ""
         left = min(max(0 - start, 0), end - start)
         return "N" * left + text + "N" * (end - start - left - len(text))
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the index: names, lengths and layout of the contigs (not every base)."""
-        return hashlib.sha256(self._index_text.encode()).hexdigest()
+        """Return what tells this genome from another: a SHA-256 of contigs and bases, not of the file.
+
+        Name and length of every contig are in it, and bases in upper case: all of them up to ``WHOLE_BASES`` (32 Mb) in
+        total, and then it reads ``sha256:...``. Of a longer genome it reads ``sampled-sha256:...`` and holds the middle
+        ``BLOCK_BP`` (1,024) bases of each of the stretches, of at most ``STRETCH_BP`` (1 Mb), that a contig is cut
+        into. Another assembly, other masking by N or variants spread over the genome change it; an edit that lies
+        between the blocks of a longer genome does not. Line width, compression, lower case and the order of the contigs
+        change nothing.
+        """
+        if not self._fingerprint:
+            digest = hashlib.sha256()
+            for name in sorted(self.contigs):
+                digest.update(f">{name} {self.contigs[name]}\n".encode("utf-8", "surrogateescape"))
+                for start, end in self._sampled(self.contigs[name]):
+                    digest.update(self._bases(self._rows[name], start, end))
+            self._fingerprint = f"{'sha256' if self._whole else 'sampled-sha256'}:{digest.hexdigest()}"
+        return self._fingerprint
+
+    @property
+    def _whole(self) -> bool:
+        return sum(self.contigs.values()) <= WHOLE_BASES
+
+    def _sampled(self, length: int) -> Iterator[tuple[int, int]]:
+        """Yield the intervals of a contig that the fingerprint reads."""
+        stretches = -(-length // STRETCH_BP)
+        for number in range(stretches):
+            low, high = length * number // stretches, length * (number + 1) // stretches
+            if self._whole:
+                yield low, high
+            else:
+                middle = (low + high) // 2
+                yield max(middle - BLOCK_BP // 2, low), min(middle + BLOCK_BP // 2, high)
+
+    def _bases(self, contig: Contig, start: int, end: int) -> bytes:
+        """Return upper-case bases of [start, end), which lie in the contig."""
+        where = f"{self.path}: {contig.name}:{start + 1}-{end}"
+        try:
+            raw = self._content.read(contig.byte_of(start), contig.byte_of(end - 1) + 1)
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{where} cannot be read ({error})") from error
+        bases = bases_of(raw, contig, start, end - start)
+        if bases is None:
+            raise FormatError(
+                f"{where} is cut short, or holds line ends elsewhere than its index says or other characters than "
+                f"letters; the file is damaged or its index is stale, run `samtools faidx {self.path}` again"
+            )
+        return bases.upper()
 
 
 def write_fasta(path: str | os.PathLike[str], contigs: Mapping[str, str], *, width: int = 60) -> None:
@@ -127,37 +172,3 @@ def _check_indices(path: Path, index: Path) -> None:
             raise FormatError(f"{path}: its index {path.name}.gzi is missing; {make}")
     if not index.is_file():
         raise FormatError(f"{path}: its index {index.name} is missing; {make}")
-
-
-def _read_index(index: Path, text: str) -> dict[str, tuple[int, int, int, int]]:
-    rows: dict[str, tuple[int, int, int, int]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split("\t")
-        try:
-            length, offset, bases, width = (int(value) for value in fields[1:5])
-            if length < 0 or offset < 0 or (length and not 0 < bases < width):
-                raise ValueError
-        except ValueError:
-            raise FormatError(
-                f"{index}, line {number}: {line[:60]!r} is no index row; run `samtools faidx` again"
-            ) from None
-        rows[fields[0]] = (length, offset, bases, width)
-    if not rows:
-        raise FormatError(f"{index}: no contigs; run `samtools faidx` again")
-    return rows
-
-
-def _check_size(path: Path, rows: dict[str, tuple[int, int, int, int]]) -> None:
-    """Compare the last base the index promises with the size of a plain file; for bgzip ``fetch`` checks."""
-    if is_gzip(path):
-        return
-    size = path.stat().st_size
-    for name, (length, offset, bases, width) in rows.items():
-        if not length:
-            continue
-        last = offset + (length - 1) // bases * width + (length - 1) % bases
-        if last >= size:
-            raise FormatError(
-                f"{path}: {size} bytes, but its index places the end of {name} at byte {last + 1}; "
-                "the file is truncated or the index is stale, copy it or run `samtools faidx` again"
-            )

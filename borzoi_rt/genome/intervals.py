@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import FormatError, InputError
+from .lines import FileLines
 
 # A contig may be called `track2`, even `track`: a tab ends its name.
 _HEADER = re.compile(r"#|(track|browser)( |$)")
@@ -51,38 +51,37 @@ class Interval:
 
 
 def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
-    """Read a BED file of three or more tab-separated columns.
+    """Read a BED file of three or more tab-separated columns, plain or compressed.
 
     Comments are skipped, and lines of the words ``track`` and ``browser``, which a space follows. A byte order mark at
-    the start is allowed.
+    the start is allowed. Bytes that are not UTF-8 are kept, as in :class:`borzoi_rt.genome.variants.VariantReader`.
 
     Raises
     ------
     FormatError
         Naming file and line.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: cannot be read as BED ({error})") from error
     regions = []
-    for number, line in enumerate(lines, start=1):
+    for number, raw in enumerate(FileLines(path), start=1):
+        line = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
         if not line.strip() or _HEADER.match(line):
             continue
-        fields = line.split("\t")
-        try:
-            start, end = int(fields[1]), int(fields[2])
-            # int() reads 1_000 and the digits of every script.
-            if not fields[0] or not 0 <= start < end or re.search(r"[^0-9+ ]", fields[1] + fields[2]):
-                raise ValueError
-        except (IndexError, ValueError):
-            raise FormatError(
-                f"{path}, line {number}: {line[:60]!r}; chrom, start < end (tab-separated) needed"
-            ) from None
-        name = fields[3] if len(fields) > 3 else ""
-        strand = fields[5] if len(fields) > 5 and fields[5] in ("+", "-") else "."
-        regions.append(Interval(fields[0], start, end, name, strand))
+        regions.append(_interval(line, f"{path}, line {number}"))
     if not regions:
         raise FormatError(f"{path}: no regions; a BED file has chrom, start and end in tab-separated columns")
     return regions
+
+
+def _interval(line: str, where: str) -> Interval:
+    fields = line.split("\t")
+    try:
+        start, end = int(fields[1]), int(fields[2])
+        # int() reads 1_000 and the digits of every script.
+        if not fields[0] or not 0 <= start < end or re.search(r"[^0-9+ ]", fields[1] + fields[2]):
+            raise ValueError
+    except (IndexError, ValueError):
+        shown = line[:60].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise FormatError(f"{where}: {shown!r}; chrom, start < end (tab-separated) needed") from None
+    name = fields[3] if len(fields) > 3 else ""
+    strand = fields[5] if len(fields) > 5 and fields[5] in ("+", "-") else "."
+    return Interval(fields[0], start, end, name, strand)

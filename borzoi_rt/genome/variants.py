@@ -1,62 +1,161 @@
-"""Variants from VCF or BCF, one item per ALT allele.
-
-Text VCF is split by our own line reader and not by htslib, because published variant files hold a ``##fileformat`` line
-and seven columns and no ``#CHROM`` line, which htslib refuses; five columns are enough here. BCF goes through pysam.
-"""
+"""Variants, made by hand or read from VCF and BCF, one item per ALT allele."""
 
 from __future__ import annotations
 
-import codecs
-import gzip
+import operator
 import os
 import re
-import sys
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import pysam
+import numpy as np
 
 from ..errors import FormatError, InputError
-from .bgzf import EOF_BLOCK, GZIP_MAGIC, has_eof_block, is_bgzf, starts_bgzf
+from .alleles import judge_alleles
+from .lines import FileLines
 
-_LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
-_BASES = re.compile(r"[ACGT]+")
-_REF_LETTERS = re.compile(r"[ACGTRYSWKMBDHVN]+")
+LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
+_POS = r"(?:g\.)?(?P<pos>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+_ALLELE = r"[A-Za-z]+|<[^\s>]+>|[*.-]"
+# The end of the text is fixed, so that a contig may hold every separator (HLA-A*01:01:01:01).
+_FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf"(?P<chrom>\S+):{_POS}:(?P<ref>{_ALLELE}):(?P<alt>{_ALLELE})",
+        rf"(?P<chrom>\S+)-{_POS}-(?P<ref>{_ALLELE})-(?P<alt>{_ALLELE})",
+        rf"(?P<chrom>\S+):{_POS}(?P<ref>[A-Za-z]+)>(?P<alt>\S+)",
+        rf"(?P<chrom>\S+):{_POS}[ \t]+(?P<ref>[^\s>]+)>(?P<alt>\S+)",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """REF and ALT at a position; ``pos`` is 1-based, as in VCF, and the only 1-based number of this package."""
+    """REF and ALT at a position, as written, and what the judge of alleles says of them.
+
+    Parameters
+    ----------
+    chrom : str
+        Name of the contig.
+    pos : int
+        1-based, as in VCF, and the only 1-based number of this package; integers of NumPy are taken.
+    ref, alt : str
+        Alleles as written, in any case. A missing value (None, NaN) is read as ``.``, as VCF writes it. What is no
+        allele of bases has a ``problem``; it is never an error here.
+    id : str
+        Name of the record.
+
+    Attributes
+    ----------
+    problem : str or None
+        Why the alleles cannot be scored: ``symbolic_alt`` or ``invalid_allele``; None where both are bases.
+    detail : str
+        What was found.
+    bases : tuple of str
+        REF and ALT in upper case; as written where there is a problem.
+
+    Raises
+    ------
+    InputError
+        If a field has the wrong type, or ``pos`` lies outside 0 to 2^31 - 1.
+    """
 
     chrom: str
     pos: int
     ref: str
     alt: str
     id: str = "."
+    problem: str | None = field(init=False, repr=False, compare=False)
+    detail: str = field(init=False, repr=False, compare=False)
+    bases: tuple[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.chrom or not isinstance(self.pos, int) or self.pos < 0:
-            raise InputError(f"variant at {self.chrom!r}:{self.pos!r}: a contig name and a 1-based position are needed")
+        if not isinstance(self.chrom, str) or not self.chrom:
+            raise InputError(f"chrom of a variant is {self.chrom!r}; the name of a contig is needed")
+        if re.search(r"[\t\r\n\0]", self.chrom):
+            raise InputError(f"chrom of a variant is {self.chrom!r}, which holds a tab or an end of line")
+        ref, alt = _text(self, "ref"), _text(self, "alt")
+        problem, detail = judge_alleles(ref, alt)
+        bases = (ref, alt) if problem or (ref.isupper() and alt.isupper()) else (ref.upper(), alt.upper())
+        values = {"chrom": str(self.chrom), "pos": _position(self), "ref": ref, "alt": alt, "id": _text(self, "id")}
+        for name, value in {**values, "problem": problem, "detail": detail, "bases": bases}.items():
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         return f"{self.chrom}:{self.pos} {self.ref}>{self.alt}"
 
     @property
-    def k(self) -> int:
-        """Length of ALT minus length of REF."""
-        return len(self.alt) - len(self.ref)
+    def k(self) -> int | None:
+        """Length of ALT minus length of REF in bases; None where an allele is not made of bases."""
+        return None if self.problem else len(self.alt) - len(self.ref)
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Read ``chr1:14677 G>A``, ``chr1:14677:G:A`` or ``chr1-14677-G-A``."""
-        found = re.fullmatch(r"(\S+?)[:-](\d+)[\s:-]([A-Za-z]+)[>:-]([A-Za-z]+)", text.strip())
-        if not found:
-            raise InputError(f"variant {text!r} cannot be read; write it like 'chr1:14677 G>A'")
-        return cls(found[1], int(found[2]), found[3].upper(), found[4].upper())
+        """Read a variant from text.
+
+        ``chr1:14677:G:A``, ``chr1-14677-G-A``, ``chr1:14677G>A``, ``chr1:14677 G>A`` and ``chr1:g.14677G>A`` are the
+        same; the position may have commas between thousands, and the contig any character but spaces. What ``str``
+        gives of a variant reads as that variant.
+
+        Raises
+        ------
+        InputError
+            If the text has none of these forms.
+        """
+        for form in _FORMS:
+            found = form.fullmatch(text.strip())
+            if found:
+                return cls(found["chrom"], int(found["pos"].replace(",", "")), found["ref"], found["alt"])
+        raise InputError(f"variant {text[:60]!r} cannot be read; write it like 'chr1:14677:G:A' or 'chr1:14677 G>A'")
+
+    @classmethod
+    def of(cls, thing: Variant | str | Sequence[Any]) -> Variant:
+        """Return a variant from a Variant, from text as :meth:`parse` reads it, or from (chrom, pos, ref, alt[, id]).
+
+        Raises
+        ------
+        InputError
+            If it is none of these.
+        """
+        if isinstance(thing, Variant):
+            return thing
+        if isinstance(thing, str):
+            return cls.parse(thing)
+        if isinstance(thing, Sequence) and not isinstance(thing, bytes | bytearray) and len(thing) in (4, 5):
+            return cls(*thing)
+        raise InputError(
+            f"{thing!r:.60} is no variant; a Variant, text like 'chr1:14677:G:A' or (chrom, pos, ref, alt) is needed"
+        )
+
+
+def _position(variant: Variant) -> int:
+    """Return ``pos`` as an int; a float or a bool is none, even where it is whole."""
+    found: object = variant.pos
+    try:
+        pos = -1 if isinstance(found, bool | np.bool_) else operator.index(found)  # type: ignore[arg-type]
+    except TypeError:
+        pos = -1
+    if not 0 <= pos <= LAST_POS:
+        raise InputError(
+            f"pos of a variant on {variant.chrom!r} is {found!r} ({type(found).__name__}); "
+            f"a whole number from 0 to {LAST_POS} is needed, 1 is the first base"
+        )
+    return pos
+
+
+def _text(variant: Variant, name: str) -> str:
+    """Return an allele or the id as a plain str, ``.`` where the value is missing."""
+    found: object = getattr(variant, name)
+    if isinstance(found, str):
+        return str(found)  # of a subclass, as NumPy's, too
+    missing = found is None or type(found).__name__ == "NAType"  # of pandas
+    if missing or (isinstance(found, float | np.floating) and np.isnan(found)):
+        return "."
+    raise InputError(
+        f"{name} of the variant at {variant.chrom}:{variant.pos} is {found!r:.40} ({type(found).__name__}); "
+        "text is needed"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +169,9 @@ class VariantRecord:
     alt_index : int
         0-based number of the ALT in its record.
     variant : Variant
-        Alleles in upper case.
+        Alleles as written.
     problem : str or None
-        ``symbolic_alt`` or ``invalid_allele`` where the alleles are not plain bases.
+        Why it cannot be scored; what the judge says of the variant, unless the maker of the record knew better.
     detail : str
         What was found.
     """
@@ -83,153 +182,102 @@ class VariantRecord:
     problem: str | None = None
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        if self.problem is None:
+            object.__setattr__(self, "problem", self.variant.problem)
+            object.__setattr__(self, "detail", self.variant.detail)
 
-def read_variants(path: str | os.PathLike[str]) -> Iterator[VariantRecord]:
+
+class VariantReader(Iterator[VariantRecord]):
+    """The variants of a file in its order, read once.
+
+    Five columns are read. Bytes that are not UTF-8 are kept: they come out of ``text.encode("utf-8",
+    "surrogateescape")`` as they went in.
+
+    Attributes
+    ----------
+    source : str
+        Name of the file, for messages.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._lines = FileLines(path, pipe=False)
+        self.source = self._lines.source
+        self._records = _records(self._lines, self.source)
+
+    def __iter__(self) -> VariantReader:
+        return self
+
+    def __next__(self) -> VariantRecord:
+        return next(self._records)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes of the file (compressed, if they are), known once the last variant was read.
+
+        Raises
+        ------
+        InputError
+            If variants are left.
+        """
+        return self._lines.sha256
+
+
+def read_variants(path: str | os.PathLike[str]) -> VariantReader:
     """Stream the variants of a file in its order.
 
     Parameters
     ----------
     path : path
-        VCF, plain or compressed, or BCF; told apart by content. ``-`` reads text VCF (plain or compressed) from stdin.
+        VCF, plain or compressed, or BCF; told apart by content. ``-`` reads stdin, of any of these kinds.
+
+    Returns
+    -------
+    VariantReader
+        An iterator of VariantRecord. A file without records gives none, even where it is empty.
 
     Raises
     ------
     FormatError
-        Naming file and line, when the file is truncated or malformed.
+        While it is read, naming file and line, when the file is truncated or malformed.
     """
-    if str(path) == "-":
-        yield from _records(_stdin_lines(), "stdin")
-        return
-    source = Path(path)
-    if source.is_fifo():  # what tells the container apart would be gone
-        raise FormatError(f"{source}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file")
-    if not source.is_file():
-        raise FormatError(f"{source}: no such VCF file")
-    if is_bcf(source):
-        yield from _records(bcf_lines(source), str(source))
-    else:
-        yield from _records(text_lines(source), str(source))
-
-
-def is_bcf(path: Path) -> bool:
-    """Tell whether a file is BCF, compressed or not."""
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(2)
-            handle.seek(0)
-            return (gzip.GzipFile(fileobj=handle) if head == GZIP_MAGIC else handle).read(3) == b"BCF"
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{path}: cannot be read ({error}); copy the file again") from error
-
-
-def text_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a plain or compressed text file; a compressed file that ends early is an error."""
-    if is_bgzf(path) and not has_eof_block(path):
-        raise FormatError(f"{path}: truncated, the bgzip end block is missing; copy the file again")
-    with path.open("rb") as handle:
-        head = handle.read(2)
-        handle.seek(0)
-        yield from _lines(handle, compressed=head == GZIP_MAGIC, source=str(path))
-
-
-def bcf_lines(path: Path) -> Iterator[bytes]:
-    """Yield a BCF file as VCF lines."""
-    verbosity = pysam.set_verbosity(0)
-    try:
-        if is_bgzf(path) and not has_eof_block(path):
-            raise FormatError(f"{path}: truncated, the bgzip end block is missing; copy the file again")
-        with pysam.VariantFile(str(path)) as handle:
-            yield from str(handle.header).encode().splitlines(keepends=True)
-            for record in handle:
-                yield str(record).encode()
-    except (OSError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: cannot be read as BCF ({error}); copy the file again") from error
-    finally:
-        pysam.set_verbosity(verbosity)
-
-
-def _stdin_lines() -> Iterator[bytes]:
-    stream = sys.stdin.buffer
-    head = stream.peek(2)[:2]  # type: ignore[union-attr]
-    if head != GZIP_MAGIC:
-        yield from _lines(stream, compressed=False, source="stdin")
-        return
-    ends = _Ends(stream)
-    yield from _lines(ends, compressed=True, source="stdin")  # type: ignore[arg-type]
-    if starts_bgzf(ends.head) and ends.tail != EOF_BLOCK:
-        raise FormatError("stdin: truncated, the bgzip end block is missing; copy the file again")
-
-
-class _Ends:
-    """A stream that remembers its first 16 bytes and as many last ones as a bgzip end block has."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.head = self.tail = b""
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.head = (self.head + data[:16])[:16]
-        self.tail = (self.tail + data[-len(EOF_BLOCK) :])[-len(EOF_BLOCK) :]
-        return data
-
-
-def _lines(handle: BinaryIO, *, compressed: bool, source: str) -> Iterator[bytes]:
-    lines = iter(gzip.GzipFile(fileobj=handle) if compressed else handle)
-    try:
-        yield from (line.removeprefix(codecs.BOM_UTF8) for line in islice(lines, 1))
-        yield from lines
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{source}: truncated or damaged compression ({error}); copy the file again") from error
+    return VariantReader(path)
 
 
 def _records(lines: Iterator[bytes], source: str) -> Iterator[VariantRecord]:
     record, columns = 0, 0
     for number, raw in enumerate(lines, start=1):
+        line = raw.rstrip(b"\r\n")
         where = f"{source}, line {number}"
-        try:
-            line = raw.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise FormatError(f"{where}: not text; is this a VCF file?") from None
-        if "\r" in line:  # the lines of an old Macintosh would all be taken for one
+        if b"\0" in line:
+            raise FormatError(f"{where}: holds bytes of value 0, so it is not text; is this a VCF file?")
+        if b"\r" in line:  # the lines of an old Macintosh would all be taken for one
             raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
-        if line.startswith("#"):
-            columns = line.count("\t") + 1 if line.startswith("#CHROM") else columns
+        if line.startswith(b"#"):
+            columns = line.count(b"\t") + 1 if line.startswith(b"#CHROM") else columns
         elif line.strip():
             yield from _alleles(line, where, record, columns)
             record += 1
 
 
-def _alleles(line: str, where: str, record: int, columns: int) -> Iterator[VariantRecord]:
-    fields = line.split("\t")
-    if len(fields) < max(5, columns):
-        if len(line.split()) >= 5 and len(fields) < 5:
+def _alleles(line: bytes, where: str, record: int, columns: int) -> Iterator[VariantRecord]:
+    fields = [part.decode("utf-8", "surrogateescape") for part in line.split(b"\t", 5)[:5]]
+    count = line.count(b"\t") + 1
+    if count < max(5, columns):
+        if count < 5 <= len(line.split()):
             raise FormatError(f"{where}: columns are split by spaces; VCF needs tabs")
         raise FormatError(
-            f"{where}: {len(fields)} columns, {max(5, columns)} are needed, found {line[:60]!r}; is the file truncated?"
+            f"{where}: {count} columns, {max(5, columns)} are needed, found {_start(line)}; is the file truncated?"
         )
-    chrom, text, name, ref, alts = fields[:5]
-    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > _LAST_POS:
-        raise FormatError(f"{where}: POS is {text[:30]!r}; a number up to {_LAST_POS} is needed")
+    chrom, text, name, ref, alts = fields
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > LAST_POS:
+        raise FormatError(f"{where}: POS is {text[:30]!r}; a number up to {LAST_POS} is needed")
     if not chrom or not ref:
-        raise FormatError(f"{where}: CHROM or REF is empty, found {line[:60]!r}")
+        raise FormatError(f"{where}: CHROM or REF is empty, found {_start(line)}")
     for alt_index, alt in enumerate(alts.split(",")):
-        variant = Variant(chrom, int(text), ref.upper(), alt.upper(), name or ".")
-        problem, detail = judge_alleles(variant)
-        yield VariantRecord(record, alt_index, variant, problem, detail)
+        yield VariantRecord(record, alt_index, Variant(chrom, int(text), ref, alt, name or "."))
 
 
-def judge_alleles(variant: Variant) -> tuple[str | None, str]:
-    """Return the ``problem`` and ``detail`` of a :class:`VariantRecord` of these alleles, given in upper case."""
-    ref, alt = variant.ref, variant.alt
-    if alt in ("", "."):
-        return "invalid_allele", "no ALT allele"
-    if alt == "*" or alt[0] == "<" or "[" in alt or "]" in alt or alt[0] == "." or alt[-1] == ".":
-        return "symbolic_alt", f"ALT {alt[:40]!r} has no sequence"
-    if not _BASES.fullmatch(alt):
-        return "invalid_allele", f"ALT {alt[:40]!r} holds other letters than ACGT"
-    if not _REF_LETTERS.fullmatch(ref):
-        return "invalid_allele", f"REF {ref[:40]!r} holds other letters than bases"
-    return None, ""
+def _start(line: bytes) -> str:
+    """Return the start of a line for a message."""
+    return repr(line.decode("utf-8", "backslashreplace")[:60])

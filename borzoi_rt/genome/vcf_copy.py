@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pysam
 
-from .variants import bcf_lines, is_bcf, text_lines
+from .lines import whole_lines
 
 _COLUMNS = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
 
@@ -32,11 +32,11 @@ def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Calla
     bool
         Whether the file was sorted and could be indexed.
     """
-    lines = bcf_lines(source) if is_bcf(source) else text_lines(source)
+    lines = whole_lines(source)
     order = _Order()
     with pysam.BGZFile(str(out), "wb") as handle:
         for line in _annotated(lines, headers, info_of, order):
-            handle.write((line + "\n").encode())
+            handle.write((line + "\n").encode("utf-8", "surrogateescape"))
     return order.sorted and order.records > 0 and _index(out)
 
 
@@ -83,7 +83,7 @@ def _annotated(
     record, in_header, seen_format = 0, True, False
     replaced = {_header_key(header) for header in headers}
     for raw in lines:
-        line = raw.decode("utf-8").rstrip("\r\n")
+        line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
         if line.startswith("##"):
             # Joined files repeat their header between the records, where none may stand.
             repeated = not in_header or (seen_format and line.startswith("##fileformat"))

@@ -74,7 +74,8 @@ def allele_window(fasta: Fasta, site: Site, variant: Variant, *, length_bp: int,
     """
     start, end = site.window(length_bp, tss_bp)
     first, last = variant.pos - 1, variant.pos - 1 + len(variant.ref)
-    pad = abs(variant.k) + len(variant.ref)
+    k = len(variant.alt) - len(variant.ref)
+    pad = abs(k) + len(variant.ref)
     left = fasta.fetch(site.chrom, min(start - pad, first), first)
     right = fasta.fetch(site.chrom, last, max(end + pad, last))
     haplotype = left + variant.alt + right
@@ -82,7 +83,7 @@ def allele_window(fasta: Fasta, site: Site, variant: Variant, *, length_bp: int,
     if site.pos0 < first:
         tss = site.pos0 - begin
     elif site.pos0 >= last:
-        tss = site.pos0 - begin + variant.k
+        tss = site.pos0 - begin + k
     else:
         tss = len(left) + min(site.pos0 - first, max(len(variant.alt) - 1, 0))
     cut = tss - (site.pos0 - start)

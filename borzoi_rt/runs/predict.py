@@ -6,16 +6,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pybigtools
 
 from ..bundle.manifest import Geometry
 from ..engine.prediction import Predictor
 from ..errors import FormatError, InputError
+from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
@@ -129,12 +129,7 @@ def _write_bigwig(path: Path, windows: Sequence[Interval], values: np.ndarray, f
                     if left < right:
                         yield chrom, left, right, value
 
-    write_entries(path, lengths, entries())
-
-
-def write_entries(path: Path, lengths: Mapping[str, int], entries: Iterator[tuple[str, int, int, float]]) -> None:
-    """Write ``(chrom, start, end, value)``, sorted by chromosome and start, as bigWig."""
-    pybigtools.open(str(path), "w").write(dict(lengths), entries)
+    write_bigwig(path, lengths, entries())
 
 
 def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BorzoiError, InputError
 from ..genome.fasta import Fasta
-from ..genome.variants import Variant, VariantRecord, judge_alleles
+from ..genome.variants import LAST_POS, Variant, VariantRecord
 from ..scoring.options import read_options
 from ..scoring.pipeline import ScoredVariant, Scorer
 
@@ -82,8 +82,10 @@ class TritonPythonModel:
         ):
             if not 0 < len(text) <= longest:
                 raise InputError(f"{name} of variant {place} has {len(text)} letters; 1 to {longest} are allowed")
-        variant = Variant(chrom, pos, ref.upper(), alt.upper())
-        return VariantRecord(place, 0, variant, *judge_alleles(variant))
+        if not 0 <= pos <= LAST_POS:
+            fault = f"pos {pos} lies outside every contig"
+            return VariantRecord(place, 0, Variant(chrom, 0, ref, alt), "out_of_bounds", fault)
+        return VariantRecord(place, 0, Variant(chrom, pos, ref, alt))
 
     def _pair(self, ref: str, alt: str) -> ScoredVariant:
         for name, text in (("ref_sequence", ref), ("alt_sequence", alt)):
