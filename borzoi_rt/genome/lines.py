@@ -143,7 +143,7 @@ def _no_end(source: str) -> FormatError:
     return FormatError(f"{source}: truncated, the bgzip end block is missing; copy the file again")
 
 
-def _lines(stream: io.BufferedReader, source: str) -> Iterator[bytes]:
+def _lines(stream: io.BufferedReader[_Tap], source: str) -> Iterator[bytes]:
     try:
         body: Any = gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == GZIP_MAGIC else stream
         if body.peek(5)[:3] == b"BCF":
