@@ -27,6 +27,7 @@ from ..errors import FormatError, InputError
 from .bgzf import EOF_BLOCK, GZIP_MAGIC, has_eof_block, is_bgzf, starts_bgzf
 
 _CHUNK = 1 << 16
+_LARGEST_PART = 1 << 28  # of a BCF file; the alleles and INFO of one record, or the header
 _FIXED = struct.Struct("<iiifHHI")  # contig, 0-based position, length, quality, number of INFO, of alleles, of samples
 _TEXT_TYPE, _LONG_COUNT = 7, 15
 _INTEGERS = {1: "<b", 2: "<h", 3: "<i"}
@@ -130,9 +131,7 @@ def is_bcf(path: Path) -> bool:
 def _check_file(path: Path, pipe: bool) -> None:
     if path.is_fifo():
         if not pipe:
-            raise FormatError(
-                f"{path}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file"
-            )
+            raise FormatError(f"{path}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file")
         return
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
@@ -144,7 +143,7 @@ def _no_end(source: str) -> FormatError:
     return FormatError(f"{source}: truncated, the bgzip end block is missing; copy the file again")
 
 
-def _lines(stream: io.BufferedReader, source: str) -> Iterator[bytes]:
+def _lines(stream: io.BufferedReader[_Tap], source: str) -> Iterator[bytes]:
     try:
         body: Any = gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == GZIP_MAGIC else stream
         if body.peek(5)[:3] == b"BCF":
@@ -175,6 +174,8 @@ def _bcf_records(body: IO[bytes], source: str) -> Iterator[bytes]:
 
 
 def _exactly(body: IO[bytes], count: int) -> bytes:
+    if count > _LARGEST_PART:
+        raise struct.error(f"a part of {count} bytes")
     data = body.read(count)
     if len(data) != count:
         raise EOFError(f"{len(data)} bytes where a record has {count}")

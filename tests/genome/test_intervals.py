@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pysam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +79,34 @@ def test_bed_of_three_to_six_columns(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, "bgzip"], ids=["plain", "gzip", "bgzip"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_bed_in_any_container(tmp_path, pack, end):
+    """A name in Latin-1, and a character at which Python, but no file, ends a line."""
+    path = tmp_path / "r.bed"
+    content = end.join([b"chr1\t0\t10\tSj\xf6gren", "chr2\t5\t6\ta\u2028b".encode(), b""])
+    if pack == "bgzip":
+        with pysam.BGZFile(str(path), "wb") as handle:
+            handle.write(content)
+    else:
+        path.write_bytes(pack(content))
+    assert read_bed(path) == [Interval("chr1", 0, 10, "Sj\udcf6gren"), Interval("chr2", 5, 6, "a\u2028b")]
+
+
+def test_a_cut_container_is_an_error_and_never_a_short_list(tmp_path):
+    (tmp_path / "r.bed.gz").write_bytes(gzip.compress(b"chr1\t0\t10\n" * 99)[:-9])
+    with pytest.raises(FormatError, match=r"r\.bed\.gz: truncated or damaged compression"):
+        read_bed(tmp_path / "r.bed.gz")
+
+
+def test_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit((tmp_path / "pipe").write_text, "chr1\t0\t10\n")
+        assert read_bed(tmp_path / "pipe") == [Interval("chr1", 0, 10)]
+        written.result()
+
+
 def test_contigs_named_like_header_lines_are_regions(tmp_path):
     path = tmp_path / "r.bed"
     path.write_text("track\nbrowser hide all\ntrack\t1\t2\ntrack7\t3\t4\nbrowser_1\t5\t6\ntrack type=bed\n")
@@ -99,23 +132,24 @@ def test_a_byte_order_mark_belongs_to_no_name(tmp_path, first):
         "\t1\t5",
         "chr1\t1_0\t50",
         "chr1\t\u0661\t5",
+        "chr1\t5\udcff\t9",
     ],
 )
 def test_a_malformed_line_is_named(tmp_path, line):
     path = tmp_path / "r.bed"
-    path.write_text(f"# regions\nchr1\t1\t5\n{line}\n")
+    path.write_bytes(f"# regions\nchr1\t1\t5\n{line}\n".encode(errors="surrogateescape"))
     with pytest.raises(FormatError, match=r"r\.bed, line 3: .*tab-separated"):
         read_bed(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"# nothing\n\n", b"\xff\xfe\x00c"])
+@pytest.mark.parametrize("content", [b"", b"# nothing\n\n", gzip.compress(b"", mtime=0)])
 def test_a_file_without_regions_is_refused(tmp_path, content):
     path = tmp_path / "r.bed"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"r\.bed: (no regions|cannot be read)"):
+    with pytest.raises(FormatError, match=r"r\.bed: no regions"):
         read_bed(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FormatError, match=r"absent\.bed: cannot be read"):
+    with pytest.raises(FormatError, match=r"absent\.bed: no such file"):
         read_bed(tmp_path / "absent.bed")

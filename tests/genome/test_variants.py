@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import os
 import sys
@@ -13,8 +14,9 @@ from types import SimpleNamespace
 import pysam
 import pytest
 
-from borzoi_rt.errors import FormatError
-from borzoi_rt.genome.variants import Variant, VariantRecord, is_bcf, read_variants
+from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.genome.lines import is_bcf
+from borzoi_rt.genome.variants import Variant, VariantRecord, read_variants
 
 TEXT = """\
 ##fileformat=VCFv4.2
@@ -112,25 +114,32 @@ def bcf(path: Path) -> Path:
     return convert(path, "wb")
 
 
-def bare_bcf(path: Path) -> Path:
+def stored_bcf(path: Path) -> Path:
     return convert(path, "wb0")
 
 
+def bare_bcf(path: Path) -> Path:
+    """Without any container."""
+    path.write_bytes(gzip.decompress(bcf(path).read_bytes()))
+    return path
+
+
 TEXTS = [plain, windows, without_last_newline, with_blank_lines, without_header, five_columns]
+BCFS = [bcf, stored_bcf, bare_bcf]
 TEXTS += [windows_five_columns, marked, marked_without_header, gzipped, bgzipped]
 
 
-@pytest.mark.parametrize("make", [*TEXTS, bcf, bare_bcf])
+@pytest.mark.parametrize("make", [*TEXTS, *BCFS])
 def test_the_container_is_told_by_content_and_changes_nothing(tmp_path, make):
     """File names say nothing here: all end alike."""
     path = make(tmp_path / "in.data")
-    assert is_bcf(path) == (make in (bcf, bare_bcf))
+    assert is_bcf(path) == (make in BCFS)
     assert brief(read_variants(path)) == RECORDS
     assert brief(read_variants(str(path))) == RECORDS
 
 
-@pytest.mark.parametrize("make", TEXTS)
-def test_text_comes_through_stdin(tmp_path, monkeypatch, make):
+@pytest.mark.parametrize("make", [*TEXTS, *BCFS])
+def test_every_container_comes_through_stdin(tmp_path, monkeypatch, make):
     content = make(tmp_path / "in.data").read_bytes()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content))))
     assert brief(read_variants("-")) == RECORDS
@@ -143,7 +152,18 @@ def test_a_named_pipe_is_refused_at_once(tmp_path):
         next(read_variants(tmp_path / "pipe"))
 
 
-@pytest.mark.parametrize("content", [b"", b"##fileformat=VCFv4.2\n", gzip.compress(b"")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"\r\n\n  \n",
+        b"##fileformat=VCFv4.2\n",
+        b"#CHROM\tPOS\tID\tREF\tALT",
+        gzip.compress(b"", mtime=0),
+        codecs.BOM_UTF8,
+    ],
+)
 def test_an_empty_file_has_no_variants(tmp_path, content):
     (tmp_path / "in.vcf").write_bytes(content)
     assert list(read_variants(tmp_path / "in.vcf")) == []
@@ -154,8 +174,8 @@ def test_an_empty_file_has_no_variants(tmp_path, content):
     [
         ("a", "g", None),
         ("acGT", "T", None),
-        ("N", "A", None),
-        ("R", "A", None),
+        ("N", "A", "invalid_allele"),
+        ("R", "A", "invalid_allele"),
         ("A", "A", None),
         ("A", ".", "invalid_allele"),
         ("A", "", "invalid_allele"),
@@ -174,11 +194,11 @@ def test_an_empty_file_has_no_variants(tmp_path, content):
         ("A", ".A", "symbolic_alt"),
     ],
 )
-def test_alleles_are_upper_case_bases_or_have_a_problem(tmp_path, ref, alt, want):
+def test_alleles_are_as_written_and_judged(tmp_path, ref, alt, want):
     (tmp_path / "in.vcf").write_text(f"1\t5\t.\t{ref}\t{alt}\n")
     (item,) = read_variants(tmp_path / "in.vcf")
     assert item.problem == want
-    assert (item.variant.ref, item.variant.alt) == (ref.upper(), alt.upper())
+    assert (item.variant.ref, item.variant.alt) == (ref, alt)
     assert bool(item.detail) == (want is not None)
 
 
@@ -187,13 +207,14 @@ def test_one_bad_allele_leaves_its_neighbours_alone(tmp_path):
     items = list(read_variants(tmp_path / "in.vcf"))
     assert [item.problem for item in items] == [None, "invalid_allele", "invalid_allele", "symbolic_alt", None, None]
     assert [(item.record, item.alt_index) for item in items] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0)]
-    assert items[4].variant.alt == "G"
+    assert (items[4].variant.alt, items[4].variant.bases) == ("g", ("A", "G"))
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         ("1 5 . A C", "columns are split by spaces; VCF needs tabs"),
+        ("1 5 . A C . . NAME=Sj\udcf6gren", "columns are split by spaces; VCF needs tabs"),
         ("1\t5\t.\tA", "4 columns, 5 are needed.*is the file truncated"),
         ("1", "1 columns, 5 are needed"),
         ("1\tx\t.\tA\tC", "POS is 'x'; a number"),
@@ -202,7 +223,8 @@ def test_one_bad_allele_leaves_its_neighbours_alone(tmp_path):
         ("1\t\u0665\t.\tA\tC", "POS is '\u0665'"),
         ("\t5\t.\tA\tC", "CHROM or REF is empty"),
         ("1\t5\t.\t\tC", "CHROM or REF is empty"),
-        ("\udcff", "not text; is this a VCF"),
+        ("\udcff", "1 columns, 5 are needed, found .*xff"),
+        ("1\t5\0", "holds bytes of value 0.*is this a VCF"),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -228,7 +250,7 @@ def test_a_record_shorter_than_the_header_is_a_truncated_one(tmp_path):
         list(read_variants(tmp_path / "in.vcf"))
 
 
-@pytest.mark.parametrize("make", [gzipped, bgzipped, bcf, bare_bcf])
+@pytest.mark.parametrize("make", [gzipped, bgzipped, *BCFS])
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_truncated_file_is_an_error_and_never_a_short_list(tmp_path, make, cut):
     path = make(tmp_path / "in.data")
@@ -260,7 +282,7 @@ def test_damaged_compression_is_named(tmp_path, monkeypatch):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FormatError, match=r"absent\.vcf: no such VCF file"):
+    with pytest.raises(FormatError, match=r"absent\.vcf: no such file"):
         list(read_variants(tmp_path / "absent.vcf"))
 
 
@@ -268,3 +290,82 @@ def test_published_files_have_seven_columns_and_no_column_line(shared):
     items = list(read_variants(shared / "data/variants/eqtl.vcf"))
     assert brief(items)[0] == (0, 0, Variant("chr1", 14677, "G", "A", "chr1_14677_G_A_b38"), None)
     assert [item.record for item in items] == list(range(8))
+
+
+@pytest.mark.parametrize("make", [*TEXTS, *BCFS])
+@pytest.mark.parametrize("through", ["file", "stdin"])
+def test_the_bytes_are_hashed_while_they_are_read(tmp_path, monkeypatch, make, through):
+    path = make(tmp_path / "in.data")
+    content = path.read_bytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content))))
+    reader = read_variants(path if through == "file" else "-")
+    assert reader.source == (str(path) if through == "file" else "stdin")
+    next(reader)
+    with pytest.raises(InputError, match="is not read to its end"):
+        _ = reader.sha256
+    assert len(list(reader)) == len(RECORDS) - 1
+    assert reader.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_large_file_is_hashed_whole(tmp_path):
+    """Longer than every buffer on the way; and without a record."""
+    lines = b"".join(b"1\t%d\t.\tA\tC\t.\t.\t%d\n" % (pos, pos**9) for pos in range(1, 20_000))
+    for name, content in (("a", lines), ("b", gzip.compress(lines, 1)), ("c", b"#\n" * 100_000), ("d", b"")):
+        (tmp_path / name).write_bytes(content)
+        reader = read_variants(tmp_path / name)
+        assert [item.variant.pos for item in reader] == (list(range(1, 20_000)) if name in "ab" else [])
+        assert reader.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_bytes_that_are_not_utf8_come_out_as_they_went_in(tmp_path, pack):
+    """Latin-1, as in the names of diseases and of people; INFO is not even looked at."""
+    line = b"chr\xe9\t5\tSj\xf6gren\tA\tC,G]c\xe9:5]\t.\t.\tNAME=Sj\xf6gren\xff\n"
+    (tmp_path / "in.vcf").write_bytes(pack(b"##source=J\xfcrgen\n" + line))
+    items = list(read_variants(tmp_path / "in.vcf"))
+    variants = [item.variant for item in items]
+    assert [item.problem for item in items] == [None, "symbolic_alt"]
+    got = [[text.encode("utf-8", "surrogateescape") for text in (v.chrom, v.id, v.alt)] for v in variants]
+    assert got == [[b"chr\xe9", b"Sj\xf6gren", b"C"], [b"chr\xe9", b"Sj\xf6gren", b"G]c\xe9:5]"]]
+    items[1].detail.encode()  # messages are always text
+
+
+def test_bcf_is_read_without_its_samples(tmp_path):
+    """Contigs numbered otherwise than they come, missing ID and ALT, Latin-1, a long allele, and two samples."""
+    long = "ACGT" * 100
+    source = tmp_path / "in.vcf"
+    head = b"##fileformat=VCFv4.2\n##contig=<ID=chr1,length=99,IDX=7>\n##contig=<ID=2,length=99,IDX=3>\n"
+    head += b'##FORMAT=<ID=GT,Number=1,Type=String,Description="">\n##INFO=<ID=X,Number=1,Type=String,Description="">\n'
+    columns = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tme\tyou\n"
+    rows = [
+        b"2\t5\tSj\xf6\tA\tG]chr1:5]\t9\tPASS\tX=\xff",
+        b"chr1\t0\t.\tN\t.\t.\t.\t.",
+        b"2\t9\tx\tc\t%s,T\t.\t.\t." % long.encode(),
+    ]
+    source.write_bytes(head + columns + b"".join(row + b"\tGT\t0/1\t1/1\n" for row in rows))
+    with (
+        pysam.VariantFile(str(source)) as given,
+        pysam.VariantFile(str(tmp_path / "o"), "wb", header=given.header) as out,
+    ):
+        for record in given:
+            out.write(record)
+    want = [Variant("2", 5, "A", "G]chr1:5]", "Sj\udcf6"), Variant("chr1", 0, "N", ".")]
+    want += [Variant("2", 9, "c", long, "x"), Variant("2", 9, "c", "T", "x")]
+    assert [item.variant for item in read_variants(source)] == want
+    assert [item.variant for item in read_variants(tmp_path / "o")] == want
+
+
+@pytest.mark.parametrize("at", range(0, 60, 3))
+def test_a_damaged_bcf_is_an_error_or_its_records(tmp_path, at):
+    """Uncompressed, so that nothing but our reader can tell."""
+    path = bare_bcf(tmp_path / "in.data")
+    content = bytearray(path.read_bytes())
+    first = content.index(b"INFO\n\0") + 6
+    content[first + at] ^= 0xFF
+    path.write_bytes(content)
+    try:
+        items = list(read_variants(path))
+    except FormatError as error:
+        assert "in.data" in str(error)  # noqa: PT017
+    else:
+        assert len(items) <= len(RECORDS) + 255

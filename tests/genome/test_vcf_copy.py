@@ -9,6 +9,7 @@ from pathlib import Path
 import pysam
 import pytest
 
+from borzoi_rt.errors import FormatError
 from borzoi_rt.genome.vcf_copy import annotate_vcf, info_value
 
 NEW = [
@@ -115,12 +116,15 @@ def test_a_missing_header_is_made_up(tmp_path, given, header, records):
         assert [record.info["BRT_X"] for record in handle] == [(0.5,)] * len(records)
 
 
-@pytest.mark.parametrize("place", [0, 3, len(HEADER), len(HEADER) + 2])
-def test_a_comment_of_one_hash_is_no_column_line(tmp_path, place):
+@pytest.mark.parametrize("line_number", [0, 3, len(HEADER), len(HEADER) + 2])
+def test_a_comment_of_one_hash_is_no_column_line(tmp_path, line_number):
     """It is left out; the header and the samples around it stay."""
     whole = [*HEADER, WITH_SAMPLES, *RECORDS]
     want, _ = copy(write(tmp_path / "in.vcf", whole))
-    assert copy(write(tmp_path / "in.vcf", [*whole[:place], "# made by hand", *whole[place:]])) == (want, True)
+    assert copy(write(tmp_path / "in.vcf", [*whole[:line_number], "# made by hand", *whole[line_number:]])) == (
+        want,
+        True,
+    )
 
 
 def test_joined_files_have_one_header(tmp_path):
@@ -139,7 +143,7 @@ def test_samples_without_a_column_line_are_numbered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("places", "indexed"),
+    ("positions", "indexed"),
     [
         ([("chr1", 5), ("chr1", 5), ("chr1", 6)], True),
         ([("chr2", 9), ("chr1", 5)], True),
@@ -147,12 +151,12 @@ def test_samples_without_a_column_line_are_numbered(tmp_path):
         ([("chr1", 5), ("chr2", 5), ("chr1", 6)], False),
     ],
 )
-def test_only_a_sorted_file_is_indexed_and_no_order_is_changed(tmp_path, places, indexed):
-    records = [f"{chrom}\t{pos}\t.\tA\tG\t.\t.\t." for chrom, pos in places]
+def test_only_a_sorted_file_is_indexed_and_no_order_is_changed(tmp_path, positions, indexed):
+    records = [f"{chrom}\t{pos}\t.\tA\tG\t.\t.\t." for chrom, pos in positions]
     lines, got = copy(write(tmp_path / "in.vcf", [*HEADER, COLUMNS, *records]))
     assert got == indexed
     assert [tuple(line.split("\t")[:2]) for line in lines[len(HEADER) + 3 : -1]] == [
-        (chrom, str(pos)) for chrom, pos in places
+        (chrom, str(pos)) for chrom, pos in positions
     ]
 
 
@@ -174,3 +178,48 @@ def test_the_copy_is_written_where_tabix_cannot_hold_the_position(tmp_path, pos,
 )
 def test_info_values_hold_no_separator(text, want):
     assert info_value(text) == want
+
+
+@pytest.mark.parametrize("container", ["plain", "gzip", "bcf"])
+def test_bytes_that_are_not_utf8_are_copied(tmp_path, container):
+    """Latin-1 in a header, an ID and INFO: every byte of the input is in the copy."""
+    head = b'##fileformat=VCFv4.2\n##INFO=<ID=NAME,Number=1,Type=String,Description="J\xfcrgen">\n'
+    head += b"##contig=<ID=chr1,length=1000000>\n"
+    content = head + COLUMNS.encode() + b"\nchr1\t5\tSj\xf6gren\tA\tG\t.\t.\tNAME=Sj\xf6gren\xff\n"
+    source, out = tmp_path / "in.vcf", tmp_path / "out.vcf.gz"
+    source.write_bytes(gzip.compress(content) if container == "gzip" else content)
+    if container == "bcf":
+        with (
+            pysam.VariantFile(str(source)) as given,
+            pysam.VariantFile(str(tmp_path / "o"), "wb", header=given.header) as o,
+        ):
+            for record in given:
+                o.write(record)
+        source = tmp_path / "o"
+    assert annotate_vcf(source, out, [], lambda record: {"BRT": "1"})
+    want = content.replace(b"\xff\n", b"\xff;BRT=1\n")
+    if container == "bcf":  # htslib adds the definition of PASS
+        want = want.replace(b"##INFO", b'##FILTER=<ID=PASS,Description="All filters passed">\n##INFO', 1)
+    assert gzip.decompress(out.read_bytes()) == want
+
+
+def test_a_bcf_that_is_cut_is_no_short_copy(tmp_path):
+    source = write(
+        tmp_path / "in.vcf", [*HEADER, COLUMNS, *(f"chr1\t{pos}\t.\tA\tG\t.\t.\tAC=1" for pos in range(1, 99))]
+    )
+    with (
+        pysam.VariantFile(str(source)) as given,
+        pysam.VariantFile(str(tmp_path / "o"), "wb0", header=given.header) as out,
+    ):
+        for record in given:
+            out.write(record)
+    (tmp_path / "o").write_bytes(gzip.decompress((tmp_path / "o").read_bytes())[:-7])
+    with pytest.raises(FormatError, match="cannot be read as BCF"):
+        annotate_vcf(tmp_path / "o", tmp_path / "out.vcf.gz", NEW, info_of)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"##fileformat=VCFv4.2\n"])
+def test_a_file_without_records_gives_a_header(tmp_path, content):
+    (tmp_path / "in.vcf").write_bytes(content)
+    lines, indexed = copy(tmp_path / "in.vcf")
+    assert (lines, indexed) == (["##fileformat=VCFv4.2", *NEW, COLUMNS, ""], False)
