@@ -20,7 +20,7 @@ from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
 from .genome.fasta import Fasta
 from .genome.intervals import Interval
-from .genome.variants import Variant, VariantRecord
+from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
@@ -130,8 +130,9 @@ class Model:
         ScoreResult
             One item per ALT allele; what cannot be scored has a status that says why.
         """
-        scorer = self._scorer(self._options(stats, tracks, preset, options))
-        found = [scorer.score(item) for item in _records(variants)]
+        chosen = self._options(stats, tracks, preset, options)
+        scorer = self._scorer(chosen)
+        found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
         return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes)
 
     def ism(
@@ -290,11 +291,11 @@ def open_model(
     return Model(model, genome, where, engine, stack)
 
 
-def _records(variants: Any) -> Iterable[VariantRecord]:
-    """Return the alleles that one argument means."""
+def _variants(variants: Any) -> Path | Iterable[Any]:
+    """Return the file or the variants that one argument means."""
     if isinstance(variants, os.PathLike) or (isinstance(variants, str) and variants.endswith(_VCF_SUFFIXES)):
-        return records_of(Path(variants))
+        return Path(variants)
     one = isinstance(variants, str | Variant) or (
         isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | Variant | tuple)
     )
-    return records_of([variants] if one else variants)
+    return [variants] if one else variants

@@ -106,6 +106,12 @@ class VariantScores:
         return f"<{self.variant} {self.status}: {inner}>"
 
 
+def _line(item: VariantScores) -> str:
+    """Return an allele with the largest value of each score."""
+    largest = (f"{name} {track} {value:.4g}" for name, found in item.scores.items() for track, value in found.top(1))
+    return f"{item.variant} {item.status}: " + (", ".join(largest) or item.detail)
+
+
 class ScoreResult(Sequence[VariantScores], Frames):
     """Scores of variants, one item per ALT allele, in the order of the input.
 
@@ -170,7 +176,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
         scores = ", ".join(spec.name for spec in self.specs)
         lines = [f"<ScoreResult: {len(self)} alleles ({counts}), {scores}, {len(self.tracks)} tracks>"]
-        lines += [f"  {self[number]!r}" for number in range(min(len(self), _SHOWN))]
+        lines += [f"  {_line(self[number])}" for number in range(min(len(self), _SHOWN))]
         return "\n".join(lines + (["  ..."] if len(self) > _SHOWN else []))
 
     def _named(self, found: ScoredVariant) -> VariantScores:

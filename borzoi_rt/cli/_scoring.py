@@ -63,6 +63,8 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
     names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
     given = {name: value for name, value in choices.items() if value is not None}
     if preset is None:
+        if str(given.get("window")).startswith("cluster:"):
+            raise InputError("--window cluster makes a score depend on its neighbours; --preset hound-cluster has it")
         family = given.pop("family", "hound")
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
     fixed = sorted(set(given) - {"tracks", "max_n_fraction", "squash", "region"})

@@ -40,7 +40,7 @@ class Pair:
     alt: tuple[View, ...]
 
 
-def allele_pairs(k: int, shifts: Sequence[int], indel: str) -> tuple[Pair, ...]:
+def allele_pairs(k: int, shifts: Sequence[int], indel: str, *, shared: bool = False) -> tuple[Pair, ...]:
     """List the comparisons of one variant, one or two per shift.
 
     - ``stitch``: the longer allele is predicted in two phases, ``s`` left of the variant and moved by the length
@@ -58,6 +58,8 @@ def allele_pairs(k: int, shifts: Sequence[int], indel: str) -> tuple[Pair, ...]:
         Shifts in bp.
     indel : str
         One of ``INDEL_POLICIES``; all are the same for k = 0.
+    shared : bool
+        Whether REF is shared with other variants, as in a cluster: then ALT is moved for deletions too.
 
     Returns
     -------
@@ -78,13 +80,15 @@ def allele_pairs(k: int, shifts: Sequence[int], indel: str) -> tuple[Pair, ...]:
         else:
             # A deletion brings ALT |k| bases closer on the right: moving REF left by |k| restores the phase there.
             # An insertion is the mirror image. Both are a move of the longer allele by -|k|.
-            moved = View("ref", shift + k) if k < 0 else View("alt", shift - k)
-            longer = (ref, moved) if k < 0 else (alt, moved)
-            other = alt if k < 0 else ref
+            # Where REF is shared it cannot move: ALT of a deletion moves right by |k| instead.
+            moves_ref = k < 0 and not shared
+            moved = View("ref", shift + k) if moves_ref else View("alt", shift - k)
+            phases = (ref, moved) if moves_ref else (alt, moved)
+            other = alt if moves_ref else ref
             if indel == "stitch":
-                pairs.append(Pair(longer, (other,)) if k < 0 else Pair((other,), longer))
+                pairs.append(Pair(phases, (other,)) if moves_ref else Pair((other,), phases))
             else:
-                pairs.extend(Pair((view,), (other,)) if k < 0 else Pair((other,), (view,)) for view in longer)
+                pairs.extend(Pair((view,), (other,)) if moves_ref else Pair((other,), (view,)) for view in phases)
     return tuple(pairs)
 
 
@@ -95,8 +99,8 @@ def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
 
 
 def check_window(window: str) -> None:
-    """Refuse a window rule that is none of ``centered``, ``grid:BP`` and ``at:START``."""
-    if not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+", window):
+    """Refuse a window rule that is none of ``centered``, ``grid:BP``, ``at:START`` and ``cluster:SHARE``."""
+    if not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+|cluster:0?\.\d*[1-9]", window):
         raise InputError(f"window {window!r} is unknown; allowed: centered, grid:BP, at:START")
 
 

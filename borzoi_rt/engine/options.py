@@ -39,7 +39,8 @@ class PredictionOptions:
     window : str
         ``centered``: every variant has a window of its own, as in the reference programs. ``grid:BP``: windows start at
         multiples of BP; variants then share windows, stand up to BP/2 from the centre, and score differently.
-        ``at:START``: one window for all, from the 0-based START on.
+        ``at:START``: one window for all, from the 0-based START on. ``cluster:SHARE``: see
+        :mod:`borzoi_rt.scoring.clusters`; its scores depend on neighbours, it is there for a preset.
     """
 
     rc: bool = False
@@ -63,6 +64,11 @@ class PredictionOptions:
         if not self.shifts:
             raise InputError("shifts is empty; give at least one, 0 for none")
         check_window(self.window)
+
+    @property
+    def cluster_share(self) -> float | None:
+        """Share of the window that a cluster spans; None where windows are not shared that way."""
+        return float(self.window.removeprefix("cluster:")) if self.window.startswith("cluster:") else None
 
     def resolved(self, defaults: Mapping[str, Any], n_policy: str) -> PredictionOptions:
         """Return the options with nothing left open.

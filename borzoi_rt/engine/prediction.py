@@ -159,6 +159,7 @@ class Predictor:
         *,
         genome_allele: str | None = None,
         regions: Sequence[Region] = (WINDOW,),
+        window_start: int | None = None,
     ) -> AllelePrediction:
         """Predict both alleles of a variant whose REF has been checked.
 
@@ -172,6 +173,8 @@ class Predictor:
             What the genome holds instead of REF; see :func:`borzoi_rt.engine.alleles.haplotypes`.
         regions : sequence of Region
             Which bins are needed; the smallest range that holds them all is computed.
+        window_start : int, optional
+            0-based start of the window, instead of what the options' rule says.
 
         Returns
         -------
@@ -182,7 +185,7 @@ class Predictor:
         InputError
             If no region holds a bin of the output.
         """
-        alleles, comparison = self._compared(fasta, variant, genome_allele, regions)
+        alleles, comparison = self._compared(fasta, variant, genome_allele, regions, window_start)
         ref, alt = self._arrays(alleles, comparison)
         return AllelePrediction(ref=ref, alt=alt, **comparison.facts(alleles))
 
@@ -194,12 +197,13 @@ class Predictor:
         *,
         genome_allele: str | None = None,
         regions: Sequence[Region] = (WINDOW,),
+        window_start: int | None = None,
     ) -> AlleleSums:
         """Predict both alleles, but keep only sums over bins; the session must be a :class:`SummingSession`.
 
         Parameters
         ----------
-        fasta, variant, genome_allele, regions
+        fasta, variant, genome_allele, regions, window_start
             See :meth:`variant`.
         rows : Rows
             Which of the selected tracks make the rows of the sums.
@@ -208,7 +212,7 @@ class Predictor:
         -------
         AlleleSums
         """
-        alleles, comparison = self._compared(fasta, variant, genome_allele, regions)
+        alleles, comparison = self._compared(fasta, variant, genome_allele, regions, window_start)
         found = tuple(
             self._pair_sums(alleles, replace(comparison, bins=bins), rows) if bins[0] < bins[1] else None
             for bins in comparison.regions
@@ -230,7 +234,12 @@ class Predictor:
         )
 
     def _compared(
-        self, fasta: Fasta, variant: Variant, genome_allele: str | None, regions: Sequence[Region]
+        self,
+        fasta: Fasta,
+        variant: Variant,
+        genome_allele: str | None,
+        regions: Sequence[Region],
+        window_start: int | None,
     ) -> tuple[Haplotypes, _Comparison]:
         """Return the haplotypes of a variant and what is compared where."""
         options, geometry = self.options, self.session.geometry
@@ -242,9 +251,10 @@ class Predictor:
             edge_fill=str(options.edge_fill),
             indel=str(options.indel),
             genome_allele=genome_allele,
-            window=options.window,
+            window=options.window if window_start is None else f"at:{window_start}",
         )
-        pairs = allele_pairs(len(variant.alt) - len(variant.ref), options.shifts, str(options.indel))
+        k, shared = len(variant.alt) - len(variant.ref), options.window.startswith("cluster:")
+        pairs = allele_pairs(k, options.shifts, str(options.indel), shared=shared)
         seam = stitch_bin(geometry, variant.pos, alleles.window_start)
         bins = tuple(region.bins(variant, alleles.window_start, geometry) for region in regions)
         return alleles, _Comparison(pairs, seam, hull(bins), bins)

@@ -174,6 +174,8 @@ class VariantRecord:
         Why it cannot be scored; what the judge says of the variant, unless the maker of the record knew better.
     detail : str
         What was found.
+    window_start : int or None
+        0-based start of the input window, where something else than the variant decides it.
     """
 
     record: int
@@ -181,6 +183,7 @@ class VariantRecord:
     variant: Variant
     problem: str | None = None
     detail: str = ""
+    window_start: int | None = None
 
     def __post_init__(self) -> None:
         if self.problem is None:

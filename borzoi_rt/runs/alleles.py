@@ -24,6 +24,7 @@ _SCHEMA = pa.schema(
         ("id", pa.binary()),
         ("ref", pa.binary()),
         ("alt", pa.binary()),
+        ("window_start", pa.int64()),
     ]
 )
 
@@ -85,12 +86,14 @@ def _row(item: VariantRecord) -> dict[str, Any]:
         "id": _bytes(variant.id),
         "ref": _bytes(variant.ref),
         "alt": _bytes(variant.alt),
+        "window_start": item.window_start,
     }
 
 
 def _record(row: dict[str, Any]) -> VariantRecord:
     chrom, name, ref, alt = (_text(row[key]) for key in ("chrom", "id", "ref", "alt"))
-    return VariantRecord(row["record"], row["alt_index"], Variant(chrom, row["pos"], ref, alt, name))
+    variant = Variant(chrom, row["pos"], ref, alt, name)
+    return VariantRecord(row["record"], row["alt_index"], variant, window_start=row["window_start"])
 
 
 def _bytes(text: str) -> bytes:

@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer
+from ..scoring.pipeline import Scorer, records_of
 from ..scoring.remote import RemoteScorer, is_scorer
 from ..scoring.selection import Selection, select_rows
 from ..tables import WRITERS, TableContext, suffix_of
@@ -41,6 +41,8 @@ SCHEMA_VERSION = 2
 _BASES_OF_JOB = 2**21  # windows x bp: 4 alleles of the published model, which take less than a minute on two cores
 _LARGEST_JOB = 64
 _ALLELES = "alleles.arrow"
+
+_Share = Callable[[Iterable[VariantRecord]], Iterator[VariantRecord]]  # gives records the windows they share
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +188,8 @@ def score_file(
         If options, names or paths cannot be used, or another run is writing ``out``.
     """
 
-    def read(journal: Journal, block: int) -> _Input:
-        return _read_file(vcf, journal, block, keep=str(out).endswith(".vcf.gz"))
+    def read(journal: Journal, share: _Share, block: int) -> _Input:
+        return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"))
 
     return _score(read, Path(out), (vcf, fasta), bundle, fasta, options, settings, layout)
 
@@ -210,10 +212,10 @@ def score_list(
     if str(out).endswith(".vcf.gz"):
         raise InputError(f"{out}: a VCF is a copy of the input, and there is none; choose another suffix")
 
-    def read(journal: Journal, block: int) -> _Input:
+    def read(journal: Journal, share: _Share, block: int) -> _Input:
         text = "\n".join(f"{item.variant.chrom}\t{item.variant}" for item in records)
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        return _Input("variants", None, write_alleles(journal.directory / _ALLELES, records, block), digest)
+        return _Input("variants", None, write_alleles(journal.directory / _ALLELES, share(records), block), digest)
 
     return _score(read, Path(out), (fasta,), bundle, fasta, options, settings, layout)
 
@@ -229,7 +231,7 @@ class _Input:
 
 
 def _score(
-    read: Callable[[Journal, int], _Input],
+    read: Callable[[Journal, _Share, int], _Input],
     target: Path,
     sources: Sequence[str | os.PathLike[str]],
     bundle: Bundle | str | os.PathLike[str],
@@ -246,7 +248,7 @@ def _score(
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device)
         with Journal(target) as journal:
-            given = read(journal, job_size(model, chosen))
+            given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
             context["input"] = given.name
             plan = ScorePlan(
                 alleles=given.alleles,
@@ -279,7 +281,7 @@ def job_size(bundle: Bundle, options: ScoreOptions) -> int:
     return max(1, min(_LARGEST_JOB, _BASES_OF_JOB // (bundle.geometry.sequence_length_bp * passes)))
 
 
-def _read_file(vcf: str | os.PathLike[str], journal: Journal, block: int, *, keep: bool) -> _Input:
+def _read_file(vcf: str | os.PathLike[str], journal: Journal, share: _Share, block: int, *, keep: bool) -> _Input:
     """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made."""
     path, stdin = Path(vcf), str(vcf) == "-"
     once = stdin or path.is_fifo()
@@ -291,7 +293,7 @@ def _read_file(vcf: str | os.PathLike[str], journal: Journal, block: int, *, kee
         with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
             shutil.copyfileobj(stream, handle)
     reader = VariantReader("-" if stdin and not keep else kept)
-    alleles = write_alleles(journal.directory / _ALLELES, reader, block)
+    alleles = write_alleles(journal.directory / _ALLELES, share(reader), block)
     return _Input(name, kept, alleles, reader.sha256)
 
 

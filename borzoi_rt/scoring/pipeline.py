@@ -21,6 +21,7 @@ from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
 from ..sequence import encode
 from ..tracks import TrackTable
+from .clusters import clustered
 from .options import ScoreOptions
 from .reference import Reference, check_reference
 from .results import RegionScores, ScoredVariant
@@ -100,7 +101,9 @@ class Scorer:
         if fault:
             return self._failed(item, "error", fault)
         try:
-            return self._finished(item, self._predicted(reference), reference.status, reference.detail)
+            return self._finished(
+                item, self._predicted(reference, item.window_start), reference.status, reference.detail
+            )
         except (BackendError, FormatError):
             raise
         except (ValueError, ArithmeticError, IndexError) as error:
@@ -180,9 +183,13 @@ class Scorer:
             parts.append(RegionScores(str(region), ".", scores))
         return tuple(parts)
 
-    def _predicted(self, reference: Reference) -> _Prediction:
+    def _predicted(self, reference: Reference, window_start: int | None) -> _Prediction:
         assert reference.variant is not None
-        how: dict[str, Any] = {"genome_allele": reference.genome_allele, "regions": self.regions}
+        how: dict[str, Any] = {
+            "genome_allele": reference.genome_allele,
+            "regions": self.regions,
+            "window_start": window_start,
+        }
         if self._rows is not None:
             return self.predictor.sums(self.fasta, reference.variant, self._rows, **how)
         return self.predictor.variant(self.fasta, reference.variant, **how)
@@ -287,12 +294,20 @@ def _score_all(
             session = open_engine(model, device or "cpu", threads=threads, options=engine)
             stack.callback(session.close)
         scorer = Scorer(model, session, genome, options)
-        for item in records_of(variants):
+        for item in records_of(variants, options, model):
             yield scorer.score(item)
 
 
-def records_of(variants: str | os.PathLike[str] | Iterable[Any]) -> Iterator[VariantRecord]:
-    """Yield what is to be scored: the alleles of a file, or variants by their number."""
+def records_of(
+    variants: str | os.PathLike[str] | Iterable[Any], options: ScoreOptions, bundle: Bundle
+) -> Iterator[VariantRecord]:
+    """Yield what is to be scored: the alleles of a file, or variants by their number, with windows they share."""
+    records = _records(variants)
+    share = options.prediction.cluster_share
+    return records if share is None else clustered(records, share, bundle.geometry.sequence_length_bp)
+
+
+def _records(variants: str | os.PathLike[str] | Iterable[Any]) -> Iterator[VariantRecord]:
     if isinstance(variants, str | os.PathLike):
         yield from read_variants(variants)
         return

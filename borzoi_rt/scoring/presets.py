@@ -28,6 +28,17 @@ PRESETS: Mapping[str, ScoreOptions] = {
         ref_policy="flip",
         flip_deletions=True,
     ),
+    # `hound_snp -c 0.25`: neighbours share windows, so that a score depends on what else the file holds.
+    "hound-cluster": ScoreOptions.for_family(
+        "hound",
+        stats=("logSUM",),
+        indel="average",
+        edge_fill="pad",
+        n_code="zero",
+        ref_policy="flip",
+        flip_deletions=True,
+        window="cluster:0.25",
+    ),
     # The paper's eQTL scores (6,144 bins).
     "paper-eqtl-sad": ScoreOptions.for_family(
         "sad",

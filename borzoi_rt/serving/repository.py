@@ -199,6 +199,8 @@ def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[TrackTable, Sco
     """Return what the rows of a score are, and the options with nothing left open and no file of this machine."""
     selection = select_rows(bundle.tracks, options)
     options = options.resolved(bundle.info)
+    if options.prediction.cluster_share is not None:
+        raise InputError("a scorer answers one variant at a time; windows of clusters are not served")
     if options.tracks is not None:
         units = bundle.tracks.index[selection.positions]
         options = replace(options, tracks=",".join(str(unit) for unit in units))

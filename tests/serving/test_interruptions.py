@@ -20,12 +20,12 @@ from borzoi_rt.errors import BackendError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.runs.score import score_file
 from borzoi_rt.scoring.options import ScoreOptions
+from borzoi_rt.scoring.remote import RemoteScorer
 from borzoi_rt.serving.bench import random_substitutions
 from borzoi_rt.serving.config import Limits
 from borzoi_rt.serving.local.environment import ServerEnvironment
 from borzoi_rt.serving.local.launcher import TritonServer
 from borzoi_rt.serving.repository import write_repository
-from borzoi_rt.scoring.remote import RemoteScorer
 
 
 @pytest.fixture(scope="module", autouse=True)
