@@ -47,9 +47,19 @@ def judge_alleles(ref: str, alt: str) -> tuple[str | None, str]:
     if alt == "*" or alt[0] == "<" or "[" in alt or "]" in alt or alt[0] == "." or alt[-1] == ".":
         return "symbolic_alt", f"ALT {_shown(alt)} has no sequence"
     for name, allele in (("ALT", alt), ("REF", ref)):
-        if not _BASES.fullmatch(allele):
+        if not is_bases(allele):
             return "invalid_allele", _complaint(name, allele)
     return None, ""
+
+
+def is_bases(allele: str) -> bool:
+    """Tell whether an allele is made of A, C, G and T, in upper or lower case."""
+    return _BASES.fullmatch(allele) is not None
+
+
+def has_length(allele: str) -> bool:
+    """Tell whether an allele is made of letters, so that it has a length in bases."""
+    return _LETTERS.fullmatch(allele) is not None
 
 
 def covers(genome: str, allele: str) -> bool:
@@ -78,7 +88,7 @@ def _complaint(name: str, allele: str) -> str:
         return f"{name} '-' is no allele of VCF; write the base before the change in both alleles"
     if "," in allele:
         return f"{name} {_shown(allele)} holds several alleles; give one ALT a variant"
-    if _LETTERS.fullmatch(allele):
+    if has_length(allele):
         found = next(letter for letter in allele if letter not in "ACGTacgt")
         return f"{name} {_shown(allele)} holds {found!r}; only A, C, G and T can be scored"
     return f"{name} {_shown(allele)} is not made of bases"

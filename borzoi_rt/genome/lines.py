@@ -131,7 +131,9 @@ def is_bcf(path: Path) -> bool:
 def _check_file(path: Path, pipe: bool) -> None:
     if path.is_fifo():
         if not pipe:
-            raise FormatError(f"{path}: a pipe, which cannot be read twice; name '-' and use stdin, or make a file")
+            raise FormatError(
+                f"{path}: a pipe, which cannot be read twice; name '-' and pipe into stdin, or make a file"
+            )
         return
     if not path.is_file():
         raise FormatError(f"{path}: no such file")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError
-from .alleles import judge_alleles
+from .alleles import has_length, judge_alleles
 from .lines import FileLines
 
 LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
@@ -87,8 +87,8 @@ class Variant:
 
     @property
     def k(self) -> int | None:
-        """Length of ALT minus length of REF in bases; None where an allele is not made of bases."""
-        return None if self.problem else len(self.alt) - len(self.ref)
+        """Length of ALT minus length of REF in bases, N and the like counted; None where an allele is not of letters."""
+        return len(self.alt) - len(self.ref) if has_length(self.ref) and has_length(self.alt) else None
 
     @classmethod
     def parse(cls, text: str) -> Variant:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import InputError
-from ..genome.alleles import covers
+from ..genome.alleles import covers, is_bases
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
 
@@ -64,7 +64,7 @@ def check_reference(
     fasta : Fasta
         The genome.
     item : Variant or VariantRecord
-        A problem of the record goes before everything else.
+        A problem of the record goes before everything else, but one of REF alone comes after the bounds.
     policy : str
         Of a REF that does not match. ``strict``: ``ref_mismatch``. ``flip``: where the genome holds the whole ALT, the
         alleles are exchanged. ``edit``: where the genome holds the whole ALT, it is edited to carry REF.
@@ -87,14 +87,16 @@ def check_reference(
     """
     if policy not in POLICIES:
         raise InputError(f"ref_policy {policy!r} is unknown; allowed: {', '.join(POLICIES)}")
-    if item.problem is not None:
-        return Reference(item.problem, item.detail)
     given = item.variant if isinstance(item, VariantRecord) else item
+    problem = None if item.problem is None else Reference(item.problem, item.detail)
+    # What is wrong with REF alone waits: N is what a VCF writes before the first base of a contig.
+    if problem is not None and not (problem.status == "invalid_allele" and is_bases(given.alt)):
+        return problem
     contig = fasta.resolve(given.chrom)
     if contig is None:
         return Reference("contig_missing", f"{fasta.name} has no contig {given.chrom!r}")
     variant = Variant(contig, given.pos, *given.bases, given.id)
-    fault = _bounds(fasta, variant, longest_bp)
+    fault = _bounds(fasta, variant) or problem or _length(variant, longest_bp)
     if fault is not None:
         return fault
     found = _compared(fasta, variant, policy, flip_deletions)
@@ -105,12 +107,16 @@ def check_reference(
     return Reference(found.status, detail, found.variant, found.genome_allele)
 
 
-def _bounds(fasta: Fasta, variant: Variant, longest_bp: int | None) -> Reference | None:
+def _bounds(fasta: Fasta, variant: Variant) -> Reference | None:
     length = fasta.contigs[variant.chrom]
     last = variant.pos + len(variant.ref) - 1
     if variant.pos < 1 or last > length:
         detail = f"bases {variant.pos}-{last} do not lie in {variant.chrom} (1-{length})"
         return Reference("out_of_bounds", detail)
+    return None
+
+
+def _length(variant: Variant, longest_bp: int | None) -> Reference | None:
     longest = max(len(variant.ref), len(variant.alt))
     if longest_bp is not None and longest > longest_bp:
         return Reference("invalid_allele", f"allele of {longest} bp; the window allows {longest_bp}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_one_variant_that_cannot_be_scored_spoils_no_other(
 ) -> None:
     bad = [
         Variant("chr9", 100, "A", "C"),
-        Variant("chr1", 100, "ACGTNACGT", "C"),
+        Variant("chr1", 100, "ACGTTACGT", "C"),
         Variant("chr1", 99_999, "A", "C"),
         Variant("chr1", 500, local.fasta.fetch("chr1", 499, 500), "C" * 600),
     ]
@@ -112,6 +113,17 @@ def test_one_variant_that_cannot_be_scored_spoils_no_other(
 def test_symbolic_alleles_have_a_status(remote: RemoteScorer) -> None:
     got = remote.score([Variant("chr1", 100, "A", alt) for alt in ("<DEL>", "*", "ACXT")])
     assert [item.status for item in got] == ["symbolic_alt", "symbolic_alt", "invalid_allele"]
+
+
+@pytest.mark.parametrize("pos", [-3, 2**31, 2**63 - 1])
+def test_a_position_that_no_contig_has_is_a_status(triton_server: TritonServer, pos: int) -> None:
+    """The good one beside it is answered."""
+    with closing(Connection(Address.parse(url(triton_server)))) as connection:
+        both = {name: np.concatenate([values, values]) for name, values in GOOD.items()}
+        both["pos"] = np.array([[pos], [5]])
+        (bad,), (good,) = connection.infer("borzoi_scorer", both, {"status": (2, 1)})["status"]
+    assert bad == b"out_of_bounds"
+    assert good in (b"ok", b"ref_mismatch")
 
 
 def test_only_the_statistics_asked_for_come_back(remote: RemoteScorer, variants: list[Variant]) -> None:
@@ -153,7 +165,6 @@ HUGE = b"A" * 10_000_000
     [
         ({**GOOD, "pos": np.array([[5.0]])}, "(?i)data-?type|type"),
         ({**GOOD, "pos": np.array([5])}, "shape"),
-        ({**GOOD, "pos": np.array([[-3]])}, "1-based position"),
         ({**GOOD, "chrom": strings(HUGE)}, "chrom of variant 0 has 10000000 letters; 1 to 256 are allowed"),
         ({**GOOD, "alt": strings(HUGE)}, "alt of variant 0 has 10000000 letters; 1 to 2048 are allowed"),
         ({**GOOD, "ref": strings(b"")}, "ref of variant 0 has 0 letters"),
