@@ -17,8 +17,9 @@ PACKAGE = Path(borzoi_rt.__file__).parent
 # From the ground up. A module may import from its own room and from rooms below; a room is a module or a folder.
 ROOMS = (
     ("errors", "types", "_kernels"),
-    ("sequence", "tracks"),
-    ("squash", "genome"),
+    ("sequence", "selection", "targets"),
+    ("tracks", "genome"),
+    ("squash",),
     ("motifs", "bundle"),
     ("manifest", "backends", "dataset"),
     ("engine",),
