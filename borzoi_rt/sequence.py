@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ._kernels import onehot as _kernel
 from .errors import InputError
+from .types import ByteArray
 
 BASES = "ACGT"
 
 
-def encode(sequence: str | bytes | bytearray) -> np.ndarray:
+def encode(sequence: str | bytes | bytearray) -> ByteArray:
     """Encode DNA letters.
 
     Parameters
@@ -43,7 +45,7 @@ def encode(sequence: str | bytes | bytearray) -> np.ndarray:
     return out
 
 
-def decode(onehot: np.ndarray) -> str:
+def decode(onehot: ByteArray) -> str:
     """Return the letters of one-hot DNA of shape (4, length); a column of zeros reads as N.
 
     Raises
@@ -62,7 +64,7 @@ def decode(onehot: np.ndarray) -> str:
     return out.tobytes().decode("ascii")
 
 
-def reverse_complement(onehot: np.ndarray) -> np.ndarray:
+def reverse_complement(onehot: ByteArray) -> ByteArray:
     """Return the other strand, as a new contiguous array.
 
     Parameters
@@ -77,7 +79,7 @@ def reverse_complement(onehot: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(_checked(onehot, ndim=None)[..., ::-1, ::-1])
 
 
-def apply_variant(onehot: np.ndarray, position: int, ref_length: int, alt: str | bytes) -> np.ndarray:
+def apply_variant(onehot: ByteArray, position: int, ref_length: int, alt: str | bytes) -> ByteArray:
     """Splice an allele: ``seq[:position] + alt + seq[position + ref_length:]``.
 
     Parameters
@@ -121,13 +123,13 @@ class SubstitutionBatch:
         The mutated windows: a view of one buffer, valid until the next batch is asked for.
     """
 
-    position: np.ndarray
-    alt: np.ndarray
-    sequence: np.ndarray
+    position: npt.NDArray[np.intp]
+    alt: ByteArray
+    sequence: ByteArray
 
 
 def substitutions(
-    onehot: np.ndarray, start: int = 0, end: int | None = None, *, batch_size: int = 64
+    onehot: ByteArray, start: int = 0, end: int | None = None, *, batch_size: int = 64
 ) -> Iterator[SubstitutionBatch]:
     """Yield every single-base substitution of columns [start, end), position by position, new bases in the order ACGT.
 
@@ -156,9 +158,8 @@ def substitutions(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; a positive number is needed")
     reference = onehot.copy()
-    offset, alt = np.nonzero(reference[:, start:end].T == 0)
-    position = (offset + start).astype(np.intp)
-    alt = alt.astype(np.uint8)
+    offset, base = np.nonzero(reference[:, start:end].T == 0)
+    position, alt = offset + start, base.astype(np.uint8)
     buffer = np.repeat(reference[None], min(batch_size, len(position)), axis=0)
     last = position[: len(buffer)].copy()
     for first in range(0, len(position), batch_size):
@@ -169,7 +170,7 @@ def substitutions(
         yield SubstitutionBatch(position[now], alt[now], buffer[:rows])
 
 
-def _checked(onehot: np.ndarray, *, ndim: int | None) -> np.ndarray:
+def _checked(onehot: ByteArray, *, ndim: int | None) -> ByteArray:
     if not isinstance(onehot, np.ndarray) or onehot.dtype != np.uint8:
         found = getattr(onehot, "dtype", type(onehot).__name__)
         raise InputError(f"one-hot DNA is {found}; a uint8 array is needed")

@@ -16,6 +16,13 @@ bp_new  as ``new`` with (1 + y)^(3/4) - 1                          as ``new`` wi
 ``bp_new`` those of borzoi-pytorch. ``old`` and ``new`` power the tracks whose ``sum_stat`` contains ``_sqrt`` (``new``
 forward also squashes ``sum_exp75``, which its published inverse ignores), ``bp_*`` those with ``sum_sqrt``. Without
 ``unscale`` the inverse gives scale x coverage, not reads: ``old`` multiplies by s again, ``new`` does not divide.
+
+From 0 upwards neither direction ever decreases, and both lie within 5 float32 steps of these formulas, also near 0,
+where ``(p + 1)^(4/3) - 1`` as written would cancel: no squashed value from 0 upwards gives negative coverage.
+
+A negative squashed value, which a softplus head cannot give, is what the formulas make of it: NaN where ``old`` and
+``bp_old`` power it, and below -1 under ``bp_new``; at least -1 under ``new``, whose square turns up again below p = -1.
+Nothing is set to 0: whoever uses the coverage must look for NaN.
 """
 
 from __future__ import annotations
@@ -28,8 +35,11 @@ import numpy as np
 
 from ._kernels import squash as _kernel
 from .errors import InputError
+from .types import BoolArray, FloatArray, IndexArray
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .tracks import TrackTable
 
 KINDS = ("old", "new", "bp_old", "bp_new", "none")
@@ -59,9 +69,9 @@ class Squash:
     """
 
     kind: str
-    scale: np.ndarray
-    clip_soft: np.ndarray
-    clip: np.ndarray
+    scale: FloatArray
+    clip_soft: FloatArray
+    clip: FloatArray
     sum_stat: tuple[str, ...]
     unscale: bool = False
     unclip: bool = True
@@ -96,7 +106,7 @@ class Squash:
     def __len__(self) -> int:
         return len(self.sum_stat)
 
-    def select(self, positions: np.ndarray) -> Squash:
+    def select(self, positions: IndexArray) -> Squash:
         """Return the squash of some tracks, in the order given."""
         return Squash(
             kind=self.kind,
@@ -108,14 +118,14 @@ class Squash:
             unclip=self.unclip,
         )
 
-    def forward(self, coverage: np.ndarray) -> np.ndarray:
+    def forward(self, coverage: FloatArray) -> FloatArray:
         """Squash binned coverage in place.
 
         Parameters
         ----------
         coverage : float32 ndarray of shape (..., tracks, bins)
-            Sum or mean of the reads of each bin; C-contiguous and writeable. Negative values give NaN under ``old``
-            powers, as in the reference. Overwritten.
+            Sum or mean of the reads of each bin; C-contiguous and writeable. Overwritten. A negative value gives NaN
+            where a power acts on it (under ``new`` and ``bp_new``: below -1 after the scale), as in the reference.
 
         Returns
         -------
@@ -131,7 +141,7 @@ class Squash:
         _kernel.forward(view, before, self.clip_soft, self._offset, self.clip, self._powers(forward=True), after)
         return coverage
 
-    def inverse(self, squashed: np.ndarray) -> np.ndarray:
+    def inverse(self, squashed: FloatArray) -> FloatArray:
         """Return squashed values to coverage, in place.
 
         Parameters
@@ -142,7 +152,8 @@ class Squash:
         Returns
         -------
         float32 ndarray
-            The same array, in reads when ``unscale`` is set, else in scale x reads.
+            The same array, in reads when ``unscale`` is set, else in scale x reads. Never negative where ``squashed``
+            is not; for negative values see the head of this module.
         """
         view = self._checked(squashed)
         if self.kind != "none" and view.size:
@@ -150,7 +161,7 @@ class Squash:
             _kernel.inverse(view, divisor, self._knee(), self._offset, self._powers(forward=False), factor)
         return squashed
 
-    def inverse_terms(self) -> dict[str, np.ndarray]:
+    def inverse_terms(self) -> dict[str, FloatArray | BoolArray]:
         """Return what :meth:`inverse` does to each track: divide, unclip above the knee, power, multiply.
 
         Returns
@@ -162,8 +173,19 @@ class Squash:
         powered = self._powers(forward=False) != _NONE
         return {"divisor": divisor, "knee": self._knee(), "powered": powered, "factor": factor}
 
-    def slope(self, squashed: np.ndarray) -> np.ndarray:
-        """Replace squashed values by d(inverse)/d(squashed) there, in place; at the knee the lower branch holds."""
+    def slope(self, squashed: FloatArray) -> FloatArray:
+        """Replace squashed values by d(inverse)/d(squashed) there, in place; at the knee the lower branch holds.
+
+        Parameters
+        ----------
+        squashed : float32 ndarray of shape (..., tracks, bins)
+            Model output; C-contiguous and writeable. Overwritten.
+
+        Returns
+        -------
+        float32 ndarray
+            The same array.
+        """
         view = self._checked(squashed)
         if self.kind == "none":
             view[~np.isnan(view)] = 1.0
@@ -176,10 +198,10 @@ class Squash:
     def _offset(self) -> float:
         return 0.0 if self.kind in ("old", "bp_old") else 1.0
 
-    def _knee(self) -> np.ndarray:
+    def _knee(self) -> FloatArray:
         return self.clip_soft if self.unclip else np.full(len(self), np.inf, dtype=np.float32)
 
-    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+    def _ends(self) -> tuple[FloatArray, FloatArray]:
         """Return the divisor applied first and the factor applied last."""
         one = np.ones(len(self), dtype=np.float32)
         if self.kind == "old":
@@ -188,7 +210,7 @@ class Squash:
             return (self.scale if self.unscale else one), one
         return one, (1.0 / self.scale).astype(np.float32) if self.unscale else one
 
-    def _powers(self, *, forward: bool) -> np.ndarray:
+    def _powers(self, *, forward: bool) -> npt.NDArray[np.intc]:
         powered = [self._powered(name, forward=forward) for name in self.sum_stat]
         return np.array(powered, dtype=np.intc)
 
@@ -200,7 +222,7 @@ class Squash:
         power = _POWER if self.kind == "bp_old" else _SHIFTED
         return power if name == "sum_sqrt" else _NONE
 
-    def _checked(self, values: np.ndarray) -> np.ndarray:
+    def _checked(self, values: FloatArray) -> FloatArray:
         if not isinstance(values, np.ndarray) or values.dtype != np.float32:
             found = getattr(values, "dtype", type(values).__name__)
             raise InputError(f"coverage is {found}; a float32 array is needed, half precision overflows here")

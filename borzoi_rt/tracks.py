@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from .errors import FormatError, InputError
+from .selection import TrackNames
+from .targets import integers, positive_numbers, read_rows
+from .types import FloatArray, IndexArray
 
 _NUMBERS = ("clip", "clip_soft", "scale")
 _REQUIRED = ("identifier", *_NUMBERS, "sum_stat")
@@ -28,11 +28,43 @@ class MergePlan:
         Positions of the '+' and the '-' track; equal for an unstranded track.
     """
 
-    first: np.ndarray
-    second: np.ndarray
+    first: IndexArray
+    second: IndexArray
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.first)
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """What the rows of a score are: tracks, or pairs of strands joined into one row.
+
+    Attributes
+    ----------
+    index : int64 ndarray of shape (rows,)
+        Unit of the head; of the '+' track of a pair.
+    index_pair : int64 ndarray of shape (rows,)
+        Unit of the '-' track of a pair; the same as ``index`` where a row is one track.
+    identifier, description : tuple of str
+        Name and label; of a pair as in :func:`pair_name` and :func:`pair_label`.
+    strand : tuple of str
+        ``.`` for a pair and for an unstranded track, ``+`` or ``-`` for a strand that is kept apart.
+    track_identifier, track_description : tuple of str
+        Name and label of the track ``index``: what the reference programs call the row.
+    """
+
+    index: IndexArray
+    index_pair: IndexArray
+    identifier: tuple[str, ...]
+    description: tuple[str, ...]
+    strand: tuple[str, ...]
+    track_identifier: tuple[str, ...]
+    track_description: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.identifier)
 
 
 @dataclass(frozen=True)
@@ -53,14 +85,14 @@ class TrackTable:
         Other columns, kept for writing.
     """
 
-    index: np.ndarray
+    index: IndexArray
     identifier: tuple[str, ...]
     description: tuple[str, ...]
     sum_stat: tuple[str, ...]
-    clip: np.ndarray
-    clip_soft: np.ndarray
-    scale: np.ndarray
-    strand_pair: np.ndarray
+    clip: FloatArray
+    clip_soft: FloatArray
+    scale: FloatArray
+    strand_pair: IndexArray
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -81,7 +113,7 @@ class TrackTable:
             Naming file, line and column.
         """
         path = Path(path)
-        header, rows, lines = _read_rows(path)
+        header, rows, lines = read_rows(path)
         missing = [name for name in _REQUIRED if name not in header]
         if missing:
             raise FormatError(f"{path}, line 1: no column {missing[0]!r}; found {', '.join(header)}")
@@ -89,20 +121,20 @@ class TrackTable:
             raise FormatError(
                 f"{path}: {len(rows)} rows, but the model has {n_tracks} outputs; use the table it was trained with"
             )
-        columns = {name: tuple(row[place] for row in rows) for place, name in enumerate(header)}
-        index = _integers(path, "index", lines, tuple(row[0] for row in rows))
+        columns = {name: tuple(row[column] for row in rows) for column, name in enumerate(header)}
+        index = integers(path, "index", lines, tuple(row[0] for row in rows))
         units, counts = np.unique(index, return_counts=True)
         if len(units) != len(index):
             twice = int(units[counts > 1][0])
             raise FormatError(f"{path}: index {twice} stands in more than one row; every output has one")
-        numbers = {name: _positive(path, name, lines, columns[name], zero=name != "scale") for name in _NUMBERS}
+        numbers = {name: positive_numbers(path, name, lines, columns[name], zero=name != "scale") for name in _NUMBERS}
         known = {header[0], "description", "strand_pair", *_REQUIRED}
         return cls(
             index=index,
             identifier=columns["identifier"],
             description=columns.get("description", columns["identifier"]),
             sum_stat=columns["sum_stat"],
-            strand_pair=_integers(path, "strand_pair", lines, columns["strand_pair"])
+            strand_pair=integers(path, "strand_pair", lines, columns["strand_pair"])
             if "strand_pair" in columns
             else index.copy(),
             extra={name: values for name, values in columns.items() if name not in known},
@@ -124,6 +156,7 @@ class TrackTable:
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def __len__(self) -> int:
+        """Return the number of tracks."""
         return len(self.identifier)
 
     @property
@@ -134,12 +167,12 @@ class TrackTable:
             for unit, pair, name in zip(self.index, self.strand_pair, self.identifier, strict=True)
         )
 
-    def take(self, positions: Sequence[int] | np.ndarray) -> TrackTable:
-        """Return some rows, by position, in the order given."""
+    def take(self, positions: Sequence[int] | IndexArray) -> TrackTable:
+        """Return some tracks, by position, in the order given."""
         where = np.asarray(positions, dtype=np.int64)
 
         def pick(values: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(values[place] for place in where)
+            return tuple(values[position] for position in where)
 
         return TrackTable(
             index=self.index[where],
@@ -153,7 +186,7 @@ class TrackTable:
             extra={name: pick(values) for name, values in self.extra.items()},
         )
 
-    def positions_of(self, units: Sequence[int] | np.ndarray) -> np.ndarray:
+    def positions_of(self, units: Sequence[int] | IndexArray) -> IndexArray:
         """Return the positions of head units in this table.
 
         Raises
@@ -161,47 +194,64 @@ class TrackTable:
         InputError
             Naming the units that are not in the table.
         """
-        place = {int(unit): position for position, unit in enumerate(self.index)}
-        missing = [int(unit) for unit in units if int(unit) not in place]
+        position = self._position_of_unit()
+        missing = [int(unit) for unit in units if int(unit) not in position]
         if missing:
             raise InputError(f"tracks {missing[:8]} are not in the table of {len(self)} rows")
-        return np.array([place[int(unit)] for unit in units], dtype=np.int64)
+        return np.array([position[int(unit)] for unit in units], dtype=np.int64)
 
-    def select(self, expression: str | None) -> np.ndarray:
-        """Return the positions that an expression names.
+    def select(self, expression: str | None) -> IndexArray:
+        """Return the positions that an expression names, in the order asked, each once.
 
         Parameters
         ----------
         expression : str, optional
-            None selects all. ``@file`` reads identifiers or head units, one a line; a comma list of exact identifiers
-            or units selects these, in that order; anything else is a regular expression searched in identifier and
-            description.
+            None selects all. ``@file`` reads identifiers, units or names of strand pairs, one a line. Otherwise a comma
+            list of identifiers, units, names of strand pairs and regular expressions, which are searched without case
+            in identifier and description; :mod:`borzoi_rt.selection` has the rules.
+
+        Returns
+        -------
+        int64 ndarray of shape (selected,)
+            A strand that is named alone stands alone: :meth:`with_partners` takes its partner along.
 
         Raises
         ------
         InputError
-            If nothing matches; the message names the nearest identifiers.
+            If a part of the expression is empty or matches nothing; the message names what is near.
         """
         if expression is None:
             return np.arange(len(self), dtype=np.int64)
-        if expression.startswith("@"):
-            return self._named(_read_names(Path(expression[1:])))
-        names = [name.strip() for name in expression.split(",")]
-        known = set(self.identifier) | {str(unit) for unit in self.index}
-        if all(name in known for name in names):
-            return self._named(names)
-        try:
-            pattern = re.compile(expression)
-        except re.error as error:
-            raise InputError(f"track expression {expression!r} is not a regular expression ({error})") from error
-        found = [
-            place
-            for place, (name, text) in enumerate(zip(self.identifier, self.description, strict=True))
-            if pattern.search(name) or pattern.search(text)
-        ]
-        if not found:
-            raise InputError(f"no track matches {expression!r}; {self._nearest(expression)}")
-        return np.array(found, dtype=np.int64)
+        names = TrackNames(self.identifier, self.description, self.index.tolist(), self._pair_names())
+        return np.array(names.select(expression), dtype=np.int64)
+
+    def with_partners(self, positions: Sequence[int] | IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Take the other strand of every stranded track along, as far as it is in this table.
+
+        Parameters
+        ----------
+        positions : int64 ndarray of shape (selected,)
+            As :meth:`select` returns.
+
+        Returns
+        -------
+        positions : int64 ndarray of shape (selected + added,)
+            In the same order, a partner that was not selected behind its track.
+        added : int64 ndarray of shape (added,)
+            The partners alone.
+        """
+        partners = self._partners()
+        chosen = dict.fromkeys(int(position) for position in positions)
+        together: list[int] = []
+        added: list[int] = []
+        for position in chosen:
+            partner = partners[position]
+            together.append(position)
+            # A partner that was asked for too comes where it was asked for.
+            if partner is not None and partner not in chosen:
+                together.append(partner)
+                added.append(partner)
+        return np.array(together, dtype=np.int64), np.array(added, dtype=np.int64)
 
     def merge_plan(self) -> MergePlan:
         """Pair the strands, in the order of the '+' rows; rows of '-' tracks take part in their partner's row.
@@ -211,102 +261,79 @@ class TrackTable:
         InputError
             If a partner is not in this table, is not mutual, or is not of the other strand.
         """
-        place = {int(unit): position for position, unit in enumerate(self.index)}
-        strand = self.strand
+        strand, partners = self.strand, self._partners()
         first, second, alone = [], [], []
-        for position, pair in enumerate(self.strand_pair):
-            partner = place.get(int(pair))
-            if (
-                partner is None
-                or int(self.strand_pair[partner]) != int(self.index[position])
-                or (partner != position and {strand[position], strand[partner]} != {"+", "-"})
-            ):
-                alone.append(f"{self.identifier[position]} (track {int(self.index[position])}, pair {int(pair)})")
+        for position, (unit, pair) in enumerate(zip(self.index, self.strand_pair, strict=True)):
+            partner = position if unit == pair else partners[position]
+            if partner is None:
+                alone.append(f"{self.identifier[position]} (track {int(unit)}, pair {int(pair)})")
             elif strand[position] != "-":
                 first.append(position)
                 second.append(partner)
         if alone:
             raise InputError(
                 f"{len(alone)} tracks have no mutual strand partner in the selection, first {', '.join(alone[:2])}; "
-                "select both strands, or keep strands apart (--no-merge)"
+                "select both strands, or keep strands apart (merge_strands=False)"
             )
         return MergePlan(np.array(first, dtype=np.int64), np.array(second, dtype=np.int64))
 
-    def _named(self, names: Sequence[str]) -> np.ndarray:
-        by_name: dict[str, list[int]] = {}
-        for place, (name, unit) in enumerate(zip(self.identifier, self.index, strict=True)):
-            by_name.setdefault(name, []).append(place)
-            by_name.setdefault(str(unit), []).append(place)
-        unknown = [name for name in names if name not in by_name]
-        if unknown:
-            raise InputError(f"no track is called {unknown[0]!r}; {self._nearest(unknown[0])}")
-        return np.array(list(dict.fromkeys(place for name in names for place in by_name[name])), dtype=np.int64)
+    def rows(self, plan: MergePlan | None = None) -> RowTable:
+        """Return what the rows of a score of these tracks are.
 
-    def _nearest(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self.identifier, n=3, cutoff=0.0)
-        return f"nearest: {', '.join(near)}"
+        Parameters
+        ----------
+        plan : MergePlan, optional
+            As :meth:`merge_plan` returns; None keeps every track apart.
+        """
+        every = np.arange(len(self), dtype=np.int64)
+        first, second = (every, every) if plan is None else (plan.first, plan.second)
+        one, other = self.take(first), self.take(second)
+        return RowTable(
+            index=one.index,
+            index_pair=other.index,
+            identifier=tuple(map(pair_name, one.identifier, other.identifier)),
+            description=tuple(map(pair_label, one.description, other.description)),
+            strand=tuple(strand if a == b else "." for strand, a, b in zip(one.strand, first, second, strict=True)),
+            track_identifier=one.identifier,
+            track_description=one.description,
+        )
 
+    def _position_of_unit(self) -> dict[int, int]:
+        return {int(unit): position for position, unit in enumerate(self.index)}
 
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Return header, rows and the line numbers of the rows; empty lines are skipped."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            table = list(csv.reader(handle, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{path}: not a text table ({error})") from error
-    if not table or len(table[0]) < 2:
-        raise FormatError(f"{path}, line 1: no header of tab-separated columns")
-    header = table[0]
-    twice = [name for place, name in enumerate(header) if name in header[:place]]
-    if twice:
-        raise FormatError(f"{path}, line 1: column {twice[0]!r} stands there more than once")
-    rows, lines = [], []
-    for number, row in enumerate(table[1:], start=2):
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise FormatError(f"{path}, line {number}: {len(row)} columns, the header has {len(header)}")
-        rows.append(row)
-        lines.append(number)
-    if not rows:
-        raise FormatError(f"{path}: no tracks below the header")
-    return header, rows, lines
+    def _partners(self) -> list[int | None]:
+        """Return the position of the other strand of each track; None where there is no mutual one in this table."""
+        position, strand = self._position_of_unit(), self.strand
+        partners: list[int | None] = []
+        for unit, pair, own in zip(self.index, self.strand_pair, strand, strict=True):
+            partner = position.get(int(pair))
+            mutual = partner is not None and int(self.strand_pair[partner]) == int(unit)
+            opposite = mutual and partner is not None and {own, strand[partner]} == {"+", "-"}
+            partners.append(partner if opposite else None)
+        return partners
 
-
-def _read_names(path: Path) -> list[str]:
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
-    names = [name for name in names if name and not name.startswith("#")]
-    if not names:
-        raise InputError(f"{path}: the list of tracks is empty")
-    return names
+    def _pair_names(self) -> list[str]:
+        """Return the name of the pair of each track; empty where it has none."""
+        names = [""] * len(self)
+        for position, (partner, strand) in enumerate(zip(self._partners(), self.strand, strict=True)):
+            if partner is not None and strand == "+":
+                names[position] = names[partner] = pair_name(self.identifier[position], self.identifier[partner])
+        return names
 
 
-def _integers(path: Path, name: str, lines: list[int], values: tuple[str, ...]) -> np.ndarray:
-    numbers = []
-    for line, value in zip(lines, values, strict=True):
-        try:
-            numbers.append(int(value))
-        except ValueError:
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; an integer is needed") from None
-        if not 0 <= numbers[-1] < 2**31:
-            raise FormatError(f"{path}, line {line}: {name} is {value!r}; 0 to {2**31 - 1} is needed")
-    return np.array(numbers, dtype=np.int64)
+def pair_name(first: str, second: str) -> str:
+    """Return the name of a '+' and a '-' track together: ``RNA+/-`` for ``RNA+`` and ``RNA-``, otherwise ``a/b``.
+
+    Equal names, as of an unstranded track with itself, are kept.
+    """
+    return first if first == second else _stem_name(first, second) or f"{first}/{second}"
 
 
-def _positive(path: Path, name: str, lines: list[int], values: tuple[str, ...], *, zero: bool) -> np.ndarray:
-    numbers = np.empty(len(values), dtype=np.float32)
-    for place, value in enumerate(values):
-        try:
-            with np.errstate(over="ignore"):
-                number = np.float32(float(value))
-        except ValueError:
-            number = np.float32("nan")
-        if not (np.isfinite(number) and (number > 0 or (zero and number == 0))):
-            raise FormatError(f"{path}, line {lines[place]}: {name} is {value!r}; a positive number is needed")
-        numbers[place] = number
-    return numbers
+def pair_label(first: str, second: str) -> str:
+    """Return the label of a '+' and a '-' track together: the one they share, ``x+/-``, or ``a / b``."""
+    return first if first == second else _stem_name(first, second) or f"{first} / {second}"
+
+
+def _stem_name(first: str, second: str) -> str | None:
+    same = first[:-1] == second[:-1] and first[-1:] == "+" and second[-1:] == "-"
+    return f"{first}/-" if same else None

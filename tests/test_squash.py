@@ -13,14 +13,14 @@ from borzoi_rt.errors import InputError
 from borzoi_rt.squash import KINDS, SUM_STATS, Squash
 
 BENT = [kind for kind in KINDS if kind != "none"]
-# Powers of two: p / scale is exact, so that both sides agree on which side of the knee a value lies.
-SCALES = (1.0, 0.25, 2.0, 0.5, 1.0, 0.0625, 0.5)
+SCALES = tuple(float(np.float32(scale)) for scale in (1.0, 0.01, 2.0, 0.3, 1.0, 0.07, 0.5))
 KNEES = (384.0, 32.0, 96.0, 64.0, 32.0, 64.0, 48.0)
 CLIPS = (768.0, 128.0, 384.0, 384.0, 64.0, 96.0, 256.0)
-# Division, square, and 4/3 power lose a few float32 steps; near sqrt(knee) above the knee the square triples them.
-RTOL = 4e-6
-# (x + 1)**e - 1 cancels near 0: some float32 steps of 1, before the last factor 1 / scale <= 16.
-ATOL = 1e-6 * 16
+# Float32 steps, of 2^-24 to 2^-23 of a value: a rounded cube root, a product or two, a division by the scale.
+RTOL = 5 * 2.0**-23
+# Below 1e-37 the steps of float32 no longer shrink with the value.
+ATOL = 5 * 2.0**-149
+MAGNITUDES = 10.0 ** np.arange(-30, 7)
 
 
 def squash_of(kind: str, **changes: bool) -> Squash:
@@ -37,13 +37,33 @@ def beside(values: np.ndarray) -> np.ndarray:
     return np.stack([np.nextafter(values, np.float32(0)), values, np.nextafter(values, np.float32(np.inf))], axis=-1)
 
 
-def squashed_values(kind: str, *, unscale: bool) -> np.ndarray:
-    """Return (tracks, bins): zero, tiny, ordinary and large values, and the knee with its neighbours."""
-    rng = np.random.default_rng(5)
+def knees_of_squashed(kind: str, *, unscale: bool) -> np.ndarray:
+    """Return the squashed value of each track above which the soft clip acts, in float64."""
     divided = kind == "old" or (kind == "bp_old" and unscale)
-    knees = np.array(KNEES) * (np.array(SCALES) if divided else 1.0)
-    tails = knees[:, None] * np.concatenate([[0.0, 1e-6, 1e-3], rng.uniform(0, 1, 40), rng.uniform(1, 2, 40)])
+    return np.array(KNEES) * (np.array(SCALES) if divided else 1.0)
+
+
+def knee_of_coverage(kind: str, track: int) -> float:
+    """Return the coverage of one track above which the soft clip acts, in float64."""
+    knee, name = KNEES[track], SUM_STATS[track]
+    if kind in ("old", "bp_old"):
+        return knee ** (4 / 3) if ("_sqrt" in name if kind == "old" else name == "sum_sqrt") else knee
+    power = {"sum_sqrt": 2, "mean_sqrt": 2, "avg_sqrt": 2, "sum_exp75": 4 / 3} if kind == "new" else {"sum_sqrt": 4 / 3}
+    return float((knee + 1) ** power.get(name, 1) - 1) / SCALES[track]
+
+
+def squashed_values(kind: str, *, unscale: bool) -> np.ndarray:
+    """Return (tracks, bins): zero, every magnitude, ordinary and large values, and the knee with its neighbours."""
+    rng = np.random.default_rng(5)
+    knees = knees_of_squashed(kind, unscale=unscale)
+    tails = knees[:, None] * np.concatenate([[0.0], MAGNITUDES, rng.uniform(0, 1, 40), rng.uniform(1, 2, 40)])
     return np.concatenate([beside(knees), tails.astype(np.float32)], axis=1)
+
+
+def neighbours(start: float, count: int = 4096) -> np.ndarray:
+    """Return the float32 numbers from ``start`` on, each the next of the one before."""
+    first = int(np.float32(start).view(np.uint32))
+    return np.arange(first, first + count, dtype=np.uint32).view(np.float32)
 
 
 @pytest.mark.parametrize("kind", BENT)
@@ -57,35 +77,76 @@ def test_inverse_and_slope_are_those_of_the_oracle(kind, unscale, unclip):
         options = {**parameters(track), "unscale": unscale, "unclip": unclip}
         assert_allclose(back[track], oracle.inverse(kind, row, **options), rtol=RTOL, atol=ATOL)
         # One float32 step above an `old` knee the slope 2 (u - knee) is twice that step: exact, no looser limit.
-        # atol: the cube root is flushed to 0 below 1e-30, and 0**(1/3) is 1e-10 by a complex step.
+        # atol: the oracle's complex step gives 0**(1/3) = 1e-10.
         assert_allclose(slope[track], oracle.slope(kind, row, **options), rtol=RTOL, atol=1e-8)
 
 
 @pytest.mark.parametrize("kind", BENT)
 def test_forward_is_that_of_the_oracle(kind):
     rng = np.random.default_rng(6)
-    # Coverage from nothing to far beyond the hard clip, and the knee of unpowered tracks with its neighbours.
-    knees = np.array(KNEES) / (1.0 if kind in ("old", "bp_old") else np.array(SCALES))
-    spread = np.concatenate([[0.0, 1e-6, 1e-3], 10 ** rng.uniform(-2, 8, 80)])
+    # Coverage from nothing to far beyond the hard clip, and the knee of every track with its neighbours.
+    knees = np.array([knee_of_coverage(kind, track) for track in range(len(SUM_STATS))])
+    spread = np.concatenate([[0.0], MAGNITUDES, 10 ** rng.uniform(-2, 8, 80)])
     values = np.concatenate([beside(knees), np.tile(spread, (7, 1)).astype(np.float32)], axis=1)
     got = squash_of(kind).forward(values.copy())
     for track, row in enumerate(values):
         want = oracle.forward(kind, row, **parameters(track), clip=CLIPS[track])
-        assert_allclose(got[track], want, rtol=RTOL, atol=1e-6)
+        assert_allclose(got[track], want, rtol=RTOL, atol=ATOL)
     assert (np.abs(got) == np.array(CLIPS)[:, None]).any() or kind in ("old", "bp_old")
+
+
+@pytest.mark.parametrize("unscale", [False, True])
+@pytest.mark.parametrize("name", ["forward", "inverse"])
+@pytest.mark.parametrize("kind", BENT)
+def test_neither_way_decreases_or_leaves_zero_downwards(kind, name, unscale):
+    """Float32 numbers that follow each other: the next of a number never gives less, and none gives less than 0."""
+    starts = [0.0, *MAGNITUDES, *(0.9999 * knee_of_coverage(kind, track) for track in range(len(SUM_STATS)))]
+    starts += list(0.9999 * knees_of_squashed(kind, unscale=unscale))
+    for start in starts:
+        row = getattr(squash_of(kind, unscale=unscale), name)(np.tile(neighbours(start), (7, 1)))
+        assert (row >= 0).all()
+        assert (np.diff(row) >= 0).all()
+
+
+def test_small_values_of_a_powered_track_keep_their_digits():
+    """(1 + p)^(4/3) - 1 = 4/3 p + 2/9 p^2 - ...: at p = 1e-9 the second term is 1e-10 of the first."""
+    squash = squash_of("bp_new").select(np.array([SUM_STATS.index("sum_sqrt")]))
+    small = np.array([[1e-30, 1e-20, 1e-9]], dtype=np.float32)
+    assert_allclose(squash.inverse(small.copy()), small.astype(np.float64) * 4 / 3, rtol=RTOL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "p", "want"),
+    [
+        ("old", -1e-3, np.nan),  # (-0.001 / s)^(4/3)
+        ("bp_old", -1e-3, np.nan),
+        ("new", -1e-3, -1.999e-3),  # (1 - 0.001)^2 - 1
+        ("new", -3.0, 3.0),  # (1 - 3)^2 - 1: the published square turns up again
+        ("bp_new", -1e-3, -1.3331111605e-3),  # 0.999^(4/3) - 1
+        ("bp_new", -1.0, -1.0),
+        ("bp_new", -1.001, np.nan),
+        ("old", -0.0, 0.0),
+        ("bp_new", -0.0, 0.0),
+    ],
+)
+def test_negative_squashed_values_are_what_the_formulas_make_of_them(kind, p, want):
+    track = np.array([SUM_STATS.index("sum_sqrt")])
+    assert_allclose(squash_of(kind).select(track).inverse(np.array([[p]], dtype=np.float32)), want, rtol=RTOL)
+    unpowered = np.array([SUM_STATS.index("sum")])
+    assert_allclose(squash_of(kind).select(unpowered).inverse(np.array([[p]], dtype=np.float32)), p, rtol=RTOL)
 
 
 @pytest.mark.parametrize("kind", ["old", "bp_old"])
 def test_hard_clip_comes_before_the_scale_of_old_and_after_that_of_new(kind):
     huge = np.full((7, 1), 1e12, dtype=np.float32)
-    assert_array_equal(squash_of(kind).forward(huge.copy())[:, 0], np.multiply(CLIPS, SCALES))
+    assert_array_equal(squash_of(kind).forward(huge.copy())[:, 0], np.multiply(CLIPS, SCALES, dtype=np.float32))
     assert_array_equal(squash_of(kind.replace("old", "new")).forward(huge.copy())[:, 0], CLIPS)
 
 
 def test_negative_coverage_is_clipped_from_below_where_no_power_acts():
     got = squash_of("old").forward(np.full((7, 1), -1e6, dtype=np.float32))[:, 0]
     for name, value, clip, scale in zip(SUM_STATS, got, CLIPS, SCALES, strict=True):
-        assert np.isnan(value) if "_sqrt" in name else value == -clip * scale
+        assert np.isnan(value) if "_sqrt" in name else value == np.float32(-clip * scale)
 
 
 @pytest.mark.parametrize("kind", BENT)
@@ -95,7 +156,7 @@ def test_inverse_of_forward_is_the_coverage(kind):
     got = squash.inverse(squash.forward(coverage.copy()))
     published = np.array([not (kind == "new" and name == "sum_exp75") for name in SUM_STATS])
     # The published inverse of `new` does not know sum_exp75: 70 reads / 2 = 35, 36**(3/4) - 1 = 13.7 at scale 0.5.
-    assert_allclose(got[published], coverage[published], rtol=2e-5, atol=ATOL)
+    assert_allclose(got[published], coverage[published], rtol=2e-5)
     if not published.all():
         assert_allclose(got[-1, 3], (36**0.75 - 1) / 0.5, rtol=RTOL)
 
@@ -111,7 +172,9 @@ def test_nan_and_infinity_pass_through(kind, unclip):
     assert np.isnan(squash.slope(special.copy())[:, 1]).all()
     ahead = squash.forward(special.copy())
     assert np.isnan(ahead[:, 1]).all()
-    assert_array_equal(ahead[:, 2], np.multiply(CLIPS, SCALES) if kind in ("old", "bp_old") else CLIPS)
+    assert_array_equal(
+        ahead[:, 2], np.multiply(CLIPS, SCALES, dtype=np.float32) if kind in ("old", "bp_old") else CLIPS
+    )
     assert np.isfinite(np.stack([back[:, 0], ahead[:, 0]])).all()
 
 

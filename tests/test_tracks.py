@@ -12,7 +12,7 @@ import toys
 from numpy.testing import assert_array_equal
 
 from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.tracks import TrackTable
+from borzoi_rt.tracks import TrackTable, pair_label, pair_name
 
 HEADER = ("", "identifier", "clip", "clip_soft", "scale", "sum_stat", "strand_pair", "description")
 ROWS = (
@@ -55,8 +55,8 @@ def test_columns_mean_what_the_header_says(tmp_path):
 
 def test_columns_may_stand_in_any_order_and_more_are_kept(tmp_path):
     order = [0, 7, 3, 2, 5, 4, 6, 1]
-    header = [*(HEADER[place] for place in order), "genome"]
-    rows = [[*(row[place] for place in order), "hg38"] for row in ROWS]
+    header = [*(HEADER[column] for column in order), "genome"]
+    rows = [[*(row[column] for column in order), "hg38"] for row in ROWS]
     table = TrackTable.read(write(tmp_path / "t.txt", header, rows, end="\r\n"))
     assert table.extra == {"genome": ("hg38",) * 3}
     plain = TrackTable.read(write(tmp_path / "plain.txt"))
@@ -73,9 +73,9 @@ def test_a_byte_order_mark_belongs_to_no_name(tmp_path):
 
 
 def test_without_pairs_every_track_is_alone(tmp_path):
-    place = HEADER.index("strand_pair")
-    rows = [row[:place] + row[place + 1 :] for row in ROWS]
-    table = TrackTable.read(write(tmp_path / "t.txt", HEADER[:place] + HEADER[place + 1 :], rows))
+    column = HEADER.index("strand_pair")
+    rows = [row[:column] + row[column + 1 :] for row in ROWS]
+    table = TrackTable.read(write(tmp_path / "t.txt", HEADER[:column] + HEADER[column + 1 :], rows))
     assert table.strand == (".", ".", ".")
     assert_array_equal(table.merge_plan().first, [0, 1, 2])
 
@@ -141,46 +141,6 @@ def test_a_table_of_another_size_than_the_model_is_refused(tmp_path):
         TrackTable.read(path, n_tracks=4)
 
 
-@pytest.mark.parametrize(
-    ("expression", "want"),
-    [
-        (None, [0, 1, 2]),
-        ("a-", [1]),
-        ("dnase.1, a+", [2, 0]),
-        ("9,3,9", [1, 0]),  # head units, each once, in the order given
-        ("liver, adult", [0, 1]),  # no identifiers: a regular expression with a comma
-        ("^DNASE|a\\+", [0, 2]),
-        ("k562", None),
-        ("a+,b+", None),
-        ("(", None),
-    ],
-)
-def test_select(tmp_path, expression, want):
-    table = TrackTable.read(write(tmp_path / "t.txt"))
-    if want is None:
-        with pytest.raises(InputError, match=r"nearest: |not a regular expression"):
-            table.select(expression)
-    else:
-        got = table.select(expression)
-        assert got.tolist() == want
-        assert table.positions_of(table.index[got]).tolist() == want
-
-
-def test_select_reads_a_file_of_names_and_units(tmp_path):
-    table = TrackTable.read(write(tmp_path / "t.txt"))
-    names = tmp_path / "names"
-    names.write_text("# mine\n4\n\n a+ \n")
-    assert table.select(f"@{names}").tolist() == [2, 0]
-    names.write_text("a+\nb+\n")
-    with pytest.raises(InputError, match=r"no track is called 'b\+'; nearest: a\+"):
-        table.select(f"@{names}")
-    names.write_text("# nothing\n")
-    with pytest.raises(InputError, match="list of tracks is empty"):
-        table.select(f"@{names}")
-    with pytest.raises(InputError, match="cannot read the list"):
-        table.select("@absent")
-
-
 def test_units_that_are_not_in_the_table_are_named():
     with pytest.raises(InputError, match=r"tracks \[7, 99\] are not in the table of 6 rows"):
         toys.tracks().positions_of([0, 7, 99])
@@ -191,15 +151,95 @@ def test_merge_plan_pairs_the_strands_in_any_order(order):
     """Every row is used, its own strand first; the merged rows are the '+' and unstranded ones in table order."""
     table = toys.tracks().take(order)
     plan = table.merge_plan()
-    assert [table.identifier[place] for place in plan.first] == [name for name in table.identifier if name[-1] != "-"]
+    assert [table.identifier[position] for position in plan.first] == [
+        name for name in table.identifier if name[-1] != "-"
+    ]
     for first, second in zip(plan.first, plan.second, strict=True):
         assert table.index[second] == table.strand_pair[first]
     assert sorted({*plan.first, *plan.second}) == list(range(len(table)))
 
 
 def test_merge_plan_names_both_of_an_incomplete_pair():
-    with pytest.raises(InputError, match=r"1 tracks have no mutual.*cage- \(track 1, pair 0\).*--no-merge"):
+    with pytest.raises(InputError, match=r"1 tracks have no mutual.*cage- \(track 1, pair 0\).*merge_strands=False"):
         toys.tracks().take([1, 4]).merge_plan()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name", "label"),
+    [
+        ("CNhs10752+", "CNhs10752-", "CNhs10752+/-", "CNhs10752+/-"),
+        ("RNA+", "RNA-", "RNA+/-", "RNA+/-"),
+        ("+", "-", "+/-", "+/-"),
+        ("plus+", "minus-", "plus+/minus-", "plus+ / minus-"),
+        ("liver sense", "liver antisense", "liver sense/liver antisense", "liver sense / liver antisense"),
+        ("DNASE", "DNASE", "DNASE", "DNASE"),
+        ("x-", "x+", "x-/x+", "x- / x+"),
+    ],
+)
+def test_a_pair_is_named_for_both(first, second, name, label):
+    assert pair_name(first, second) == name
+    assert pair_label(first, second) == label
+
+
+def test_a_merged_row_is_named_for_the_pair_and_knows_both_units():
+    table = toys.tracks()
+    rows = table.rows(table.merge_plan())
+    assert rows.identifier == ("cage+/-", "rna+/-", "dnase", "chip")
+    assert rows.description == ("toy cage+/-", "toy rna+/-", "toy dnase", "toy chip")
+    assert rows.strand == (".", ".", ".", ".")
+    assert rows.index.tolist() == [0, 3, 4, 5]
+    assert rows.index_pair.tolist() == [1, 2, 4, 5]
+    # What the reference programs call the rows: the '+' track.
+    assert rows.track_identifier == ("cage+", "rna+", "dnase", "chip")
+    assert rows.track_description == ("toy cage+", "toy rna+", "toy dnase", "toy chip")
+    assert len(rows) == 4
+
+
+def test_rows_of_strands_kept_apart_are_the_tracks():
+    table = toys.tracks().take([3, 0, 4])
+    rows = table.rows()
+    assert rows.identifier == rows.track_identifier == ("rna+", "cage+", "dnase")
+    assert rows.description == rows.track_description == table.description
+    assert rows.strand == ("+", "+", ".")
+    assert rows.index.tolist() == rows.index_pair.tolist() == [3, 0, 4]
+
+
+def test_a_label_that_both_strands_share_is_kept(tmp_path):
+    table = TrackTable.read(write(tmp_path / "t.txt"))
+    assert table.rows(table.merge_plan()).description == ("RNA:liver, adult", 'DNASE:"K562"')
+
+
+@pytest.mark.parametrize(
+    ("asked", "together", "added"),
+    [
+        ([0], [0, 1], [1]),
+        ([1], [1, 0], [0]),
+        ([4, 3, 0], [4, 3, 2, 0, 1], [2, 1]),
+        ([0, 4, 1], [0, 4, 1], []),  # both were asked for: the order asked
+        ([5, 4], [5, 4], []),
+        ([], [], []),
+    ],
+)
+def test_a_partner_is_taken_along_behind_its_track(asked, together, added):
+    table = toys.tracks()
+    positions, new = table.with_partners(np.array(asked, dtype=np.int64))
+    assert positions.tolist() == together
+    assert new.tolist() == added
+    assert len(table.take(positions).merge_plan()) == len(
+        {min(p, q) for p, q in zip(*pairs(table, asked), strict=True)}
+    )
+
+
+def pairs(table: TrackTable, positions: list[int]) -> tuple[list[int], list[int]]:
+    """Return tracks and their partners."""
+    return positions, [int(table.strand_pair[position]) for position in positions]
+
+
+def test_a_partner_that_the_table_lacks_is_not_taken_along():
+    """What is left is for :meth:`merge_plan` to refuse."""
+    positions, added = toys.tracks().take([0, 4]).with_partners([0, 1])
+    assert positions.tolist() == [0, 1]
+    assert not len(added)
 
 
 @pytest.mark.parametrize("names", [("x-", "y-"), ("x+", "y+"), ("x", "y")])
@@ -222,6 +262,11 @@ def test_a_pair_that_is_not_one_of_each_strand_is_not_merged(tmp_path, names):
 )
 def test_published_tables(shared, tmp_path, file, tracks, rows):
     table = TrackTable.read(shared / "data" / file, n_tracks=tracks)
-    assert len(table.merge_plan()) == rows
+    plan = table.merge_plan()
+    assert len(plan) == rows
+    # The reference drops the '-' rows and keeps the names of the others.
+    kept = tuple(name for name, strand in zip(table.identifier, table.strand, strict=True) if strand != "-")
+    assert table.rows(plan).track_identifier == kept
+    assert sum(name.endswith("+/-") for name in table.rows(plan).identifier) == tracks - rows
     table.write(tmp_path / "t.tsv")
     assert same(TrackTable.read(tmp_path / "t.tsv"), table)

@@ -1,13 +1,14 @@
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
-def encode(letters: bytes | bytearray | np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None: ...
-def decode(onehot: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None: ...
+from ..types import ByteArray
+
+def encode(letters: bytes | bytearray | ByteArray, out: ByteArray) -> None: ...
+def decode(onehot: ByteArray, out: ByteArray) -> None: ...
 def edit(
-    batch: np.ndarray[Any, Any],
-    reference: np.ndarray[Any, Any],
-    restore: np.ndarray[Any, Any],
-    position: np.ndarray[Any, Any],
-    alt: np.ndarray[Any, Any],
+    batch: ByteArray,
+    reference: ByteArray,
+    restore: npt.NDArray[np.intp],
+    position: npt.NDArray[np.intp],
+    alt: ByteArray,
 ) -> None: ...

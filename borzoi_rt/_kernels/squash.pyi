@@ -1,29 +1,30 @@
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
+
+from ..types import FloatArray
 
 def inverse(
-    z: np.ndarray[Any, Any],
-    divisor: np.ndarray[Any, Any],
-    knee: np.ndarray[Any, Any],
+    z: FloatArray,
+    divisor: FloatArray,
+    knee: FloatArray,
     offset: float,
-    power: np.ndarray[Any, Any],
-    factor: np.ndarray[Any, Any],
+    power: npt.NDArray[np.intc],
+    factor: FloatArray,
 ) -> None: ...
 def slope(
-    z: np.ndarray[Any, Any],
-    divisor: np.ndarray[Any, Any],
-    knee: np.ndarray[Any, Any],
+    z: FloatArray,
+    divisor: FloatArray,
+    knee: FloatArray,
     offset: float,
-    power: np.ndarray[Any, Any],
-    factor: np.ndarray[Any, Any],
+    power: npt.NDArray[np.intc],
+    factor: FloatArray,
 ) -> None: ...
 def forward(
-    y: np.ndarray[Any, Any],
-    before: np.ndarray[Any, Any],
-    knee: np.ndarray[Any, Any],
+    y: FloatArray,
+    before: FloatArray,
+    knee: FloatArray,
     offset: float,
-    limit: np.ndarray[Any, Any],
-    power: np.ndarray[Any, Any],
-    after: np.ndarray[Any, Any],
+    limit: FloatArray,
+    power: npt.NDArray[np.intc],
+    after: FloatArray,
 ) -> None: ...

@@ -14,188 +14,165 @@ JS, logJS                    half of sum P ln(P / Q) + Q ln(Q / P); P = (f(R) + 
                              not Jensen-Shannon, under its published name
 ===========================  =======================================================================
 
-The families differ in order. ``hound`` averages the statistic over pairs and joins strands last, by sum, or by the root
-of the sum of squares for the D2 type. ``sad`` sums the strands first. The same name in two families is two statistics.
+The families differ in the order of strands. ``after`` (``hound``): the statistic is averaged over pairs and the strands
+are joined last, by sum, or by the root of the sum of squares for the D2 type. ``before`` (``sad``): the coverage of the
+strands is summed first. The same name in two families is two statistics.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
+from ..types import DoubleArray, FloatArray
+from .formulas import Coverage, Difference, Distance, Divergence, Extreme, LogTotal, Statistic
 
-FAMILIES = ("hound", "sad")
+# When the strands of a track are joined: after the statistic, or before it.
+STRAND_ORDERS = {"hound": "after", "sad": "before"}
+FAMILIES = tuple(STRAND_ORDERS)
 _BLOCK_BYTES = 8 * 2**20
 
-_SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "identity": lambda x: x,
-    "log2p": lambda x: np.log2(x + 1.0),
-    "sqrt": np.sqrt,
+
+class StatisticDescription(NamedTuple):
+    """One line of a list of statistics.
+
+    Attributes
+    ----------
+    name : str
+        As in options and tables.
+    formula : str
+        Of coverage R of the reference and A of the alternate allele; sums run over bins.
+    summary : str
+        What it tells, in one line.
+    signed : bool
+        Whether a gain and a loss differ in sign; otherwise the value is a size and never negative.
+    """
+
+    name: str
+    formula: str
+    summary: str
+    signed: bool
+
+
+class _Entry(NamedTuple):
+    statistic: Statistic
+    formula: str
+    summary: str
+
+
+_SUM = _Entry(Difference(), "sum A - sum R", "change of the total coverage of the window")
+_LOG_SUM = _Entry(
+    Difference("log2p"), "sum log2(A + 1) - sum log2(R + 1)", "change of log coverage, every bin of the window alike"
+)
+_SQRT_SUM = _Entry(Difference("sqrt"), "sum sqrt(A) - sum sqrt(R)", "change of root coverage, between SUM and logSUM")
+_LOG_SED = _Entry(LogTotal(), "log2(sum A + 1) - log2(sum R + 1)", "log2 fold change of the total coverage")
+_COMMON: dict[str, _Entry] = {
+    "SUM": _SUM,
+    "logSUM": _LOG_SUM,
+    "logSED": _LOG_SED,
+    "sqrtSUM": _SQRT_SUM,
+    "SAX": _Entry(Extreme(), "A - R where |A - R| is largest", "the largest change of one bin, with its sign"),
+    "D1": _Entry(Distance(1), "sum |A - R|", "size of all changes, gains and losses added up"),
+    "D2": _Entry(Distance(2), "sqrt(sum (A - R)^2)", "size of all changes, the largest bins foremost"),
+    "logD1": _Entry(Distance(1, "log2p"), "sum |log2(A + 1) - log2(R + 1)|", "D1 of log coverage"),
+    "logD2": _Entry(Distance(2, "log2p"), "sqrt(sum (log2(A + 1) - log2(R + 1))^2)", "D2 of log coverage"),
+    "sqrtD1": _Entry(Distance(1, "sqrt"), "sum |sqrt(A) - sqrt(R)|", "D1 of root coverage"),
+    "sqrtD2": _Entry(Distance(2, "sqrt"), "sqrt(sum (sqrt(A) - sqrt(R))^2)", "D2 of root coverage"),
+    "JS": _Entry(
+        Divergence(),
+        "1/2 sum (P - Q) ln(P / Q), P and Q the profiles of R and A",
+        "change of the shape, whatever the height: symmetrised Kullback-Leibler divergence",
+    ),
 }
-
-
-@dataclass
-class Coverage:
-    """R and A of a block of tracks in float64, with their transforms computed once."""
-
-    ref: np.ndarray
-    alt: np.ndarray
-    _held: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    def scaled(self, scale: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return f(R) and f(A)."""
-        if scale not in self._held:
-            function = _SCALES[scale]
-            self._held[scale] = (function(self.ref), function(self.alt))
-        return self._held[scale]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """sum f(A) - sum f(R)."""
-
-    scale: str = "identity"
-    binwise = False
-    squares = False
-
-    def __call__(self, coverage: Coverage) -> np.ndarray:
-        ref, alt = coverage.scaled(self.scale)
-        return alt.sum(-1) - ref.sum(-1)
-
-    def of_sums(self, sums: BinSums) -> np.ndarray:
-        """Return the same from sums over bins."""
-        place = list(_SCALES).index(self.scale)
-        return sums.alt[place] - sums.ref[place]
-
-
-@dataclass(frozen=True, slots=True)
-class LogTotal:
-    """log2p(sum A) - log2p(sum R)."""
-
-    binwise = False
-    squares = False
-
-    def __call__(self, coverage: Coverage) -> np.ndarray:
-        return np.log2(coverage.alt.sum(-1) + 1.0) - np.log2(coverage.ref.sum(-1) + 1.0)
-
-    def of_sums(self, sums: BinSums) -> np.ndarray:
-        """Return the same from sums over bins."""
-        return np.log2(sums.alt[0] + 1.0) - np.log2(sums.ref[0] + 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Extreme:
-    """A - R at the first bin where its size is largest."""
-
-    binwise = True
-    squares = False
-
-    def __call__(self, coverage: Coverage) -> np.ndarray:
-        difference = coverage.alt - coverage.ref
-        place = np.abs(difference).argmax(-1)[..., None]
-        return np.take_along_axis(difference, place, -1)[..., 0]
-
-    def of_sums(self, sums: BinSums) -> np.ndarray:
-        """Return the same from sums over bins."""
-        return sums.extreme
-
-
-@dataclass(frozen=True, slots=True)
-class Distance:
-    """L1 or L2 norm of f(A) - f(R) over bins."""
-
-    order: int
-    scale: str = "identity"
-    binwise = True
-
-    @property
-    def squares(self) -> bool:
-        """Whether strands join by the root of the sum of squares."""
-        return self.order == 2
-
-    def __call__(self, coverage: Coverage) -> np.ndarray:
-        ref, alt = coverage.scaled(self.scale)
-        difference = alt - ref
-        if self.order == 1:
-            return np.abs(difference).sum(-1)
-        return np.sqrt(np.square(difference).sum(-1))
-
-    def of_sums(self, sums: BinSums) -> np.ndarray:
-        """Return the same from sums over bins."""
-        place = list(_SCALES).index(self.scale)
-        return sums.absolute[place] if self.order == 1 else np.sqrt(sums.square[place])
-
-
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """Half of the symmetrised Kullback-Leibler divergence of the two profiles."""
-
-    scale: str = "identity"
-    binwise = True
-    squares = False
-
-    def __call__(self, coverage: Coverage) -> np.ndarray:
-        ref, alt = coverage.scaled(self.scale)
-        pseudo = np.percentile(ref, 25, axis=-1, keepdims=True)
-        p, q = ref + pseudo, alt + pseudo
-        p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
-        return 0.5 * ((p - q) * (np.log(p) - np.log(q))).sum(-1)
-
-
-Statistic = Difference | LogTotal | Extreme | Distance | Divergence
-
-_COMMON: dict[str, Statistic] = {
-    "SUM": Difference(),
-    "logSUM": Difference("log2p"),
-    "logSED": LogTotal(),
-    "sqrtSUM": Difference("sqrt"),
-    "SAX": Extreme(),
-    "D1": Distance(1),
-    "D2": Distance(2),
-    "logD1": Distance(1, "log2p"),
-    "logD2": Distance(2, "log2p"),
-    "sqrtD1": Distance(1, "sqrt"),
-    "sqrtD2": Distance(2, "sqrt"),
-    "JS": Divergence(),
-}
-STATISTICS: dict[str, dict[str, Statistic]] = {
+_REGISTRY: dict[str, dict[str, _Entry]] = {
     "hound": _COMMON,
     "sad": {
         **_COMMON,
-        "SAD": Difference(),
-        "logSAD": Difference("log2p"),
-        "SADlog": LogTotal(),
-        "sqrtSAD": Difference("sqrt"),
-        "logJS": Divergence("log2p"),
+        "SAD": _SUM._replace(summary="the same as SUM, under its published name"),
+        "logSAD": _LOG_SUM._replace(summary="the same as logSUM, under its published name"),
+        "SADlog": _LOG_SED._replace(summary="the same as logSED, under its published name"),
+        "sqrtSAD": _SQRT_SUM._replace(summary="the same as sqrtSUM, under its published name"),
+        "logJS": _Entry(
+            Divergence("log2p"),
+            "JS of log2(R + 1) and log2(A + 1)",
+            "change of the shape of log coverage",
+        ),
     },
+}
+STATISTICS: dict[str, dict[str, Statistic]] = {
+    family: {name: entry.statistic for name, entry in entries.items()} for family, entries in _REGISTRY.items()
 }
 
 
-def find_statistics(names: Sequence[str], family: str) -> dict[str, Statistic]:
-    """Look statistics up by name.
+def describe_statistics(family: str) -> list[StatisticDescription]:
+    """Return what the statistics of a family are, in the order of the registry.
+
+    Raises
+    ------
+    InputError
+        If the family is unknown.
+    """
+    _known(family)
+    return [
+        StatisticDescription(name, entry.formula, entry.summary, entry.statistic.signed)
+        for name, entry in _REGISTRY[family].items()
+    ]
+
+
+def canonical_names(names: Sequence[str], family: str) -> tuple[str, ...]:
+    """Return names of statistics as they are spelled, one for each given, whatever its case: ``logsed`` is ``logSED``.
 
     Raises
     ------
     InputError
         If the family or a name is unknown; the message lists what is allowed.
     """
-    if family not in STATISTICS:
-        raise InputError(f"family {family!r} is unknown; allowed: {', '.join(FAMILIES)}")
-    known = STATISTICS[family]
+    known = _known(family)
     if not names:
         raise InputError(f"no statistics; choose from {', '.join(known)}")
+    spelled = {name.casefold(): name for name in known}
     for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"statistic {name!r} is not in family {family!r}; allowed: {', '.join(known)}{hint}")
-    return {name: known[name] for name in dict.fromkeys(names)}
+        if name.casefold() not in spelled:
+            raise InputError(
+                f"statistic {name!r} is not in family {family!r}; allowed: {', '.join(known)}"
+                f"{_hint(name.casefold(), family, spelled)}"
+            )
+    return tuple(spelled[name.casefold()] for name in names)
+
+
+def find_statistics(names: Sequence[str], family: str) -> dict[str, Statistic]:
+    """Look statistics up by name, in any case; the keys are the names as :func:`canonical_names` spells them.
+
+    Raises
+    ------
+    InputError
+        If the family or a name is unknown; the message lists what is allowed.
+    """
+    return {name: STATISTICS[family][name] for name in canonical_names(names, family)}
+
+
+def _known(family: str) -> dict[str, Statistic]:
+    if family not in STATISTICS:
+        raise InputError(f"family {family!r} is unknown; allowed: {', '.join(FAMILIES)}")
+    return STATISTICS[family]
+
+
+def _hint(folded: str, family: str, spelled: Mapping[str, str]) -> str:
+    """Return what may have been meant: a statistic of the same formula, or one of like spelling."""
+    for other, entries in _REGISTRY.items():
+        for name, entry in entries.items():
+            if name.casefold() == folded:
+                same = [twin for twin, held in STATISTICS[family].items() if held == entry.statistic]
+                like = f", like {same[0]} here but for the order of strands" if same else ""
+                return f"; {name} is of family {other!r}{like}"
+    near = difflib.get_close_matches(folded, spelled, n=1, cutoff=0.4)
+    return f"; did you mean {spelled[near[0]]}?" if near else ""
 
 
 def are_sums(statistics: Mapping[str, Statistic]) -> bool:
@@ -207,29 +184,38 @@ def score_sums(
     pairs: Sequence[BinSums],
     *,
     statistics: Mapping[str, Statistic],
-    strand_order: str = "after",
+    family: str = "hound",
+    strand_order: str | None = None,
     merge: MergePlan | None = None,
-) -> dict[str, np.ndarray]:
+) -> dict[str, FloatArray]:
     """Score one variant from sums over bins, one for each pair; otherwise as :func:`score_pair`.
 
-    The rows of ``pairs`` are tracks, or, where the family adds strands first, those of ``merge``.
+    The rows of ``pairs`` are tracks, or, where the strands are joined before the statistic, those of ``merge``.
+
+    Raises
+    ------
+    InputError
+        If a statistic cannot be made of sums.
     """
-    scores = {}
-    for name, statistic in statistics.items():
-        if isinstance(statistic, Divergence):
-            raise InputError(f"{name} cannot be made of sums over bins")
-        scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
-    return _finished(scores, statistics, strand_order, merge)
+    late = _joined_after(family, strand_order)
+    scores: dict[str, DoubleArray] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name, statistic in statistics.items():
+            if isinstance(statistic, Divergence):
+                raise InputError(f"{name} cannot be made of sums over bins")
+            scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
+    return _finished(scores, statistics, merge if late else None)
 
 
 def score_pair(
-    ref: np.ndarray,
-    alt: np.ndarray,
+    ref: FloatArray,
+    alt: FloatArray,
     *,
     statistics: Mapping[str, Statistic],
-    strand_order: str = "after",
+    family: str = "hound",
+    strand_order: str | None = None,
     merge: MergePlan | None = None,
-) -> dict[str, np.ndarray]:
+) -> dict[str, FloatArray]:
     """Score one variant.
 
     Parameters
@@ -239,39 +225,71 @@ def score_pair(
     statistics : mapping of str to Statistic
         As :func:`find_statistics` returns.
     family : str
-        ``hound`` or ``sad``: where strands are joined.
+        Gives the order of strands where ``strand_order`` does not.
+    strand_order : str, optional
+        ``after``: strands are joined after the statistic. ``before``: their coverage is summed before it.
     merge : MergePlan, optional
         Strands to join; None keeps one row per track.
 
     Returns
     -------
     dict of str to float32 ndarray of shape (rows,)
-        Sums and logarithms are made in float64; NaN in the coverage gives NaN.
+        Sums and logarithms are made in float64. NaN in the coverage gives NaN, and so does a formula without a value,
+        see :func:`undefined_scores`.
+
+    Raises
+    ------
+    InputError
+        If the family or the order of strands is unknown.
     """
-    rows = ref.shape[1] if merge is None else len(merge)
-    early = merge if strand_order == "before" else None
-    units = rows if early is not None else ref.shape[1]
-    scores = {name: np.empty(units, dtype=np.float64) for name in statistics}
+    late = _joined_after(family, strand_order)
+    early = None if late else merge
+    rows = ref.shape[1] if early is None else len(early)
+    scores = {name: np.empty(rows, dtype=np.float64) for name in statistics}
     block = max(1, _BLOCK_BYTES // (8 * ref.shape[0] * ref.shape[2]))
-    for start in range(0, units, block):
+    for start in range(0, rows, block):
         part = slice(start, start + block)
         coverage = Coverage(_rows(ref, part, early), _rows(alt, part, early))
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, statistic in statistics.items():
                 scores[name][part] = statistic(coverage).mean(axis=0)
-    return _finished(scores, statistics, strand_order, merge)
+    return _finished(scores, statistics, merge if late else None)
+
+
+def undefined_scores(scores: Mapping[str, FloatArray]) -> dict[str, int]:
+    """Return how many rows of each statistic have no finite value, for those statistics that have such rows.
+
+    A formula has no finite value where it takes the root of negative coverage or the logarithm of coverage below -1
+    (a linear head under a kind of the squashed scale that lets them pass), for JS where an allele has no coverage at
+    all (NaN) or a bin is empty in one allele alone and the pseudo-count is 0 (infinite), and where a sum is too large
+    for float32.
+    """
+    missing = {name: int(np.count_nonzero(~np.isfinite(values))) for name, values in scores.items()}
+    return {name: count for name, count in missing.items() if count}
+
+
+def _joined_after(family: str, strand_order: str | None) -> bool:
+    """Tell whether strands are joined after the statistic."""
+    _known(family)
+    order = STRAND_ORDERS[family] if strand_order is None else strand_order
+    if order not in ("after", "before"):
+        raise InputError(f"strand_order {order!r} is unknown; allowed: after, before")
+    return order == "after"
 
 
 def _finished(
-    scores: dict[str, np.ndarray], statistics: Mapping[str, Statistic], strand_order: str, merge: MergePlan | None
-) -> dict[str, np.ndarray]:
-    """Join strands, where the family does so last, and round."""
-    if merge is not None and strand_order != "before":
-        scores = {name: _join(values, merge, squares=statistics[name].squares) for name, values in scores.items()}
-    return {name: values.astype(np.float32) for name, values in scores.items()}
+    scores: Mapping[str, DoubleArray], statistics: Mapping[str, Statistic], merge: MergePlan | None
+) -> dict[str, FloatArray]:
+    """Join strands where that is still to be done, and round."""
+    finished = {}
+    for name, values in scores.items():
+        joined = values if merge is None else _join(values, merge, squares=statistics[name].squares)
+        with np.errstate(over="ignore"):
+            finished[name] = joined.astype(np.float32)
+    return finished
 
 
-def _rows(values: np.ndarray, part: slice, merge: MergePlan | None) -> np.ndarray:
+def _rows(values: FloatArray, part: slice, merge: MergePlan | None) -> DoubleArray:
     if merge is None:
         return values[:, part].astype(np.float64)
     first, second = merge.first[part], merge.second[part]
@@ -281,7 +299,7 @@ def _rows(values: np.ndarray, part: slice, merge: MergePlan | None) -> np.ndarra
     return rows
 
 
-def _join(values: np.ndarray, merge: MergePlan, *, squares: bool) -> np.ndarray:
+def _join(values: DoubleArray, merge: MergePlan, *, squares: bool) -> DoubleArray:
     """Join the strands of per-track scores; an unstranded track stands for itself."""
     first, second = values[merge.first], values[merge.second]
     joined = np.hypot(first, second) if squares else first + second

@@ -161,7 +161,7 @@ DATA: dict[str, tuple[Spoil, str]] = {
     "tracks match nothing": (option("--tracks", "liver"), r"no track matches 'liver'; nearest"),
     "tracks no expression": (option("--tracks", "(cage"), r"'\(cage' is not a regular expression"),
     "tracks list missing": (option("--tracks", "@none.txt"), r"none\.txt: cannot read the list"),
-    "half a strand pair": (option("--tracks", "cage-"), r"cage-.*--no-merge"),
+    "half a strand pair": (option("--tracks", "cage-"), r"cage-.*merge_strands=False"),
     "shift too far": (option("--shifts", "0,1024"), r"shift 1024 moves the variant out"),
     "share above one": (option("--max-n-fraction", "2"), r"between 0 and 1"),
     "preset and option": (option("--preset", "hound-default", "--rc"), r"--preset hound-default fixes 'rc'"),

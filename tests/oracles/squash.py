@@ -5,6 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 
+def shifted_power(x: np.ndarray, exponent: float) -> np.ndarray:
+    """Return (1 + x)^exponent - 1; as written it would lose every digit of a small x."""
+    return np.expm1(exponent * np.log1p(x))
+
+
 def forward(
     kind: str, coverage: np.ndarray, *, scale: float, clip_soft: float, clip: float, sum_stat: str
 ) -> np.ndarray:
@@ -19,11 +24,11 @@ def forward(
         if kind == "bp_old" and sum_stat == "sum_sqrt":
             y = y**0.75
         if kind == "new" and "_sqrt" in sum_stat:
-            y = -1 + np.sqrt(1 + y)
+            y = shifted_power(y, 1 / 2)
         if kind == "new" and sum_stat == "sum_exp75":
-            y = -1 + (1 + y) ** 0.75
+            y = shifted_power(y, 3 / 4)
         if kind == "bp_new" and sum_stat == "sum_sqrt":
-            y = -1 + (1 + y) ** 0.75
+            y = shifted_power(y, 3 / 4)
         y = np.where(y > clip_soft, clip_soft - offset + np.sqrt(y - clip_soft + offset), y)
         y = np.clip(y, -clip, clip)
         if not offset:
@@ -55,9 +60,9 @@ def inverse(
         if kind == "bp_old" and sum_stat == "sum_sqrt":
             p = p ** (4 / 3)
         if kind == "new" and "_sqrt" in sum_stat:
-            p = (p + 1) ** 2 - 1
+            p = p**2 + 2 * p  # (p + 1)^2 - 1
         if kind == "bp_new" and sum_stat == "sum_sqrt":
-            p = (p + 1) ** (4 / 3) - 1
+            p = shifted_power(p, 4 / 3)
         if kind == "old" and not unscale:
             p = p * scale
         if kind in ("new", "bp_new") and unscale:

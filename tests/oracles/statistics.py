@@ -21,10 +21,10 @@ def log2p(x: float) -> float:
 def percentile_25(values: Profile) -> float:
     """25th percentile with linear interpolation between neighbours."""
     ordered = sorted(values)
-    place = 0.25 * (len(ordered) - 1)
-    low = math.floor(place)
+    rank = 0.25 * (len(ordered) - 1)
+    low = math.floor(rank)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+    return ordered[low] + (rank - low) * (ordered[high] - ordered[low])
 
 
 def difference(ref: Profile, alt: Profile, f: Callable[[float], float]) -> float:
@@ -53,11 +53,20 @@ def divergence(ref: Profile, alt: Profile, f: Callable[[float], float]) -> float
     pseudo = percentile_25(ref)
     total_p = math.fsum(r + pseudo for r in ref)
     total_q = math.fsum(a + pseudo for a in alt)
+    if total_p == 0 or total_q == 0:
+        return math.nan
     result = 0.0
     for r, a in zip(ref, alt, strict=True):
         p, q = (r + pseudo) / total_p, (a + pseudo) / total_q
-        result += 0.5 * (p * math.log(p / q) + q * math.log(q / p))
+        result += 0.5 * (relative_entropy(p, q) + relative_entropy(q, p))
     return result
+
+
+def relative_entropy(p: float, q: float) -> float:
+    """p ln(p / q), with its limits at 0."""
+    if p == 0:
+        return 0.0
+    return math.inf if q == 0 else p * math.log(p / q)
 
 
 COMMON: dict[str, Callable[[Profile, Profile], float]] = {

@@ -199,7 +199,7 @@ def test_slicing_tracks_commutes_with_scoring(toy_bundle: Bundle, genome: Fasta)
 
 
 def test_half_a_strand_pair_cannot_be_merged(bundle: Bundle, genome: Fasta) -> None:
-    with pytest.raises(InputError, match=r"cage\+.*--no-merge"):
+    with pytest.raises(InputError, match=r"cage\+.*merge_strands=False"):
         results(bundle, genome, [Variant("chr1", 2982, "C", "G")], tracks="cage\\+")
     found = result(bundle, genome, Variant("chr1", 2982, "C", "G"), tracks="cage\\+", merge_strands=False)
     assert_array_equal(scores(found), [1])

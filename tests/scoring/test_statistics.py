@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import statistics as oracle
 
+from borzoi_rt.backends.protocols import BinSums
 from borzoi_rt.errors import InputError
-from borzoi_rt.scoring.statistics import STATISTICS, find_statistics, score_pair
+from borzoi_rt.scoring.statistics import (
+    STATISTICS,
+    canonical_names,
+    describe_statistics,
+    find_statistics,
+    score_pair,
+    score_sums,
+    undefined_scores,
+)
 from borzoi_rt.tracks import MergePlan
 
 STRANDS = [(0, 1), (3, 2), (4, 4), (5, 5)]  # rows of toys.tracks(): cage, rna (crossed), dnase, chip
@@ -115,7 +124,7 @@ def test_swapped_alleles(family: str, merge: MergePlan | None) -> None:
 @given(st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=9), st.floats(0, 3, width=32))
 def test_bounds(profile: list[float], factor: float) -> None:
     """|SUM| <= D1 and D2 <= D1 <= sqrt(bins) D2, |SAX| <= D2, for any coverage."""
-    alt = [value * (factor if place % 2 else 1.5) for place, value in enumerate(profile)]
+    alt = [value * (factor if number % 2 else 1.5) for number, value in enumerate(profile)]
     values = {name: by_hand(name, profile, alt) for name in ("SUM", "SAX", "D1", "D2")}
     slack = 1 + 1e-6  # each is rounded to float32
     assert abs(values["SUM"]) <= values["D1"] * slack
@@ -172,12 +181,114 @@ def test_nan_stays_in_its_track() -> None:
     assert_array_equal(np.isnan(score("logSUM", ref, alt)), [False, True, False])
 
 
+@pytest.mark.parametrize("name", sorted(STATISTICS["hound"]))
+def test_the_order_of_strands_is_what_makes_the_families(name: str) -> None:
+    ref, alt = coverage(2, 6, 33)
+    known = {"statistics": find_statistics([name], "hound"), "merge": PLAN}
+    for family, order in (("hound", "after"), ("sad", "before")):
+        want = score(name, ref, alt, family, PLAN)
+        assert_array_equal(score_pair(ref, alt, strand_order=order, **known)[name], want)
+        # The order that is given counts, whatever the family's own.
+        assert_array_equal(score_pair(ref, alt, family="hound", strand_order=order, **known)[name], want)
+
+
+@pytest.mark.parametrize("order", ["after", "before"])
+def test_sums_over_bins_follow_the_order_of_strands(order: str) -> None:
+    """SUM of two strands, made of their sums or of the sum of both; logSED tells the orders apart."""
+    ref, alt = np.array([[[1.0], [3.0]]], np.float32), np.array([[[3.0], [3.0]]], np.float32)
+    plan = MergePlan(np.array([0]), np.array([1]))
+    rows = [ref[0], alt[0]] if order == "after" else [ref[0].sum(0, keepdims=True), alt[0].sum(0, keepdims=True)]
+    sums = [np.stack([row.sum(-1).astype(np.float64)] * 3) for row in rows]
+    pair = BinSums(sums[0], sums[1], sums[0], sums[0], sums[0][0])
+    statistics = find_statistics(["SUM", "logSED"], "hound")
+    got = score_sums([pair], statistics=statistics, strand_order=order, merge=plan)
+    want = score_pair(ref, alt, statistics=statistics, strand_order=order, merge=plan)
+    assert got["SUM"] == want["SUM"] == [2.0]
+    assert got["logSED"] == want["logSED"] == pytest.approx(1.0 if order == "after" else np.log2(7 / 5), rel=2.0**-23)
+
+
+def test_an_unknown_order_of_strands_or_family_is_refused() -> None:
+    ref, alt = coverage(1, 2, 3)
+    known = {"statistics": find_statistics(["SUM"], "hound")}
+    with pytest.raises(InputError, match="strand_order 'last' is unknown; allowed: after, before"):
+        score_pair(ref, alt, strand_order="last", **known)
+    with pytest.raises(InputError, match="family 'gene' is unknown"):
+        score_pair(ref, alt, family="gene", **known)
+
+
+@pytest.mark.parametrize(
+    ("ref", "alt", "expected"),
+    [
+        # 25th percentile of R is 0 in all of these. P = (0, 0, 0, 1), Q = (0, 0, 0, 1): only the height changed.
+        ([0, 0, 0, 4], [0, 0, 0, 8], 0.0),
+        # P = (0, 0, 1/2, 1/2), Q = (0, 0, 1/4, 3/4): (1/4 ln 2 + 1/4 ln 3/2) / 2
+        ([0, 0, 2, 2], [0, 0, 1, 3], 0.125 * (np.log(2.0) + np.log(1.5))),
+        ([0, 0, 0, 4], [0, 0, 1, 3], np.inf),  # Q reaches a bin that P does not
+        ([0, 0, 1, 3], [0, 0, 0, 4], np.inf),
+        ([0, 0, 0, 0], [0, 0, 0, 0], np.nan),  # no profile
+        ([0, 0, 0, 0], [0, 0, 0, 1], np.nan),
+        ([0, 0, 0, 1], [0, 0, 0, 0], np.nan),
+    ],
+)
+def test_divergence_of_empty_bins(ref: list[float], alt: list[float], expected: float) -> None:
+    assert by_hand("JS", ref, alt) == pytest.approx(expected, rel=2.0**-22, nan_ok=True)
+    assert oracle.FAMILIES["hound"]["JS"](ref, alt) == pytest.approx(expected, nan_ok=True)
+
+
+def test_scores_without_a_finite_value_are_counted() -> None:
+    """Row 0 is sound, row 1 has negative coverage, row 2 none at all, row 3 a sum beyond float32."""
+    ref = np.array([[[1, 2], [-1e-3, 2], [0, 0], [3e38, 3e38]]], np.float32)
+    alt = np.array([[[2, 2], [1, 2], [0, 0], [0, 0]]], np.float32)
+    statistics = find_statistics(["SUM", "sqrtSUM", "logSUM", "JS"], "hound")
+    scores = score_pair(ref, alt, statistics=statistics)
+    assert undefined_scores(scores) == {"SUM": 1, "sqrtSUM": 1, "JS": 1}  # rows 3, 1 and 2
+    assert undefined_scores({name: values[:1] for name, values in scores.items()}) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "family", "spelled"),
+    [
+        (["logsed"], "hound", ("logSED",)),
+        (["LOGSUM", "sax", "js"], "hound", ("logSUM", "SAX", "JS")),
+        (["logSED", "logsed"], "hound", ("logSED", "logSED")),
+        (["sadlog", "LogJS"], "sad", ("SADlog", "logJS")),
+    ],
+)
+def test_case_does_not_matter(given: list[str], family: str, spelled: tuple[str, ...]) -> None:
+    assert canonical_names(given, family) == spelled
+    assert list(find_statistics(given, family)) == list(dict.fromkeys(spelled))
+
+
+@pytest.mark.parametrize("family", sorted(STATISTICS))
+def test_names_differ_by_more_than_case(family: str) -> None:
+    assert len({name.casefold() for name in STATISTICS[family]}) == len(STATISTICS[family])
+
+
+@pytest.mark.parametrize("family", sorted(STATISTICS))
+def test_descriptions_are_of_every_statistic_and_say_what_is_signed(family: str) -> None:
+    described = describe_statistics(family)
+    assert [entry.name for entry in described] == list(STATISTICS[family])
+    ref, alt = coverage(1, 1, 33)
+    for entry in described:
+        assert "\n" not in entry.formula + entry.summary
+        assert entry.formula
+        assert entry.summary
+        forth, back = score(entry.name, ref, alt, family), score(entry.name, alt, ref, family)
+        assert (forth == -back and forth != 0) if entry.signed else (forth > 0 and back > 0)
+    with pytest.raises(InputError, match="family 'gene' is unknown"):
+        describe_statistics("gene")
+
+
 @pytest.mark.parametrize(
     ("names", "family", "message"),
     [
         (["SUM", "logSUMM"], "hound", "did you mean logSUM"),
-        (["SAD"], "hound", "not in family 'hound'.*SUM"),
-        (["logJS"], "hound", "not in family 'hound'"),
+        (["logSDE"], "hound", "did you mean logSED"),
+        (["lgsed"], "hound", "did you mean logSED"),
+        (["logSEDs"], "sad", "did you mean logSED"),
+        (["SAD"], "hound", "not in family 'hound'.*SAD is of family 'sad', like SUM here but for the order of strands"),
+        (["sadLOG"], "hound", "SADlog is of family 'sad', like logSED here"),
+        (["logJS"], "hound", "not in family 'hound'.*logJS is of family 'sad'$"),
         ([], "sad", "choose from"),
         (["SUM"], "gene", "allowed: hound, sad"),
     ],

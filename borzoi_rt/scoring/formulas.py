@@ -1,0 +1,155 @@
+"""The formulas of window statistics, in float64, of coverage R of the reference and A of the alternate allele.
+
+Arrays are (pairs, tracks, bins) and every formula takes the bins away; log2p(x) = log2(x + 1). A formula is what it is:
+the square root of negative coverage and the divergence of a profile without coverage are NaN, a bin that only one
+profile reaches makes the divergence infinite. Nothing is put in the place of such a value; see
+:func:`borzoi_rt.scoring.statistics.undefined_scores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..backends.protocols import BinSums
+from ..types import DoubleArray
+
+_SCALES: dict[str, Callable[[DoubleArray], DoubleArray]] = {
+    "identity": lambda x: x,
+    "log2p": lambda x: np.log2(x + 1.0),
+    "sqrt": lambda x: np.sqrt(x),
+}
+_ROW = {scale: row for row, scale in enumerate(_SCALES)}  # of the arrays of BinSums
+
+
+@dataclass
+class Coverage:
+    """R and A of a block of tracks in float64, with their transforms computed once.
+
+    Attributes
+    ----------
+    ref, alt : float64 ndarray of shape (pairs, tracks, bins)
+    """
+
+    ref: DoubleArray
+    alt: DoubleArray
+    _held: dict[str, tuple[DoubleArray, DoubleArray]] = field(default_factory=dict)
+
+    def scaled(self, scale: str) -> tuple[DoubleArray, DoubleArray]:
+        """Return f(R) and f(A)."""
+        if scale not in self._held:
+            function = _SCALES[scale]
+            self._held[scale] = (function(self.ref), function(self.alt))
+        return self._held[scale]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """sum f(A) - sum f(R)."""
+
+    scale: str = "identity"
+    binwise = False
+    squares = False
+    signed = True
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        ref, alt = coverage.scaled(self.scale)
+        return np.asarray(alt.sum(-1) - ref.sum(-1))
+
+    def of_sums(self, sums: BinSums) -> DoubleArray:
+        """Return the same from sums over bins, (tracks,)."""
+        row = _ROW[self.scale]
+        return np.asarray(sums.alt[row] - sums.ref[row])
+
+
+@dataclass(frozen=True, slots=True)
+class LogTotal:
+    """log2p(sum A) - log2p(sum R)."""
+
+    binwise = False
+    squares = False
+    signed = True
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        return np.asarray(np.log2(coverage.alt.sum(-1) + 1.0) - np.log2(coverage.ref.sum(-1) + 1.0))
+
+    def of_sums(self, sums: BinSums) -> DoubleArray:
+        """Return the same from sums over bins, (tracks,)."""
+        return np.asarray(np.log2(sums.alt[0] + 1.0) - np.log2(sums.ref[0] + 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Extreme:
+    """A - R at the first bin where its size is largest."""
+
+    binwise = True
+    squares = False
+    signed = True
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        difference = coverage.alt - coverage.ref
+        widest = np.abs(difference).argmax(-1)[..., None]
+        return np.asarray(np.take_along_axis(difference, widest, -1)[..., 0])
+
+    def of_sums(self, sums: BinSums) -> DoubleArray:
+        """Return the same from sums over bins, (tracks,)."""
+        return sums.extreme
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """L1 or L2 norm of f(A) - f(R) over bins."""
+
+    order: int
+    scale: str = "identity"
+    binwise = True
+    signed = False
+
+    @property
+    def squares(self) -> bool:
+        """Whether strands join by the root of the sum of squares."""
+        return self.order == 2
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        ref, alt = coverage.scaled(self.scale)
+        difference = alt - ref
+        if self.order == 1:
+            return np.asarray(np.abs(difference).sum(-1))
+        return np.asarray(np.sqrt(np.square(difference).sum(-1)))
+
+    def of_sums(self, sums: BinSums) -> DoubleArray:
+        """Return the same from sums over bins, (tracks,)."""
+        row = _ROW[self.scale]
+        return np.asarray(sums.absolute[row] if self.order == 1 else np.sqrt(sums.square[row]))
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Half of the symmetrised Kullback-Leibler divergence of the profiles P of f(R) and Q of f(A).
+
+    A bin that neither profile reaches adds nothing (0 ln(0 / 0) = 0, as in the reference); one that only one of them
+    reaches makes it infinite; it is NaN where a profile has no coverage at all, for 0 / 0 is no profile.
+    """
+
+    scale: str = "identity"
+    binwise = True
+    squares = False
+    signed = False
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        ref, alt = coverage.scaled(self.scale)
+        pseudo = np.percentile(ref, 25, axis=-1, keepdims=True)
+        p, q = ref + pseudo, alt + pseudo
+        p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+        terms = np.where(p == q, 0.0, (p - q) * (np.log(p) - np.log(q)))
+        return np.asarray(0.5 * terms.sum(-1))
+
+
+Statistic = Difference | LogTotal | Extreme | Distance | Divergence
