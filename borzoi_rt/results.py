@@ -17,7 +17,7 @@ from .scoring.results import ScoredVariant
 from .scoring.spec import ScoreSpec
 from .tables.frames import Frames
 from .tables.rows import Rows, score_table, tables_of
-from .tracks import TrackTable
+from .tracks import RowTable, TrackTable
 
 _SHOWN = 5
 
@@ -30,14 +30,14 @@ class TrackValues(Mapping[str, float]):
     ----------
     name : str
         The score, like ``logSED`` or ``logSED@span:2000``.
-    tracks : TrackTable
+    tracks : RowTable
         Meaning of the values.
     array : float32 ndarray of shape (tracks,)
         NaN where the score is not defined.
     """
 
     name: str
-    tracks: TrackTable
+    tracks: RowTable
     array: np.ndarray
 
     def __getitem__(self, track: str) -> float:
@@ -119,7 +119,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
 
     Attributes
     ----------
-    tracks : TrackTable
+    tracks : RowTable
         One for each value of a score; a merged strand pair is called ``RNA+/-``.
     specs : tuple of ScoreSpec
         The scores.
@@ -130,7 +130,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
     def __init__(
         self,
         found: Sequence[ScoredVariant],
-        tracks: TrackTable,
+        tracks: RowTable,
         specs: Sequence[ScoreSpec],
         notes: Sequence[str] = (),
     ) -> None:

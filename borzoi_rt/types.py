@@ -17,3 +17,5 @@ ByteArray: TypeAlias = npt.NDArray[np.uint8]
 """One-hot DNA and letters."""
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 """Masks."""
+SignArray: TypeAlias = npt.NDArray[np.int8]
+"""-1, 0 or 1."""

@@ -87,7 +87,7 @@ class Variant:
 
     @property
     def k(self) -> int | None:
-        """Length of ALT minus length of REF in bases, N and the like counted; None where an allele is not of letters."""
+        """Length of ALT minus length of REF in bases, N and the like included; None where an allele has no bases."""
         return len(self.alt) - len(self.ref) if has_length(self.ref) and has_length(self.alt) else None
 
     @classmethod

@@ -13,16 +13,16 @@ from ..engine.options import PredictionOptions
 from ..errors import InputError
 from ..squash import KINDS
 from .spec import ScoreSpec, read_specs
+from .statistics import STRAND_ORDERS
 
 REF_POLICIES = ("strict", "flip", "edit")
-STRAND_ORDERS = ("after", "before")
+_STRAND_ORDERS = ("after", "before")
 
 # What a family means unless the caller says otherwise (specification of the reference programs).
 FAMILY_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "hound": {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"},
     "sad": {"shift_space": "squashed", "indel": "centre_trim", "edge_fill": "pad", "n_code": "uniform"},
 }
-FAMILY_STRAND_ORDER: Mapping[str, str] = {"hound": "after", "sad": "before"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         read_specs(self.stats, self.family, self.region)
-        for name, allowed in (("ref_policy", REF_POLICIES), ("strand_order", STRAND_ORDERS), ("squash", KINDS)):
+        for name, allowed in (("ref_policy", REF_POLICIES), ("strand_order", _STRAND_ORDERS), ("squash", KINDS)):
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
@@ -110,7 +110,7 @@ class ScoreOptions:
             squash=self.squash or spec.kind,
             unscale=spec.unscale if self.unscale is None else self.unscale,
             unclip=spec.unclip if self.unclip is None else self.unclip,
-            strand_order=self.strand_order or FAMILY_STRAND_ORDER[self.family],
+            strand_order=self.strand_order or STRAND_ORDERS[self.family],
         )
 
     def notes(self, bundle: BundleInfo) -> list[str]:

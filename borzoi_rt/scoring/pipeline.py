@@ -20,7 +20,8 @@ from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord, read_variants
 from ..sequence import encode
-from ..tracks import TrackTable
+from ..tracks import RowTable
+from ..types import SignArray
 from .clusters import clustered
 from .options import ScoreOptions
 from .reference import Reference, check_reference
@@ -51,7 +52,7 @@ class Scorer:
         With nothing left open.
     notes : list of str
         Where the options depart from what the bundle says.
-    rows : TrackTable
+    rows : RowTable
         Meaning of the rows of every score: a merged row is named for its pair, ``RNA+/-``.
     """
 
@@ -62,7 +63,7 @@ class Scorer:
         self.specs = self.options.specs
         self.regions = tuple(dict.fromkeys(spec.region for spec in self.specs))
         self.selection = select_rows(bundle.tracks, self.options)
-        self.rows: TrackTable = self.selection.rows
+        self.rows: RowTable = self.selection.rows
         self.predictor = Predictor(
             session,
             bundle.tracks,
@@ -163,10 +164,12 @@ class Scorer:
             if bins[0] >= bins[1]:
                 continue
             statistics = {spec.stat: spec.statistic for spec in self.specs if spec.region == region}
+            stronger: dict[str, SignArray] = {}
             how: dict[str, Any] = {
                 "statistics": statistics,
                 "strand_order": self.options.strand_order,
                 "merge": self.selection.merge,
+                "stronger": stronger,
             }
             with np.errstate(invalid="ignore", divide="ignore"):
                 if isinstance(prediction, AlleleSums):
@@ -180,7 +183,7 @@ class Scorer:
                     scores = score_pair(*((alt, ref) if turned else (ref, alt)), **how)
             if not finite:
                 return None
-            parts.append(RegionScores(str(region), ".", scores))
+            parts.append(RegionScores(str(region), ".", scores, stronger))
         return tuple(parts)
 
     def _predicted(self, reference: Reference, window_start: int | None) -> _Prediction:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from ..genome.variants import Variant
+from ..types import FloatArray, SignArray
 
 STATUSES = (
     "ok",
@@ -37,11 +36,15 @@ class RegionScores:
         Gene that the region belongs to; ``.`` for none.
     scores : dict of str to float32 ndarray of shape (rows,)
         One vector per statistic, A = ALT of the input; NaN where a score is not defined.
+    stronger : dict of str to int8 ndarray of shape (rows,)
+        Of a row that joins two strands: 1 where the score of the '+' strand is larger in size, -1 where that of the '-'
+        strand is, else 0; empty where strands are not joined after the statistic.
     """
 
     region: str
     gene: str
-    scores: Mapping[str, np.ndarray]
+    scores: Mapping[str, FloatArray]
+    stronger: Mapping[str, SignArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ScoredVariant:
     regions: tuple[RegionScores, ...] = ()
 
     @property
-    def scores(self) -> dict[str, np.ndarray] | None:
+    def scores(self) -> dict[str, FloatArray] | None:
         """Vectors of shape (rows,) by the name of the score, as ``logSED@span:2000``; None without scores."""
         if not self.regions:
             return None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..tracks import MergePlan, TrackTable
+from ..tracks import MergePlan, RowTable, TrackTable
+from ..types import IndexArray
 from .options import ScoreOptions
 
 
@@ -20,20 +19,20 @@ class Selection:
         Positions in the bundle's table.
     merge : MergePlan or None
         How strands join; None keeps them apart.
-    rows : TrackTable
+    rows : RowTable
         Meaning of the rows of every score.
     added : tuple of str
         Tracks that were not named but taken along as the other strand of one that was.
     """
 
-    positions: np.ndarray
+    positions: IndexArray
     merge: MergePlan | None
-    rows: TrackTable
+    rows: RowTable
     added: tuple[str, ...] = ()
 
 
 def select_rows(tracks: TrackTable, options: ScoreOptions) -> Selection:
-    """Return the tracks that options choose from a bundle's table.
+    """Return the tracks that options choose from a bundle's table; where strands are joined, both of each.
 
     Raises
     ------
@@ -41,8 +40,9 @@ def select_rows(tracks: TrackTable, options: ScoreOptions) -> Selection:
         If nothing matches, or strands are to be joined of which one has no partner.
     """
     positions = tracks.select(options.tracks)
-    selected = tracks.take(positions)
     if not options.merge_strands:
-        return Selection(positions, None, selected)
+        return Selection(positions, None, tracks.take(positions).rows())
+    positions, added = tracks.with_partners(positions)
+    selected = tracks.take(positions)
     merge = selected.merge_plan()
-    return Selection(positions, merge, selected.take(merge.first))
+    return Selection(positions, merge, selected.rows(merge), tuple(tracks.take(added).identifier))

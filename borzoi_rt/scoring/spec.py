@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..engine.regions import WINDOW, Region
 from ..errors import InputError
-from .statistics import Statistic, find_statistics
+from .formulas import Statistic
+from .statistics import STATISTICS, canonical_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,12 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
     """
     default = Region.parse(region)
     parts = [name.partition("@") for name in names]
-    found = find_statistics([stat for stat, _, _ in parts], family)
-    canonical = {stat.lower(): stat for stat in found}
-    specs = []
-    for stat, at, where in parts:
-        known = stat if stat in found else canonical[stat.lower()]
-        specs.append(ScoreSpec(known, Region.parse(where) if at else default, found[known]))
+    known = canonical_names([stat for stat, _, _ in parts], family)
+    specs = tuple(
+        ScoreSpec(stat, Region.parse(where) if at else default, STATISTICS[family][stat])
+        for stat, (_, at, where) in zip(known, parts, strict=True)
+    )
     for number, spec in enumerate(specs):
         if any(spec.name == other.name for other in specs[:number]):
             raise InputError(f"score {spec.name!r} is named twice; a table holds each once")
-    return tuple(specs)
+    return specs

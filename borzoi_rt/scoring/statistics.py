@@ -30,7 +30,7 @@ import numpy as np
 from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
-from ..types import DoubleArray, FloatArray
+from ..types import DoubleArray, FloatArray, SignArray
 from .formulas import Coverage, Difference, Distance, Divergence, Extreme, LogTotal, Statistic
 
 # When the strands of a track are joined: after the statistic, or before it.
@@ -184,9 +184,9 @@ def score_sums(
     pairs: Sequence[BinSums],
     *,
     statistics: Mapping[str, Statistic],
-    family: str = "hound",
-    strand_order: str | None = None,
+    strand_order: str = "after",
     merge: MergePlan | None = None,
+    stronger: dict[str, SignArray] | None = None,
 ) -> dict[str, FloatArray]:
     """Score one variant from sums over bins, one for each pair; otherwise as :func:`score_pair`.
 
@@ -197,14 +197,14 @@ def score_sums(
     InputError
         If a statistic cannot be made of sums.
     """
-    late = _joined_after(family, strand_order)
+    late = _joined_after(strand_order)
     scores: dict[str, DoubleArray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
             if isinstance(statistic, Divergence):
                 raise InputError(f"{name} cannot be made of sums over bins")
             scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
-    return _finished(scores, statistics, merge if late else None)
+    return _finished(scores, statistics, merge if late else None, stronger)
 
 
 def score_pair(
@@ -212,9 +212,9 @@ def score_pair(
     alt: FloatArray,
     *,
     statistics: Mapping[str, Statistic],
-    family: str = "hound",
-    strand_order: str | None = None,
+    strand_order: str = "after",
     merge: MergePlan | None = None,
+    stronger: dict[str, SignArray] | None = None,
 ) -> dict[str, FloatArray]:
     """Score one variant.
 
@@ -224,12 +224,13 @@ def score_pair(
         Un-squashed coverage of the alleles.
     statistics : mapping of str to Statistic
         As :func:`find_statistics` returns.
-    family : str
-        Gives the order of strands where ``strand_order`` does not.
-    strand_order : str, optional
+    strand_order : str
         ``after``: strands are joined after the statistic. ``before``: their coverage is summed before it.
     merge : MergePlan, optional
         Strands to join; None keeps one row per track.
+    stronger : dict, optional
+        Filled, where strands are joined after the statistic, with int8 (rows,) for each statistic: 1 where the score of
+        the '+' strand is larger in size, -1 where that of the '-' strand is, 0 where neither is.
 
     Returns
     -------
@@ -240,9 +241,9 @@ def score_pair(
     Raises
     ------
     InputError
-        If the family or the order of strands is unknown.
+        If the order of strands is unknown.
     """
-    late = _joined_after(family, strand_order)
+    late = _joined_after(strand_order)
     early = None if late else merge
     rows = ref.shape[1] if early is None else len(early)
     scores = {name: np.empty(rows, dtype=np.float64) for name in statistics}
@@ -253,7 +254,7 @@ def score_pair(
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, statistic in statistics.items():
                 scores[name][part] = statistic(coverage).mean(axis=0)
-    return _finished(scores, statistics, merge if late else None)
+    return _finished(scores, statistics, merge if late else None, stronger)
 
 
 def undefined_scores(scores: Mapping[str, FloatArray]) -> dict[str, int]:
@@ -268,24 +269,28 @@ def undefined_scores(scores: Mapping[str, FloatArray]) -> dict[str, int]:
     return {name: count for name, count in missing.items() if count}
 
 
-def _joined_after(family: str, strand_order: str | None) -> bool:
+def _joined_after(strand_order: str) -> bool:
     """Tell whether strands are joined after the statistic."""
-    _known(family)
-    order = STRAND_ORDERS[family] if strand_order is None else strand_order
-    if order not in ("after", "before"):
-        raise InputError(f"strand_order {order!r} is unknown; allowed: after, before")
-    return order == "after"
+    if strand_order not in ("after", "before"):
+        raise InputError(f"strand_order {strand_order!r} is unknown; allowed: after, before")
+    return strand_order == "after"
 
 
 def _finished(
-    scores: Mapping[str, DoubleArray], statistics: Mapping[str, Statistic], merge: MergePlan | None
+    scores: Mapping[str, DoubleArray],
+    statistics: Mapping[str, Statistic],
+    merge: MergePlan | None,
+    stronger: dict[str, SignArray] | None,
 ) -> dict[str, FloatArray]:
     """Join strands where that is still to be done, and round."""
     finished = {}
     for name, values in scores.items():
         joined = values if merge is None else _join(values, merge, squares=statistics[name].squares)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             finished[name] = joined.astype(np.float32)
+            if merge is not None and stronger is not None:
+                size = np.abs(values)
+                stronger[name] = np.sign(np.nan_to_num(size[merge.first] - size[merge.second])).astype(np.int8)
     return finished
 
 

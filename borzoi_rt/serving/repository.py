@@ -25,7 +25,7 @@ from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
 from ..scoring.selection import select_rows
-from ..tracks import TrackTable
+from ..tracks import RowTable
 from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
 from .graphs import Tensor, external_files, write_served_graph
 from .lint import lint_repository
@@ -195,7 +195,7 @@ def _write_scorer(
     return model
 
 
-def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[TrackTable, ScoreOptions]:
+def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[RowTable, ScoreOptions]:
     """Return what the rows of a score are, and the options with nothing left open and no file of this machine."""
     selection = select_rows(bundle.tracks, options)
     options = options.resolved(bundle.info)

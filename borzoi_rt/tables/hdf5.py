@@ -24,7 +24,8 @@ def percentile_points() -> np.ndarray:
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write an HDF5 file; scores are ``(alleles, rows)`` under the name of the score.
 
-    Text of alleles has no fixed width: one long allele must not make every row as long.
+    Text of alleles has no fixed width: one long allele must not make every row as long. ``target_ids`` calls a merged
+    row by its '+' track, as the reference programs do; ``row_ids`` calls it by its pair.
     """
     text: dict[str, list[str]] = {name: [] for name in ("chrom", "id", "ref", "alt", "status", "status_detail")}
     pos: list[int] = []
@@ -48,8 +49,10 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
             "status_detail": text["status_detail"],
         }.items():
             file.create_dataset(name, data=[value.encode() for value in column], dtype=h5py.string_dtype())
-        for name, labels in {"target_ids": tracks.identifier, "target_labels": tracks.description}.items():
+        for name, labels in {"target_ids": tracks.track_identifier, "target_labels": tracks.track_description}.items():
             file.create_dataset(name, data=np.array([label.encode() for label in labels], dtype="S"))
+        row_ids = [name.encode() for name in tracks.identifier]
+        file.create_dataset("row_ids", data=row_ids, dtype=h5py.string_dtype())
         file.create_dataset("pos", data=np.array(pos, dtype=np.uint32))
         file.create_dataset("percentiles", data=percentile_points())
         _write_scores(file, shards, context.rows, len(pos))

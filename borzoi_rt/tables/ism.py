@@ -26,7 +26,11 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         file.create_dataset("start", data=start)
         file.create_dataset("end", data=end)
         file.create_dataset("sequence", data=np.bytes_(sequence))
-        for name, texts in (("target_ids", tracks.identifier), ("target_labels", tracks.description)):
+        for name, texts in (
+            ("target_ids", tracks.track_identifier),
+            ("target_labels", tracks.track_description),
+            ("row_ids", tracks.identifier),
+        ):
             file.create_dataset(name, data=np.array([text.encode() for text in texts], dtype="S"))
         held = np.array([_BASES.find(base) for base in sequence])
         known = np.flatnonzero(held >= 0)

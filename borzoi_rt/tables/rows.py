@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..scoring.results import ScoredVariant
+from ..scoring.results import RegionScores, ScoredVariant
 from ..scoring.spec import ScoreSpec
-from ..tracks import TrackTable
+from ..tracks import RowTable
+from ..types import BoolArray, FloatArray, IndexArray, SignArray
 
 _SLICE_BYTES = 64 * 2**20
 _TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail")
@@ -29,13 +30,13 @@ class Rows:
 
     Attributes
     ----------
-    tracks : TrackTable
+    tracks : RowTable
         One for each entry.
     specs : tuple of ScoreSpec
         Scores, in the order they were asked for.
     """
 
-    tracks: TrackTable
+    tracks: RowTable
     specs: tuple[ScoreSpec, ...]
 
     @property
@@ -80,18 +81,31 @@ def score_table(results: Sequence[ScoredVariant], specs: Sequence[ScoreSpec], ro
         values = np.concatenate([empty if vector is None else vector for vector in vectors] or [empty[:0]])
         missing = pa.array([vector is None for vector in vectors], pa.bool_())
         columns[f"score:{name}"] = pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
+        columns[f"strand:{name}"] = _strands(parts, name, rows)
     return pa.table(columns)
 
 
-def scores_of(table: pa.Table, stat: str, rows: int) -> np.ndarray:
+def scores_of(table: pa.Table, stat: str, rows: int) -> FloatArray:
     """Return float32 (kept rows, tracks) of one statistic; NaN where there are no scores."""
-    column = table.column(f"score:{stat}").combine_chunks()
+    values, missing = _matrix(table, f"score:{stat}", rows)
+    values[missing] = np.nan
+    return values
+
+
+def strands_of(table: pa.Table, stat: str, rows: int) -> SignArray:
+    """Return int8 (kept rows, tracks): 1 where the '+' strand is stronger, -1 where '-' is, 0 where none is known."""
+    values, missing = _matrix(table, f"strand:{stat}", rows)
+    values[missing] = 0
+    return values
+
+
+def _matrix(table: pa.Table, name: str, rows: int) -> tuple[Any, BoolArray]:
+    column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0)
     values = column.values.to_numpy(zero_copy_only=False)
     values = values[column.offset * rows : (column.offset + len(column)) * rows].reshape(len(column), rows).copy()
-    values[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
-    return values
+    return values, column.is_null().to_numpy(zero_copy_only=False)
 
 
 def tables_of(table: pa.Table, rows: Rows, layout: str) -> Iterator[pa.Table]:
@@ -109,7 +123,8 @@ def empty_table(rows: Rows, layout: str) -> pa.Table:
         return wide_table(none, rows)
     nothing = np.zeros(0, dtype=np.int64)
     cube = np.zeros((0, len(rows.tracks), len(rows.stats)), dtype=np.float32)
-    return _long_slice(none, rows, nothing, nothing, nothing, np.zeros(0, dtype=bool), cube)
+    index = (nothing, nothing, nothing)
+    return _long_slice(none, rows, index, np.zeros(0, dtype=bool), cube, cube.astype(np.int8))
 
 
 def long_tables(table: pa.Table, rows: Rows) -> Iterator[pa.Table]:
@@ -126,6 +141,7 @@ def long_tables(table: pa.Table, rows: Rows) -> Iterator[pa.Table]:
     sizes = np.where(per_row > 0, per_row * count, 1)
     order = np.argsort(~valid, axis=1, kind="stable")  # of each row, its statistics first
     cube = np.stack([scores_of(table, name, count) for name in stats], axis=-1)
+    strands = np.stack([strands_of(table, name, count) for name in stats], axis=-1)
     ends = np.cumsum(sizes)
     longest = max(_text_bytes(table, number) for number in range(len(table)))
     step = max(1, _SLICE_BYTES // (longest + 200))
@@ -134,22 +150,24 @@ def long_tables(table: pa.Table, rows: Rows) -> Iterator[pa.Table]:
         kept = np.searchsorted(ends, index, side="right")
         within = index - (ends[kept] - sizes[kept])
         share = np.maximum(per_row[kept], 1)
-        yield _long_slice(table, rows, kept, within // share, order[kept, within % share], per_row[kept] == 0, cube)
+        track, stat = within // share, order[kept, within % share]
+        yield _long_slice(table, rows, (kept, track, stat), per_row[kept] == 0, cube, strands)
 
 
 def _long_slice(
     table: pa.Table,
     rows: Rows,
-    kept: np.ndarray,
-    track: np.ndarray,
-    stat: np.ndarray,
-    missing: np.ndarray,
-    cube: np.ndarray,
+    index: tuple[IndexArray, IndexArray, IndexArray],
+    missing: BoolArray,
+    cube: FloatArray,
+    strands: SignArray,
 ) -> pa.Table:
+    """Return rows of the long table; ``index`` says of which kept row, track and statistic each is."""
+    kept, track, stat = index
     take = pa.array(kept)
     columns = {name: table[name].take(take) for name in (*_BASE, *_MORE)}
     statuses = np.array(table["status"].to_pylist(), dtype=object)[kept]
-    values = np.where(missing, np.nan, cube[kept, track, stat])
+    values = np.where(missing, np.nan, cube[index])
     undefined = ~missing & ~np.isfinite(values)
     partly = (statuses == "undefined") & ~undefined & ~missing
     columns["status"] = pa.array(np.where(partly, "ok", np.where(undefined, "undefined", statuses)), pa.string())
@@ -164,6 +182,8 @@ def _long_slice(
     columns["track_id"] = named(tracks.identifier, pa.string())
     columns["track_label"] = named(tracks.description, pa.string())
     columns["track_strand"] = named(tracks.strand, pa.string())
+    sign = strands[index]
+    columns["stronger_strand"] = pa.array(np.where(sign > 0, "+", "-"), pa.string(), mask=missing | (sign == 0))
     columns["stat"] = pa.array(rows.stats, pa.string()).take(pa.array(stat, mask=missing))
     columns["score"] = pa.array(values.astype(np.float32), pa.float32(), mask=missing | undefined)
     first = (*_BASE, "k", "flipped", "window_start", "n_fraction", "gene", "region")
@@ -183,7 +203,7 @@ def wide_table(table: pa.Table, rows: Rows) -> pa.Table:
     return pa.table({**columns, **dict(zip(rows.columns, scores, strict=True))})
 
 
-def allele_scores(table: pa.Table, rows: Rows) -> Iterator[np.ndarray]:
+def allele_scores(table: pa.Table, rows: Rows) -> Iterator[FloatArray]:
     """Yield, for each score in order, float32 (alleles, tracks); NaN where there is none."""
     count = len(rows.tracks)
     first = table["first"].to_numpy(zero_copy_only=False)
@@ -194,6 +214,15 @@ def allele_scores(table: pa.Table, rows: Rows) -> Iterator[np.ndarray]:
         held = regions == str(spec.region)
         matrix[allele[held]] = scores_of(table, spec.stat, count)[held]
         yield matrix
+
+
+def _strands(parts: Sequence[tuple[ScoredVariant, RegionScores | None]], name: str, rows: int) -> pa.Array:
+    """Return which strand is stronger as lists of -1, 0 and 1; null where that is not known."""
+    vectors = [None if part is None else part.stronger.get(name) for _, part in parts]
+    none = np.zeros(rows, dtype=np.int8)
+    values = np.concatenate([none if vector is None else vector for vector in vectors] or [none[:0]])
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
 
 
 def _text(values: Sequence[str]) -> pa.Array:

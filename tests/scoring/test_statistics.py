@@ -14,6 +14,7 @@ from borzoi_rt.backends.protocols import BinSums
 from borzoi_rt.errors import InputError
 from borzoi_rt.scoring.statistics import (
     STATISTICS,
+    STRAND_ORDERS,
     canonical_names,
     describe_statistics,
     find_statistics,
@@ -42,7 +43,7 @@ def score(
     name: str, ref: np.ndarray, alt: np.ndarray, family: str = "hound", merge: MergePlan | None = None
 ) -> np.ndarray:
     statistics = find_statistics([name], family)
-    return score_pair(ref, alt, statistics=statistics, family=family, merge=merge)[name]
+    return score_pair(ref, alt, statistics=statistics, strand_order=STRAND_ORDERS[family], merge=merge)[name]
 
 
 def by_hand(name: str, ref: list[float], alt: list[float], family: str = "hound") -> float:
@@ -189,7 +190,7 @@ def test_the_order_of_strands_is_what_makes_the_families(name: str) -> None:
         want = score(name, ref, alt, family, PLAN)
         assert_array_equal(score_pair(ref, alt, strand_order=order, **known)[name], want)
         # The order that is given counts, whatever the family's own.
-        assert_array_equal(score_pair(ref, alt, family="hound", strand_order=order, **known)[name], want)
+        assert_array_equal(score_pair(ref, alt, strand_order=order, **known)[name], want)
 
 
 @pytest.mark.parametrize("order", ["after", "before"])
@@ -207,13 +208,11 @@ def test_sums_over_bins_follow_the_order_of_strands(order: str) -> None:
     assert got["logSED"] == want["logSED"] == pytest.approx(1.0 if order == "after" else np.log2(7 / 5), rel=2.0**-23)
 
 
-def test_an_unknown_order_of_strands_or_family_is_refused() -> None:
+def test_an_unknown_order_of_strands_is_refused() -> None:
     ref, alt = coverage(1, 2, 3)
     known = {"statistics": find_statistics(["SUM"], "hound")}
     with pytest.raises(InputError, match="strand_order 'last' is unknown; allowed: after, before"):
         score_pair(ref, alt, strand_order="last", **known)
-    with pytest.raises(InputError, match="family 'gene' is unknown"):
-        score_pair(ref, alt, family="gene", **known)
 
 
 @pytest.mark.parametrize(
@@ -296,3 +295,18 @@ def test_descriptions_are_of_every_statistic_and_say_what_is_signed(family: str)
 def test_unknown_names_are_refused(names: list[str], family: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_statistics(names, family)
+
+
+def test_which_strand_is_stronger() -> None:
+    """Scores of the pairs (0, 1) and (3, 2): -3 and 2, 1 and 1; the unstranded track 4 has no strands."""
+    alt = np.zeros((1, 5, 1), dtype=np.float32)
+    alt[0, :, 0] = [-3, 2, 1, 1, 7]
+    merge = MergePlan(np.array([0, 3, 4]), np.array([1, 2, 4]))
+    stronger: dict[str, np.ndarray] = {}
+    known = {"statistics": find_statistics(["SUM", "D2"], "hound"), "merge": merge, "stronger": stronger}
+    found = score_pair(np.zeros_like(alt), alt, **known)
+    assert_array_equal(found["SUM"], [-1, 2, 7])
+    assert {name: values.tolist() for name, values in stronger.items()} == {"SUM": [1, 0, 0], "D2": [1, 0, 0]}
+    stronger.clear()
+    score_pair(np.zeros_like(alt), alt, strand_order="before", **known)
+    assert stronger == {}, "strands that are joined first cannot be told apart"
