@@ -35,7 +35,7 @@ import numpy as np
 
 from ._kernels import squash as _kernel
 from .errors import InputError
-from .types import BoolArray, FloatArray, IndexArray
+from .types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,6 +77,7 @@ class Squash:
     unclip: bool = True
 
     def __post_init__(self) -> None:
+        """Check the parameters against each other."""
         if self.kind not in KINDS:
             raise InputError(f"squash kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         if self.kind == "none" and self.unscale:
@@ -104,19 +105,8 @@ class Squash:
         )
 
     def __len__(self) -> int:
+        """Return the number of tracks."""
         return len(self.sum_stat)
-
-    def select(self, positions: IndexArray) -> Squash:
-        """Return the squash of some tracks, in the order given."""
-        return Squash(
-            kind=self.kind,
-            scale=self.scale[positions],
-            clip_soft=self.clip_soft[positions],
-            clip=self.clip[positions],
-            sum_stat=tuple(self.sum_stat[position] for position in positions),
-            unscale=self.unscale,
-            unclip=self.unclip,
-        )
 
     def forward(self, coverage: FloatArray) -> FloatArray:
         """Squash binned coverage in place.

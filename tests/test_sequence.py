@@ -120,10 +120,10 @@ def test_apply_variant_refuses_bases_outside(position, ref_length):
 def test_substitutions_are_all_single_edits_in_order(batch_size, start, end):
     text = "ACNGTTA"
     want = [
-        (place, base, text[:place] + letter + text[place + 1 :])
-        for place in range(start, len(text) if end is None else end)
+        (column, base, text[:column] + letter + text[column + 1 :])
+        for column in range(start, len(text) if end is None else end)
         for base, letter in enumerate("ACGT")
-        if letter != text[place]
+        if letter != text[column]
     ]
     onehot = sequence.encode(text)
     got, sizes = [], []

@@ -2,7 +2,7 @@
 
 Arrays are (pairs, tracks, bins) and every formula takes the bins away; log2p(x) = log2(x + 1). A formula is what it is:
 the square root of negative coverage and the divergence of a profile without coverage are NaN, a bin that only one
-profile reaches makes the divergence infinite. Nothing is put in the place of such a value; see
+profile reaches makes the divergence infinite. Nothing replaces such a value; see
 :func:`borzoi_rt.scoring.statistics.undefined_scores`.
 """
 
