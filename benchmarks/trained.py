@@ -30,7 +30,7 @@ from borzoi_rt.scoring.statistics import STATISTICS
 
 from ._common import print_header, print_table
 
-_SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 ALL = tuple(STATISTICS["hound"])
 ROUNDS = 5
 
@@ -38,18 +38,18 @@ ROUNDS = 5
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=_SHARED)
+    parser.add_argument("--shared", type=Path, default=SHARED)
     data = parser.parse_args().shared / "data"
     print_header("python -m benchmarks.trained")
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = _export(data / "tiny_model", Path(scratch) / "bundle")
+        bundle = export_tiny(data / "tiny_model", Path(scratch) / "bundle")
         genome = next((data / "hg38_1m").glob("*.fa.gz"))
         rows = [("8 SNVs, 12 statistics, whole command", _command(data, genome, bundle, Path(scratch)), 34.0)]
         rows += [(name, seconds, 2.4) for name, seconds in _steady(bundle, genome).items()]
     print_table(("what", "seconds", "reference s", "ratio"), [(*row, row[1] / row[2]) for row in rows])
 
 
-def _export(source: Path, out: Path) -> Bundle:
+def export_tiny(source: Path, out: Path) -> Bundle:
     from borzoi_export.convert import convert_calico
 
     from borzoi_rt.bundle.manifest import SquashSpec
