@@ -100,6 +100,12 @@ def check_layout(path: Path, content: Bytes, contigs: Iterable[Contig]) -> None:
         If the index is stale: it was made before the file was changed, or of another file.
     """
     for contig in sorted(contigs, key=lambda contig: contig.offset):
+        end = contig.byte_of(contig.length - 1) + 1 if contig.length else contig.offset
+        if content.size is not None and end > content.size:
+            raise FormatError(
+                f"{path}: {content.size} bytes, but its index {path.name}.fai is stale or the file is truncated "
+                f"({contig.name} ends at byte {end}); copy the file or run `samtools faidx {path}` again"
+            )
         fault = _header_fault(content, contig) or (_bases_fault(content, contig) if contig.length else None)
         if fault:
             raise FormatError(

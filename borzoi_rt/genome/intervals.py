@@ -62,7 +62,7 @@ def read_bed(path: str | os.PathLike[str]) -> list[Interval]:
         Naming file and line.
     """
     regions = []
-    for number, raw in enumerate(FileLines(path), start=1):
+    for number, raw in enumerate(FileLines(path, "BED"), start=1):
         line = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
         if not line.strip() or _HEADER.match(line):
             continue

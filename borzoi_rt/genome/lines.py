@@ -40,6 +40,8 @@ class FileLines(Iterator[bytes]):
     ----------
     path : path
         Plain or compressed text or BCF, told apart by content; ``-`` is stdin. It is opened with the first line.
+    kind : str
+        What it is, for messages: ``VCF``, ``BED``.
     pipe : bool
         Whether it may be a named pipe, which waits for whoever writes to it.
 
@@ -49,8 +51,8 @@ class FileLines(Iterator[bytes]):
         Name for messages.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, pipe: bool = True) -> None:
-        self._pipe = pipe
+    def __init__(self, path: str | os.PathLike[str], kind: str = "VCF", *, pipe: bool = True) -> None:
+        self._kind, self._pipe = kind, pipe
         self.source = "stdin" if str(path) == "-" else str(path)
         self._path = None if str(path) == "-" else Path(path)
         self._digest: str | None = None
@@ -73,7 +75,7 @@ class FileLines(Iterator[bytes]):
         if self._path is None:
             yield from self._all(_Tap(sys.stdin.buffer))
             return
-        _check_file(self._path, self._pipe)
+        _check_file(self._path, self._kind, self._pipe)
         with self._path.open("rb") as handle:
             yield from self._all(_Tap(handle))
 
@@ -128,7 +130,7 @@ def is_bcf(path: Path) -> bool:
         raise FormatError(f"{path}: cannot be read ({error}); copy the file again") from error
 
 
-def _check_file(path: Path, pipe: bool) -> None:
+def _check_file(path: Path, kind: str, pipe: bool) -> None:
     if path.is_fifo():
         if not pipe:
             raise FormatError(
@@ -136,7 +138,7 @@ def _check_file(path: Path, pipe: bool) -> None:
             )
         return
     if not path.is_file():
-        raise FormatError(f"{path}: no such file")
+        raise FormatError(f"{path}: no such {kind} file")
     if is_bgzf(path) and not has_eof_block(path):  # before the first line, and not after hours of work
         raise _no_end(str(path))
 

@@ -253,7 +253,7 @@ def _records(lines: Iterator[bytes], source: str) -> Iterator[VariantRecord]:
         line = raw.rstrip(b"\r\n")
         where = f"{source}, line {number}"
         if b"\0" in line:
-            raise FormatError(f"{where}: holds bytes of value 0, so it is not text; is this a VCF file?")
+            raise FormatError(f"{where}: not text; is this a VCF file?")
         if b"\r" in line:  # the lines of an old Macintosh would all be taken for one
             raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
         if line.startswith(b"#"):
@@ -269,6 +269,8 @@ def _alleles(line: bytes, where: str, record: int, columns: int) -> Iterator[Var
     if count < max(5, columns):
         if count < 5 <= len(line.split()):
             raise FormatError(f"{where}: columns are split by spaces; VCF needs tabs")
+        if count < 5 and not _is_utf8(line):
+            raise FormatError(f"{where}: not text; is this a VCF file?")
         raise FormatError(
             f"{where}: {count} columns, {max(5, columns)} are needed, found {_start(line)}; is the file truncated?"
         )
@@ -284,3 +286,11 @@ def _alleles(line: bytes, where: str, record: int, columns: int) -> Iterator[Var
 def _start(line: bytes) -> str:
     """Return the start of a line for a message."""
     return repr(line.decode("utf-8", "backslashreplace")[:60])
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -135,7 +135,7 @@ DATA: dict[str, tuple[Spoil, str]] = {
     "VCF with odd POS": (rows("chr1 12x . A C"), r"in\.vcf, line 3: POS is '12x'"),
     "VCF with huge POS": (rows("chr1 5000000000 . A C"), r"in\.vcf, line 3: POS is '5000000000'"),
     "VCF of another assembly": (
-        rows("chr1 2000 . N A", "chr1 2001 . N C"),
+        rows("chr1 2000 . GATTACAGATTACA A", "chr1 2001 . GATTACAGATTACA C"),
         r"in\.vcf: none of 2 variants agrees.*toy\.fa",
     ),
     "VCF of other contigs": (rows("chr7 2000 . A C"), r"in\.vcf: none of 1 variants .*no contig 'chr7'"),
@@ -168,7 +168,7 @@ DATA: dict[str, tuple[Spoil, str]] = {
     "suffix unknown": (output("out.csv"), r"out\.csv: .* allowed: \.tsv"),
     "folder missing": (output("no/out.tsv"), r"no: no such directory"),
     "output is a folder": (output("bundle"), r"bundle: the suffix|bundle: is a directory"),
-    "BED missing": (lambda desk: ["predict", "no.bed", *desk.predict()[2:]], r"no\.bed: cannot be read"),
+    "BED missing": (lambda desk: ["predict", "no.bed", *desk.predict()[2:]], r"no\.bed: no such BED file"),
     "BED malformed": (regions("chr1\t5\t9\nchr1\t9\t5\n"), r"in\.bed, line 2:"),
     "BED empty": (regions("# nothing\n"), r"in\.bed: no regions"),
     "BED of other contigs": (regions("chr7\t5\t9\n"), r"region chr7:5-9: toy\.fa has no such contig"),

@@ -36,7 +36,9 @@ def as_json(options: ScoreOptions) -> dict[str, Any]:
 
 
 def test_a_table_and_a_line_of_counts(cli: Cli, desk: Desk) -> None:
-    worlds.write_vcf(desk.vcf, ["chr1 2000 a N A,C", *desk.vcf.read_text().splitlines()[3:], "chr5 1 . A C"])
+    worlds.write_vcf(
+        desk.vcf, ["chr1 2000 a GATTACAGATTACA A,C", *desk.vcf.read_text().splitlines()[3:], "chr5 1 . A C"]
+    )
     ended = cli(*desk.score())
     assert (ended.code, ended.out) == (0, "")
     assert ended.err.splitlines()[-1] == f"12 alleles: 9 ok, 2 ref_mismatch, 1 contig_missing -> {desk.out}"

@@ -151,5 +151,5 @@ def test_a_file_without_regions_is_refused(tmp_path, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FormatError, match=r"absent\.bed: no such file"):
+    with pytest.raises(FormatError, match=r"absent\.bed: no such BED file"):
         read_bed(tmp_path / "absent.bed")

@@ -223,8 +223,8 @@ def test_one_bad_allele_leaves_its_neighbours_alone(tmp_path):
         ("1\t\u0665\t.\tA\tC", "POS is '\u0665'"),
         ("\t5\t.\tA\tC", "CHROM or REF is empty"),
         ("1\t5\t.\t\tC", "CHROM or REF is empty"),
-        ("\udcff", "1 columns, 5 are needed, found .*xff"),
-        ("1\t5\0", "holds bytes of value 0.*is this a VCF"),
+        ("\udcff", "not text; is this a VCF file"),
+        ("1\t5\0", "not text; is this a VCF"),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
@@ -282,7 +282,7 @@ def test_damaged_compression_is_named(tmp_path, monkeypatch):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FormatError, match=r"absent\.vcf: no such file"):
+    with pytest.raises(FormatError, match=r"absent\.vcf: no such VCF file"):
         list(read_variants(tmp_path / "absent.vcf"))
 
 
