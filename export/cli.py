@@ -13,6 +13,7 @@ from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
+from .graphs.finish import table
 from .graphs.tower import CONVOLUTIONS
 
 _FILE = click.Path(path_type=Path)
@@ -113,7 +114,14 @@ def _with_squash(options: dict[str, Any]) -> dict[str, Any]:
 
 def _report(bundle: Bundle) -> None:
     parity = bundle.info.parity
+    for line in table(parity["checks"]):
+        click.echo(line)
+    if parity["magnifies_rounding"]:
+        noise = parity["noise"]
+        click.echo(
+            f"this network magnifies rounding: PyTorch itself differs from float64 by {noise['peak']:.2e} in logits of "
+            f"up to {noise['largest']:.3g}"
+        )
     click.echo(
-        f"{bundle.path}: {len(bundle.tracks)} tracks; onnxruntime against PyTorch: {parity['max_abs']:.2e} absolute, "
-        f"{parity['max_rel']:.2e} relative; {parity['convolution']} convolutions, {bundle.info.precision}"
+        f"{bundle.path}: {len(bundle.tracks)} tracks; {parity['convolution']} convolutions, {bundle.info.precision}"
     )

@@ -29,12 +29,17 @@ A bundle is a directory.
   replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as
   written, then their reverse complements; zeros in the mask at m and m + motifs remove motif m. Both inputs MUST have
   defaults (ones and zeros) in the graph, so that a reader MAY leave them out. ``architecture.tss_bp`` is the 0-based
-  place of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
+  position of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
   ``architecture.scored`` says how many motifs, from the first, enter the normalised DFT score.
 - All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
 - ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
-- ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what the exporter's onnxruntime gave for a
-  short input. Readers MUST load it without pickle. :func:`borzoi_rt.backends.parity.replay_golden` runs it again.
+- ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what a float64 forward of the trained network
+  gives for a window, rounded to float32. Readers MUST load it without pickle.
+  :func:`borzoi_rt.backends.parity.replay_golden` runs it again.
+- ``parity`` SHOULD hold ``noise`` and ``golden_noise``, objects of ``rms``, ``peak`` and ``largest``: what the training
+  framework differs by from float64, over the tracks of the exporter's gate and over those of ``golden.npz``, in logits
+  (:mod:`borzoi_rt.bundle.parity`). Readers take their tolerance from it; without it they MUST assume the noise given
+  there. ``averaging`` and ``positional_widths``, which earlier releases wrote, MUST be ignored.
 - Nothing in a bundle is a pickle, and nothing in it is executed but the ONNX graphs.
 """
 

@@ -10,11 +10,14 @@ from typing import Any
 
 from ..errors import FormatError
 from ..squash import KINDS
+from .parity import Noise
 
 FORMAT = "borzoi-rt-bundle"
 FORMAT_VERSION = 1
 N_POLICIES = {"zero": 0.0, "uniform": 0.25}
 PRECISIONS = ("fp32", "fp16")
+NOISES = ("noise", "golden_noise")
+RETIRED = ("averaging", "positional_widths")  # once written, never read
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -131,11 +134,9 @@ class Tiling:
 class BundleInfo:
     """Manifest of a bundle without its file list.
 
-    ``architecture`` is the JSON form of the network's config, ``parity`` the figures of the gate run at export,
-    ``positional_widths`` the largest distance of each relative-position class, ``precision`` that of the trunk (inputs,
-    outputs and head are float32), ``tiling`` how the split graphs work
-    together (None: there is only ``predict``), ``averaging`` the space in which the
-    two strands were meant to be averaged.
+    ``architecture`` is the JSON form of the network's config, ``parity`` the noise of the network and the figures of
+    the gate run at export (see :mod:`borzoi_rt.bundle.parity`), ``precision`` that of the trunk (inputs, outputs and
+    head are float32), ``tiling`` how the split graphs work together (None: there is only ``predict``).
     """
 
     name: str
@@ -145,10 +146,8 @@ class BundleInfo:
     graphs: Mapping[str, GraphInfo]
     architecture: Mapping[str, Any]
     n_policy: str = "zero"
-    averaging: str = "squashed"
     precision: str = "fp32"
     opset: int = 20
-    positional_widths: tuple[int, ...] = ()
     tiling: Tiling | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -162,6 +161,8 @@ class BundleInfo:
             raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
         if self.tiling is not None:
             _check_tiling(self.tiling, self.geometry)
+        for name in NOISES:
+            Noise.read(self.parity, name)
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values (no file list)."""
@@ -182,7 +183,9 @@ class BundleInfo:
                 f"{source}: format {found[0]!r} version {found[1]!r}; this release reads {FORMAT!r} "
                 f"version {FORMAT_VERSION}; export the model again or upgrade borzoi-rt"
             )
-        values = {key: value for key, value in document.items() if key not in ("format", "format_version", "files")}
+        values = {
+            key: value for key, value in document.items() if key not in ("format", "format_version", "files", *RETIRED)
+        }
         try:
             values["geometry"] = _build(Geometry, values.get("geometry"))
             values["squash"] = _build(SquashSpec, values.get("squash"))
@@ -190,7 +193,6 @@ class BundleInfo:
                 name: _build(GraphInfo, {**graph, "inputs": tuple(graph["inputs"]), "outputs": tuple(graph["outputs"])})
                 for name, graph in values["graphs"].items()
             }
-            values["positional_widths"] = tuple(values.get("positional_widths", ()))
             if values.get("tiling") is not None:
                 values["tiling"] = _tiling(values["tiling"])
             return _build(cls, values)

@@ -148,7 +148,7 @@ def serve(repository: Path, **choices: Any) -> None:
 def check(url: str, bundle: Path, calls: int) -> None:
     """Replay the golden example of a bundle on the server at URL (grpc://HOST:PORT/MODEL), and time windows of it."""
     report, latencies = check_server(open_bundle(bundle), url, calls=calls)
-    click.echo(f"golden example: largest difference {report['max_abs']:.2e} absolute, {report['max_rel']:.2e} relative")
+    click.echo(f"golden example: {report}")
     _latency.show([("triton", "1 at once", latencies)])
 
 

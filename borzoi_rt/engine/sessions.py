@@ -11,11 +11,11 @@ import numpy as np
 
 from ..backends.device import Device
 from ..backends.opening import open_parts, open_session
-from ..backends.parity import PARITY_LIMITS, Limits, compare_coverage
 from ..backends.protocols import Session, SummingParts
 from ..bundle.manifest import Geometry
 from ..bundle.opening import STATISTICS, Bundle
-from ..errors import InputError, ParityError
+from ..bundle.parity import ParityRule, require
+from ..errors import InputError
 from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
 from .summing import SummingSession
@@ -35,7 +35,7 @@ class EngineOptions:
     memory_bytes : int
         Bound of what is kept in memory: tiles, coverage and embeddings computed before, together.
     verify_fraction : float
-        Share of windows that is computed by a whole pass too; a difference beyond the parity limits ends the run.
+        Share of windows that is computed by a whole pass too; a difference beyond the parity rule ends the run.
     fused : bool, optional
         Reduce coverage to sums over bins inside the graph, so that only these leave the device; None does so on GPUs.
         Statistics that no sum gives (JS) are then made of coverage nevertheless.
@@ -83,7 +83,8 @@ def open_engine(
     if not options.verify_fraction:
         return session
     whole = open_session(bundle, where)
-    return VerifiedSession(session, whole, options.verify_fraction, PARITY_LIMITS[bundle.info.precision])
+    rule = ParityRule.pair(bundle.info.parity, bundle.info.precision)
+    return VerifiedSession(session, whole, options.verify_fraction, rule)
 
 
 def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:
@@ -105,8 +106,8 @@ def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:
 class VerifiedSession:
     """A session of which a share of windows is computed by another as well; which windows follows from their bases."""
 
-    def __init__(self, session: Session, other: Session, fraction: float, limits: Limits) -> None:
-        self._session, self._other, self._limits = session, other, limits
+    def __init__(self, session: Session, other: Session, fraction: float, rule: ParityRule) -> None:
+        self._session, self._other, self._rule = session, other, rule
         self._drawn = fraction * 2.0**64
         self.verified = 0
 
@@ -143,7 +144,7 @@ class VerifiedSession:
         Raises
         ------
         ParityError
-            If the two sessions differ beyond the parity limits.
+            If the two sessions differ beyond the parity rule.
         """
         coverage = self._session.run(sequence, track_index, n_fill=n_fill, bins=bins)
         for window, got in zip(sequence, coverage, strict=True):
@@ -152,14 +153,13 @@ class VerifiedSession:
                 continue
             want = self._other.run(window[None], track_index, n_fill=n_fill, bins=bins)[0]
             self.verified += 1
-            report = compare_coverage(got, want, self._limits)
-            if report.wrong is not None:
-                track, place = report.wrong
-                raise ParityError(
-                    f"incremental and whole passes differ by {report.max_abs:.3g} absolute, {report.max_rel:.3g} "
-                    f"relative (allowed {self._limits.atol:g} and {self._limits.rtol:g}), worst in selected "
-                    f"track {track}, bin {place}; score with whole passes (--full) and report this"
-                )
+            report = self._rule.compare(got, want)
+            track, position = report.worst
+            require(
+                report,
+                "incremental and whole passes differ",
+                f"worst in selected track {track}, bin {position}; run whole passes only (full=True) and report this",
+            )
         return coverage
 
     def close(self) -> None:

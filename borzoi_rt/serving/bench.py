@@ -12,6 +12,7 @@ import numpy as np
 from ..backends.opening import open_session
 from ..backends.parity import replay_golden
 from ..bundle.opening import Bundle
+from ..bundle.parity import Comparison
 from ..engine.sessions import open_engine
 from ..errors import InputError, ParityError
 from ..genome.fasta import Fasta
@@ -34,7 +35,7 @@ class Measurement:
     latencies: Latencies
 
 
-def check_server(bundle: Bundle, address: str, *, calls: int = 20) -> tuple[dict[str, float], Latencies]:
+def check_server(bundle: Bundle, address: str, *, calls: int = 20) -> tuple[Comparison, Latencies]:
     """Replay the golden example on a server, then time windows of it.
 
     Parameters
@@ -48,8 +49,8 @@ def check_server(bundle: Bundle, address: str, *, calls: int = 20) -> tuple[dict
 
     Returns
     -------
-    dict, Latencies
-        Largest differences (see :func:`borzoi_rt.backends.replay_golden`), and the latencies.
+    Comparison, Latencies
+        Differences (see :func:`borzoi_rt.backends.parity.replay_golden`), and the latencies.
 
     Raises
     ------
@@ -110,8 +111,8 @@ def bench_latency(
     try:
         for variant in variants[-2:]:
             sides.compare(variant)
-        for place, (load, run) in enumerate(loads):
-            part = variants[place * calls : (place + 1) * calls]
+        for number, (load, run) in enumerate(loads):
+            part = variants[number * calls : (number + 1) * calls]
             for where, call in sides.calls.items():
                 yield Measurement(where, load, run(partial(_numbered, call, part), calls))
     finally:

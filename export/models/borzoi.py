@@ -208,6 +208,10 @@ class Borzoi(nn.Module):
         length = self.config.sequence_length_bp
         if x.ndim != 3 or x.shape[1:] != (4, length):
             raise InputError(f"input has shape {tuple(x.shape)}; (batch, 4, {length}) is needed")
+        return self.convolve(x)
+
+    def convolve(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return tokens and skips of any stretch of whole tokens; its ends are padded as those of a window are."""
         x = functional.max_pool1d(self.stem(x.to(self.stem.weight.dtype)), 2)  # (batch, 512, 262144)
         skips: list[Tensor] = []
         for block in self.tower:

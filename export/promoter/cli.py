@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..graphs.finish import table
 from ..models.puffin import PuffinConfig, load_puffin
 from .bundle import export_promoter
 from .cli_train import train
@@ -56,7 +57,7 @@ def export(run: Path, out: Path, name: str | None, weights: str, overwrite: bool
 @click.argument("weights", type=_FILE)
 @click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
 @click.option("--length", "sequence_length_bp", type=int, default=4650, show_default=True, help="Window in bp.")
-@click.option("--tss", "tss_bp", type=int, default=2325, show_default=True, help="Place of the TSS in the window.")
+@click.option("--tss", "tss_bp", type=int, default=2325, show_default=True, help="Position of the TSS in it, 0-based.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def puffin(weights: Path, out: Path, sequence_length_bp: int, tss_bp: int, overwrite: bool) -> None:
     """Write a bundle from your own copy of Puffin's WEIGHTS; its licence allows academic research only."""
@@ -68,8 +69,6 @@ def puffin(weights: Path, out: Path, sequence_length_bp: int, tss_bp: int, overw
 
 
 def _report(bundle: Any) -> None:
-    parity = bundle.info.parity
-    click.echo(
-        f"{bundle.path}: onnxruntime against PyTorch {parity['max_abs']:.2e} absolute; of effects of removal "
-        f"{parity['max_abs_of_removal']:.2e}, the largest being {parity['largest_removal']:.2e}"
-    )
+    for line in table(bundle.info.parity["checks"]):
+        click.echo(line)
+    click.echo(f"{bundle.path}: {len(bundle.tracks)} tracks")

@@ -181,12 +181,11 @@ def test_a_failure_inside_the_runtime_is_ours_to_report(session: Session, monkey
 
 def test_the_golden_example_is_replayed(session: Session, toy_bundle: Bundle) -> None:
     report = replay_golden(session, toy_bundle)
-    assert report["max_abs"] <= 2e-5
-    assert report["max_rel"] <= 1e-4
+    assert 0 < report.rms <= 2 * toy_bundle.info.parity["golden_noise"]["rms"]  # as the exporter found it
     open_session(toy_bundle, threads=1, check=True).close()
 
 
-@pytest.mark.parametrize("value", [1.01, np.nan])
+@pytest.mark.parametrize("value", [1.0001, np.nan, np.inf])
 def test_a_parity_failure_names_track_and_bin(toy_bundle: Bundle, tmp_path: Path, value: float) -> None:
     golden = toy_bundle.golden()
     golden["coverage"][0, 3, 17] *= value

@@ -44,7 +44,6 @@ def info(**changes: Any) -> BundleInfo:
         "squash": SquashSpec(kind="old", unscale=True),
         "graphs": {"predict": GraphInfo(file="predict.onnx", inputs=("sequence", "n_fill"), outputs=("coverage",))},
         "architecture": {"trunk": [{"filters": 16}], "norm": None},
-        "positional_widths": (1, 2, 5),
         "tiling": TILING,
         "provenance": {"weights": "model.h5"},
     }
@@ -68,17 +67,48 @@ def edited(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tiling", [None, TILING])
 def test_json_and_back(tiling):
-    before = info(tiling=tiling, n_policy="uniform", averaging="reads", precision="fp16")
+    before = info(tiling=tiling, n_policy="uniform", precision="fp16")
     text = json.dumps(before.to_json(), allow_nan=False)
     assert BundleInfo.from_json(json.loads(text), "b") == before
 
 
 def test_what_has_a_default_may_be_missing():
     full = document()
-    for key in ("n_policy", "averaging", "precision", "opset", "positional_widths", "tiling", "parity", "provenance"):
+    for key in ("n_policy", "precision", "opset", "tiling", "parity", "provenance"):
         del full[key]
     back = BundleInfo.from_json({**full, "files": {}}, "b")
-    assert (back.n_policy, back.positional_widths, back.tiling) == ("zero", (), None)
+    assert (back.n_policy, back.tiling, back.parity) == ("zero", None, {})
+
+
+def test_keys_of_earlier_releases_are_ignored():
+    older = document(averaging="squashed", positional_widths=[0, 1, 3])
+    assert BundleInfo.from_json(older, "b") == info()
+
+
+NOISE = {"rms": 1e-7, "peak": 1e-6, "largest": 3.0}
+
+
+@pytest.mark.parametrize("name", ["noise", "golden_noise"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        [],
+        1e-7,
+        {},
+        {"rms": 1e-7, "peak": 1e-6},
+        {**NOISE, "more": 1},
+        {**NOISE, "rms": "1e-7"},
+        {**NOISE, "rms": True},
+        {**NOISE, "rms": -1e-7},
+        {**NOISE, "rms": 2e-6},  # above the peak
+        {**NOISE, "peak": 4.0},  # above the largest logit: it would allow anything
+    ],
+)
+def test_a_noise_that_cannot_be_is_refused(name, entry):
+    assert BundleInfo.from_json(document(parity={name: NOISE}), "b").parity == {name: NOISE}
+    with pytest.raises(FormatError, match=r"^m\.json: parity: "):
+        BundleInfo.from_json(document(parity={name: entry}), "m.json")
 
 
 @pytest.mark.parametrize("change", [{"format_version": 2}, {"format_version": None}, {"format": "onnx"}])
@@ -130,7 +160,7 @@ def test_a_missing_key_is_refused(path):
         ("graphs.predict.inputs", [1, 2]),
         ("n_policy", "random"),
         ("n_policy", {}),
-        ("positional_widths", 5),
+        ("parity", 5),
         ("tiling", []),
         ("tiling.own_tokens", 0),
         ("tiling.own_tokens", True),

@@ -112,4 +112,5 @@ def test_the_embedded_bundle_is_small_and_whole() -> None:
     bundle = embedded_bundle()  # opening verifies every hash
     assert sum(entry.bytes for entry in bundle.files.values()) <= 5e6
     assert min(bundle.info.provenance["validation_pearson"].values()) > 0.95
-    assert bundle.info.parity["max_abs"] <= 2e-5
+    assert bundle.info.parity["magnifies_rounding"] is False
+    assert 0 < bundle.info.parity["golden_noise"]["rms"] < 1e-6 * bundle.info.parity["golden_noise"]["largest"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from borzoi_rt.backends.opening import open_parts, open_session
-from borzoi_rt.backends.parity import PARITY_LIMITS
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.parity import ParityRule
 from borzoi_rt.engine.incremental import IncrementalSession
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.engine.prediction import Predictor
@@ -181,12 +181,13 @@ class Sabotaged:
 
 def test_a_verified_share_finds_a_wrong_bin(sessions: tuple[IncrementalSession, object], tiny_bundle: Bundle) -> None:
     window = np.zeros((1, 4, tiny_bundle.geometry.sequence_length_bp), dtype=np.uint8)
-    honest = VerifiedSession(sessions[0], sessions[1], 1.0, PARITY_LIMITS["fp32"])  # type: ignore[arg-type]
+    rule = ParityRule.pair(tiny_bundle.info.parity, "fp32")
+    honest = VerifiedSession(sessions[0], sessions[1], 1.0, rule)  # type: ignore[arg-type]
     honest.run(window)
     assert honest.verified == 1
-    with pytest.raises(ParityError, match=r"track 2, bin 7.*--full"):
-        VerifiedSession(Sabotaged(sessions[0]), sessions[1], 1.0, PARITY_LIMITS["fp32"]).run(window)  # type: ignore[arg-type]
-    unchecked = VerifiedSession(Sabotaged(sessions[0]), sessions[1], 0.0, PARITY_LIMITS["fp32"])  # type: ignore[arg-type]
+    with pytest.raises(ParityError, match=r"track 2, bin 7.*full=True"):
+        VerifiedSession(Sabotaged(sessions[0]), sessions[1], 1.0, rule).run(window)  # type: ignore[arg-type]
+    unchecked = VerifiedSession(Sabotaged(sessions[0]), sessions[1], 0.0, rule)  # type: ignore[arg-type]
     unchecked.run(window)
     assert unchecked.verified == 0
 

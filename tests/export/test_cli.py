@@ -47,14 +47,16 @@ def test_calico(cli: Cli, calico: dict[str, Path]) -> None:
     code, out, err = cli("export", "calico", *options(**calico, squash="new"))
     assert (code, err) == (0, "")
     bundle = open_bundle(calico["out"])
-    figures = re.fullmatch(
-        re.escape(str(calico["out"]))
-        + r": 6 tracks; onnxruntime against PyTorch: (\S+) absolute, (\S+) relative; cook-toom convolutions, fp32\n",
-        out,
-    )
-    assert figures is not None
-    assert float(figures[1]) == pytest.approx(bundle.info.parity["max_abs"], rel=0.01)  # three digits
-    assert float(figures[2]) == pytest.approx(bundle.info.parity["max_rel"], rel=0.01)
+    heading, *table, last = out.splitlines()
+    assert heading.split() == ["output", "result", "rms", "allowed", "largest", "allowed"]
+    assert last == f"{calico['out']}: 6 tracks; cook-toom convolutions, fp32"
+    for line, (name, row) in zip(table, bundle.info.parity["checks"].items(), strict=True):
+        *words, result, rms, allowed_rms, peak, allowed_peak = line.split()
+        assert (" ".join(words), result) == (name, "pass")
+        for text, key in zip(
+            (rms, allowed_rms, peak, allowed_peak), ("rms", "allowed_rms", "peak", "allowed_peak"), strict=True
+        ):
+            assert float(text) == pytest.approx(row[key], rel=0.01)  # three digits
     assert bundle.info.name == "model0_best"
     assert bundle.info.squash == SquashSpec(kind="new", unscale=False, unclip=True)
     provenance = dict(bundle.info.provenance)

@@ -63,7 +63,6 @@ def test_direct_convolutions_stand_in_where_rounding_is_magnified(
     monkeypatch.setattr(cook_toom, "kernels", lambda weight: right(weight) * np.float32(1.001))
     bundle = exported(tmp_path)
     assert bundle.info.parity["convolution"] == "direct"
-    assert bundle.info.parity["max_abs"] <= 2e-5
     assert "cook-toom convolutions" in caplog.text
     with pytest.raises(ParityError):
         exported(tmp_path / "other", convolution="cook-toom")
@@ -88,7 +87,7 @@ def test_tiles_of_any_size_make_the_window(tmp_path: Path, monkeypatch: pytest.M
 def test_a_halo_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "OWN_TOKENS", 4)
     monkeypatch.setattr(split, "halo_tokens", lambda config: 0)
-    with pytest.raises(ParityError, match="the split graphs"):
+    with pytest.raises(ParityError, match="split graphs: onnxruntime and a float64 forward disagree"):
         exported(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
