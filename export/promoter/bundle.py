@@ -126,7 +126,7 @@ def promoter_reference(model: MotifNetwork | Puffin) -> Reference:
     noise = noise_of(rounded, exact)
 
     def run(draft: Bundle) -> np.ndarray:
-        session = open_session(draft, "cpu", threads=THREADS)
+        session = open_session(draft, f"cpu:{THREADS}")
         try:
             return _batch(session, sequence, masks, fills)
         finally:
