@@ -40,7 +40,7 @@ class Split(Protocol):
         """Yield the windows in the order of sequences.bed."""
 
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
-        """Yield each window once, in an order that the seed fixes; of these only the places that are wanted."""
+        """Yield each window once, in an order that the seed fixes; of these only the indices that are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

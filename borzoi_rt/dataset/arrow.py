@@ -108,9 +108,9 @@ class ArrowSplit:
         return map(self.__getitem__, range(len(self)))
 
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
-        """Yield every window once, in an order that ``seed`` fixes; others than the wanted places are not read."""
+        """Yield every window once, in an order that ``seed`` fixes; windows whose index is not wanted are not read."""
         order = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
-        chosen = (number for place, number in enumerate(order) if wanted is None or wanted(place))
+        chosen = (number for index, number in enumerate(order) if wanted is None or wanted(index))
         return map(self.__getitem__, chosen)
 
     def _reader(self, number: int) -> Any:

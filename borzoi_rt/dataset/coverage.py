@@ -61,8 +61,8 @@ def clean(values: np.ndarray, blacklist: np.ndarray | None, *, percentile: float
     missing = np.isnan(values)
     filled = np.where(missing, 0.0, values)
     if interpolate and missing.any() and not missing.all():
-        places = np.arange(len(values))
-        filled = np.interp(places, places[~missing], values[~missing])
+        positions = np.arange(len(values))
+        filled = np.interp(positions, positions[~missing], values[~missing])
     if blacklist is not None and blacklist.any():
         baseline = np.percentile(filled, percentile)
         filled = np.where(blacklist, np.clip(filled, -baseline, baseline), filled)

@@ -204,13 +204,13 @@ def _target(genome: Fasta, region: Interval, grid: Geometry) -> Interval:
     if region.chrom not in genome.contigs:
         other = genome.resolve(region.chrom)
         hint = f"did you mean {other!r}?" if other else f"it has {', '.join(list(genome.contigs)[:4])}, ..."
-        raise InputError(f"region {_place(region)}: {genome.name} has no contig {region.chrom!r}; {hint}")
+        raise InputError(f"region {_shown(region)}: {genome.name} has no contig {region.chrom!r}; {hint}")
     window = region.centred(grid.sequence_length_bp)
     start = window.start + grid.crop_bp
     found = Interval(region.chrom, start, start + grid.bins * grid.bin_size_bp)
     if found.start < 0 or found.end > genome.contigs[region.chrom]:
         raise InputError(
-            f"region {_place(region)}: its target region {_place(found)} leaves the contig of "
+            f"region {_shown(region)}: its target region {_shown(found)} leaves the contig of "
             f"{genome.contigs[region.chrom]} bp"
         )
     return found
@@ -230,8 +230,8 @@ def _overlaps(regions: dict[str, list[Interval]]) -> dict[str, int]:
 def _settle(staging: Path, plan: _Plan) -> None:
     """Make the working directory, or check that it belongs to this plan."""
     stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in plan.files]
-    places = [[split, item.chrom, item.start, item.end] for split in SPLITS for item in plan.regions[split]]
-    text = json.dumps({"provenance": plan.provenance, "files": stamps, "regions": places})
+    windows = [[split, item.chrom, item.start, item.end] for split in SPLITS for item in plan.regions[split]]
+    text = json.dumps({"provenance": plan.provenance, "files": stamps, "regions": windows})
     identity = hashlib.sha256(text.encode()).hexdigest()
     path = staging / PLAN
     if staging.exists():
@@ -270,14 +270,14 @@ def _make_shard(plan: _Plan, staging: Path, split: str, number: int) -> None:
     coverage = np.empty((len(regions), len(plan.tracks), grid.bins), dtype=np.float32)
     for track, path in enumerate(plan.files):
         with BigWig(path) as bigwig:
-            for place, region in enumerate(regions):
+            for index, region in enumerate(regions):
                 values = clean(
                     bigwig.values(region),
-                    black[place],
+                    black[index],
                     percentile=options.blacklist_percentile,
                     interpolate=options.interpolate,
                 )
-                coverage[place, track] = bin_coverage(values, grid.bin_size_bp, plan.tracks.sum_stat[track])
+                coverage[index, track] = bin_coverage(values, grid.bin_size_bp, plan.tracks.sum_stat[track])
     squash = Squash.from_tracks(plan.tracks, kind=options.squash)
     with np.errstate(invalid="ignore"):
         squash.forward(coverage)
@@ -285,8 +285,8 @@ def _make_shard(plan: _Plan, staging: Path, split: str, number: int) -> None:
     np.clip(coverage, -HALF_MAX, HALF_MAX, out=coverage)
     unmappable = _mask(plan.sources.unmappable, 0)
     if unmappable:
-        for place, region in enumerate(regions):
-            _clip_unmappable(coverage[place], unmappable.of(region), options.umap_percentile)
+        for index, region in enumerate(regions):
+            _clip_unmappable(coverage[index], unmappable.of(region), options.umap_percentile)
     if options.decimals is not None:
         np.round(coverage, options.decimals, out=coverage)
     with Fasta(plan.sources.fasta) as genome:
@@ -301,9 +301,9 @@ def _make_shard(plan: _Plan, staging: Path, split: str, number: int) -> None:
 def _check_finite(plan: _Plan, coverage: np.ndarray, regions: Sequence[Interval]) -> None:
     wrong = ~np.isfinite(coverage)
     if wrong.any():
-        place, track, _ = (int(axis[0]) for axis in np.nonzero(wrong))
+        index, track, _ = (int(axis[0]) for axis in np.nonzero(wrong))
         raise FormatError(
-            f"{plan.files[track]}: track {plan.tracks.identifier[track]!r} is not finite in {_place(regions[place])} "
+            f"{plan.files[track]}: track {plan.tracks.identifier[track]!r} is not finite in {_shown(regions[index])} "
             f"after the squash {plan.options.squash!r}; negative or infinite coverage?"
         )
 
@@ -340,5 +340,5 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _place(region: Interval) -> str:
+def _shown(region: Interval) -> str:
     return f"{region.chrom}:{region.start}-{region.end}"

@@ -69,10 +69,10 @@ class TFRecordSplit:
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
         """Yield every window once, in an order that ``seed`` fixes: mixed files, then a shuffle buffer.
 
-        A stream cannot skip: places that are not wanted are read all the same.
+        A stream cannot skip: windows that are not wanted are read all the same.
         """
-        for place, window in enumerate(self._mixed(np.random.default_rng(list(seed)))):
-            if wanted is None or wanted(place):
+        for index, window in enumerate(self._mixed(np.random.default_rng(list(seed)))):
+            if wanted is None or wanted(index):
                 yield window
 
     def _mixed(self, generator: np.random.Generator) -> Iterator[Window]:
@@ -89,7 +89,7 @@ class TFRecordSplit:
             yield _take(buffer, generator)
 
     def _interleaved(self, generator: np.random.Generator) -> Iterator[Window]:
-        waiting = [self._paths[place] for place in generator.permutation(len(self._paths))]
+        waiting = [self._paths[index] for index in generator.permutation(len(self._paths))]
         running: list[Iterator[Window]] = []
         while waiting or running:
             while waiting and len(running) < INTERLEAVED_FILES:
@@ -206,36 +206,36 @@ def read_example(payload: bytes) -> dict[str, bytes]:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yield number and bytes of every length-delimited field of a protocol buffer; others are passed over."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
+    offset = 0
+    while offset < len(message):
+        key, offset = _varint(message, offset)
         kind = key & 7
         if kind == _BYTES:
-            size, place = _varint(message, place)
-            if place + size > len(message):
+            size, offset = _varint(message, offset)
+            if offset + size > len(message):
                 raise ValueError("the record is no tf.train.Example: a field is longer than its message")
-            yield key >> 3, message[place : place + size]
-            place += size
+            yield key >> 3, message[offset : offset + size]
+            offset += size
         elif kind == _VARINT:
-            _, place = _varint(message, place)
+            _, offset = _varint(message, offset)
         elif kind in (_FIXED32, _FIXED64):
-            place += 4 if kind == _FIXED32 else 8
+            offset += 4 if kind == _FIXED32 else 8
         else:
             raise ValueError(f"the record is no tf.train.Example: wire type {kind}")
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        byte = message[place]
-        place += 1
+        byte = message[offset]
+        offset += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, place
+            return value, offset
         shift += 7
 
 
 def _take(buffer: list[Window], generator: np.random.Generator) -> Window:
-    place = int(generator.integers(len(buffer)))
-    buffer[place], buffer[-1] = buffer[-1], buffer[place]
+    index = int(generator.integers(len(buffer)))
+    buffer[index], buffer[-1] = buffer[-1], buffer[index]
     return buffer.pop()

@@ -93,7 +93,7 @@ class TilePlan:
 
 @dataclass(frozen=True, slots=True)
 class BodyChoice:
-    """A body graph placed over some bins: its output holds the wanted bins from ``offset`` on."""
+    """A body graph moved over some bins: its output holds the wanted bins from ``offset`` on."""
 
     name: str
     token_start: int | None

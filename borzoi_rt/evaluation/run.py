@@ -135,17 +135,17 @@ def check_data(data: Data, geometry: Geometry, tracks: TrackTable) -> None:
         raise InputError(f"{data.path} holds windows of {found}, the model has {needed}")
     if data.tracks is not None and data.tracks.identifier != tracks.identifier:
         pairs = zip(data.tracks.identifier, tracks.identifier, strict=True)
-        place, (theirs, ours) = next((n, pair) for n, pair in enumerate(pairs) if pair[0] != pair[1])
-        raise InputError(f"{data.path}: track {place} is {theirs!r}, in the model it is {ours!r}")
+        number, (theirs, ours) = next((n, pair) for n, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise InputError(f"{data.path}: track {number} is {theirs!r}, in the model it is {ours!r}")
 
 
 def write_metrics(path: str | os.PathLike[str], tracks: TrackTable, result: Evaluation) -> None:
     """Write one row per track: index, identifier, loss, pearson, r2, description; what is undefined is empty."""
     rows = ["index\tidentifier\tloss\tpearson\tr2\tdescription"]
     columns = (result.losses.mean(axis=0), result.pearson, result.r2)
-    for place, values in enumerate(zip(*columns, strict=True)):
+    for index, values in enumerate(zip(*columns, strict=True)):
         numbers = "\t".join(_text(value) for value in values)
-        rows.append(f"{tracks.index[place]}\t{tracks.identifier[place]}\t{numbers}\t{tracks.description[place]}")
+        rows.append(f"{tracks.index[index]}\t{tracks.identifier[index]}\t{numbers}\t{tracks.description[index]}")
     _write(Path(path), rows)
 
 
@@ -154,8 +154,8 @@ def write_windows(path: str | os.PathLike[str], data: Data, split: str, result: 
     regions = data.regions(split)
     rows = ["window\tchrom\tstart\tend\tloss"]
     for number, losses in enumerate(result.losses):
-        place = (regions[number].chrom, str(regions[number].start), str(regions[number].end)) if regions else ("",) * 3
-        rows.append("\t".join((str(number), *place, _text(losses.mean()))))
+        region = (regions[number].chrom, str(regions[number].start), str(regions[number].end)) if regions else ("",) * 3
+        rows.append("\t".join((str(number), *region, _text(losses.mean()))))
     _write(Path(path), rows)
 
 
