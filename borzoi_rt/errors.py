@@ -27,5 +27,30 @@ class ParityError(BorzoiError, RuntimeError):
     """Two computations that must agree do not."""
 
 
+def missing_package(error: ImportError, package: str, extra: str, need: str = "") -> BackendError:
+    """Return the error for an optional package that cannot be imported: it is absent, or present and fails to load.
+
+    Parameters
+    ----------
+    error : ImportError
+        What Python says.
+    package : str
+        Import name, as ``tritonclient``.
+    extra : str
+        Extra of this package that brings it.
+    need : str
+        Who needs it, for the message.
+    """
+    absent = isinstance(error, ModuleNotFoundError)
+    name = (error.name or package).partition(".")[0] if absent else package
+    subject = f"{need} needs {name}, which" if need else name
+    if absent:
+        return BackendError(f"{subject} is not installed; pip install 'borzoi-rt[{extra}]'")
+    text = " ".join(str(error).split())
+    return BackendError(
+        f"{subject} is installed but cannot be loaded ({text}); a lack of memory or a damaged installation does that"
+    )
+
+
 class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted from the keyboard; the message says what is kept and how to go on."""

@@ -69,8 +69,11 @@ class Address:
         InputError
             With what is wrong and what is allowed.
         """
-        parts = urlsplit(url)
         example = "grpc://127.0.0.1:8001/borzoi"
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:  # as of half an IPv6 address
+            raise InputError(f"Triton address {url!r}: {error}; it has the form of {example}") from None
         if parts.scheme not in SCHEMES or ":" not in parts.netloc.rpartition("]")[2]:
             raise InputError(
                 f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}"

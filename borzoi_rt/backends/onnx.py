@@ -12,7 +12,7 @@ import numpy as np
 
 from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
-from ..errors import BackendError, FormatError, InputError
+from ..errors import BackendError, FormatError, InputError, missing_package
 from .checks import check_bins, check_motif_input, check_run_input
 from .device import Device
 from .protocols import BinSums, Views
@@ -290,9 +290,7 @@ def _onnxruntime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(
-            "onnxruntime is not installed; pip install 'borzoi-rt[cpu]' (or 'borzoi-rt[gpu]' for NVIDIA)"
-        ) from error
+        raise missing_package(error, "onnxruntime", "cpu") from error
     return onnxruntime
 
 

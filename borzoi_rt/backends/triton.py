@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BackendError, FormatError, InputError
+from ..errors import BackendError, FormatError, InputError, missing_package
 from .address import HEADERS as HEADERS
 from .address import Address
 from .shared_memory import Regions
@@ -390,6 +390,6 @@ def _tritonclient(kind: str) -> ModuleType:
         else:
             import tritonclient.grpc as module
     except ImportError as error:
-        raise BackendError(f"{error.name} is not installed; pip install 'borzoi-rt[triton]'") from error
+        raise missing_package(error, "tritonclient", "triton") from error
     client: ModuleType = module
     return client

@@ -21,28 +21,61 @@ from . import _shared
 def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add statistics, strands, shifts, tracks, bins and the inverse of the squashed scale."""
     for option in (
-        click.option("--max-n-fraction", type=float, help="Most unknown bases a window may have, as a share."),
-        click.option("--no-merge", is_flag=True, help="Keep the strands of a track apart."),
-        click.option("--unclip/--no-unclip", default=None, help="Undo the soft clip  [default: the bundle's]."),
-        click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's]."),
         click.option(
-            "--region", help="Region of scores that name none: window, span:BP or center:BP  [default: window]."
+            "--max-n-fraction",
+            type=float,
+            help="Largest share of unknown bases in a window, 0 to 1; more gives too_many_n  [default: any].",
+        ),
+        click.option(
+            "--no-merge",
+            is_flag=True,
+            help="Give each strand of a stranded track a row of its own  [default: one row for both].",
+        ),
+        click.option(
+            "--unclip/--no-unclip", default=None, help="Undo the soft clip of high coverage  [default: the bundle's]."
+        ),
+        click.option(
+            "--unscale/--no-unscale",
+            default=None,
+            help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
+        ),
+        click.option(
+            "--region",
+            help="Bins that a score without @REGION is taken over: window, span:BP or center:BP  [default: window].",
         ),
         click.option(
             "--span",
             "span_bp",
             type=click.IntRange(min=1),
+            metavar="BP",
             help="Short for --region span:BP: only the bins around the variant that cover BP bases.",
         ),
-        click.option("--squash", type=click.Choice(KINDS), help="Squash kind to undo  [default: the bundle's]."),
         click.option(
-            "--n-code", type=click.Choice(tuple(N_POLICIES)), help="Code of unknown bases  [default: the bundle's]."
+            "--squash",
+            type=click.Choice(KINDS),
+            help="Kind of the squashed scale to undo  [default: the bundle's].",
         ),
-        click.option("--edge-fill", type=click.Choice(EDGE_FILLS), help="Beyond window ends  [default: by family]."),
+        click.option(
+            "--n-code",
+            type=click.Choice(tuple(N_POLICIES)),
+            help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the family's, else the "
+            "bundle's].",
+        ),
+        click.option(
+            "--edge-fill",
+            type=click.Choice(EDGE_FILLS),
+            help="What enters a window at its end after a deletion or a shift: bases of the genome, or unknown ones "
+            "(pad)  [default: genome; family sad: pad].",
+        ),
         _shared.tracks_option,
         _shared.shifts_option,
         _shared.rc_option,
-        click.option("--family", type=click.Choice(FAMILIES), help="Where strands are joined  [default: hound]."),
+        click.option(
+            "--family",
+            type=click.Choice(FAMILIES),
+            help="Order of the steps: hound takes the statistic of each strand and then adds the strands, sad adds the "
+            "strands first  [default: hound].",
+        ),
         click.option(
             "--stats",
             help="Scores, separated by commas: STAT or STAT@REGION; `borzoi-rt scores` lists them  "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,37 +13,106 @@ from typing import Any
 
 import click
 
+from ..backends.device import ALLOWED, Device
 from ..engine.sessions import EngineOptions
+from ..errors import InputError, RunInterrupted
+from ._progress import Reporter, progress_bar
+
+__all__ = ["Reporter", "progress_bar"]  # other names of this module are options and what is made of them
+
+
+class DeviceText(click.ParamType):
+    """Where a model runs, as one text; what release 0.1 called it is told in today's words."""
+
+    name = "device"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, checked; click shows the error."""
+        text = str(value)
+        if text.isascii() and text.isdigit():
+            self.fail(f"{text!r} is no device any more; GPU {text} is now --device cuda:{text}", param, ctx)
+        try:
+            Device.parse(text)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        return text
+
+
+def _old_provider(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        known = value if value in ("cpu", "cuda", "tensorrt") else "DEVICE"
+        raise click.BadOptionUsage("--provider", f"--provider is now --device: give --device {known} ({ALLOWED})", ctx)
+
+
+def _old_backend(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        known = value.removeprefix("onnx:")
+        try:
+            Device.parse(known)
+        except InputError:
+            known = "DEVICE"
+        raise click.BadOptionUsage("--backend", f"--backend is now --device: give --device {known} ({ALLOWED})", ctx)
+
+
+def device_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--device``, and the options that it has replaced, which say so."""
+    for option in (
+        click.option("--backend", hidden=True, expose_value=False, callback=_old_backend, help="Now --device."),
+        click.option("--provider", hidden=True, expose_value=False, callback=_old_provider, help="Now --device."),
+        click.option(
+            "--device",
+            type=DeviceText(),
+            default="cpu",
+            show_default=True,
+            metavar="DEVICE",
+            help="Where the model runs: cpu, cpu:THREADS, cuda[:N], tensorrt[:N] or triton:grpc://HOST:PORT/MODEL.",
+        ),
+    ):
+        command = option(command)
+    return command
+
 
 bundle_option = click.option(
-    "--bundle", required=True, type=click.Path(path_type=Path), help="Bundle directory made by `borzoi-rt export`."
+    "--bundle",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The model: a bundle directory, as `borzoi-rt export` makes it.",
 )
 fasta_option = click.option(
-    "--fasta", required=True, type=click.Path(path_type=Path), help="Indexed genome, plain or bgzip FASTA."
+    "--fasta",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The genome: FASTA, plain or bgzip, with its index (.fai, and .gzi) beside it.",
 )
-device_option = click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    metavar="DEVICE",
-    help="Where the model runs: cpu, cpu:THREADS, cuda[:N], tensorrt[:N], or triton:grpc://HOST:PORT/MODEL.",
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of the model, the same as --device cpu:THREADS  [default: all cores that may be used].",
 )
-threads_option = click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all usable cores].")
 tracks_option = click.option(
-    "--tracks", help="Tracks: comma list of ids or numbers, @FILE with one a line, or a regular expression."
+    "--tracks",
+    help="Tracks to use: identifiers, numbers, strand pairs (RNA+/-) or regular expressions, separated by commas, or "
+    "@FILE with one on each line  [default: all].",
 )
-rc_option = click.option("--rc", is_flag=True, default=None, help="Average with the reverse complement.")
+rc_option = click.option(
+    "--rc",
+    is_flag=True,
+    default=None,
+    help="Average each prediction with that of the reverse complement  [default: forward strand only].",
+)
 
 
 resume_option = click.option(
-    "--resume", is_flag=True, help="Go on where an interrupted run with the same input and options stopped."
+    "--resume",
+    is_flag=True,
+    help="Go on where an interrupted run with the same input and options stopped  [default: start anew].",
 )
 workers_option = click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes that share the work; each loads the model.",
+    help="Processes that share the work; each loads the model, and results do not depend on their number.",
 )
 
 
@@ -51,16 +121,28 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         resume_option,
         workers_option,
-        click.option("--fused/--no-fused", default=None, help="Sum over bins inside the graph  [default: on GPUs]."),
+        click.option(
+            "--fused/--no-fused",
+            default=None,
+            help="Sum over bins inside the graph, where statistics allow it  [default: on GPUs only].",
+        ),
         click.option(
             "--verify-fraction",
-            type=float,
+            type=click.FloatRange(0.0, 1.0),
             default=0.0,
             show_default=True,
-            help="Share of windows that is computed by a whole pass too; a difference ends the run.",
+            help="Share of windows, 0 to 1, to compute by a whole pass too; a difference ends the run.",
         ),
-        click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder that keeps tiles between runs."),
-        click.option("--full", is_flag=True, help="Whole passes: share nothing between variants."),
+        click.option(
+            "--tile-cache",
+            type=click.Path(path_type=Path),
+            help="Folder that keeps computed tiles for later runs  [default: none are kept].",
+        ),
+        click.option(
+            "--full",
+            is_flag=True,
+            help="Compute every window whole  [default: tiles that variants have in common are computed once].",
+        ),
         threads_option,
         device_option,
     ):
@@ -77,7 +159,7 @@ def take_run(choices: dict[str, Any]) -> dict[str, Any]:
 def say_counts(counts: Counter[str], noun: str, out: Path) -> None:
     """Say on stderr how many had which status."""
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    click.echo(f"{counts.total()} {noun}: {parts} -> {out}", err=True)
+    click.echo(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}", err=True)
 
 
 def say_notes(notes: Sequence[str]) -> None:
@@ -101,82 +183,41 @@ class IntegerList(click.ParamType):
             self.fail(f"{value!r} is not a comma list of integers, like 0,1,-1", param, ctx)
 
 
-shifts_option = click.option("--shifts", type=IntegerList(), help="Shifts in bp, like 0,1,-1  [default: 0].")
+shifts_option = click.option(
+    "--shifts",
+    type=IntegerList(),
+    help="Shifts of the sequence in bp whose predictions are averaged, like 0,1,-1; positive is to the right"
+    "  [default: 0].",
+)
 
 
-class Reporter:
-    """Takes the number of items, once it is known, and how many are done; see :func:`progress_bar`."""
-
-    def __init__(self, set_total: Callable[[int], None], set_done: Callable[[int], None]) -> None:
-        self.total, self.done = set_total, set_done
-
-
-@contextmanager
-def progress_bar(title: str, total: int | None = None) -> Iterator[Reporter]:
-    """Show on stderr how far a run is: a bar with the time left on a terminal, else a line every half minute."""
-    if sys.stderr.isatty():
-        with _bar(title, total) as reporter:
-            yield reporter
-    else:
-        lines = _Lines(title, total)
-        yield Reporter(lines.set_total, lines.set_done)
+def program() -> str:
+    """Return how this program was called, so that a line which begins with it works in the same shell."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m borzoi_rt"
+    found = shutil.which(called.name)
+    if not called.is_file() or (found is not None and Path(found).samefile(called)):
+        return called.name if found is not None else f"{shlex.quote(sys.executable)} -m borzoi_rt"
+    return shlex.quote(str(called))
 
 
-class _Lines:
-    """A line now and then, for logs."""
-
-    _EVERY_S = 30.0
-
-    def __init__(self, title: str, total: int | None) -> None:
-        self._title, self._total = title, total
-        self._first: tuple[float, int] | None = None
-        self._said = time.monotonic()
-
-    def set_total(self, total: int) -> None:
-        self._total = total
-
-    def set_done(self, done: int) -> None:
-        now = time.monotonic()
-        self._first = self._first or (now, done)
-        if now - self._said < self._EVERY_S:
-            return
-        self._said = now
-        started, before = self._first
-        left = ""
-        if self._total is not None and done > before:
-            left = f", {_duration((now - started) / (done - before) * (self._total - done))} left"
-        share = f"{done}" if self._total is None else f"{done} of {self._total}"
-        click.echo(f"{self._title}: {share}{left}", err=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+def near(path: Path) -> str:
+    """Return a path as a word of a shell, relative to the working directory where it lies in it."""
+    absolute, here = path.resolve(), Path.cwd()
+    return shlex.quote(str(absolute.relative_to(here) if absolute.is_relative_to(here) else path))
 
 
 @contextmanager
-def _bar(title: str, total: int | None) -> Iterator[Reporter]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def last_words(text: str) -> Iterator[None]:
+    """Say what is left after an interruption, in a command that is no numbered run.
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total)
-        yield Reporter(
-            lambda count: bar.update(task, total=count),
-            lambda done: bar.update(task, completed=done),
-        )
+    Raises
+    ------
+    RunInterrupted
+        With ``text``.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunInterrupted(text) from None

@@ -14,17 +14,30 @@ from . import _latency, _shared
 
 @click.group()
 def bench() -> None:
-    """Measure latencies here and on a Triton server."""
+    """Measure latencies on this machine and of a Triton server."""
 
 
 @bench.command()
 @_shared.bundle_option
 @_shared.fasta_option
-@click.option("--url", help="Scorer on a server, like grpc://HOST:PORT/borzoi_scorer  [default: in process alone].")
-@click.option("--calls", type=click.IntRange(min=1), default=100, show_default=True, help="Variants a measurement.")
-@click.option("--concurrency", type=_shared.IntegerList(), default="1", show_default=True, help="Callers, like 1,4,8.")
-@click.option("--rates", type=_shared.IntegerList(), default=(), help="Open loop: calls a second, like 5,10.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the variants.")
+@click.option("--url", help="Scorer on a server, like grpc://HOST:PORT/borzoi_scorer  [default: only in this process].")
+@click.option(
+    "--calls", type=click.IntRange(min=1), default=100, show_default=True, help="Variants to time for each line."
+)
+@click.option(
+    "--concurrency",
+    type=_shared.IntegerList(),
+    default="1",
+    show_default=True,
+    help="Callers that call at the same time, a line for each number, like 1,4,8.",
+)
+@click.option(
+    "--rates",
+    type=_shared.IntegerList(),
+    default=(),
+    help="Calls per second that come at random moments, a line for each number, like 5,10  [default: none].",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed by which variants are drawn.")
 @_shared.threads_option
 def latency(
     bundle: Path,
@@ -36,9 +49,10 @@ def latency(
     seed: int,
     threads: int | None,
 ) -> None:
-    """Time single substitutions in process and, with --url, on a server: p50, p90 and p99.
+    """Time single substitutions in this process and, with --url, on a server.
 
-    With --rates calls come at random moments, and a latency counts from the moment the call was due.
+    Prints calls, failures, the 50th, 90th and 99th percentile in ms, and calls per second. With --rates a latency
+    counts from the moment the call was due, so that a server that falls behind cannot hide it.
     """
     with Fasta(fasta) as genome:
         measured = bench_latency(

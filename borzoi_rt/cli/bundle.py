@@ -17,7 +17,7 @@ bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_
 
 @click.group()
 def bundle() -> None:
-    """Verify or show a bundle."""
+    """Verify a model bundle, or show what is in it."""
 
 
 @bundle.command()
@@ -25,7 +25,7 @@ def bundle() -> None:
 @_shared.device_option
 @_shared.threads_option
 def verify(path: Path, device: str, threads: int | None) -> None:
-    """Check every hash and replay the golden example; exit code 0 or 1."""
+    """Check the hash of every file, and that the model reproduces its golden example on DEVICE; exit code 0 or 1."""
     model = open_bundle(path)
     session = open_session(model, device, threads=threads, check=False)
     report = replay_golden(session, model)
@@ -35,10 +35,12 @@ def verify(path: Path, device: str, threads: int | None) -> None:
 
 @bundle.command()
 @bundle_argument
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
-@click.option("--tracks", "list_tracks", is_flag=True, help="List every track.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON instead.")
+@click.option(
+    "--tracks", "list_tracks", is_flag=True, help="List every track too: number, identifier, strand, description."
+)
 def show(path: Path, as_json: bool, list_tracks: bool) -> None:
-    """Print geometry, tracks and hashes."""
+    """Print window, tracks, squashed scale, parity, and size and hash of every file."""
     model = open_bundle(path, verify=False)
     info, geometry, strand = model.info, model.geometry, model.tracks.strand
     if as_json:

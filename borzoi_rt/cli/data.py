@@ -26,40 +26,86 @@ _SHOWN = 16
 
 @click.group()
 def data() -> None:
-    """Make or show training data."""
+    """Make training data of bigWig files, or show what data hold."""
 
 
 @data.command()
-@click.option("--targets", required=True, type=_PATH, help="Track table; column `file` names the bigWigs.")
+@click.option(
+    "--targets", required=True, type=_PATH, help="Track table (TSV); its column `file` names the bigWig of each track."
+)
 @_shared.fasta_option
-@click.option("--regions", required=True, type=_PATH, help="BED of training windows, each re-centred.")
-@click.option("--valid", type=_PATH, help="BED of validation windows.")
-@click.option("--test", type=_PATH, help="BED of test windows.")
-@click.option("--valid-chroms", help="Comma list of chromosomes of --regions that validate.")
-@click.option("--test-chroms", help="Comma list of chromosomes of --regions that test.")
-@click.option("--valid-folds", help="Comma list of names (column 4 of --regions) that validate.")
-@click.option("--test-folds", help="Comma list of names (column 4 of --regions) that test.")
-@click.option("--squash", required=True, type=click.Choice(KINDS), help="Kind of the squashed scale. Never guessed.")
-@click.option("--out", required=True, type=_PATH, help="Directory to make.")
-@click.option("--length", type=_COUNT, default=524_288, show_default=True, help="Window in bp.")
-@click.option("--bin-size", type=_COUNT, default=32, show_default=True, help="Bin in bp.")
 @click.option(
-    "--crop", type=click.IntRange(min=0), default=163_840, show_default=True, help="Bases without target, each side."
+    "--regions",
+    required=True,
+    type=_PATH,
+    help="BED of training windows; each is moved to the window length around its middle.",
 )
-@click.option("--blacklist", type=_PATH, help="BED of bases to clip to the window's baseline.")
-@click.option("--blacklist-percentile", type=float, default=50.0, show_default=True, help="Of the baseline.")
-@click.option("--unmappable", type=_PATH, help="BED of bases that no read can map to.")
+@click.option("--valid", type=_PATH, help="BED of validation windows  [default: none].")
+@click.option("--test", type=_PATH, help="BED of test windows  [default: none].")
+@click.option("--valid-chroms", help="Chromosomes of --regions to validate on, like chr8,chr9.")
+@click.option("--test-chroms", help="Chromosomes of --regions to test on, like chr8,chr9.")
+@click.option("--valid-folds", help="Folds (column 4 of --regions) to validate on, like fold3.")
+@click.option("--test-folds", help="Folds (column 4 of --regions) to test on, like fold4.")
 @click.option(
-    "--umap-percentile", type=float, default=50.0, show_default=True, help="Unmappable bins are clipped to it."
+    "--squash",
+    required=True,
+    type=click.Choice(KINDS),
+    help="Kind of the squashed scale to write; it is never guessed.",
 )
-@click.option("--interpolate", is_flag=True, help="Fill bases without coverage by lines, not by 0.")
-@click.option("--empty-contigs", is_flag=True, help="A contig that a bigWig does not list has no reads.")
-@click.option("--decimals", type=click.IntRange(min=0), help="Round squashed values, as the reference does to 2.")
-@click.option("--workers", type=_COUNT, default=1, show_default=True, help="Processes; the result is the same.")
+@click.option("--out", required=True, type=_PATH, help="Directory to make; it must not exist, or be empty.")
+@click.option("--length", type=_COUNT, default=524_288, show_default=True, help="Length of a window in bp.")
+@click.option("--bin-size", type=_COUNT, default=32, show_default=True, help="Length of a bin in bp.")
+@click.option(
+    "--crop",
+    type=click.IntRange(min=0),
+    default=163_840,
+    show_default=True,
+    help="Bases at each end of a window that have no target.",
+)
+@click.option(
+    "--blacklist",
+    type=_PATH,
+    help="BED of bases whose coverage is clipped to the baseline of the window  [default: none].",
+)
+@click.option(
+    "--blacklist-percentile",
+    type=float,
+    default=50.0,
+    show_default=True,
+    help="Percentile of the coverage of a window that is its baseline.",
+)
+@click.option("--unmappable", type=_PATH, help="BED of bases that no read can map to  [default: none].")
+@click.option(
+    "--umap-percentile",
+    type=float,
+    default=50.0,
+    show_default=True,
+    help="Percentile of the bins of a window to which bins are clipped that are mostly unmappable.",
+)
+@click.option(
+    "--interpolate", is_flag=True, help="Fill bases that a bigWig leaves out by straight lines  [default: by 0]."
+)
+@click.option(
+    "--empty-contigs",
+    is_flag=True,
+    help="Take a contig that a bigWig does not list as one without reads  [default: an error].",
+)
+@click.option(
+    "--decimals",
+    type=click.IntRange(min=0),
+    help="Decimals to round squashed values to; the reference rounds to 2  [default: no rounding].",
+)
+@click.option(
+    "--workers",
+    type=_COUNT,
+    default=1,
+    show_default=True,
+    help="Processes that share the work; results do not depend on their number.",
+)
 def make(targets: Path, fasta: Path, out: Path, length: int, bin_size: int, crop: int, **choices: Any) -> None:
-    """Bin and squash coverage of windows into shards for training.
+    """Bin and squash the coverage of windows, and write it as shards for training.
 
-    An interrupted call goes on where it stopped.
+    An interrupted call leaves OUT.partial; the same call goes on from there.
     """
     if (length - 2 * crop) % bin_size or length <= 2 * crop:
         raise InputError(f"--length {length} without twice --crop {crop} is no number of bins of {bin_size} bp")
@@ -75,7 +121,11 @@ def make(targets: Path, fasta: Path, out: Path, length: int, bin_size: int, crop
     )
     workers = choices.pop("workers")
     options = MakeOptions(geometry=geometry, **choices)
-    with _shared.progress_bar("making data", sum(map(len, regions.values()))) as progress:
+    words = f"interrupted: finished shards are kept in {out.name}.partial; repeat the command to go on"
+    with (
+        _shared.last_words(words),
+        _shared.progress_bar("making data", sum(map(len, regions.values()))) as progress,
+    ):
         made = make_data(sources, out, options=options, workers=workers, progress=progress.done)
     counts = ", ".join(f"{made.info.windows[split]} {split}" for split in SPLITS)
     click.echo(f"{made.info.tracks} tracks, windows: {counts} -> {out}", err=True)
@@ -107,7 +157,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 @data.command()
 @click.argument("path", metavar="DATA", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print statistics.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print statistics.json instead.")
 def show(path: Path, as_json: bool) -> None:
     """Print sizes, splits and tracks, and what the first windows of each split hold."""
     found = open_data(path)

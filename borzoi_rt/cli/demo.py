@@ -8,15 +8,26 @@ from pathlib import Path
 import click
 
 from ..demo.data import CLASSES
-from ..demo.run import STATISTIC, DemoReport, run_demo
+from ..demo.run import STATISTIC, DemoReport, embedded_bundle, run_demo
 from . import _shared
 
 _SHOWN = 12
+_WRITTEN = {
+    "genome.fa": "synthetic genome, with its index",
+    "variants.vcf": "variants that were scored",
+    "truth.tsv": "what each variant is known to do",
+    "scores.tsv": "all scores, a row for each variant, track and statistic",
+    "hit*.png": "coverage of both alleles around the strongest variants",
+}
 
 
 @click.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Directory to make."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo-out"),
+    show_default=True,
+    help="Directory to make; it must not exist, or be empty.",
 )
 @_shared.device_option
 @_shared.threads_option
@@ -26,12 +37,23 @@ def demo(out: Path, device: str, threads: int | None) -> None:
     Needs no download: the small model is part of the package.
     """
     started = time.monotonic()
-    with _shared.progress_bar("scoring", sum(CLASSES.values())) as progress:
+    with (
+        _shared.last_words(f"interrupted: {out} is not complete; remove it and run the demo again"),
+        _shared.progress_bar("scoring", sum(CLASSES.values())) as progress,
+    ):
         report = run_demo(out, device=device, threads=threads, progress=progress.done)
     _show(report)
-    click.echo(
-        f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s: tables and figures -> {out}", err=True
-    )
+    click.echo(f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s -> {out}", err=True)
+    for name, text in _WRITTEN.items():
+        click.echo(f"  {name:<14}{text}", err=True)
+    click.echo(f"next, score the same variants yourself:\n{_next_command(out)}", err=True)
+
+
+def _next_command(out: Path) -> str:
+    """Return a line that scores the demo's own files, to be pasted into the shell that ran the demo."""
+    words = ["score", _shared.near(out / "variants.vcf"), "--bundle", _shared.near(embedded_bundle().path)]
+    words += ["--fasta", _shared.near(out / "genome.fa"), "--stats", "logSED", "--out", _shared.near(out / "mine.tsv")]
+    return " ".join((_shared.program(), *words))
 
 
 def _show(report: DemoReport) -> None:

@@ -9,7 +9,7 @@ import click
 
 from ..backends.opening import open_session
 from ..bundle.opening import open_bundle
-from ..dataset import open_data
+from ..dataset import SPLITS, open_data
 from ..evaluation.run import EvaluationOptions, check_data, write_metrics, write_windows
 from ..evaluation.run import evaluate as run_evaluation
 from . import _shared
@@ -18,24 +18,63 @@ from . import _shared
 @click.command()
 @_shared.bundle_option
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Data directory (`data make`, or TFRecords)."
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Data directory, as `borzoi-rt data make` or baskerville (TFRecord) makes it.",
 )
-@click.option("--split", default="test", show_default=True, help="train, valid or test.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Table of tracks to write (TSV).")
-@click.option("--windows", type=click.Path(path_type=Path), help="Also write the loss of each window (TSV).")
-@click.option("--total-weight", type=float, default=0.2, show_default=True, help="Share of the Poisson term.")
-@click.option("--weight-range", type=float, default=1.0, show_default=True, help="Weight of the middle over the ends.")
-@click.option("--weight-exp", type=float, default=4.0, show_default=True, help="Shape of the weights, an even number.")
-@click.option("--rc", is_flag=True, help="Average with the reverse complement.")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="test",
+    show_default=True,
+    help="Which windows of the data to compare with.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Table to write, a row per track (TSV).")
+@click.option(
+    "--windows", type=click.Path(path_type=Path), help="Second table to write: the loss of each window (TSV)."
+)
+@click.option(
+    "--total-weight",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Weight of the loss of sums (Poisson) beside that of shapes (multinomial).",
+)
+@click.option(
+    "--weight-range",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="How much more the middle bin weighs than the outermost in the loss; 1 weighs all alike.",
+)
+@click.option(
+    "--weight-exp",
+    type=float,
+    default=4.0,
+    show_default=True,
+    help="Exponent of the curve from middle to ends, an even number.",
+)
+@click.option(
+    "--rc",
+    is_flag=True,
+    help="Average each prediction with that of the reverse complement  [default: forward strand only].",
+)
 @_shared.device_option
 @_shared.threads_option
 def evaluate(bundle: Path, data: Path, split: str, out: Path, windows: Path | None, **choices: Any) -> None:
-    """Loss, Pearson correlation and R2 of every track on held-out windows, in squashed scale."""
+    """Compare predictions with held-out coverage: loss, Pearson correlation and R2 of every track.
+
+    All are taken in the squashed scale, as in training.
+    """
     model, source = open_bundle(bundle), open_data(data)
     check_data(source, model.geometry, model.tracks)
     session = open_session(model, choices.pop("device"), threads=choices.pop("threads"))
     options = EvaluationOptions(n_code=model.info.n_policy, **choices)
-    with _shared.progress_bar("evaluating", source.info.windows.get(split)) as progress:
+    with (
+        _shared.last_words("interrupted: nothing was written, an evaluation is not kept; run the command again"),
+        _shared.progress_bar("evaluating", source.info.windows.get(split)) as progress,
+    ):
         result = run_evaluation(session, model.tracks, source, split, options=options, progress=progress.done)
     session.close()
     write_metrics(out, model.tracks, result)

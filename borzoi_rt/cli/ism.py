@@ -18,11 +18,19 @@ from . import _scoring, _shared
 @click.argument("region")
 @_shared.bundle_option
 @_shared.fasta_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="OUT.(h5|tsv|tsv.gz|parquet).")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Table to write; its suffix names the form: .h5, .tsv, .tsv.gz or .parquet.",
+)
 @_scoring.scoring_options
 @_shared.run_options
 def ism(region: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
-    """Score every substitution of REGION (chr1:1,001-1,200) in one window around it."""
+    """Score every substitution of REGION (1-based, like chr1:1,001-1,200) in the one window around its middle.
+
+    A score equals that of the same SNV given to `borzoi-rt score` with --window at:START of that window.
+    """
     running = _shared.take_run(choices)
     options = _scoring.read_options(**choices)
     interval, model = Interval.parse(region), open_bundle(bundle)

@@ -20,20 +20,33 @@ from . import _shared
 @click.argument("regions", type=click.Path(path_type=Path))
 @_shared.bundle_option
 @_shared.fasta_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory to make.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Directory to make; it must not exist, or be empty.",
+)
 @_shared.rc_option
 @_shared.shifts_option
 @_shared.tracks_option
-@click.option("--n-code", type=click.Choice(tuple(N_POLICIES)), help="Code of unknown bases  [default: the bundle's].")
-@click.option("--squashed", is_flag=True, help="Keep the squashed scale of the model.")
-@click.option("--squash", type=click.Choice(KINDS), help="Squash kind to undo  [default: the bundle's].")
-@click.option("--unscale/--no-unscale", default=None, help="Reads, or scale x reads  [default: the bundle's].")
+@click.option(
+    "--n-code",
+    type=click.Choice(tuple(N_POLICIES)),
+    help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
+)
+@click.option("--squashed", is_flag=True, help="Write the squashed scale that the model gives  [default: undo it].")
+@click.option("--squash", type=click.Choice(KINDS), help="Kind of the squashed scale to undo  [default: the bundle's].")
+@click.option(
+    "--unscale/--no-unscale",
+    default=None,
+    help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
+)
 @_shared.resume_option
 @_shared.workers_option
 @_shared.device_option
 @_shared.threads_option
 def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
-    """Predict the coverage of the regions of a BED file: a bigWig per track, and predictions.npz.
+    """Predict the coverage of REGIONS, a BED file: a bigWig for each track, and predictions.npz.
 
     A region that is no longer than the output of the model gives the window around its middle; a longer one is cut into
     adjacent windows that cover it.

@@ -23,36 +23,81 @@ repository_argument = click.argument("repository", type=click.Path(path_type=Pat
 environment_option = click.option(
     "--environment",
     type=click.Path(path_type=Path),
-    help=f"Server's environment  [default: {VARIABLE}, else the cache].",
+    help=f"Virtual environment that holds Triton  [default: {VARIABLE}, else one in the user's cache].",
 )
 
 
 @click.group()
 def triton() -> None:
-    """Make a model repository of a bundle, serve it, and check a server."""
+    """Write a bundle as a Triton model repository, serve it on this machine, and check a server."""
 
 
 @triton.command()
 @click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Model repository; models are added to it.")
-@click.option("--name", default="borzoi", show_default=True, help="Prefix of the models.")
-@click.option("--fasta", type=click.Path(path_type=Path), help="Indexed genome: adds NAME_scorer.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Model repository to write; models are added to those it has.",
+)
+@click.option(
+    "--name", default="borzoi", show_default=True, help="Name of the model, and beginning of the names of the others."
+)
+@click.option(
+    "--fasta",
+    type=click.Path(path_type=Path),
+    help="Genome (indexed FASTA): adds NAME_scorer, which scores variants  [default: no scorer].",
+)
 @_scoring.scoring_options
-@click.option("--tile-cache", type=click.Path(path_type=Path), help="Folder in which the scorer keeps tiles.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of a model  [default: all usable cores].")
-@click.option("--queue-size", type=click.IntRange(min=1), default=64, show_default=True, help="Requests that may wait.")
-@click.option("--queue-timeout", type=float, default=60.0, show_default=True, help="Seconds that one may wait.")
 @click.option(
-    "--cpu-queue", is_flag=True, help="Bound the queues on a CPU too, which costs half a second now and then."
+    "--tile-cache",
+    type=click.Path(path_type=Path),
+    help="Folder in which the scorer keeps computed tiles  [default: none are kept].",
 )
 @click.option(
-    "--scorer-batch", type=click.IntRange(min=1), default=64, show_default=True, help="Variants of a request."
+    "--threads", type=click.IntRange(min=1), help="CPU threads of each model  [default: all cores that may be used]."
 )
-@click.option("--gpu-instances", type=click.IntRange(min=1), default=1, show_default=True, help="Copies on every GPU.")
-@click.option("--tensorrt", is_flag=True, help="Production: TensorRT engines in FP16 (not measured).")
-@click.option("--overwrite", is_flag=True, help="Replace models of the same names.")
+@click.option(
+    "--queue-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Requests that may wait for a model; more are refused.",
+)
+@click.option(
+    "--queue-timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Seconds that a request may wait before it is refused.",
+)
+@click.option(
+    "--cpu-queue",
+    is_flag=True,
+    help="Bound the queues on a CPU too, which costs half a second now and then  [default: on GPUs only].",
+)
+@click.option(
+    "--scorer-batch",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Most variants in one request to the scorer.",
+)
+@click.option(
+    "--gpu-instances",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Copies of each model on every GPU.",
+)
+@click.option(
+    "--tensorrt",
+    is_flag=True,
+    help="Run on TensorRT engines in FP16 in production, which has not been measured  [default: onnxruntime].",
+)
+@click.option("--overwrite", is_flag=True, help="Replace models of the same names  [default: an error].")
 def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path | None, **choices: Any) -> None:
-    """Write BUNDLE as models: NAME, its split graphs, and with --fasta NAME_scorer.
+    """Write BUNDLE as served models: NAME, its parts, and with --fasta NAME_scorer, which scores variants.
 
     Every model has config.pbtxt for NVIDIA's container and configs/python-cpu.pbtxt for `borzoi-rt triton serve`.
     """
@@ -82,7 +127,7 @@ def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path 
 @triton.command()
 @repository_argument
 def lint(repository: Path) -> None:
-    """Judge the configurations of REPOSITORY by Triton's schema and the graphs, without a server."""
+    """Compare the configurations of REPOSITORY with Triton's schema and with the graphs, without a server."""
     wrong = lint_repository(repository)
     if wrong:
         raise FormatError("; ".join(wrong))
@@ -92,7 +137,7 @@ def lint(repository: Path) -> None:
 @triton.command()
 @environment_option
 def venv(environment: Path | None) -> None:
-    """Make the environment in which `serve` runs tritonserver: 330 MB from the Python package index."""
+    """Make the virtual environment in which `serve` runs Triton: 330 MB from the Python package index."""
     made = make_environment(environment)
     click.echo(made.python.parent.parent)
 
@@ -100,19 +145,39 @@ def venv(environment: Path | None) -> None:
 @triton.command()
 @repository_argument
 @click.option(
-    "--host", default=LOOPBACK, show_default=True, help="Address to listen on; anyone who reaches it may ask."
+    "--host", default=LOOPBACK, show_default=True, help="Address to listen on; whoever reaches it may send requests."
 )
-@click.option("--http-port", type=int, default=8000, show_default=True, help="0 takes a free port.")
-@click.option("--grpc-port", type=int, default=8001, show_default=True, help="0 takes a free port.")
-@click.option("--metrics-port", type=int, default=8002, show_default=True, help="0 takes a free port.")
-@click.option("--config", default=CPU_CONFIG, show_default=True, help="Which configuration of the models.")
-@click.option("--cache-mb", type=click.IntRange(min=0), default=0, show_default=True, help="Cache of answers.")
-@click.option("--ready-limit", type=float, default=READY_LIMIT_S, show_default=True, help="Seconds until READY.")
-@click.option("--log", type=click.Path(path_type=Path), help="File for the server's log.")
-@click.option("--docker", is_flag=True, help="Print the line that serves it in NVIDIA's container, and end.")
+@click.option("--http-port", type=int, default=8000, show_default=True, help="Port for HTTP; 0 takes a free one.")
+@click.option("--grpc-port", type=int, default=8001, show_default=True, help="Port for gRPC; 0 takes a free one.")
+@click.option("--metrics-port", type=int, default=8002, show_default=True, help="Port for metrics; 0 takes a free one.")
+@click.option(
+    "--config", default=CPU_CONFIG, show_default=True, help="Name of the configuration that every model is served with."
+)
+@click.option(
+    "--cache-mb",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Memory in MB for answers that are given again; 0 keeps none.",
+)
+@click.option(
+    "--ready-limit",
+    type=float,
+    default=READY_LIMIT_S,
+    show_default=True,
+    help="Seconds after which a server that is not ready is given up.",
+)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    help="File for the log of the server  [default: shown only when it fails].",
+)
+@click.option(
+    "--docker", is_flag=True, help="Print the command that serves REPOSITORY in NVIDIA's container, and exit."
+)
 @environment_option
 def serve(repository: Path, **choices: Any) -> None:
-    """Serve REPOSITORY on this machine's CPU until interrupted; prints one address a line when READY."""
+    """Serve REPOSITORY on the CPU of this machine until Ctrl-C; prints an address on each line when it is ready."""
     if choices["docker"]:
         click.echo(container_command(repository))
         return
@@ -144,9 +209,9 @@ def serve(repository: Path, **choices: Any) -> None:
 @triton.command()
 @click.argument("url")
 @_shared.bundle_option
-@click.option("--calls", type=click.IntRange(min=1), default=20, show_default=True, help="Windows to time.")
+@click.option("--calls", type=click.IntRange(min=1), default=20, show_default=True, help="Windows to send and time.")
 def check(url: str, bundle: Path, calls: int) -> None:
-    """Replay the golden example of a bundle on the server at URL (grpc://HOST:PORT/MODEL), and time windows of it."""
+    """Compare the server at URL (grpc://HOST:PORT/MODEL) with the golden example of the bundle, and time it."""
     report, latencies = check_server(open_bundle(bundle), url, calls=calls)
     click.echo(f"golden example: {report}")
     _latency.show([("triton", "1 at once", latencies)])

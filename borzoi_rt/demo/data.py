@@ -81,9 +81,9 @@ def _choose(generator: np.random.Generator, genome: dict[str, str]) -> list[Plan
     """Draw candidates until both classes are full; those in between (a weak change) are passed over."""
     chosen: dict[Variant, PlantedVariant] = {}
     room = dict(CLASSES)
-    places = {chrom: _motif_sites(sequence) for chrom, sequence in genome.items()}
-    for variant in _candidates(generator, genome, places):
-        site = _site_of(places[variant.chrom], variant)
+    sites = {chrom: _motif_sites(sequence) for chrom, sequence in genome.items()}
+    for variant in _candidates(generator, genome, sites):
+        site = _site_of(sites[variant.chrom], variant)
         item = PlantedVariant(variant, site, log2_fold(genome[variant.chrom], variant))
         weak = item.causal and abs(item.log2_fold) < CAUSAL_LOG2_FOLD
         if variant in chosen or weak or not room[item.kind]:
@@ -96,7 +96,7 @@ def _choose(generator: np.random.Generator, genome: dict[str, str]) -> list[Plan
 
 
 def _candidates(
-    generator: np.random.Generator, genome: dict[str, str], places: dict[str, dict[str, np.ndarray]]
+    generator: np.random.Generator, genome: dict[str, str], sites: dict[str, dict[str, np.ndarray]]
 ) -> Iterator[Variant]:
     """Yield variants without end: half in a motif, half anywhere; one in five a short deletion."""
     names, motifs = list(genome), list(MOTIFS)
@@ -105,7 +105,7 @@ def _candidates(
         sequence = genome[chrom]
         if generator.random() < 0.5:
             motif = motifs[int(generator.integers(len(motifs)))]
-            found = places[chrom][motif]
+            found = sites[chrom][motif]
             start = int(found[generator.integers(len(found))] + generator.integers(len(MOTIFS[motif])))
         else:
             start = int(generator.integers(len(sequence)))
@@ -119,10 +119,10 @@ def _candidates(
             yield Variant(chrom, start + 1, sequence[start], others[int(generator.integers(3))])
 
 
-def _site_of(places: dict[str, np.ndarray], variant: Variant) -> str:
+def _site_of(sites: dict[str, np.ndarray], variant: Variant) -> str:
     """Return the motif that a variant overlaps, or ``background``."""
     start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
-    for name, found in places.items():
+    for name, found in sites.items():
         if np.any((found < end) & (found + len(MOTIFS[name]) > start)):
             return name
     return "background"
@@ -134,10 +134,10 @@ def _motif_sites(sequence: str) -> dict[str, np.ndarray]:
     for name, motif in MOTIFS.items():
         found: list[int] = []
         for word in (motif, reverse_complement(motif)):
-            place = sequence.find(word)
-            while place >= 0:
-                found.append(place)
-                place = sequence.find(word, place + 1)
+            start = sequence.find(word)
+            while start >= 0:
+                found.append(start)
+                start = sequence.find(word, start + 1)
         sites[name] = np.array(sorted(found))
     return sites
 

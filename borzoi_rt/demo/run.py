@@ -28,7 +28,10 @@ _PLOT_REACH_BP = 1500
 
 @dataclass(frozen=True)
 class DemoHit:
-    """A scored variant beside its truth: the largest ``STATISTIC`` over tracks, and the track that has it."""
+    """A scored variant beside its truth: the largest ``STATISTIC`` over the rows of the table, and the row that has it.
+
+    ``track`` is the name of that row: of a pair of strands (``RNA+/-``), or of a track that has no strand.
+    """
 
     planted: PlantedVariant
     score: float
@@ -78,7 +81,7 @@ def run_demo(
     """
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an empty directory; choose another with --out")
+        raise InputError(f"{folder}: exists and is not an empty directory; choose another one")
     folder.mkdir(parents=True, exist_ok=True)
     bundle = embedded_bundle()
     fasta, vcf, planted = write_demo_data(folder)

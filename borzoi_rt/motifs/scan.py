@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..errors import BackendError, InputError
+from ..errors import InputError, missing_package
 from ..sequence import BASES, decode
 from .matrices import Motif
 
@@ -139,5 +139,5 @@ def _lightmotif() -> ModuleType:
     try:
         import lightmotif
     except ImportError as error:
-        raise BackendError("scanning for motifs needs lightmotif; pip install 'borzoi-rt[promoter]'") from error
+        raise missing_package(error, "lightmotif", "promoter", "scanning for motifs") from error
     return lightmotif

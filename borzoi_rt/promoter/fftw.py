@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import BackendError, FormatError
+from ..errors import FormatError, missing_package
 
 CHUNK_ROWS = 64  # 2 MB of input at N = 4,000: long enough to hide the call, short enough for the cache
 _PLANS_HELD = 4
@@ -122,7 +122,7 @@ def _pyfftw() -> ModuleType:
     try:
         import pyfftw
     except ImportError as error:
-        raise BackendError("the DFT score needs pyfftw; pip install 'borzoi-rt[promoter]'") from error
+        raise missing_package(error, "pyfftw", "promoter", "the DFT score") from error
     return pyfftw
 
 

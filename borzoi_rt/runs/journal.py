@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
-from ..errors import FormatError, InputError
+from ..errors import FormatError, InputError, RunInterrupted
 
 _HEADER = "journal.json"
 _LOCK = "lock"
@@ -98,7 +98,12 @@ class Journal:
     ) -> None:
         if kind is not None and not self.done:
             self.remove()  # of no use to a later run
+        held = self._lock is not None
         self.close()
+        if held and kind is not None and issubclass(kind, KeyboardInterrupt) and not issubclass(kind, RunInterrupted):
+            raise RunInterrupted(
+                f"interrupted: what was done is kept in {self.directory}; repeat the command with --resume to go on"
+            ) from None
 
     def close(self) -> None:
         """Let other runs have the folder; what is in it stays."""
@@ -188,7 +193,8 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         draft.replace(path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not say of which file
         draft.unlink(missing_ok=True)
         raise
 

@@ -59,10 +59,19 @@ def finish_directory(target: Path, journal: Journal, write: Callable[[Path], Non
             _sync(path)
         folder.chmod(0o755)
         folder.replace(target)
-    except BaseException:
+    except BaseException as error:
+        _name_target(error, folder, target)
         shutil.rmtree(folder, ignore_errors=True)  # on a full disk the next try needs the space
         raise
     journal.remove()
+
+
+def _name_target(error: BaseException, folder: Path, target: Path) -> None:
+    """Let an error of the system name the output, not its draft; a write that fails names no file at all."""
+    if isinstance(error, OSError) and error.errno is not None:
+        name = error.filename
+        if name is None or (isinstance(name, str) and Path(name).is_relative_to(folder)):
+            error.filename = str(target)
 
 
 def _sync(path: Path) -> None:
@@ -83,7 +92,8 @@ def finish_output(target: Path, journal: Journal, write: Callable[[Path], None])
         made = sorted(folder.iterdir(), key=lambda path: path != draft)
         for path in made:
             _sync(path)
-    except BaseException:
+    except BaseException as error:
+        _name_target(error, folder, target)
         shutil.rmtree(folder, ignore_errors=True)  # on a full disk the next try needs the space
         raise
     for suffix in COMPANIONS:

@@ -28,7 +28,7 @@ _BASES = "ACGT"
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Latencies under one load; ``load`` says which, ``where`` what answered."""
+    """Latencies under one load; ``load`` says which, ``where`` who answered."""
 
     where: str
     load: str
@@ -43,9 +43,9 @@ def check_server(bundle: Bundle, address: str, *, calls: int = 20) -> tuple[Comp
     bundle : Bundle
         The model that must be served.
     address : str
-        Of the plain model, like ``grpc://127.0.0.1:8001/borzoi``.
+        Address of the plain model, like ``grpc://127.0.0.1:8001/borzoi``.
     calls : int
-        How many windows are timed.
+        How many windows are sent and timed.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def bench_latency(
     url : str, optional
         The scorer, like ``grpc://127.0.0.1:8001/borzoi_scorer``; in process alone when None.
     calls : int
-        Variants per measurement.
+        Variants that each measurement times.
     concurrency : tuple of int
         Closed loops: how many callers. In process there is one model, which callers use in turn.
     rates : tuple of float
@@ -97,7 +97,7 @@ def bench_latency(
     threads : int, optional
         CPU threads of the model in process.
     seed : int
-        Of the variants.
+        Random seed by which variants are drawn.
 
     Yields
     ------

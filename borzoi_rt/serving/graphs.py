@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import BackendError, FormatError
+from ..errors import FormatError, missing_package
 
 # ONNX element type -> Triton's name.
 TRITON_TYPES = {1: "FP32", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "FP16", 11: "FP64", 16: "BF16"}
@@ -155,6 +155,6 @@ def _onnx() -> ModuleType:
     try:
         import onnx
     except ImportError as error:
-        raise BackendError("onnx is not installed; pip install 'borzoi-rt[triton]'") from error
+        raise missing_package(error, "onnx", "triton") from error
     module: ModuleType = onnx
     return module

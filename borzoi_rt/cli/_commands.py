@@ -1,0 +1,89 @@
+"""The commands by name, in the order of their use; each is imported when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ._extras import check_extras
+from ._talk import verbose_option
+
+_EXPORT_WORLD = "borzoi_export"
+COMMANDS = {
+    "score": ("borzoi_rt.cli.score", "Score the variants of a VCF: a table, a row per allele and track."),
+    "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
+    "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),
+    "scores": ("borzoi_rt.cli.scores", "List statistics, regions and presets of `score`, a line each."),
+    "bundle": ("borzoi_rt.cli.bundle", "Verify a model bundle, or show what is in it."),
+    "export": ("borzoi_export.cli", "Convert trained weights into a bundle (extra: export)."),
+    "train": ("borzoi_export.cli_train", "Train or fine-tune a Borzoi-family network (extra: train)."),
+    "data": ("borzoi_rt.cli.data", "Make training data of bigWig files, or show what data hold."),
+    "evaluate": ("borzoi_rt.cli.evaluate", "Compare predictions with held-out coverage: loss, correlation, R2."),
+    "dft": ("borzoi_rt.cli.dft", "Score promoter motifs by what their removal does (extra: promoter)."),
+    "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (extra: train)."),
+    "triton": ("borzoi_rt.cli.triton", "Serve a bundle with Triton, and check a server (extra: triton)."),
+    "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "bench": ("borzoi_rt.cli.bench", "Measure latencies on this machine and of a Triton server."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported by name; the torch world is never imported otherwise."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of their use."""
+        return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the words name; what the torch world needs is checked before it is imported."""
+        words = [word for word in args if not word.startswith("-")]
+        if COMMANDS.get(words[0] if words else "", ("",))[0].startswith(_EXPORT_WORLD):
+            check_extras(_known(words))
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+            _complete(command, (cmd_name,))
+            self.commands[cmd_name] = command
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _known(words: list[str]) -> list[str]:
+    """Return the name of a command, and of the one below it where extras are known by both."""
+    from ._extras import NEEDS
+
+    return words[:2] if " ".join(words[:2]) in NEEDS else words[:1]
+
+
+def _complete(command: click.Command, path: tuple[str, ...]) -> None:
+    """Give a command, and those below it, what all have: ``-v``, and a look at the packages it needs."""
+    command.params.append(verbose_option())
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            _complete(below, (*path, name))
+    elif command.callback is not None:
+        command.callback = _checked(command.callback, path)
+
+
+def _checked(callback: Callable[..., Any], path: tuple[str, ...]) -> Callable[..., Any]:
+    @wraps(callback)
+    def call(*args: Any, **options: Any) -> Any:
+        check_extras(path)
+        return callback(*args, **options)
+
+    return call
