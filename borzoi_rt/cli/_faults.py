@@ -114,11 +114,11 @@ def _system(error: OSError, text: str) -> str:
         name = os.fsdecode(name)
     if isinstance(error, socket.gaierror):
         return f"the host name is not known ({_short(text)}); check the address"
-    if number not in errno.errorcode:  # as pyarrow and h5py raise it: the number stands in the text, if anywhere
-        found = _ERRNO.search(text)
+    found = _ERRNO.search(text)  # pyarrow and h5py write number and name into the text, if anywhere
+    if number not in errno.errorcode:
         number = int(found[1] or found[2]) if found else None
-        named = _NAMED.search(text)
-        name = (named[1] or named[2]) if found and named else name
+    named = _NAMED.search(text) if name is None and found else None
+    name = (named[1] or named[2]) if named else name
     if number == errno.ENOMEM:
         return _MEMORY
     if number is None or number not in errno.errorcode:

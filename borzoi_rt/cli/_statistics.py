@@ -1,4 +1,4 @@
-"""Statistics, regions and presets in words, for ``borzoi-rt scores``."""
+"""Statistics in words, for ``borzoi-rt scores``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..scoring.statistics import STATISTICS
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A name, its formula or form, and one line on what it says."""
+    """A statistic by name, its formula, and one line on what it tells."""
 
     name: str
     formula: str
-    text: str
+    summary: str
 
 
 # R and A: coverage of REF and ALT in reads per bin; sums run over the bins of the region; log2p(x) = log2(x + 1).
@@ -36,19 +36,6 @@ _STATISTICS = (
     Described("SADlog", "log2p(sum(A)) - log2p(sum(R))", "The same as logSED, under the name of borzoi_sad.py."),
     Described("sqrtSAD", "sum(sqrt(A)) - sum(sqrt(R))", "The same as sqrtSUM, under the name of borzoi_sad.py."),
     Described("logJS", "JS of log2p(R) and log2p(A)", "Change of the shape in logarithms."),
-)
-REGIONS = (
-    Described("window", "", "Every bin of the output; what a score without @REGION is taken over."),
-    Described("span:BP", "", "The bins around the middle of REF that cover BP bases, moved to stay in the output."),
-    Described("center:BP", "", "The bins around POS that cover BP bases, cut at the ends of the output."),
-)
-PRESETS = (
-    Described("hound-default", "", "hound_snp.py as it stands: logSUM, indels averaged over two phases."),
-    Described("hound-stitch", "", "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant."),
-    Described("paper-eqtl-sad", "", "borzoi_sad.py --rc -u, the eQTL scores of the paper: SAD, logSAD, D2, logD2."),
-    Described(
-        "paper-satmut-sad", "", "borzoi_sad.py --rc -u, saturation mutagenesis of the paper (crop of 8,128 bins)."
-    ),
 )
 
 

@@ -157,7 +157,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 @data.command()
 @click.argument("path", metavar="DATA", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print statistics.json instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the content of statistics.json instead.")
 def show(path: Path, as_json: bool) -> None:
     """Print sizes, splits and tracks, and what the first windows of each split hold."""
     found = open_data(path)

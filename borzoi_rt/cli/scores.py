@@ -7,11 +7,22 @@ from collections.abc import Sequence
 import click
 
 from ..scoring.statistics import FAMILIES
-from ._statistics import PRESETS, REGIONS, Described, describe_statistics
+from ._statistics import describe_statistics
 
 _ORDER = {
     "hound": "The statistic of each strand comes first, then strands are added (D2, logD2, sqrtD2: as squares).",
     "sad": "The coverage of the strands is added first, then comes the statistic.",
+}
+
+REGIONS = {
+    "window": "Every bin of the output; what a score without @REGION is taken over.",
+    "span:BP": "The bins around the middle of REF that cover BP bases, moved to stay in the output.",
+    "center:BP": "The bins around POS that cover BP bases, cut at the ends of the output.",
+}
+PRESETS = {
+    "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases.",
+    "hound-stitch": "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant.",
+    "paper-eqtl-sad": "borzoi_sad.py --rc -u, the eQTL scores of the paper: SAD, logSAD, D2, logD2.",
 }
 
 
@@ -30,15 +41,15 @@ def scores(family: str) -> None:
     """
     click.echo(f"Statistics of family {family} (--stats). {_ORDER[family]}")
     click.echo("R, A: coverage of REF and ALT, un-squashed; sums run over bins of the region; log2p(x) = log2(x + 1).")
-    _list(describe_statistics(family))
+    _list([(item.name, item.formula, item.summary) for item in describe_statistics(family)])
     click.echo("\nRegions (STAT@REGION, or --region for all)")
-    _list(REGIONS)
+    _list(list(REGIONS.items()))
     click.echo("\nPresets (--preset): all options of a published command")
-    _list(PRESETS)
+    _list(list(PRESETS.items()))
 
 
-def _list(items: Sequence[Described]) -> None:
-    name, formula = (max(map(len, texts)) for texts in zip(*((item.name, item.formula) for item in items), strict=True))
-    for item in items:
-        middle = f"{item.formula:<{formula}}  " if formula else ""
-        click.echo(f"  {item.name:<{name}}  {middle}{item.text}")
+def _list(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows of texts in columns."""
+    *widths, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for *cells, last in rows:
+        click.echo("  " + "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True)) + last)

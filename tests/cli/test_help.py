@@ -1,0 +1,182 @@
+"""Every help text: it is there, says something and names the default; and every command fails in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from borzoi_rt.cli import main
+from borzoi_rt.cli._commands import COMMANDS
+from borzoi_rt.scoring.presets import PRESETS
+from borzoi_rt.scoring.statistics import FAMILIES, STATISTICS
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+FORBIDDEN = re.compile(r"\bplaces?\b|(^|\W)Of (the|a|all|what)?\b|\bthe variants? a\b|\?\?|TODO", re.MULTILINE)
+# What these do when they are absent is said by their text, or is nothing.
+NO_DEFAULT = {"variants", "span_bp", "windows", "url", "valid_chroms", "test_chroms", "valid_folds", "test_folds"}
+
+
+def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from walk(below, (*path, name))
+
+
+def every(package: str) -> list[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(main)
+    found = []
+    for name, (module, _) in COMMANDS.items():
+        if module.startswith(package):
+            command = main.get_command(context, name)
+            assert command is not None
+            found += walk(command, (name,))
+    return found
+
+
+RUNTIME = every("borzoi_rt.")
+MINE = [(path, command) for path, command in RUNTIME if path[0] != "dft"]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in [((), main), *RUNTIME]], ids=" ".join)
+def test_help_is_shown(cli: Cli, path: tuple[str, ...]) -> None:
+    ended = cli(*path, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"Usage: {' '.join(('borzoi-rt', *path))} ")
+    assert ended.out.count("--verbose") == 1
+
+
+@pytest.mark.parametrize(("path", "command"), MINE, ids=lambda item: " ".join(item) if isinstance(item, tuple) else "")
+def test_texts_say_something(path: tuple[str, ...], command: click.Command) -> None:
+    assert command.help
+    assert len(command.help) > 25
+    assert not FORBIDDEN.search(command.help), command.help
+    context = click.Context(command, info_name=path[-1])
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.hidden:
+            continue
+        text = (option.help or "").split("[default")[0].strip()
+        assert len(text.split()) >= 4, (option.name, text)
+        assert not FORBIDDEN.search(text), (option.name, text)
+        assert re.match(r"[A-Z0-9a-z@]", text), text
+        record = option.get_help_record(context)
+        assert record is not None
+        if not option.required and not option.is_flag and option.name not in NO_DEFAULT:
+            assert "[default: " in record[1] or "default:" in record[1], (path, option.name, record[1])
+
+
+@pytest.mark.parametrize("name", ["device", "tracks", "shifts", "resume", "workers", "squash"])
+def test_an_option_is_the_same_in_every_command(name: str) -> None:
+    found = {
+        (tuple(option.opts), option.help, str(option.default), option.required)
+        for path, command in MINE
+        for option in command.params
+        if option.name == name and path != ("data", "make")
+    }
+    assert len(found) == 1, found
+
+
+def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
+    out = cli("--help").out
+    names = re.findall(r"^  ([a-z]+) ", out.split("Commands:")[1], re.MULTILINE)
+    assert names == list(COMMANDS)
+    assert (names[:4], names[-1]) == (["score", "ism", "predict", "scores"], "bench")
+    assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_lists_all_there_is(cli: Cli, family: str) -> None:
+    ended = cli("scores", "--family", family)
+    assert (ended.code, ended.err) == (0, "")
+    parts = [re.findall(r"^  (\S+) +(\S.*)$", part, re.MULTILINE) for part in ended.out.split("\n\n")]
+    statistics, regions, presets = ([name for name, _ in part] for part in parts)
+    assert sorted(statistics) == sorted(STATISTICS[family])
+    assert regions == ["window", "span:BP", "center:BP"]
+    assert presets == list(PRESETS)
+    assert all(len(text.split()) > 4 for part in parts for _, text in part)
+
+
+def test_score_s_help_names_what_it_takes(cli: Cli) -> None:
+    text = " ".join(cli("score", "--help").out.split())
+    for words in ("`borzoi-rt scores`", "at:START", "grid:BP", "0.93", "0.63", "128", "STAT@REGION", "--variant"):
+        assert words in text
+
+
+OLD = [
+    (["--provider", "cuda"], "--provider is now --device: give --device cuda"),
+    (["--provider=rocm"], "--provider is now --device: give --device DEVICE"),
+    (["--backend", "onnx:cuda:1"], "--backend is now --device: give --device cuda:1"),
+    (["--backend=triton:grpc://h:1/m"], "--backend is now --device: give --device triton:grpc://h:1/m"),
+    (["--device", "0"], "'0' is no device any more; GPU 0 is now --device cuda:0"),
+    (["--device", "rocm"], "device 'rocm' is unknown; allowed: cpu, cpu:THREADS"),
+    (["--device", "cpu:0"], "threads is 0; a positive number is needed"),
+]
+
+
+@pytest.mark.parametrize(("more", "message"), OLD)
+def test_options_of_old_are_told_in_words_of_today(cli: Cli, desk: Desk, more: list[str], message: str) -> None:
+    for words in (desk.score(*more), desk.predict(*more), ["bundle", "verify", desk.bundle, *more]):
+        ended = cli(*words)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert message in ended.err
+        assert "--help`)" in ended.err
+
+
+def test_threads_and_device_go_together(cli: Cli, desk: Desk) -> None:
+    words = ["score", desk.vcf, "--bundle", desk.bundle, "--fasta", desk.fasta, "--out", desk.out]
+    assert cli(*words, "--device", "cpu:1").code == 0
+    assert cli(*words, "--device", "cpu:1", "--threads", "1").code == 0
+    ended = cli(*words, "--device", "cpu:2", "--threads", "1")
+    assert ended.code == 1
+    assert re.fullmatch(r"error: device 'cpu:2' and threads 1 name two numbers of threads; leave one out\n", ended.err)
+
+
+FAILS = {
+    "score": (["score", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"none\.vcf: no such VCF"),
+    "ism": (["ism", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"'chr1:x'"),
+    "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such file"),
+    "bundle verify": (["bundle", "verify", "none"], r"none: no such bundle"),
+    "bundle show": (["bundle", "show", "none"], r"none: no such bundle"),
+    "data make": (
+        ["data", "make", "--targets", "t", "--fasta", "F", "--regions", "r", "--squash", "new", "--out", "o"],
+        r"\br: no such file",
+    ),
+    "data show": (["data", "show", "none"], r"none"),
+    "evaluate": (["evaluate", "--bundle", "B", "--data", "none", "--out", "o"], r"none"),
+    "dft score": (
+        ["dft", "score", "--bundle", "none", "--fasta", "F", "--bed", "b", "--out", "o.tsv"],
+        r"none: no such",
+    ),
+    "dft demo": (["dft", "demo", "--out", "full"], r"full: exists and is not an empty directory"),
+    "triton repo": (["triton", "repo", "none", "--out", "o"], r"none: no such bundle"),
+    "triton lint": (["triton", "lint", "none"], r"none"),
+    "triton serve": (["triton", "serve", "none"], r"none"),
+    "triton check": (["triton", "check", "grpc://127.0.0.1:1/m", "--bundle", "none"], r"none: no such bundle"),
+    "demo": (["demo", "--out", "full"], r"full: exists and is not an empty directory"),
+    "bench latency": (["bench", "latency", "--bundle", "none", "--fasta", "F"], r"none: no such bundle"),
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_every_command_fails_in_one_line(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(desk.folder)
+    (desk.folder / "full").mkdir()
+    (desk.folder / "full" / "mine").touch()
+    names = {"B": desk.bundle, "F": desk.fasta}
+    arguments, message = FAILS[name]
+    ended = cli(*(names.get(word, word) for word in arguments))
+    assert (ended.code, ended.out) == (1, "")
+    assert re.fullmatch(rf"error: .*({message}).*\n", ended.err), ended.err
+    assert not re.search(r"Errno|unexpected", ended.err), ended.err
+    assert [path.name for path in (desk.folder / "full").iterdir()] == ["mine"]
+
+
+def test_every_command_is_among_them() -> None:
+    leaves = {" ".join(path) for path, command in RUNTIME if not isinstance(command, click.Group)}
+    assert leaves - set(FAILS) == {"scores", "triton venv"}  # one cannot fail, the other needs the network

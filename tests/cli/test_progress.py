@@ -1,0 +1,111 @@
+"""Signs of life: a line every half minute in a log, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import datasets
+import pytest
+
+from borzoi_rt.cli import _progress
+from borzoi_rt.cli._progress import ProgressLines, duration
+from borzoi_rt.runs.settings import RunSettings
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_line_every_half_minute_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = ProgressLines("scoring", None, clock)
+    lines.set_total(100)
+    lines.set_done(40)  # of an earlier run: they took no time
+    for done in range(41, 61):  # one in 2 s
+        clock.now += 2.0
+        lines.set_done(done)
+    assert capsys.readouterr().err == "scoring: 55 of 100, 1 min 30 s left\n"  # 45 to go
+    clock.now += 31.0
+    lines.set_done(60)
+    # 20 in 71 s: 40 more in 142 s
+    assert capsys.readouterr().err == "scoring: 60 of 100, 2 min 22 s left\n"
+
+
+def test_without_a_total_or_without_progress_nothing_is_promised(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = ProgressLines("scoring", None, clock)
+    lines.set_done(3)
+    clock.now += 29.9
+    lines.set_done(7)
+    assert capsys.readouterr().err == ""
+    clock.now += 0.1
+    lines.set_done(8)
+    assert capsys.readouterr().err == "scoring: 8\n"
+    lines.set_total(20)
+    clock.now += 30.0
+    lines.set_done(8)
+    assert re.fullmatch(r"scoring: 8 of 20, \d+ .*left\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (7380, "2 h 3 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let half a minute pass whenever somebody looks at the clock."""
+    steps = itertools.count(step=31)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: float(next(steps)))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_runs_show_life(cli: Cli, desk: Desk) -> None:
+    words = {
+        r"scoring: \d+ of 10": desk.score(),
+        r"mutating: \d+ of 12": ["ism", "chr1:3001-3004", *desk.model(), "--out", desk.folder / "ism.h5"],
+        r"predicting: \d of 2": desk.predict(),
+    }
+    for pattern, arguments in words.items():
+        ended = cli(*arguments)
+        assert ended.code == 0, ended.err
+        assert re.search(pattern, ended.err), ended.err
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_evaluation_shows_life(cli: Cli, desk: Desk, tmp_path: Path) -> None:
+    data = datasets.write_toy_data(tmp_path / "data", windows=4)
+    ended = cli(
+        *("evaluate", "--bundle", desk.bundle, "--data", data.path, "--split", "train", "--out", tmp_path / "e.tsv")
+    )
+    assert ended.code == 0, ended.err
+    assert re.search(r"evaluating: \d of 4", ended.err)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_demo_shows_life(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def few(*_: object, settings: RunSettings, **__: object) -> None:
+        assert settings.progress is not None
+        settings.progress(5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("borzoi_rt.demo.run.score_file", few)
+    ended = cli("demo", "--out", tmp_path / "demo")
+    assert ended.code == 130
+    assert ended.err.splitlines()[0] == "scoring: 5 of 240"
+    assert ended.err.splitlines()[-1].startswith(f"interrupted: {tmp_path / 'demo'} is not complete; remove it")
