@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from ._extras import check_extras
+from ._extras import EXPORT_WORLD, NEEDS, check_extras
 from ._talk import verbose_option
 
-_EXPORT_WORLD = "borzoi_export"
 COMMANDS = {
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF: a table, a row per allele and track."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
@@ -43,7 +42,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the words name; what the torch world needs is checked before it is imported."""
         words = [word for word in args if not word.startswith("-")]
-        if COMMANDS.get(words[0] if words else "", ("",))[0].startswith(_EXPORT_WORLD):
+        if COMMANDS.get(words[0] if words else "", ("",))[0].startswith(EXPORT_WORLD):
             check_extras(_known(words))
         return super().resolve_command(ctx, args)
 
@@ -65,8 +64,6 @@ class LazyGroup(click.Group):
 
 def _known(words: list[str]) -> list[str]:
     """Return the name of a command, and of the one below it where extras are known by both."""
-    from ._extras import NEEDS
-
     return words[:2] if " ".join(words[:2]) in NEEDS else words[:1]
 
 

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 
 from ..errors import BackendError
 
+EXPORT_WORLD = "borzoi_export"  # all that may import torch
+
 # Import roots of the extras of pyproject.toml.
 _EXPORT = ("torch", "onnx", "onnxscript", "networkx", "safetensors", "huggingface_hub")
 PACKAGES: dict[str, tuple[str, ...]] = {

@@ -50,7 +50,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 _RAW = re.compile(r"\[Errno (\d+)\] [^:();]*(?:: '[^']*')?")  # an OSError inside a text of ours
 _ERRNO = re.compile(r"\[Errno (\d+)\]|errno = (\d+)")
-_NAMED = re.compile(r"name = '([^']+)'|'([^']+)'\s*$")
+_NAMED = re.compile(r"(?:name = |file )'([^']+)'")
 # Libraries below, and what fails where they do.
 _LIBRARIES = {
     "onnxruntime": "the model could not be run",
@@ -59,7 +59,6 @@ _LIBRARIES = {
     "pysam": "a sequence or variant file could not be read or written",
     "tritonclient": "the server could not be asked",
     "grpc": "the server could not be asked",
-    "torch": "PyTorch could not do its part",
     "safetensors": "a weight file could not be read",
     "huggingface_hub": "the weights could not be fetched",
 }
@@ -118,7 +117,7 @@ def _system(error: OSError, text: str) -> str:
     if number not in errno.errorcode:
         number = int(found[1] or found[2]) if found else None
     named = _NAMED.search(text) if name is None and found else None
-    name = (named[1] or named[2]) if named else name
+    name = named[1] if named else name
     if number == errno.ENOMEM:
         return _MEMORY
     if number is None or number not in errno.errorcode:

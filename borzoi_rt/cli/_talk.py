@@ -13,9 +13,10 @@ from types import FrameType
 
 import click
 
+from ._extras import EXPORT_WORLD
 from ._faults import one_line
 
-_OURS = ("borzoi_rt", "borzoi_export")
+_OURS = ("borzoi_rt", EXPORT_WORLD)
 
 
 @dataclass

@@ -22,7 +22,9 @@ REGIONS = {
 PRESETS = {
     "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases.",
     "hound-stitch": "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant.",
+    "hound-cluster": "hound_snp.py -c 0.25: neighbours share windows, so a score depends on what else the file holds.",
     "paper-eqtl-sad": "borzoi_sad.py --rc -u, the eQTL scores of the paper: SAD, logSAD, D2, logD2.",
+    "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper (crop of 8,128 bins).",
 }
 
 

@@ -140,12 +140,12 @@ def test_threads_and_device_go_together(cli: Cli, desk: Desk) -> None:
 FAILS = {
     "score": (["score", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"none\.vcf: no such VCF"),
     "ism": (["ism", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"'chr1:x'"),
-    "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such file"),
+    "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "bundle verify": (["bundle", "verify", "none"], r"none: no such bundle"),
     "bundle show": (["bundle", "show", "none"], r"none: no such bundle"),
     "data make": (
         ["data", "make", "--targets", "t", "--fasta", "F", "--regions", "r", "--squash", "new", "--out", "o"],
-        r"\br: no such file",
+        r"\br: no such BED file",
     ),
     "data show": (["data", "show", "none"], r"none"),
     "evaluate": (["evaluate", "--bundle", "B", "--data", "none", "--out", "o"], r"none"),

@@ -92,11 +92,3 @@ def test_the_cause_of_an_error_is_in_the_traceback_alone(cli: Cli, desk: Desk, m
     monkeypatch.setattr("borzoi_rt.cli.bundle.open_bundle", fail)
     assert cli("bundle", "show", desk.bundle).err == "error: ours\n"
     assert "theirs" in cli("bundle", "show", desk.bundle, "-v").err
-
-
-def test_no_variants_is_a_warning_and_an_empty_table(cli: Cli, desk: Desk) -> None:
-    desk.vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
-    ended = cli(*desk.score())
-    assert (ended.code, ended.out) == (0, "")
-    assert ended.err == f"warning: in.vcf: no variants; the table has no rows\n0 alleles -> {desk.out}\n"
-    assert len(desk.out.read_text().splitlines()) == 1
