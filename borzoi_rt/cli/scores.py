@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ..scoring.statistics import FAMILIES
-from ._statistics import describe_statistics
+from ..scoring.statistics import FAMILIES, describe_statistics
 
 _ORDER = {
     "hound": "The statistic of each strand comes first, then strands are added (D2, logD2, sqrtD2: as squares).",
@@ -15,16 +14,16 @@ _ORDER = {
 }
 
 REGIONS = {
-    "window": "Every bin of the output; what a score without @REGION is taken over.",
-    "span:BP": "The bins around the middle of REF that cover BP bases, moved to stay in the output.",
-    "center:BP": "The bins around POS that cover BP bases, cut at the ends of the output.",
+    "window": "every bin of the output; what a score without @REGION is taken over",
+    "span:BP": "the bins around the middle of REF that cover BP bases, moved to stay in the output",
+    "center:BP": "the bins around POS that cover BP bases, cut at the ends of the output",
 }
 PRESETS = {
-    "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases.",
-    "hound-stitch": "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant.",
-    "hound-cluster": "hound_snp.py -c 0.25: neighbours share windows, so a score depends on what else the file holds.",
-    "paper-eqtl-sad": "borzoi_sad.py --rc -u, the eQTL scores of the paper: SAD, logSAD, D2, logD2.",
-    "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper (crop of 8,128 bins).",
+    "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases",
+    "hound-stitch": "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant",
+    "hound-cluster": "hound_snp.py -c 0.25: neighbours share windows, so a score depends on what else the file holds",
+    "paper-eqtl-sad": "borzoi_sad.py --rc -u, eQTL scores of the paper: SAD, logSAD, D2, logD2",
+    "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper, for a crop of 8,128 bins",
 }
 
 
@@ -42,7 +41,9 @@ def scores(family: str) -> None:
     A score is a statistic over a region, STAT@REGION, like logSED@span:2000; STAT alone is taken over the window.
     """
     click.echo(f"Statistics of family {family} (--stats). {_ORDER[family]}")
-    click.echo("R, A: coverage of REF and ALT, un-squashed; sums run over bins of the region; log2p(x) = log2(x + 1).")
+    click.echo(
+        "R, A: coverage of REF and ALT, un-squashed; sums run over the bins of the region; P, Q: their shares of the sum."
+    )
     _list([(item.name, item.formula, item.summary) for item in describe_statistics(family)])
     click.echo("\nRegions (STAT@REGION, or --region for all)")
     _list(list(REGIONS.items()))

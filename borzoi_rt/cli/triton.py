@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -194,7 +192,6 @@ def serve(repository: Path, **choices: Any) -> None:
         ready_limit_s=choices["ready_limit"],
         log_path=choices["log"],
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     with server:
         try:
             click.echo(f"grpc://{server.grpc}\nhttp://{server.http}\nhttp://{server.metrics}/metrics")
@@ -215,7 +212,3 @@ def check(url: str, bundle: Path, calls: int) -> None:
     report, latencies = check_server(open_bundle(bundle), url, calls=calls)
     click.echo(f"golden example: {report}")
     _latency.show([("triton", "1 at once", latencies)])
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

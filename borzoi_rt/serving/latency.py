@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BorzoiError, InputError
 
 PERCENTILES = (50, 90, 99)
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Latencies:
         return len(self.seconds) / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
-def closed_loop(call: Callable[[int], object], *, calls: int, concurrency: int = 1) -> Latencies:
+def closed_loop(
+    call: Callable[[int], object], *, calls: int, concurrency: int = 1, clock: Clock = time.perf_counter
+) -> Latencies:
     """Let some callers call again as soon as they have their answer.
 
     Parameters
@@ -42,6 +45,8 @@ def closed_loop(call: Callable[[int], object], *, calls: int, concurrency: int =
         Takes the number of the call; an error of this package counts as a failure.
     calls, concurrency : int
         How many calls, and how many callers share them.
+    clock : callable
+        Seconds since any moment.
     """
     if calls < 1 or concurrency < 1:
         raise InputError(f"{calls} calls by {concurrency} callers: positive numbers are needed")
@@ -55,16 +60,24 @@ def closed_loop(call: Callable[[int], object], *, calls: int, concurrency: int =
                 number = next(numbers, None)
             if number is None:
                 return
-            _timed(call, number, time.perf_counter(), seconds, failed, lock)
+            _timed(call, number, clock(), seconds, failed, lock, clock)
 
-    started = time.perf_counter()
+    started = clock()
     with ThreadPoolExecutor(concurrency) as pool:
         for future in [pool.submit(caller) for _ in range(concurrency)]:
             future.result()
-    return Latencies(tuple(seconds), failed[0], time.perf_counter() - started)
+    return Latencies(tuple(seconds), failed[0], clock() - started)
 
 
-def open_loop(call: Callable[[int], object], *, calls: int, rate: float, callers: int = 64, seed: int = 0) -> Latencies:
+def open_loop(
+    call: Callable[[int], object],
+    *,
+    calls: int,
+    rate: float,
+    callers: int = 64,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> Latencies:
     """Call at random moments, ``rate`` a second on average, whether or not earlier calls are answered.
 
     A latency counts from the moment the call was due: a server that falls behind cannot hide it.
@@ -77,21 +90,25 @@ def open_loop(call: Callable[[int], object], *, calls: int, rate: float, callers
         Calls a second; the gaps are exponential.
     callers : int
         Most calls under way at once; what is due beyond waits, and the waiting counts.
+    seed : int
+        Random seed by which the moments are drawn.
+    clock : callable
+        Seconds since any moment.
     """
     if calls < 1 or rate <= 0:
         raise InputError(f"{calls} calls at {rate} a second: positive numbers are needed")
     moments = np.cumsum(np.random.default_rng(seed).exponential(1.0 / rate, calls))
     seconds: list[float] = []
     failed, lock = [0], threading.Lock()
-    started = time.perf_counter()
+    started = clock()
     with ThreadPoolExecutor(callers) as pool:
         futures = []
         for number, moment in enumerate(moments):
-            time.sleep(max(0.0, started + moment - time.perf_counter()))
-            futures.append(pool.submit(_timed, call, number, started + moment, seconds, failed, lock))
+            time.sleep(max(0.0, started + moment - clock()))
+            futures.append(pool.submit(_timed, call, number, started + moment, seconds, failed, lock, clock))
         for future in futures:
             future.result()
-    return Latencies(tuple(seconds), failed[0], time.perf_counter() - started)
+    return Latencies(tuple(seconds), failed[0], clock() - started)
 
 
 def _timed(
@@ -101,6 +118,7 @@ def _timed(
     seconds: list[float],
     failed: list[int],
     lock: threading.Lock,
+    clock: Clock,
 ) -> None:
     try:
         call(number)
@@ -109,4 +127,4 @@ def _timed(
             failed[0] += 1
         return
     with lock:
-        seconds.append(time.perf_counter() - since)
+        seconds.append(clock() - since)

@@ -37,7 +37,7 @@ def vcf(triton_genome: Path, tmp_path: Path) -> Path:
 def both(cli: Cli, words: list[object], server: TritonServer, out: Path) -> tuple[Path, Path]:
     """Run a command here and on the server and return both outputs."""
     here, there = out.with_name(f"here-{out.name}"), out.with_name(f"there-{out.name}")
-    for path, more in ((here, []), (there, [f"--backend=triton:grpc://{server.grpc}/borzoi"])):
+    for path, more in ((here, []), (there, [f"--device=triton:grpc://{server.grpc}/borzoi"])):
         code, _, err = cli(*words, *options(out=path), *more)
         assert code == 0, err
     return here, there
@@ -64,21 +64,20 @@ def test_predict_writes_the_same_coverage(
         assert np.array_equal(one["coverage"], other["coverage"])
 
 
-@pytest.mark.parametrize("option", ["--provider=cpu", "--device=0"])
-def test_a_server_excludes_a_provider(cli: Cli, toy_bundle: Bundle, vcf: Path, tmp_path: Path, option: str) -> None:
-    files = options(bundle=toy_bundle.path, fasta=tmp_path / "g.fa", out=tmp_path / "o.tsv")
-    code, _, err = cli("score", vcf, *files, "--backend=triton:grpc://127.0.0.1:1/borzoi", option)
-    assert code == 2
-    assert f"leave out {option.partition('=')[0]}" in err
+def test_a_server_takes_no_threads(
+    cli: Cli, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
+) -> None:
+    files = options(bundle=toy_bundle.path, fasta=triton_genome, out=tmp_path / "o.tsv")
+    result = cli("score", vcf, *files, "--device=triton:grpc://127.0.0.1:1/borzoi", "--threads=2")
+    check_error(result, "triton:grpc://127.0.0.1:1/borzoi computes on a server; leave threads out")
 
 
 def test_a_server_that_does_not_answer_is_one_line(
     cli: Cli, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
 ) -> None:
     files = options(bundle=toy_bundle.path, fasta=triton_genome, out=tmp_path / "o.tsv")
-    result = cli("score", vcf, *files, "--backend=triton:grpc://127.0.0.1:1/borzoi?retry=0")
+    result = cli("score", vcf, *files, "--device=triton:grpc://127.0.0.1:1/borzoi?retry=0")
     check_error(result, "grpc://127.0.0.1:1/borzoi")
-    check_error(cli("score", vcf, *files, "--backend=tritn:x"), "triton:grpc://HOST:PORT/MODEL")
     assert not (tmp_path / "o.tsv").exists()
 
 

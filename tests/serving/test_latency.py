@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import pytest
 
@@ -29,23 +29,40 @@ def test_every_number_is_called_once_and_failures_are_counted() -> None:
     assert (latencies.failed, len(latencies.seconds)) == (6, 16)  # 0, 4, ..., 20 fail
 
 
+class Clock:
+    """Time that passes only in calls."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call(self, number: int) -> None:
+        self.now += 20.0
+        if number == 2:
+            raise BackendError("refused")
+
+
 def test_callers_of_a_closed_loop_are_there_at_once() -> None:
-    under_way, most = [0], [0]
+    """Five callers meet in every round, or the barrier breaks; a sixth would leave one waiting."""
+    barrier = threading.Barrier(5, timeout=60)
+    latencies = closed_loop(lambda _: barrier.wait(), calls=30, concurrency=5)
+    assert (len(latencies.seconds), latencies.failed, barrier.n_waiting) == (30, 0, 0)
 
-    def call(_: int) -> None:
-        under_way[0] += 1
-        most[0] = max(most[0], under_way[0])
-        time.sleep(0.01)
-        under_way[0] -= 1
 
-    closed_loop(call, calls=30, concurrency=5)
-    assert most[0] == 5
+def test_a_closed_loop_counts_the_call_alone() -> None:
+    clock = Clock()
+    latencies = closed_loop(clock.call, calls=5, clock=clock)
+    assert latencies == Latencies((20.0, 20.0, 20.0, 20.0), failed=1, elapsed_s=100.0)
 
 
 def test_an_open_loop_counts_the_waiting() -> None:
-    """One caller, calls of 20 ms, due every 2 ms on average: the last of 20 has waited for all before it."""
-    latencies = open_loop(lambda _: time.sleep(0.02), calls=20, rate=500, callers=1)
-    assert max(latencies.seconds) > 10 * 0.02  # a closed loop would say 0.02 for each
+    """Calls that are due at once, one caller: each waits for all before it, the refused one too."""
+    clock = Clock()
+    latencies = open_loop(clock.call, calls=5, rate=1e12, callers=1, clock=clock)
+    assert latencies.seconds == pytest.approx((20.0, 40.0, 80.0, 100.0), rel=1e-6)
+    assert (latencies.failed, latencies.elapsed_s) == (1, pytest.approx(100.0))
 
 
 def test_a_defect_is_no_failure_of_the_server() -> None:

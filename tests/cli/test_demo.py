@@ -1,0 +1,93 @@
+"""``borzoi-rt demo``: the line it prints at the end works as printed, and its table says what its figures show."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.cli import _shared
+from borzoi_rt.demo.run import PLOTTED, DemoReport, embedded_bundle, run_demo
+from borzoi_rt.engine.prediction import Predictor
+from borzoi_rt.genome.fasta import Fasta
+
+
+def rows_of(path: Path, stat: str) -> dict[tuple[str, ...], float]:
+    with path.open(newline="") as handle:
+        rows = csv.DictReader(handle, delimiter="\t")
+        return {(row["id"], row["track_id"]): float(row["score"]) for row in rows if row["stat"] == stat}
+
+
+def test_the_next_line_works_as_printed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "borzoi_rt", "demo", "--out", "demo out"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    *_, heading, line = ended.stderr.splitlines()
+    assert heading == "next, score the same variants yourself:"
+    for name in ("genome.fa", "variants.vcf", "truth.tsv", "scores.tsv", "hit*.png"):
+        assert f"  {name} " in ended.stderr
+        assert list((tmp_path / "demo out").glob(name))
+    again = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert "240 alleles: 240 ok -> demo out/mine.tsv" in again.stderr
+    got, want = (rows_of(tmp_path / "demo out" / name, "logSED") for name in ("mine.tsv", "scores.tsv"))
+    assert got.keys() == want.keys()
+    assert len(got) > 240
+    assert all(got[key] == pytest.approx(value, rel=1e-4, abs=1e-6) for key, value in want.items())
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_program_is_named_as_it_can_be_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: bool
+) -> None:
+    script = tmp_path / "my venv" / "bin" / "borzoi-rt"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\necho called\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{script.parent if on_path else tmp_path}:/usr/bin:/bin")
+    for called in (str(script), "my venv/bin/borzoi-rt"):
+        monkeypatch.setattr(sys, "argv", [called])
+        name = _shared.program()
+        assert name == ("borzoi-rt" if on_path else shlex.quote(called))
+        assert subprocess.run(name, shell=True, capture_output=True, text=True).stdout == "called\n"
+    monkeypatch.setattr(sys, "argv", [str(Path(_shared.__file__).parents[1] / "__main__.py")])
+    assert _shared.program() == f"{shlex.quote(sys.executable)} -m borzoi_rt"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoReport]:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return folder, run_demo(folder)
+
+
+def test_the_table_names_what_the_figures_show(report: tuple[Path, DemoReport]) -> None:
+    """The track of a strong hit is the one, or the pair that holds the one, whose coverage changes most."""
+    folder, found = report
+    bundle = embedded_bundle()
+    session = open_session(bundle, "cpu", threads=1)
+    predictor = Predictor(session, bundle.tracks, bundle.squash())
+    with Fasta(folder / "genome.fa") as genome:
+        for hit in found.hits[:PLOTTED]:
+            made = predictor.variant(genome, hit.planted.variant)
+            change = np.sqrt(np.square(np.log2(made.alt[0] + 1.0) - np.log2(made.ref[0] + 1.0)).sum(-1))
+            changed = bundle.tracks.identifier[int(change.argmax())]
+            assert hit.track.rstrip("+-/") == changed.rstrip("+-")
+            assert hit.score == pytest.approx(
+                np.hypot(*(change[i] for i, name in enumerate(bundle.tracks.identifier) if name[:-1] == changed[:-1])),
+                rel=1e-3,
+            )
+    session.close()
+
+
+def test_a_joined_row_claims_no_strand(report: tuple[Path, DemoReport]) -> None:
+    strands = {name for name in embedded_bundle().tracks.identifier if name.endswith(("+", "-"))}
+    names = {hit.track for hit in report[1].hits}
+    assert not names & strands
+    assert {name for name in names if name.endswith("+/-")}
