@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import worlds
 
@@ -79,7 +84,7 @@ class Job:
         return self.folder / f"{out}.partial"
 
     def shards(self, out: str = "out.tsv") -> list[str]:
-        return sorted(path.name for path in self.partial(out).glob("shard*"))
+        return sorted(path.name for path in self.partial(out).glob("shard-*.arrow"))
 
 
 @contextmanager
@@ -91,3 +96,48 @@ def file_limit(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@dataclass(frozen=True)
+class SquaresPlan:
+    """Jobs whose results are the squares of their numbers; picklable, for worker processes.
+
+    Job 0 may wait until another result stands in ``folder``; a job may kill its process, or fail.
+    """
+
+    jobs: int
+    folder: Path
+    first_waits: bool = False
+    dies_at: int | None = None
+    fails_at: int | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"jobs": self.jobs}
+
+    def items(self, number: int) -> int:
+        return 1
+
+    def open(self) -> SquaresWorker:
+        return SquaresWorker(self)
+
+
+class SquaresWorker:
+    """Answers the jobs of a :class:`SquaresPlan`."""
+
+    def __init__(self, plan: SquaresPlan) -> None:
+        self._plan = plan
+
+    def run(self, number: int, tick: Callable[[], None]) -> pa.Table:
+        plan = self._plan
+        while number == 0 and plan.first_waits and not list(plan.folder.glob("shard*.arrow")):
+            time.sleep(0.01)
+        if number == plan.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == plan.fails_at:
+            raise BackendError(f"job {number} is broken")
+        tick()
+        return pa.table({"square": [number**2]})
+
+    def close(self) -> None:
+        pass
