@@ -88,14 +88,20 @@ def _run_processes(plan: Plan, journal: Journal, missing: list[int], workers: in
             journal.done.add(number)
             counter.add(plan.items(number))
     except BrokenProcessPool as error:
+        _end(pool, journal)
         raise BackendError(
             f"a worker process ended unexpectedly, which a lack of memory may cause; {len(journal.done)} of "
             f"{plan.jobs} jobs are kept: resume with fewer workers"
         ) from error
     finally:
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()  # a job under way is lost anyway; its draft is not a result
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(pool, journal)
+
+
+def _end(pool: ProcessPoolExecutor, journal: Journal) -> None:
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()  # a job under way is lost anyway; its draft is not a result
+    pool.shutdown(wait=True, cancel_futures=True)
+    journal.recount()  # a job may have been kept whose end was not heard of
 
 
 def _as_completed(pool: ProcessPoolExecutor, numbers: list[int], waiting: int) -> Iterator[int]:

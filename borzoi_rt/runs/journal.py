@@ -96,7 +96,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not self.done:
+        if kind is not None and not self._numbers():
             self.remove()  # of no use to a later run
         held = self._lock is not None
         self.close()
@@ -115,6 +115,10 @@ class Journal:
         """Keep the result of a job."""
         write_shard(self.directory, number, table)
         self.done.add(number)
+
+    def recount(self) -> None:
+        """Count what other processes of the run have written."""
+        self.done = self._numbers()
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the results in the order of the jobs.
@@ -150,6 +154,8 @@ class Journal:
                 path.unlink(missing_ok=True)
 
     def _numbers(self) -> set[int]:
+        if self._lock is None:
+            return set()  # removed, or another run's
         found = (_SHARD.fullmatch(path.name) for path in self.directory.iterdir())
         return {int(match[1]) for match in found if match}
 
@@ -210,8 +216,11 @@ def _check_folder(folder: Path) -> None:
     if not folder.exists():
         return
     lock = folder / _LOCK
-    ours = folder.is_dir() and lock.is_file() and not lock.is_symlink() and lock.read_bytes()[:64] in (_OURS, b"")
-    if not ours and not (folder.is_dir() and not any(folder.iterdir())):
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else ["?"]
+    # A run killed before it could mark its lock leaves an empty one, and nothing else.
+    fresh = not held or (held == [_LOCK] and lock.is_file() and not lock.is_symlink() and not lock.stat().st_size)
+    ours = _LOCK in held and lock.is_file() and not lock.is_symlink() and lock.read_bytes()[:64] == _OURS
+    if not fresh and not ours:
         raise InputError(f"{folder}: was not left by a run and is not touched; move it away, or choose another output")
 
 

@@ -161,9 +161,11 @@ class Scorer:
         """Return the scores of every region; None where the coverage itself is not finite."""
         parts = []
         for number, (region, bins) in enumerate(zip(self.regions, prediction.regions, strict=True)):
-            if bins[0] >= bins[1]:
-                continue
             statistics = {spec.stat: spec.statistic for spec in self.specs if spec.region == region}
+            if bins[0] >= bins[1]:  # of several regions one may hold no bin, and must not go missing in silence
+                nothing = np.full(len(self.rows), np.nan, dtype=np.float32)
+                parts.append(RegionScores(str(region), ".", dict.fromkeys(statistics, nothing)))
+                continue
             stronger: dict[str, SignArray] = {}
             how: dict[str, Any] = {
                 "statistics": statistics,

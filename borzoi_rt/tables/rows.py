@@ -227,8 +227,8 @@ def _strands(parts: Sequence[tuple[ScoredVariant, RegionScores | None]], name: s
 
 def _text(values: Sequence[str]) -> pa.Array:
     """Return text as UTF-8; bytes of a VCF that are not are written like ``\\xe9``."""
-    texts = [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in values]
-    return pa.array(texts, pa.string())
+    shown = [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in values]
+    return pa.array(shown, pa.string())
 
 
 def _text_bytes(table: pa.Table, number: int) -> int:

@@ -48,13 +48,15 @@ def test_equal_bases_at_the_end_of_both_alleles_change_nothing(
 ):
     """REF TA, ALT T and REF TACC, ALT TCC are one deletion; the shift of the flank must not tell them apart."""
     short, long = variant(pos, ref_length, alt), variant(pos, ref_length, alt, after=after)
-    assert allele_pairs(short.k, [shift], indel) == allele_pairs(long.k, [shift], indel)
+    # Bases, known or not: an unknown base has a length, though an allele that holds one is not scored.
+    k = len(short.alt) - len(short.ref)
+    assert len(long.alt) - len(long.ref) == k
     one, other = (
         haplotypes(fasta, item, GEOMETRY, flank_bp=3, edge_fill=edge_fill, indel=indel) for item in (short, long)
     )
     assert one.window_start == other.window_start
     assert one.n_fraction == other.n_fraction
-    for pair in allele_pairs(short.k, [shift], indel):
+    for pair in allele_pairs(k, [shift], indel):
         for view in (*pair.ref, *pair.alt):
             assert_array_equal(one.window(view), other.window(view))
 

@@ -37,6 +37,11 @@ def fasta(tmp_path_factory):
         yield opened
 
 
+def length_change(variant: Variant) -> int:
+    """Bases that ALT has more than REF, unknown ones counted."""
+    return len(variant.alt) - len(variant.ref)
+
+
 def variant_at(pos: int, ref_length: int, alt: str, chrom: str = "long") -> Variant:
     text = {"long": CHROMOSOME, "short": "GATTACA"}[chrom]
     return Variant(chrom, pos, text[pos - 1 : pos - 1 + ref_length], alt)
@@ -96,12 +101,12 @@ def test_every_view_of_every_policy_is_that_of_the_oracle(fasta, pos, ref_length
     variant = variant_at(pos, ref_length, alt)
     flank = max(map(abs, shifts))
     made = haplotypes(fasta, variant, GEOMETRY, flank_bp=flank, edge_fill=edge_fill, indel=indel)
-    views = {view for pair in allele_pairs(variant.k, shifts, indel) for view in (*pair.ref, *pair.alt)}
+    views = {view for pair in allele_pairs(length_change(variant), shifts, indel) for view in (*pair.ref, *pair.alt)}
     for view in views:
         allele = variant.ref if view.allele == "ref" else variant.alt
         kept = LENGTH
         if view.allele == "alt" and indel != "centre_trim":
-            kept += min(variant.k, 0)
+            kept += min(length_change(variant), 0)
         want = dna.allele_window(
             CHROMOSOME,
             pos=pos,
@@ -129,12 +134,12 @@ def test_every_view_of_every_policy_is_that_of_the_oracle(fasta, pos, ref_length
 def test_one_view_agrees_left_of_the_variant_and_one_right_of_it(fasta, pos, ref_length, alt, shift, indel):
     """The reason of both policies: equal bases stand in equal columns, and so in one phase of the pooling."""
     variant = variant_at(pos, ref_length, alt)
-    pairs = allele_pairs(variant.k, [shift], indel)
+    pairs = allele_pairs(length_change(variant), [shift], indel)
     made = haplotypes(fasta, variant, GEOMETRY, flank_bp=2, indel=indel)
     compared = [(ref, alt) for pair in pairs for ref, alt in zip_longest_last(pair.ref, pair.alt)]
     left, right = compared[0], compared[-1]
     first = LENGTH // 2 - 1 + shift  # column of POS where nothing else is moved
-    end = first + max(len(variant.ref), len(variant.alt)) + abs(variant.k)
+    end = first + max(len(variant.ref), len(variant.alt)) + abs(length_change(variant))
     one, other = made.window(left[0]), made.window(left[1])
     assert_array_equal(one[:, : max(first, 0)], other[:, : max(first, 0)])
     one, other = made.window(right[0]), made.window(right[1])
@@ -165,7 +170,7 @@ def test_a_record_whose_alt_the_genome_holds_gets_its_ref_back(fasta, held, edge
                 start=pos - LENGTH // 2,
                 length=LENGTH,
                 shift=view.shift_bp,
-                cut_first=None if edge_fill == "genome" else LENGTH + (0 if is_ref else min(variant.k, 0)),
+                cut_first=None if edge_fill == "genome" else LENGTH + (0 if is_ref else min(length_change(variant), 0)),
             )
             assert decode(made.window(view)) == want
 

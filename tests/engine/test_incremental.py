@@ -13,6 +13,7 @@ from borzoi_rt.bundle.parity import ParityRule
 from borzoi_rt.engine.incremental import IncrementalSession
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.engine.prediction import Predictor
+from borzoi_rt.engine.regions import Region
 from borzoi_rt.engine.sessions import EngineOptions, VerifiedSession, open_engine
 from borzoi_rt.engine.tile_cache import TileCache
 from borzoi_rt.errors import InputError, ParityError
@@ -59,7 +60,7 @@ OPTIONS = {
     "rc and shifts": PredictionOptions(rc=True, shifts=(0, -3)),
     "pad, uniform, trimmed": PredictionOptions(edge_fill="pad", n_code="uniform", indel="centre_trim"),
     "grid": PredictionOptions(window="grid:4096"),
-    "span": PredictionOptions(span_bp=3000, rc=True),
+    "regions": PredictionOptions(rc=True),
 }
 
 
@@ -78,14 +79,16 @@ def test_incremental_is_full(
     variant = edited(genome, next(iter(genome.contigs)), *CASES[case])
     positions = np.arange(0, 74, 5)
     squash = tiny_bundle.squash(positions)
+    regions = [Region.parse(text) for text in (("span:3000", "center:501") if options == "regions" else ("window",))]
     got, want = (
         Predictor(session, tiny_bundle.tracks, squash, positions=positions, options=OPTIONS[options]).variant(
-            genome, variant
+            genome, variant, regions=regions
         )
         for session in sessions
     )
     assert got.window_start == want.window_start
-    assert got.first_bin == want.first_bin
+    assert (got.first_bin, got.regions) == (want.first_bin, want.regions)
+    assert options != "regions" or got.ref.shape[-1] < tiny_bundle.geometry.bins
     rounding = ATOL + 2e-5 * np.abs(want.ref)  # the inverse of the squashed scale multiplies errors as it does values
     assert (np.abs(want.alt - want.ref) > 20 * rounding).any()
     for found, wanted in ((got.ref, want.ref), (got.alt, want.alt), (got.alt - got.ref, want.alt - want.ref)):

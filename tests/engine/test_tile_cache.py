@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from borzoi_rt.engine.cache import Cache
 from borzoi_rt.engine.tile_cache import TileCache, TileStore
 from borzoi_rt.errors import InputError
 
@@ -31,7 +32,7 @@ def same(got: object, want: list[np.ndarray]) -> bool:
 
 def test_memory_holds_the_tiles_used_last() -> None:
     size = sum(tensor.nbytes for tensor in tensors())
-    cache = TileCache(memory_bytes=2 * size)
+    cache = TileCache(Cache(2 * size))
     for value in (1, 2):
         cache.get(bytes([value]), lambda value=value: tensors(value))
     cache.get(bytes([1]), never)  # 2 is now the oldest
@@ -78,7 +79,7 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str, caplog: p
 
 
 def test_files_deleted_under_a_running_process_are_computed_again(tmp_path: Path) -> None:
-    cache = TileCache(memory_bytes=0, store=TileStore(tmp_path))
+    cache = TileCache(Cache(0), TileStore(tmp_path))
     cache.get(KEY, tensors)
     cache.get(OTHER, tensors)  # pushes KEY out of memory
     for path in tmp_path.iterdir():
@@ -97,7 +98,7 @@ def test_a_full_disk_ends_writing_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    cache = TileCache(memory_bytes=0, store=store)
+    cache = TileCache(Cache(0), store)
     with caplog.at_level(logging.WARNING, logger="borzoi_rt"):
         assert same(cache.get(KEY, tensors), tensors())
         assert same(cache.get(OTHER, tensors), tensors())

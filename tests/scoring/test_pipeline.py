@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from oracles import statistics as oracle
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.errors import BackendError, InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import SCORED, STATUSES, ScoredVariant, Scorer, score_variants
+from borzoi_rt.scoring.pipeline import Scorer, score_variants
+from borzoi_rt.scoring.results import SCORED, STATUSES, ScoredVariant
 from borzoi_rt.sequence import encode
+from borzoi_rt.squash import KINDS
 
 TEXT = "T" * 2980 + "ACGTTGCAACCCGGGTATAT" + worlds.random_dna(3000, seed=5)  # 2981 ACGTTGCAAC, 2991 CCGGGTATAT
 LENGTH, MIDDLE = 2048, 15  # window of the toy bundle; the bin that holds POS
@@ -261,7 +265,7 @@ def test_files_and_objects_give_the_same_results(bundle: Bundle, genome: Fasta, 
         (0, 0, "chr1:2982 C>G", "ok"),
         (0, 1, "chr1:2982 C>T", "ok"),
         (1, 0, "chr1:2984 T><DEL>", "symbolic_alt"),
-        (1, 1, "chr1:2984 T>G", "ok"),
+        (1, 1, "chr1:2984 T>g", "ok"),
     ]
     for item in found:
         if item.scores is not None:
@@ -269,9 +273,124 @@ def test_files_and_objects_give_the_same_results(bundle: Bundle, genome: Fasta, 
     assert session.runs == 5  # both ALTs of a line share their REF
 
 
-def test_only_variants_are_scored(bundle: Bundle, genome: Fasta) -> None:
-    with pytest.raises(InputError, match="variant 0 is str"):
-        results(bundle, genome, ["chr1:2982 C>G"])  # type: ignore[list-item]
+@pytest.mark.parametrize("written", ["chr1:2982:C:G", "chr1:2,982 C>G", ("chr1", 2982, "C", "G"), "chr1:2982:c:g"])
+def test_variants_are_read_from_text_and_tuples(bundle: Bundle, genome: Fasta, written: object) -> None:
+    (found,) = results(bundle, genome, [written])  # type: ignore[list-item]
+    assert found.status == "ok"
+    assert_array_equal(scores(found), scores(result(bundle, genome, Variant("chr1", 2982, "C", "G"))))
+
+
+@pytest.mark.parametrize("wrong", [7, None, "chr1:2982", b"chr1:2982:C:G", ("chr1", 2982)])
+def test_only_variants_are_scored(bundle: Bundle, genome: Fasta, wrong: object) -> None:
+    with pytest.raises(InputError, match=r"a Variant, text like|write it like"):
+        results(bundle, genome, [wrong])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "choice", [{"device": "cpu"}, {"backend": "onnx:cpu"}, {"threads": 1}, {"engine": EngineOptions()}], ids=str
+)
+def test_a_session_is_not_overruled(bundle: Bundle, genome: Fasta, choice: dict[str, Any]) -> None:
+    """What would be ignored is refused, when the call is made and not when its first result is asked for."""
+    session = worlds.counting_session(bundle)
+    (name,) = choice
+    with pytest.raises(InputError, match=f"{name} is given with a session.*leave one of the two out"):
+        score_variants([], bundle=bundle, fasta=genome, session=session, **choice)
+
+
+def test_a_device_is_named_once(bundle: Bundle, genome: Fasta) -> None:
+    with pytest.raises(InputError, match="backend is an older name of device"):
+        score_variants([], bundle=bundle, fasta=genome, device="cpu", backend="onnx:cpu")
+
+
+@pytest.mark.parametrize(
+    "named", [{"backend": "onnx:cpu"}, {"device": "cpu:1"}, {"device": "cpu", "threads": 1}], ids=str
+)
+def test_where_it_runs_changes_no_score(toy_bundle: Bundle, genome: Fasta, named: dict[str, Any]) -> None:
+    variant = Variant("chr1", 2982, "C", "G")
+    (found,), (plain,) = (
+        list(score_variants([variant], bundle=toy_bundle, fasta=genome, **how)) for how in (named, {"threads": 1})
+    )
+    assert_allclose(scores(found), scores(plain), rtol=1e-5, atol=1e-6)  # threads may split sums otherwise
+
+
+# Of zeros JS is 0 / 0, and the logarithm of a coverage below -1 is none.
+WITHOUT = {
+    "JS of zeros": (("SUM", "JS"), 5, np.zeros(4), "JS@window is not defined for 1 of 4 tracks, first 'chip'"),
+    "log of less than nothing": (
+        ("SUM", "logSUM"),
+        4,
+        np.full(4, -9.0),
+        "logSUM@window is not defined for 1 of 4 tracks, first 'dnase'",
+    ),
+}
+
+
+@pytest.mark.parametrize("title", WITHOUT)
+def test_a_score_that_is_no_number_is_undefined_and_not_ok(bundle: Bundle, genome: Fasta, title: str) -> None:
+    stats, track, weights, detail = WITHOUT[title]
+    chosen = worlds.WEIGHTS.copy()
+    chosen[track] = weights
+    session = ArraySession(bundle.geometry, chosen)
+    options = ScoreOptions.for_family(stats=stats)
+    variants = [Variant("chr1", 2982, "C", "G")]
+    (found,) = score_variants(variants, bundle=bundle, fasta=genome, options=options, session=session)
+    assert (found.status, found.detail) == ("undefined", detail)
+    assert found.status in SCORED
+    assert np.isfinite(scores(found, "SUM")).all()
+    wrong = np.flatnonzero(~np.isfinite(scores(found, stats[1])))
+    assert [STRANDS[row][0] for row in wrong] == [track]
+
+
+def test_an_undefined_score_says_what_became_of_the_record_too(bundle: Bundle, genome: Fasta) -> None:
+    weights = worlds.WEIGHTS.copy()
+    weights[5] = 0
+    session = ArraySession(bundle.geometry, weights)
+    options = ScoreOptions.for_family(stats=("JS",), ref_policy="flip")
+    variants = [Variant("chr1", 2982, "G", "C")]
+    (found,) = score_variants(variants, bundle=bundle, fasta=genome, options=options, session=session)
+    assert found.status == "undefined"
+    assert "JS@window is not defined" in found.detail
+    assert "REF 'G', the genome has 'C'" in found.detail
+
+
+@pytest.mark.parametrize("policy", ["zero", "uniform"])
+@pytest.mark.parametrize("family", ["hound", "sad"])
+def test_unknown_bases_are_coded_as_the_bundle_says(bundle: Bundle, genome: Fasta, policy: str, family: str) -> None:
+    """At POS 200 824 of 2,048 bases lie before the contig; logSED sees them in the total, unless a family decides."""
+    changed = replace(bundle, info=replace(bundle.info, n_policy=policy))
+    variant = Variant("chr1", 200, "T", "A")
+    (found,) = results(changed, genome, [variant], family=family, stats=("logSED",))
+    explicit = {
+        code: results(bundle, genome, [variant], family=family, stats=("logSED",), n_code=code) for code in CODES
+    }
+    assert not np.array_equal(*(scores(items[0], "logSED") for items in explicit.values()))
+    expected = "uniform" if family == "sad" else policy
+    assert_array_equal(scores(found, "logSED"), scores(explicit[expected][0], "logSED"))
+    scorer = Scorer(changed, worlds.counting_session(changed), genome, ScoreOptions(family=family))
+    assert scorer.options.prediction.n_code == expected
+    assert bool(scorer.notes) is (expected != policy)
+
+
+CODES = ("zero", "uniform")
+
+
+def test_another_squash_scores_as_a_bundle_of_that_kind_would(toy_bundle: Bundle, genome: Fasta) -> None:
+    variant = Variant("chr1", 2985, TEXT[2984], "A")
+    found = {}
+    with closing(open_session(toy_bundle, threads=1)) as session:
+        for kind in KINDS:
+            spec = replace(toy_bundle.info.squash, kind=kind)
+            of_that_kind = replace(toy_bundle, info=replace(toy_bundle.info, squash=spec))
+            runs = []
+            for bundle, options in (
+                (toy_bundle, ScoreOptions(stats=("SUM", "D2"), squash=kind)),
+                (of_that_kind, ScoreOptions(stats=("SUM", "D2"))),
+            ):
+                runs += score_variants([variant], bundle=bundle, fasta=genome, options=options, session=session)
+            for stat in ("SUM", "D2"):
+                assert_array_equal(scores(runs[0], stat), scores(runs[1], stat))
+            found[kind] = scores(runs[0], "D2").tobytes()
+    assert len(set(found.values())) == len(KINDS), "kinds that cannot be told apart prove nothing"
 
 
 def test_scored_statuses_are_statuses() -> None:

@@ -1,0 +1,143 @@
+"""A file of variants to score with a session that counts its windows, in jobs of four alleles."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import worlds
+
+from borzoi_rt.backends.array import ArraySession
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.errors import BackendError
+from borzoi_rt.runs import score as run
+from borzoi_rt.runs.settings import RunSettings
+from borzoi_rt.scoring.options import ScoreOptions
+
+TEXT = worlds.random_dna(5000, seed=9)
+ALLELES = 20  # in jobs of 4
+OPTIONS = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
+
+
+class Counted(ArraySession):
+    """Raises ``fault`` when the window numbered ``fails_at`` comes."""
+
+    fails_at: int | None = None
+    fault: BaseException = BackendError("the device is gone")
+
+    def run(self, *given: Any, **named: Any) -> Any:
+        if self.runs + 1 == self.fails_at:
+            raise self.fault
+        return super().run(*given, **named)
+
+
+def vcf_rows(first: int = 2000, count: int = ALLELES) -> list[str]:
+    """SNVs whose windows differ from each other: two predictions an allele."""
+    rows = []
+    for pos in range(first, first + 7 * count, 7):
+        ref = TEXT[pos - 1]
+        rows.append(f"chr1 {pos} v{pos} {ref} {'ACGT'['CGTA'.index(ref)]}")
+    return rows
+
+
+class Job:
+    """A genome, a VCF and a counting session; ``run`` scores into ``out``."""
+
+    def __init__(self, folder: Path, bundle: Bundle, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.bundle = folder, bundle
+        self.fasta = worlds.write_fasta(folder / "toy.fa", {"chr1": TEXT})
+        self.vcf = worlds.write_vcf(folder / "in.vcf", vcf_rows())
+        self.session = Counted(bundle.geometry, worlds.WEIGHTS)
+        patch.setattr(run, "job_size", lambda *_: 4)
+        patch.setattr(run, "open_engine", lambda *_, **__: self.session)
+
+    def run(
+        self, out: str = "out.tsv", *, resume: bool = False, progress: Any = None, workers: int = 1, **changes: Any
+    ) -> Counter[str]:
+        self.session.runs = 0
+        settings = RunSettings(resume=resume, progress=progress, workers=workers)
+        given = {"bundle": self.bundle, "fasta": self.fasta, "options": OPTIONS, "settings": settings, **changes}
+        return run.score_file(given.pop("vcf", self.vcf), self.folder / out, **given)
+
+    def fail(self, out: str = "out.tsv", *, at: int = 2 * 14 + 1, **changes: Any) -> BaseException:
+        """Break the run at the 15th allele: three jobs of five are done. Return what was raised."""
+        self.session.fails_at = at
+        with pytest.raises(type(self.session.fault)) as caught:
+            self.run(out, **changes)
+        self.session.fails_at = None
+        return caught.value
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()} - {"toy.fa", "toy.fa.fai", "in.vcf"}
+
+    def partial(self, out: str = "out.tsv") -> Path:
+        return self.folder / f"{out}.partial"
+
+    def shards(self, out: str = "out.tsv") -> list[str]:
+        return sorted(path.name for path in self.partial(out).glob("shard-*.arrow"))
+
+
+@contextmanager
+def file_limit(size: int) -> Iterator[None]:
+    """Let no file grow beyond ``size`` bytes, whoever writes it: what a full disk does, without one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@dataclass(frozen=True)
+class SquaresPlan:
+    """Jobs whose results are the squares of their numbers; picklable, for worker processes.
+
+    Job 0 may wait until another result stands in ``folder``; a job may kill its process, or fail.
+    """
+
+    jobs: int
+    folder: Path
+    first_waits: bool = False
+    dies_at: int | None = None
+    fails_at: int | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"jobs": self.jobs}
+
+    def items(self, number: int) -> int:
+        return 1
+
+    def open(self) -> SquaresWorker:
+        return SquaresWorker(self)
+
+
+class SquaresWorker:
+    """Answers the jobs of a :class:`SquaresPlan`."""
+
+    def __init__(self, plan: SquaresPlan) -> None:
+        self._plan = plan
+
+    def run(self, number: int, tick: Callable[[], None]) -> pa.Table:
+        plan = self._plan
+        while number == 0 and plan.first_waits and not list(plan.folder.glob("shard*.arrow")):
+            time.sleep(0.01)
+        if number == plan.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == plan.fails_at:
+            raise BackendError(f"job {number} is broken")
+        tick()
+        return pa.table({"square": [number**2]})
+
+    def close(self) -> None:
+        pass

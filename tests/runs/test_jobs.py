@@ -1,0 +1,209 @@
+"""Jobs in one process or several: the same results, whatever order they end in and whatever ends a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worlds
+from jobs import TEXT as GENOME
+from jobs import SquaresPlan, vcf_rows
+
+from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.errors import BackendError, InputError, RunInterrupted
+from borzoi_rt.runs import score as run
+from borzoi_rt.runs.executors import run_jobs
+from borzoi_rt.runs.journal import Journal
+from borzoi_rt.runs.settings import RunSettings
+from borzoi_rt.scoring.options import ScoreOptions
+
+OPTIONS = ScoreOptions(stats=("SUM", "D2"), tracks="dnase")
+
+
+def run_anew(plan: SquaresPlan, out: Path, **how: Any) -> None:
+    """Run a plan into a journal of its own."""
+    with Journal(out) as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, **how)
+
+
+def results(journal: Journal) -> list[int]:
+    return [value for shard in journal.tables() for value in shard["square"].to_pylist()]
+
+
+def ended(journal: Journal) -> list[int]:
+    """Return the numbers of the results on disk, in the order in which they were written."""
+    shards = sorted(journal.directory.glob("shard-*.arrow"), key=lambda path: path.stat().st_mtime_ns)
+    return [int(re.findall(r"\d+", path.name)[0]) for path in shards]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_in_the_order_of_their_numbers(tmp_path: Path, workers: int) -> None:
+    """Job 0 waits until another is written, where there is more than one process."""
+    plan = SquaresPlan(8, tmp_path / "out.partial", first_waits=workers > 1)
+    seen: list[int] = []
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, workers=workers, progress=seen.append)
+        assert results(journal) == [number**2 for number in range(8)]
+        assert (ended(journal)[0] == 0) is (workers == 1)
+    assert (seen[0], seen[-1]) == (0, 8)
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_gaps_are_filled_and_nothing_is_done_twice(tmp_path: Path, workers: int) -> None:
+    plan = SquaresPlan(6, tmp_path / "out.partial")
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal)
+        for number in (2, 4):
+            (journal.directory / f"shard-{number:06d}.arrow").unlink()
+        kept = {path.name: path.stat().st_mtime_ns for path in journal.directory.glob("shard-*.arrow")}
+    seen: list[int] = []
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=True)
+        assert journal.done == {0, 1, 3, 5}
+        run_jobs(plan, journal, workers=workers, progress=seen.append)
+        assert results(journal) == [number**2 for number in range(6)]
+        after = {path.name: path.stat().st_mtime_ns for path in journal.directory.glob("shard-*.arrow")}
+    assert {name: after[name] for name in kept} == kept
+    assert (seen[0], seen[-1]) == (4, 6)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_are_positive(tmp_path: Path, workers: int) -> None:
+    with Journal(tmp_path / "out") as journal, pytest.raises(InputError, match=f"workers is {workers}"):
+        run_jobs(SquaresPlan(1, journal.directory), journal, workers=workers)
+
+
+def test_a_process_that_dies_ends_the_run_and_keeps_the_rest(tmp_path: Path) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", dies_at=5)
+    with pytest.raises(BackendError, match=r"a worker process ended unexpectedly.*of 8 jobs are kept"):
+        run_anew(plan, tmp_path / "out", workers=2)
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=True)
+        assert 5 not in journal.done
+        assert journal.done >= {0, 1, 2}  # at most two were on their way and two more were waiting
+        run_jobs(SquaresPlan(8, tmp_path / "out.partial"), journal, workers=2)
+        assert results(journal) == [number**2 for number in range(8)]
+
+
+def test_the_fault_of_a_job_comes_out_of_its_process(tmp_path: Path) -> None:
+    plan = SquaresPlan(4, tmp_path / "out.partial", fails_at=3)
+    with pytest.raises(BackendError, match="job 3 is broken"):
+        run_anew(plan, tmp_path / "out", workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interruption_counts_what_is_on_disk(tmp_path: Path, workers: int) -> None:
+    """Also what another process wrote while the interruption came."""
+    plan = SquaresPlan(8, tmp_path / "out.partial")
+
+    def stop(done: int) -> None:
+        if done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(RunInterrupted) as caught:
+        run_anew(plan, tmp_path / "out", workers=workers, progress=stop)
+    kept = len(list((tmp_path / "out.partial").glob("shard-*.arrow")))
+    assert kept >= 2
+    assert str(caught.value).startswith(f"interrupted: {kept} of 8 are kept in {tmp_path / 'out.partial'}")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> tuple[Path, Path]:
+    fasta = worlds.write_fasta(tmp_path / "toy.fa", {"chr1": GENOME})
+    return worlds.write_vcf(tmp_path / "in.vcf", vcf_rows(count=24)), fasta
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet", ".h5", ".vcf.gz"])
+def test_the_number_of_workers_changes_no_byte(
+    toy_bundle: Bundle, world: tuple[Path, Path], tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "job_size", lambda *_: 5)
+    made = []
+    for workers in (1, 2, 3) if suffix == ".tsv" else (1, 2):
+        out = tmp_path / f"out{workers}{suffix}"
+        settings = RunSettings(workers=workers, threads=1)
+        given = {"bundle": toy_bundle, "fasta": world[1], "options": OPTIONS, "settings": settings}
+        assert run.score_file(world[0], out, **given) == {"ok": 24}
+        made.append(out.read_bytes())
+        assert not out.with_name(f"{out.name}.partial").exists()
+    assert len(set(made)) == 1
+
+
+def test_a_missing_job_is_done_again_to_the_same_bytes(
+    toy_bundle: Bundle, world: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "job_size", lambda *_: 5)
+    out = tmp_path / "out.tsv"
+
+    def score(resume: bool, workers: int = 1) -> None:
+        settings = RunSettings(threads=1, resume=resume, workers=workers)
+        run.score_file(world[0], out, bundle=toy_bundle, fasta=world[1], options=OPTIONS, settings=settings)
+
+    score(resume=False)
+    want = out.read_bytes()
+    out.unlink()
+    with monkeypatch.context() as patch:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setitem(run.WRITERS, ".tsv", full)
+        with pytest.raises(OSError, match="No space left"):
+            score(resume=False)
+    (tmp_path / "out.tsv.partial" / "shard-000002.arrow").unlink()
+    score(resume=True, workers=2)
+    assert out.read_bytes() == want
+
+
+def test_workers_share_the_cores_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("borzoi_rt.runs.settings.cores", lambda: 8)
+    threads = [
+        RunSettings(**choices).worker_device.threads  # type: ignore[arg-type]
+        for choices in (
+            {},
+            {"workers": 3},
+            {"workers": 20},
+            {"workers": 3, "threads": 5},
+            {"workers": 3, "device": "cpu:4"},
+        )
+    ]
+    assert threads == [None, 2, 1, 5, 4]
+    assert RunSettings(workers=3, device="triton:grpc://host:1/m").worker_device.threads is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_on_the_command_line(toy_bundle: Bundle, tmp_path: Path, workers: int) -> None:
+    """One true line, code 130, no process left behind, and the run goes on from there."""
+    fasta = worlds.write_fasta(tmp_path / "toy.fa", {"chr1": GENOME})
+    vcf = worlds.write_vcf(
+        tmp_path / "in.vcf", [f"chr1 {pos} . {GENOME[pos - 1]} <DEL>,A" for pos in range(1100, 3900)]
+    )
+    out = tmp_path / "out.tsv"
+    command = ["score", vcf, "--bundle", toy_bundle.path, "--fasta", fasta, "--out", out, "--threads", 1, "--full"]
+    entry = [sys.executable, "-c", "from borzoi_rt.cli import run; run()", *map(str, command), "--stats", "SUM"]
+    with subprocess.Popen(
+        [*entry, "--workers", str(workers)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while not list(tmp_path.glob("out.tsv.partial/shard-*.arrow")):
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == 130
+    found = re.fullmatch(r"interrupted: (\d+) of 5600 are kept in (\S+); repeat the command with --resume .*\n", said)
+    assert found, repr(said)
+    shards = list((tmp_path / "out.tsv.partial").glob("shard-*.arrow"))
+    assert int(found[1]) == 64 * len(shards)
+    assert not out.exists()
