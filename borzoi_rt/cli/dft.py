@@ -9,6 +9,7 @@ import click
 
 from ..errors import InputError
 from ..motifs.scan import PVALUE
+from ..promoter.dft import COMPAT
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
 from . import _shared
@@ -37,31 +38,71 @@ def dft() -> None:
 
 @dft.command()
 @click.option(
-    "--bundle", "bundles", required=True, multiple=True, type=_FILE, help="Bundle; again for each net of an ensemble."
+    "--bundle",
+    "bundles",
+    required=True,
+    multiple=True,
+    type=_FILE,
+    help="Bundle directory; give it once for each net of an ensemble.",
 )
 @_shared.fasta_option
-@click.option("--bed", type=_FILE, help="TSSs: first base of each interval on its strand.")
+@click.option("--bed", type=_FILE, help="TSSs to score, BED: the first base of each interval on its strand.")
 @click.option(
-    "--vcf", type=_FILE, help="Variants: at every TSS of --bed whose window holds them, or with the TSS at each."
+    "--vcf",
+    type=_FILE,
+    help="Variants to score: with --bed at every TSS whose window holds them, without it with the TSS at each variant.",
 )
-@click.option("--out", required=True, type=_FILE, help="Table to write (.tsv).")
-@click.option("--curves", type=_FILE, help="HDF5 of effect curves and spectra to write.")
+@click.option("--out", required=True, type=_FILE, help="Table to write (TSV); OUT.meta.json is written beside it.")
+@click.option("--curves", type=_FILE, help="HDF5 file to write, with the effect curves and spectra of every window.")
+@click.option(
+    "--profiles", type=_FILE, help="Table to write (TSV) of the mean effect of each motif by position, with bands."
+)
 @click.option("--plots", type=_FILE, help="Directory of figures to make.")
 @click.option(
-    "--ablation", type=click.Choice(ABLATIONS), help="How motifs are removed  [default: by bundle and --motifs]."
+    "--ablation",
+    type=click.Choice(ABLATIONS),
+    help="How a motif is removed: by its channels in a promoter model, or by editing the sequence  "
+    "[default: channel; sequence with --motifs or a bundle of another family].",
 )
-@click.option("--motifs", type=_FILE, help="MEME or JASPAR file, for --ablation sequence.")
+@click.option("--motifs", type=_FILE, help="Motifs to look for, a MEME or JASPAR file; for --ablation sequence.")
 @click.option(
-    "--baseline", type=click.Choice(BASELINES), help="What replaces an activation, channel mode  [default: zero]."
+    "--baseline",
+    type=click.Choice(BASELINES),
+    help="What replaces the activation of a removed motif, --ablation channel: 0, or its minimum or median over the "
+    "window  [default: zero].",
 )
-@click.option("--pvalue", type=float, help=f"Match threshold, sequence mode  [default: {PVALUE:g}].")
-@click.option("--shuffles", type=click.IntRange(min=1), help="Replacements to average, sequence mode  [default: 10].")
-@click.option("--seed", type=int, help="Of the shuffles  [default: 0].")
-@click.option("--scale", type=click.Choice(SCALES), help="Scale of the effects  [default: the model's].")
-@click.option("--window", "window_bp", type=Window(), help="Bases upstream,downstream of the TSS  [default: all].")
+@click.option(
+    "--pvalue",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help=f"Chance of a match at a position of random DNA, --ablation sequence  [default: {PVALUE:g}].",
+)
+@click.option(
+    "--shuffles",
+    type=click.IntRange(min=1),
+    help="Replacements of each match to average over, --ablation sequence  [default: 10].",
+)
+@click.option("--seed", type=int, help="Seed of the replacements, --ablation sequence  [default: 0].")
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    help="Scale of effects: ln(1 + count), or counts  [default: log1p for promoter bundles, else linear].",
+)
+@click.option(
+    "--window", "window_bp", type=Window(), help="Bases UPSTREAM,DOWNSTREAM of the TSS to score  [default: all]."
+)
+@click.option(
+    "--shift-window",
+    "shift_window_bp",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How far from the TSS a moved peak is looked for, bp  [default: 200, at least 8 bins].",
+)
 @_shared.tracks_option
-@click.option("--compat", type=click.Choice(["genoretriever"]), help="The published definition, nothing else.")
-@click.option("--wisdom", type=_FILE, help="File that keeps FFTW's plans between runs.")
+@click.option(
+    "--compat",
+    type=click.Choice(COMPAT),
+    help="Fix baseline, scale and window to the published definition  [default: off].",
+)
+@click.option("--wisdom", type=_FILE, help="File in which FFTW's plans are kept between runs  [default: none].")
 @_shared.device_option
 @_shared.threads_option
 def score(
@@ -71,9 +112,11 @@ def score(
     vcf: Path | None,
     out: Path,
     curves: Path | None,
+    profiles: Path | None,
     plots: Path | None,
     motifs: Path | None,
     wisdom: Path | None,
+    resume: bool,
     **choices: Any,
 ) -> None:
     """Write a table of motif scores, one row per site, motif, track and allele."""
@@ -101,6 +144,8 @@ def score(
             motifs=motifs,
             options=options,
             curves=curves,
+            profiles=profiles,
+            resume=resume,
             backend=device,
             threads=threads,
             progress=progress.done,
@@ -108,8 +153,7 @@ def score(
         )
     if gallery is not None:
         gallery.draw()
-    parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    click.echo(f"{counts.total()} windows: {parts} -> {out}", err=True)
+    _shared.say_counts(counts, "windows", out)
 
 
 @dft.command()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .dft import keep_wisdom as keep_wisdom
     from .ensemble import combine_replicates as combine_replicates
     from .mutations import insertion_scan as insertion_scan
-    from .mutations import saturation as saturation
     from .options import DftOptions as DftOptions
     from .removal import ChannelRemoval as ChannelRemoval
     from .removal import RemovalCurves as RemovalCurves
@@ -39,7 +38,6 @@ _HOME = {
     "keep_wisdom": "promoter.dft",
     "read_motifs": "motifs.files",
     "read_sites": "promoter.sites",
-    "saturation": "promoter.mutations",
     "score_file": "runs.dft",
 }
 

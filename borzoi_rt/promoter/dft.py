@@ -201,7 +201,7 @@ def dft_scores(
             powers[name][here] = band_share(X, bins, dt, low, high)
         if spectrum is not None:
             np.multiply(X, turn, out=spectrum[here])
-    values = {name: array.reshape(shape) for name, array in columns.items()}
+    values: dict[str, Any] = {name: array.reshape(shape) for name, array in columns.items()}
     noise = None if replica is None else spectral_norms(wt, np.asarray(replica)[..., None, :])[..., 0]
     return DFTScores(
         **values,

@@ -1,15 +1,15 @@
 """How far the peak at a TSS moved when a motif was removed: the slope of a phase.
 
-A move by s turns the spectrum, K(w) = g W(w) exp(-i w s): the phase of the cross-spectrum C = conj(K) W, which is w s,
-is a line through 0 whose slope is the move. A change of level (g > 0) leaves the phase alone, and a constant baseline is
-in w = 0 only, which is not used. The estimate has two steps.
+A move by s turns the spectrum, K(w) = g W(w) exp(-i w s): the phase of the cross-spectrum C = conj(K) W is w s, a line
+through 0 whose slope is the move. A change of level (g > 0) leaves the phase alone, and a constant baseline is in w = 0
+only, which is not used. The estimate has two steps.
 
 1. Whole bins: the lag at which WT near the TSS and KO, that many bins away, correlate best (Pearson's r, so that level
    and baseline do not matter). KO is then read at that lag, and what enters at one end of the window and leaves at the
    other does not disturb; the phase that is left is too small to wrap.
 2. The rest: the slope of the phase of C by least squares weighted with the cross-power |C|, through 0,
-   ``t = argmin sum |C| (1 - cos(arg C - w t))``, by a grid and Newton's method. For small phases this is the usual weighted
-   fit, sum |C| w arg C / sum |C| w^2; it is also the t that aligns the two tracks best in the sense of least squares.
+   ``t = argmin sum |C| (1 - cos(arg C - w t))``, by a grid and Newton's method. For small phases this is the usual
+   weighted fit, sum |C| w arg C / sum |C| w^2; it is also the t that aligns both tracks best by least squares.
 
 The error is what the phases leave open. With residual phases e = arg C - w t, weights v = |C| w^2 cos e and their share
 p = v / sum v, ``se^2 = sum (|C| w sin e / (1 - p))^2 / (sum v)^2``: each frequency is one observation, and 1 - p takes
