@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
 from ..motifs.scan import PVALUE
 from ..promoter.dft import COMPAT
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
 from . import _shared
+
+if TYPE_CHECKING:
+    from ..demo.promoter import Recovery
 
 _FILE = click.Path(path_type=Path)
 
@@ -94,7 +96,7 @@ def dft() -> None:
     "--shift-window",
     "shift_window_bp",
     type=click.FloatRange(min=0, min_open=True),
-    help="How far from the TSS a moved peak is looked for, bp  [default: 200, at least 8 bins].",
+    help="How far from the TSS the peak of tss_shift_bp is looked for, bp  [default: 200, at least 8 bins].",
 )
 @_shared.tracks_option
 @click.option(
@@ -103,8 +105,10 @@ def dft() -> None:
     help="Fix baseline, scale and window to the published definition  [default: off].",
 )
 @click.option("--wisdom", type=_FILE, help="File in which FFTW's plans are kept between runs  [default: none].")
-@_shared.device_option
+@_shared.resume_option
+@_shared.workers_option
 @_shared.threads_option
+@_shared.device_option
 def score(
     bundles: tuple[Path, ...],
     fasta: Path,
@@ -116,7 +120,6 @@ def score(
     plots: Path | None,
     motifs: Path | None,
     wisdom: Path | None,
-    resume: bool,
     **choices: Any,
 ) -> None:
     """Write a table of motif scores, one row per site, motif, track and allele."""
@@ -124,17 +127,19 @@ def score(
         raise click.UsageError("give TSSs (--bed), variants (--vcf), or both")
     from ..report.promoter import Gallery
     from ..runs.dft import score_file
+    from ..runs.outputs import check_directory
+    from ..runs.settings import RunSettings
 
-    device, threads = choices.pop("device"), choices.pop("threads")
+    running = {name: choices.pop(name) for name in ("device", "threads", "workers", "resume")}
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
-    if plots is not None and plots.exists() and (not plots.is_dir() or any(plots.iterdir())):
-        raise InputError(f"{plots}: exists and is not an empty directory; choose another with --plots")
+    if plots is not None:
+        check_directory(plots)
     if wisdom is not None:
         from ..promoter.dft import keep_wisdom
 
         keep_wisdom(wisdom)
     gallery = None if plots is None else Gallery(plots)
-    with _shared.progress_bar("scoring", None) as progress:
+    with _shared.progress_bar("scoring") as progress:
         counts = score_file(
             out,
             bundles=bundles,
@@ -145,10 +150,7 @@ def score(
             options=options,
             curves=curves,
             profiles=profiles,
-            resume=resume,
-            backend=device,
-            threads=threads,
-            progress=progress.done,
+            settings=RunSettings(**running, progress=progress.done, total=progress.total),
             keep=None if gallery is None else gallery.add,
         )
     if gallery is not None:
@@ -161,20 +163,30 @@ def score(
 @_shared.device_option
 @_shared.threads_option
 def demo(out: Path, device: str, threads: int | None) -> None:
-    """Score synthetic promoters with the model of the package, and see if their drivers are found."""
+    """Score synthetic promoters with the small model of the package, and say how often their driver comes first.
+
+    Needs no download. A genome is made in which one motif drives each promoter; the model was trained on another
+    without being told the motifs.
+    """
     from ..demo.promoter import run_demo
     from ..report.promoter import Gallery
+    from ..runs.settings import RunSettings
 
     gallery = Gallery(out / "plots")
-    with _shared.progress_bar("scoring", None) as progress:
-        found = run_demo(
+    with _shared.progress_bar("scoring") as progress:
+        result = run_demo(
             out,
-            backend=device,
-            threads=threads,
-            progress=progress.done,
+            settings=RunSettings(device=device, threads=threads, progress=progress.done, total=progress.total),
             keep=gallery.add,
         )
     gallery.draw()
-    for driver, (right, count) in found.by_driver.items():
+    for driver, (right, count) in result.found.by_driver.items():
         click.echo(f"{driver:<8}{right:4d} of {count:3d}")
-    click.echo(f"driver named first: {found.accuracy:.3f} of {found.sites} promoters")
+    click.echo(f"driver named first: {_share(result.found)} of {result.found.sites} promoters")
+    click.echo(f"  by a search for the planted words themselves: {_share(result.words)}")
+    click.echo(f"  by naming the commonest driver: {result.commonest:.3f}")
+
+
+def _share(found: Recovery) -> str:
+    low, high = found.interval
+    return f"{found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"

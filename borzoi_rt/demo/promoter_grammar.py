@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import write_fasta
@@ -117,6 +118,16 @@ def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = 
     lines = [f"{p.chrom}\t{p.tss}\t{p.tss + 1}\t{p.driver}\t0\t{p.strand}" for p in planted]
     (folder / "tss.bed").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return planted
+
+
+def nearest_copies(onehot: NDArray[np.uint8], tss: int) -> dict[str, int]:
+    """Return how far from the TSS, in bp, the nearest whole copy of each driver lies, on the strand of the window."""
+    found = {}
+    for name in DRIVERS:
+        starts = np.flatnonzero(_copies(onehot, WORDS[name].letters) == 1.0)
+        if len(starts):
+            found[name] = int(np.abs(starts - tss).min())
+    return found
 
 
 def _block(generator: np.random.Generator, driver: str) -> list[tuple[str, int]]:

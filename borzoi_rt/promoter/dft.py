@@ -150,8 +150,8 @@ def dft_scores(
     bands : mapping of str to (float, float), optional
         Periods in bp, [low, high) each, e.g. ``{"turn": (9.5, 11.5)}``; the constant term has period infinity.
     shift_window_bp : float, optional
-        How far from the TSS the peak of ``tss_shift_bp`` is looked for, and the largest move; 200 bp, at least 8 bins,
-        when None.
+        How far from the TSS the peak of ``tss_shift_bp`` is looked for; 200 bp, at least 8 bins, when None. Moves of up
+        to half as much are found.
     replica : array of shape (..., bins), optional
         WT predicted again, for the noise floor.
     noise_factor : float

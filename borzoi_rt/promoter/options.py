@@ -34,7 +34,7 @@ class DftOptions:
     compat : str or None
         ``genoretriever``: zero baseline, log1p, whole output, plain transform, as published.
     shift_window_bp : float or None
-        How far from the TSS a moved peak is looked for; 200 bp, at least 8 bins, when None.
+        How far from the TSS the peak of ``tss_shift_bp`` is looked for; 200 bp, at least 8 bins, when None.
     """
 
     ablation: str | None = None

@@ -24,6 +24,7 @@ from ..motifs.scan import MotifScanner, without
 FAMILY = "promoter"
 BASELINES = ("zero", "min", "median")
 SCALES = ("log1p", "linear")
+SHUFFLES = 10
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ class SequenceRemoval:
         *,
         positions: np.ndarray,
         pvalue: float = 1e-4,
-        shuffles: int = 10,
+        shuffles: int = SHUFFLES,
         scale: str = "linear",
         seed: int = 0,
         batch_size: int = 1,

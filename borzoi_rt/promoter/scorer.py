@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..backends.protocols import Session
 from ..bundle.opening import Bundle
@@ -16,9 +15,10 @@ from ..genome.fasta import Fasta
 from ..genome.variants import Variant
 from ..motifs.matrices import Motif
 from ..motifs.scan import PVALUE
+from ..types import IndexArray
 from .dft import NOISE_FACTOR, DFTScores, dft_scores
 from .options import BANDS, DftOptions
-from .removal import FAMILY, ChannelRemoval, Removal, RemovalCurves, SequenceRemoval
+from .removal import FAMILY, SHUFFLES, ChannelRemoval, Removal, RemovalCurves, SequenceRemoval
 from .sites import Site, allele_window, site_window
 
 
@@ -87,11 +87,11 @@ class SiteScorer:
         motifs: Sequence[Motif] | None,
         options: DftOptions,
     ) -> None:
-        self.options, self._genome = options, genome
+        self.options, self._genome = resolved(options, nets[0], motifs), genome
         self.nets = net_names(nets)
         tracks = [_track_positions(net, options.tracks) for net in nets]
         self._removals = [
-            _removal(net, session, positions, motifs, options)
+            _removal(net, session, positions, motifs, self.options)
             for net, session, positions in zip(nets, sessions, tracks, strict=True)
         ]
         first = self._removals[0]
@@ -103,23 +103,6 @@ class SiteScorer:
             if [net.tracks.identifier[index] for index in positions] != self.tracks:
                 raise InputError(f"{net.path.name} has other tracks than {nets[0].path.name}")
         self._window = window_of(nets[0])
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """How the scores are made, as JSON values."""
-        options = self.options
-        return {
-            "motifs": list(self.motifs),
-            "scored_motifs": list(self.motifs[: self.scored]),
-            "tracks": self.tracks,
-            "window_bp": options.window_bp,
-            "compat": options.compat,
-            "noise_factor": NOISE_FACTOR,
-            "shift_window_bp": options.shift_window_bp,
-            "bands_bp": {name: list(band) for name, band in BANDS.items()},
-            "ensemble": "uniform" if len(self.nets) > 1 else None,
-            **self._removals[0].metadata,
-        }
 
     def score(self, site: Site, variant: Variant | None = None) -> list[ScoredWindow]:
         """Score one window with every net, on every track.
@@ -175,39 +158,90 @@ def window_of(net: Bundle) -> dict[str, int]:
     return {"length_bp": length, "tss_bp": int(net.info.architecture.get("tss_bp", length // 2))}
 
 
-def _removal(
-    net: Bundle,
-    session: Session,
-    positions: npt.NDArray[np.int64],
-    motifs: Sequence[Motif] | None,
-    options: DftOptions,
-) -> Removal:
+def resolved(options: DftOptions, net: Bundle, motifs: Sequence[Motif] | None) -> DftOptions:
+    """Return the options with what the bundle and the motifs decide filled in.
+
+    Raises
+    ------
+    InputError
+        If they do not go together.
+    """
     promoter = net.info.architecture.get("family") == FAMILY
     mode = options.ablation or ("channel" if promoter and motifs is None else "sequence")
     options.check_mode(mode)
+    scale = options.scale or ("log1p" if promoter else "linear")
     if mode == "channel":
         if motifs is not None:
             raise InputError("a motif file is for sequence mode; channel mode removes the motifs of the model")
-        return ChannelRemoval(
-            session, net, baseline=options.baseline or "zero", scale=options.scale or "log1p", positions=positions
-        )
+        return replace(options, ablation=mode, scale=scale, baseline=options.baseline or "zero")
     if options.compat:
         raise InputError(
             f"compat {options.compat!r} is a score of channel removal; {net.path.name} has no motif channels"
         )
+    return replace(
+        options,
+        ablation=mode,
+        scale=scale,
+        pvalue=PVALUE if options.pvalue is None else options.pvalue,
+        shuffles=SHUFFLES if options.shuffles is None else options.shuffles,
+        seed=options.seed or 0,
+    )
+
+
+def description(options: DftOptions, nets: Sequence[Bundle], motifs: Sequence[Motif] | None) -> dict[str, Any]:
+    """Return how scores are made with :func:`resolved` options, as JSON values."""
+    about = nets[0].info.architecture
+    if options.ablation == "channel":
+        names, scored = list(about["motif_names"]), int(about["scored"])
+        removal: dict[str, Any] = {"baseline": options.baseline}
+    else:
+        names = [motif.label for motif in motifs or ()]
+        scored = len(names)
+        removal = {"baseline": "dinuc_shuffle"}
+        removal.update(shuffles=options.shuffles, pvalue=options.pvalue, seed=options.seed)
+    return {
+        "models": {name: net.sha256 for name, net in zip(net_names(nets), nets, strict=True)},
+        "bin_size_bp": nets[0].geometry.bin_size_bp,
+        "motifs": names,
+        "scored_motifs": names[:scored],
+        "tracks": [nets[0].tracks.identifier[index] for index in _track_positions(nets[0], options.tracks)],
+        "window_bp": options.window_bp,
+        "compat": options.compat,
+        "noise_factor": NOISE_FACTOR,
+        "shift_window_bp": options.shift_window_bp,
+        "bands_bp": {name: list(band) for name, band in BANDS.items()},
+        "ensemble": "uniform" if len(nets) > 1 else None,
+        "ablation": options.ablation,
+        "scale": options.scale,
+        **removal,
+        "effect": "KO - WT",
+        "removed": "motif",
+    }
+
+
+def _removal(
+    net: Bundle, session: Session, positions: IndexArray, motifs: Sequence[Motif] | None, options: DftOptions
+) -> Removal:
+    assert options.scale is not None  # resolved
+    if options.ablation == "channel":
+        baseline = options.baseline or "zero"
+        return ChannelRemoval(session, net, baseline=baseline, scale=options.scale, positions=positions)
+    assert options.pvalue is not None
+    assert options.shuffles is not None
+    assert options.seed is not None
     return SequenceRemoval(
         session,
         net,
         motifs or [],
         positions=positions,
-        pvalue=PVALUE if options.pvalue is None else options.pvalue,
-        shuffles=10 if options.shuffles is None else options.shuffles,
-        scale=options.scale or ("log1p" if promoter else "linear"),
-        seed=options.seed or 0,
+        pvalue=options.pvalue,
+        shuffles=options.shuffles,
+        scale=options.scale,
+        seed=options.seed,
     )
 
 
-def _track_positions(net: Bundle, expression: str | None) -> npt.NDArray[np.int64]:
+def _track_positions(net: Bundle, expression: str | None) -> IndexArray:
     if expression is None and net.info.architecture.get("family") != FAMILY and len(net.tracks) > 1:
         raise InputError(f"{net.path.name} has {len(net.tracks)} tracks; name those to score, sense strand (tracks)")
     return np.array([0]) if expression is None else net.tracks.select(expression)

@@ -32,6 +32,7 @@ Complexes = npt.NDArray[np.complex128]
 SHIFT_WINDOW_BP = 200.0  # over a whole promoter window far, faint signal would rule
 LEAST_BINS = 8  # the window holds at least so many bins on each side of the TSS, however wide they are
 LEAST_KEPT = 0.2  # of the peak's height and of the level: below, the peak has vanished and nothing moved
+LEAST_GAIN = 0.1  # of the moved peak's height: what KO must have more than WT had, where the peak is said to be
 LEAST_COHERENCE = np.sqrt(0.5)  # a moved copy of WT explains half of the variance of KO
 _FLAT = 0.5  # share of the window that the taper leaves as it is
 _PASSES = 4
@@ -48,8 +49,9 @@ class Shifts:
     bp, se_bp : float64 ndarray of shape (rows,)
         Move, positive downstream, and its standard error; NaN where not ``valid``.
     valid : bool ndarray of shape (rows,)
-        The peak is still there (``LEAST_KEPT``), KO looks like a moved WT (``LEAST_COHERENCE``), and the best lag is
-        not at an end of the range.
+        The peak is still there (``LEAST_KEPT``), KO looks like a moved WT (``LEAST_COHERENCE``), it did not look so
+        before, as where another peak is left when that of the TSS is gone, and the best lag is not at an end of the
+        range.
     """
 
     bp: Floats
@@ -68,20 +70,22 @@ def peak_shifts(wt: Floats, ko: Floats, *, dt: float, center: int, reach_bp: flo
     center : int
         Bin of the TSS.
     reach_bp : float, optional
-        Half width of the window of WT that is looked for in KO, and the largest move; ``SHIFT_WINDOW_BP``, but at least
-        ``LEAST_BINS`` bins, when None.
+        Half width of the window of WT that is looked for in KO; ``SHIFT_WINDOW_BP``, but at least ``LEAST_BINS`` bins,
+        when None. Moves of up to half as much are found.
     """
     bins = wt.shape[-1]
     reach = max(int(SHIFT_WINDOW_BP // dt), LEAST_BINS) if reach_bp is None else int(reach_bp // dt)
     first, last = max(center - reach, 0), min(center + reach + 1, bins)
     if last - first < LEAST_BINS:  # too few bins for a phase
         return _none(len(wt))
-    lag, inside = _best_lags(wt, ko, first, last, reach)
+    furthest = reach // 2 + 1  # further off are other promoters
+    lag, inside = _best_lags(wt, ko, first, last, furthest)
     fit = _fits(wt, ko, first, last, lag)
     with np.errstate(invalid="ignore", divide="ignore"):
         kept = ko.sum(axis=-1) / wt.sum(axis=-1)
         valid = inside & (fit.coherence >= LEAST_COHERENCE) & (fit.gain >= LEAST_KEPT) & (kept >= LEAST_KEPT)
-    valid &= np.isfinite(fit.bins) & (np.abs(fit.bins) <= reach)
+    valid &= ~_was_there(wt, ko, first, last, np.nan_to_num(np.rint(fit.bins)).astype(np.int64))
+    valid &= np.isfinite(fit.bins) & (np.abs(fit.bins) <= furthest)
     return Shifts(np.where(valid, fit.bins * dt, np.nan), np.where(valid, fit.se_bins * dt, np.nan), valid)
 
 
@@ -90,30 +94,31 @@ def _none(rows: int) -> Shifts:
     return Shifts(missing, missing.copy(), np.zeros(rows, dtype=bool))
 
 
-def _best_lags(wt: Floats, ko: Floats, first: int, last: int, reach: int) -> tuple[Integers, Flags]:
+def _best_lags(wt: Floats, ko: Floats, first: int, last: int, furthest: int) -> tuple[Integers, Flags]:
     """Return the lag of best correlation of WT in [first, last) with KO, and whether it is not the largest lag tried.
 
-    At the ends of the track the overlap is shorter; lags that leave less than half of the window are not tried.
+    At the ends of the track the overlap is shorter; lags that leave less than half of the window, or of the variance
+    of WT in it, are not tried: the peak must be in the overlap.
     """
     bins, width = wt.shape[-1], last - first
-    lags = np.array(sorted(range(-reach, reach + 1), key=abs))  # of equally good lags the shortest
+    lags = np.array(sorted(range(-furthest, furthest + 1), key=abs))  # of equally good lags the shortest
     a, b = np.maximum(first, -lags), np.minimum(last, bins - lags)  # overlap, in bins of WT
     keep = b - a >= (width + 1) // 2
     lags, a, b = lags[keep], a[keep], b[keep]
-    start, end = max(first - reach, 0), min(last + reach, bins)
+    start, end = max(first - furthest, 0), min(last + furthest, bins)
     w, k = wt[:, first:last], ko[:, start:end]
     w, k = w - w.mean(axis=-1, keepdims=True), k - k.mean(axis=-1, keepdims=True)
     size = _fast_length(width + k.shape[-1])
     product = np.fft.irfft(np.conj(np.fft.rfft(w, size)) * np.fft.rfft(k, size), size)
     sum_wk = product[:, (lags + first - start) % size]
     count = b - a
-    sum_w, sum_ww = (_range_sums(power, a - first, b - first) for power in (w, w * w))
-    sum_k, sum_kk = (_range_sums(power, a + lags - start, b + lags - start) for power in (k, k * k))
+    sum_w, sum_ww = (_range_sums(values, a - first, b - first) for values in (w, w * w))
+    sum_k, sum_kk = (_range_sums(values, a + lags - start, b + lags - start) for values in (k, k * k))
     spread = np.maximum(sum_ww - sum_w**2 / count, 0) * np.maximum(sum_kk - sum_k**2 / count, 0)
-    floor = 1e-12 * (w * w).sum(axis=-1, keepdims=True) * (k * k).sum(axis=-1, keepdims=True)
-    r = np.divide(
-        sum_wk - sum_w * sum_k / count, np.sqrt(spread), out=np.full(spread.shape, -1.0), where=spread > floor
-    )
+    power = (w * w).sum(axis=-1, keepdims=True)
+    floor = 1e-12 * power * (k * k).sum(axis=-1, keepdims=True)
+    good = (spread > floor) & (sum_ww >= 0.5 * power)
+    r = np.divide(sum_wk - sum_w * sum_k / count, np.sqrt(spread), out=np.full(spread.shape, -1.0), where=good)
     best = lags[r.argmax(axis=-1)]
     return best, (best > lags.min()) & (best < lags.max())
 
@@ -185,11 +190,45 @@ def _slope(C: Complexes, omega: Floats) -> tuple[Floats, Flags]:
     return slope, valid
 
 
+def _was_there(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> Flags:
+    """Whether KO has at the lag what WT had there too: another peak that is left when the one at the TSS is gone.
+
+    Judged for lags beyond the peak's own width, to which the autocorrelation of WT falls below 1/2 (peaks closer than
+    this are one). It was there where KO nowhere exceeds WT by ``LEAST_GAIN`` of its height, levels at the ends of the
+    window taken off, or where KO and WT correlate under the moved peak, each base weighted with its height.
+    """
+    bins = wt.shape[-1]
+    at = np.arange(first, last)
+    there = np.clip(at + lag[:, None], 0, bins - 1)
+    a, b = np.maximum(first, -lag)[:, None], np.minimum(last, bins - lag)[:, None]
+    taper = _taper((at + 0.5 - a) / np.maximum(b - a, 1))
+    peak = _centred(wt[:, first:last], taper)
+    like_itself = np.fft.irfft(np.abs(np.fft.rfft(peak)) ** 2, len(at))
+    lowest = np.minimum.accumulate(like_itself, axis=-1)  # a second peak makes it rise again
+    distance = np.minimum(np.abs(lag), len(at) - 1)[:, None]
+    far = np.take_along_axis(lowest, distance, axis=-1)[:, 0] < 0.5 * like_itself[:, 0]
+    weight = np.maximum(peak, 0.0)
+    x_there, y_there = (np.take_along_axis(track, there, axis=-1) for track in (wt, ko))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = weight / weight.sum(axis=-1, keepdims=True)
+        x, y = (values - (weight * values).sum(axis=-1, keepdims=True) for values in (x_there, y_there))
+        sxy, sxx, syy = ((weight * product).sum(axis=-1) for product in (x * y, x * x, y * y))
+        r = sxy / np.sqrt(sxx * syy)
+    level_wt, level_ko = (_level(track[:, first:last], _taper((at + 0.5 - first) / len(at))) for track in (wt, ko))
+    left, before = taper * (y_there - level_ko), taper * (x_there - level_wt)
+    gained = (left - before).max(axis=-1) >= LEAST_GAIN * left.max(axis=-1)
+    return np.asarray(far & ((r >= LEAST_COHERENCE) | ~gained))
+
+
 def _centred(track: Floats, taper: Floats) -> Floats:
     """Return the tapered track less its level at the ends of the window, so that a baseline leaves no trace."""
+    return taper * (track - _level(track, taper))
+
+
+def _level(track: Floats, taper: Floats) -> Floats:
+    """Return the mean at the ends of the window, where the taper falls, (rows, 1)."""
     outer = (1.0 - taper) * (taper > 0)
-    level = (outer * track).sum(axis=-1, keepdims=True) / outer.sum(axis=-1, keepdims=True)
-    return taper * (track - level)
+    return np.asarray((outer * track).sum(axis=-1, keepdims=True) / outer.sum(axis=-1, keepdims=True))
 
 
 def _taper(position: Floats) -> Floats:

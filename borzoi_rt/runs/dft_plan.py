@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from .. import __version__
+from ..backends.device import Device
 from ..backends.opening import open_session
 from ..bundle.opening import Bundle
 from ..genome.fasta import Fasta
@@ -20,14 +21,15 @@ from ..motifs.matrices import Motif
 from ..promoter.options import DftOptions
 from ..promoter.scorer import SiteScorer, net_names
 from ..promoter.sites import Site
+from ..scoring.reference import check_reference
 from ..tables.dft import Row, as_table, failed_row, rows_of
+from .plan import Tick
 
 SCHEMA_VERSION = 2
 TARGET_VARIANTS = 16  # variants of one target, which scores the window of the genome once more
 JOB_TARGETS = 64
 JOB_OPERATIONS = 1e12  # about a minute of a few cores
 
-Tick = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,8 @@ class DftPlan:
     motifs : tuple of Motif or None
         For sequence mode.
     options : DftOptions
-    backend : str
-    threads : int or None
-        See :func:`borzoi_rt.open_session`.
+        See :func:`borzoi_rt.promoter.scorer.resolved`.
+    device : Device
     near : slice or None
         Bins whose curves are kept with the rows; None keeps none.
     """
@@ -147,8 +148,7 @@ class DftPlan:
     targets: tuple[Target, ...]
     motifs: tuple[Motif, ...] | None
     options: DftOptions
-    backend: str
-    threads: int | None
+    device: Device
     near: slice | None
 
     @property
@@ -191,7 +191,7 @@ class DftPlan:
         for net in self.nets:
             weights = sum(entry.bytes for entry in net.files.values()) / 4
             removals = len(self.motifs or net.info.architecture.get("motif_names", ()))
-            repeats = (self.options.shuffles or 10) if self.motifs else 1
+            repeats = self.options.shuffles or 1
             operations += 2 * weights * net.geometry.sequence_length_bp * (removals * repeats + 2)
         return int(min(max(JOB_OPERATIONS // max(operations, 1.0), 1), JOB_TARGETS))
 
@@ -205,7 +205,7 @@ class DftWorker:
         try:
             sessions = []
             for net in plan.nets:
-                session = open_session(net, plan.backend, threads=plan.threads)
+                session = open_session(net, plan.device)
                 self._open.callback(session.close)
                 sessions.append(session)
             self._genome = self._open.enter_context(Fasta(plan.fasta))
@@ -236,31 +236,19 @@ class DftWorker:
                 yield [failed_row(target.site, record.variant, record.problem or target.status, target.detail)]
             return
         near = self._plan.near
-        checked = [_compared(self._genome, record) for record in target.records]
+        checked = [check_reference(self._genome, record) for record in target.records]
         reference = None
-        if target.first or any(status == "ok" for status, _ in checked):
+        if target.first or any(found.scored for found in checked):
             reference = self.scorer.score(target.site)
         if target.first and reference is not None:
             yield rows_of(reference, None, near)
-        for record, (status, detail) in zip(target.records, checked, strict=True):
-            if status == "ok":
-                yield rows_of(self.scorer.score(target.site, record.variant), reference, near)
-            else:
-                yield [failed_row(target.site, record.variant, status, detail)]
-
-
-def _compared(genome: Fasta, record: VariantRecord) -> tuple[str, str]:
-    """Return the status of a variant at a site, and what was found."""
-    variant = record.variant
-    if record.problem is not None:
-        return record.problem, record.detail
-    chrom = genome.resolve(variant.chrom)
-    start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
-    if chrom is None:
-        return "contig_missing", f"the genome has no contig {variant.chrom!r}"
-    if start < 0 or end > genome.contigs[chrom]:
-        return "out_of_bounds", f"{chrom} has {genome.contigs[chrom]} bases"
-    held = genome.fetch(chrom, start, end)
-    if held != variant.ref:
-        return "ref_mismatch", f"REF {variant.ref[:20]!r}, the genome has {held[:20]!r} at {chrom}:{variant.pos}"
-    return "ok", ""
+        for record, found in zip(target.records, checked, strict=True):
+            if found.variant is None:
+                yield [failed_row(target.site, record.variant, found.status, found.detail)]
+                continue
+            windows = self.scorer.score(target.site, found.variant)
+            base = reference
+            if found.genome_allele is not None:  # a letter for several bases, of which REF is one
+                base = self.scorer.score(target.site, replace(found.variant, alt=found.variant.ref))
+            # The table names the variant as it was written.
+            yield rows_of([replace(window, variant=record.variant) for window in windows], base, near, found.detail)

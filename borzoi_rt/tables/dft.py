@@ -56,10 +56,16 @@ COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("status", "status_detail"), _TEXT),
 }
 _CURVES = {"effect": pa.list_(pa.float32()), "wt": pa.list_(pa.float32())}
-SCHEMA = pa.schema(list({**COLUMNS, **_CURVES}.items()))
+# `first` marks the first row of a window.
+SCHEMA = pa.schema(list({**COLUMNS, **_CURVES, "first": pa.bool_()}.items()))
 
 
-def rows_of(windows: Sequence[ScoredWindow], reference: Sequence[ScoredWindow] | None, near: slice | None) -> list[Row]:
+def rows_of(
+    windows: Sequence[ScoredWindow],
+    reference: Sequence[ScoredWindow] | None,
+    near: slice | None,
+    detail: str = "",
+) -> list[Row]:
     """Return the rows of one window: those of every net and track, and the mean over nets where there are several.
 
     Parameters
@@ -70,6 +76,8 @@ def rows_of(windows: Sequence[ScoredWindow], reference: Sequence[ScoredWindow] |
         The same without the variant, for an ALT window.
     near : slice or None
         The bins whose curves travel with the rows; None for no curves.
+    detail : str
+        What is to be said of the window.
     """
     deviation: dict[str, npt.NDArray[np.float64]] = {}
     combined: list[Row] = []
@@ -82,12 +90,13 @@ def rows_of(windows: Sequence[ScoredWindow], reference: Sequence[ScoredWindow] |
     for number, window in enumerate(windows):
         base = None if reference is None else reference[number]
         rows += _window_rows(window, base, deviation.get(window.track), near)
-    return rows + combined
+    rows += combined
+    return [{**row, "status_detail": detail, "first": number == 0} for number, row in enumerate(rows)]
 
 
 def failed_row(site: Site, variant: Variant | None, status: str, detail: str = "") -> Row:
     """Return the row of a window without scores."""
-    return {**_where(site, variant), "status": status, "status_detail": detail}
+    return {**_where(site, variant), "status": status, "status_detail": detail, "first": True}
 
 
 def as_table(rows: Sequence[Row]) -> pa.Table:

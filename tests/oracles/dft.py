@@ -58,7 +58,7 @@ def effect_centre(f: np.ndarray, center: int, dt: float) -> float:
 def peak_shift(wt: np.ndarray, ko: np.ndarray, center: int, reach: int) -> tuple[float, float, bool]:
     """Move of the peak in bins, its error, and whether it is one, step by step and on a grid; away from track ends."""
     window = np.arange(center - reach, center + reach + 1)
-    lags = range(-reach, reach + 1)
+    lags = range(-(reach // 2) - 1, reach // 2 + 2)
     alike = [np.corrcoef(wt[window], ko[window + lag])[0, 1] for lag in lags]
     lag = lags[int(np.argmax(alike))]
     n = len(window)
@@ -85,4 +85,16 @@ def peak_shift(wt: np.ndarray, ko: np.ndarray, center: int, reach: int) -> tuple
     common = sum((cross * np.exp(-1j * omega * slope)).real)
     of_wt, of_ko = (sum(np.abs(spectrum) ** 2) for spectrum in spectra)
     valid = common / np.sqrt(of_wt * of_ko) >= np.sqrt(0.5) and common / of_wt >= 0.2 and sum(ko) / sum(wt) >= 0.2
-    return lag + slope, float(se), bool(valid and -reach < lag < reach)
+    move = round(lag + slope)
+    peak = taper * (wt[window] - sum((1 - h) * x for h, x in zip(taper, wt[window], strict=True)) / sum(1 - taper))
+    power = np.abs(dft(peak)) ** 2
+    alike_itself = min(
+        sum(power * np.cos(2 * np.pi * np.arange(n) * near / n)) / sum(power) for near in range(abs(move) + 1)
+    )
+    before = np.cov(wt[window + move], ko[window + move], aweights=np.maximum(peak, 0))
+    was_there = before[0, 1] / np.sqrt(before[0, 0] * before[1, 1]) >= np.sqrt(0.5)
+    end = 1 - taper
+    left, old = (taper * (x[window + move] - np.sum(end * x[window]) / sum(end)) for x in (ko, wt))
+    was_there = was_there or max(left - old) < 0.1 * max(left)
+    valid = valid and not (alike_itself < 0.5 and was_there)
+    return lag + slope, float(se), bool(valid and lags[0] < lag < lags[-1])
