@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..types import BoolArray, DoubleArray
 from .fftw import keep_wisdom as keep_wisdom
 from .shift import peak_shifts
 from .spectra import (
@@ -38,9 +39,7 @@ NOISE_FACTOR = 3.0
 LEAST_SIGN = 0.9  # an effect has one sign where |sum f| >= 0.9 sum |f|: at most 5 % of it is of the other sign
 LEAST_CENTRED = 0.01  # of sum |f|: below, the effect is spread evenly over the track and has no centre
 
-Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,25 +90,25 @@ class DFTScores:
         F(w) = dt exp(i w c dt) X, the integral of f(t) exp(-i w t) with t = 0 at the TSS.
     """
 
-    raw: Floats
-    score: Floats
-    degenerate: Flags
+    raw: DoubleArray
+    score: DoubleArray
+    degenerate: BoolArray
     dominant: npt.NDArray[np.int64]
-    delta_sum: Floats
-    ratio: Floats
-    log2fc: Floats
-    abundance: Floats
-    positional: Floats
-    tss_shift_bp: Floats
-    tss_shift_se_bp: Floats
-    tss_shift_valid: Flags
-    centroid_bp: Floats
-    magnitude: Floats
-    noise: Floats | None
-    above_noise: Flags | None
-    band_power: Mapping[str, Floats]
-    effect: Floats | None
-    omega: Floats | None
+    delta_sum: DoubleArray
+    ratio: DoubleArray
+    log2fc: DoubleArray
+    abundance: DoubleArray
+    positional: DoubleArray
+    tss_shift_bp: DoubleArray
+    tss_shift_se_bp: DoubleArray
+    tss_shift_valid: BoolArray
+    centroid_bp: DoubleArray
+    magnitude: DoubleArray
+    noise: DoubleArray | None
+    above_noise: BoolArray | None
+    band_power: Mapping[str, DoubleArray]
+    effect: DoubleArray | None
+    omega: DoubleArray | None
     spectrum: Complexes | None
 
     def __getitem__(self, name: str) -> Any:
@@ -223,7 +222,7 @@ _PER_ROW = (
 )  # fmt: skip
 
 
-def _levels(columns: Mapping[str, Floats], part: EffectRows) -> None:
+def _levels(columns: Mapping[str, DoubleArray], part: EffectRows) -> None:
     """Fill what needs no spectrum."""
     f, wt, bins = part.effect, part.wt, part.wt.shape[-1]
     columns["delta_sum"][part.rows] = f.sum(axis=-1)
@@ -236,7 +235,7 @@ def _levels(columns: Mapping[str, Floats], part: EffectRows) -> None:
     columns["positional"][part.rows] = np.sqrt(bins * row_products(rest, rest))
 
 
-def _centres(X: Complexes, delta_sum: Floats, mass: Floats, bins: int, dt: float, center: int) -> Floats:
+def _centres(X: Complexes, delta_sum: DoubleArray, mass: DoubleArray, bins: int, dt: float, center: int) -> DoubleArray:
     """Return the centre of each effect in bp from the TSS, NaN where it has none."""
     if X.shape[-1] < 2:
         return np.full(len(X), np.nan)
@@ -247,12 +246,12 @@ def _centres(X: Complexes, delta_sum: Floats, mass: Floats, bins: int, dt: float
     return np.where(good, (position - center) * dt, np.nan)
 
 
-def _magnitude_distance(base: Complexes, X: Complexes, bins: int) -> Floats:
+def _magnitude_distance(base: Complexes, X: Complexes, bins: int) -> DoubleArray:
     change = np.abs(base + X) - np.abs(base)
     return np.sqrt((hermitian_weights(bins) * change**2).sum(axis=-1))
 
 
-def _normalised(raw: Floats, compat: str | None) -> dict[str, npt.NDArray[Any]]:
+def _normalised(raw: DoubleArray, compat: str | None) -> dict[str, npt.NDArray[Any]]:
     total = raw.sum(axis=-1, keepdims=True)
     good = total > 0
     score = np.divide(raw, total, out=np.full(raw.shape, np.nan if compat else 0.0), where=good)
@@ -261,6 +260,6 @@ def _normalised(raw: Floats, compat: str | None) -> dict[str, npt.NDArray[Any]]:
     return {"score": score, "degenerate": degenerate, "dominant": dominant}
 
 
-def _log2(ratio: Floats) -> Floats:
+def _log2(ratio: DoubleArray) -> DoubleArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log2(ratio))

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..types import DoubleArray
 
-Floats = npt.NDArray[np.float64]
 
-
-def combine_replicates(scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+def combine_replicates(scores: npt.ArrayLike) -> tuple[DoubleArray, DoubleArray]:
     """Combine the scores of several nets, each counting the same.
 
     Parameters

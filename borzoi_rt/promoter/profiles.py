@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-
-Floats = npt.NDArray[np.float64]
+from ..types import DoubleArray
 
 BAND = 1.96  # standard errors on each side: 95 % where the mean of sites is about normal
 
@@ -40,12 +39,12 @@ class Profile:
     track: str
     motif: str
     sites: int
-    position_bp: Floats
-    mean: Floats
-    sd: Floats
-    low: Floats
-    high: Floats
-    share_negative: Floats
+    position_bp: DoubleArray
+    mean: DoubleArray
+    sd: DoubleArray
+    low: DoubleArray
+    high: DoubleArray
+    share_negative: DoubleArray
 
 
 class EffectProfiles:
@@ -57,7 +56,7 @@ class EffectProfiles:
         Positions of the bins of every curve.
     """
 
-    def __init__(self, position_bp: Floats) -> None:
+    def __init__(self, position_bp: DoubleArray) -> None:
         self.position_bp = position_bp
         self._sums: dict[tuple[str, str, str], _Sums] = {}
 
@@ -88,7 +87,7 @@ class _Sums:
         self.sites = 0
         self.mean, self.squares, self.negative = np.zeros(bins), np.zeros(bins), np.zeros(bins)
 
-    def add(self, curve: Floats) -> None:
+    def add(self, curve: DoubleArray) -> None:
         self.sites += 1
         before = curve - self.mean
         self.mean = self.mean + before / self.sites

@@ -166,11 +166,14 @@ def resolved(options: DftOptions, net: Bundle, motifs: Sequence[Motif] | None) -
     InputError
         If they do not go together.
     """
+    _track_positions(net, options.tracks)
     promoter = net.info.architecture.get("family") == FAMILY
     mode = options.ablation or ("channel" if promoter and motifs is None else "sequence")
     options.check_mode(mode)
     scale = options.scale or ("log1p" if promoter else "linear")
     if mode == "channel":
+        if not promoter:
+            raise InputError(f"{net.path.name} has no motif channels; use ablation 'sequence' and give motifs")
         if motifs is not None:
             raise InputError("a motif file is for sequence mode; channel mode removes the motifs of the model")
         return replace(options, ablation=mode, scale=scale, baseline=options.baseline or "zero")
@@ -178,6 +181,8 @@ def resolved(options: DftOptions, net: Bundle, motifs: Sequence[Motif] | None) -
         raise InputError(
             f"compat {options.compat!r} is a score of channel removal; {net.path.name} has no motif channels"
         )
+    if not motifs:
+        raise InputError("sequence mode needs motifs to look for; give a motif file")
     return replace(
         options,
         ablation=mode,

@@ -24,9 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from ..types import BoolArray, DoubleArray, IndexArray
+
 Complexes = npt.NDArray[np.complex128]
 
 SHIFT_WINDOW_BP = 200.0  # over a whole promoter window far, faint signal would rule
@@ -54,12 +53,12 @@ class Shifts:
         range.
     """
 
-    bp: Floats
-    se_bp: Floats
-    valid: Flags
+    bp: DoubleArray
+    se_bp: DoubleArray
+    valid: BoolArray
 
 
-def peak_shifts(wt: Floats, ko: Floats, *, dt: float, center: int, reach_bp: float | None = None) -> Shifts:
+def peak_shifts(wt: DoubleArray, ko: DoubleArray, *, dt: float, center: int, reach_bp: float | None = None) -> Shifts:
     """Estimate how far the peak near the TSS moved.
 
     Parameters
@@ -94,7 +93,7 @@ def _none(rows: int) -> Shifts:
     return Shifts(missing, missing.copy(), np.zeros(rows, dtype=bool))
 
 
-def _best_lags(wt: Floats, ko: Floats, first: int, last: int, furthest: int) -> tuple[Integers, Flags]:
+def _best_lags(wt: DoubleArray, ko: DoubleArray, first: int, last: int, furthest: int) -> tuple[IndexArray, BoolArray]:
     """Return the lag of best correlation of WT in [first, last) with KO, and whether it is not the largest lag tried.
 
     At the ends of the track the overlap is shorter; lags that leave less than half of the window, or of the variance
@@ -125,13 +124,13 @@ def _best_lags(wt: Floats, ko: Floats, first: int, last: int, furthest: int) -> 
 
 @dataclass
 class _Fit:
-    bins: Floats
-    se_bins: Floats
-    gain: Floats
-    coherence: Floats
+    bins: DoubleArray
+    se_bins: DoubleArray
+    gain: DoubleArray
+    coherence: DoubleArray
 
 
-def _fits(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> _Fit:
+def _fits(wt: DoubleArray, ko: DoubleArray, first: int, last: int, lag: IndexArray) -> _Fit:
     """Fit the phase around each lag; a fit that ends nearer to another whole bin is made again from there."""
     lag = lag.copy()
     fit = _phase_fit(wt, ko, first, last, lag)
@@ -146,7 +145,7 @@ def _fits(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> _Fit:
     return fit
 
 
-def _phase_fit(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> _Fit:
+def _phase_fit(wt: DoubleArray, ko: DoubleArray, first: int, last: int, lag: IndexArray) -> _Fit:
     bins = wt.shape[-1]
     at = np.arange(first, last)
     a, b = np.maximum(first, -lag)[:, None], np.minimum(last, bins - lag)[:, None]
@@ -170,7 +169,7 @@ def _phase_fit(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> 
     return _Fit(np.where(valid, lag + rest, np.nan), se, gain, coherence)
 
 
-def _slope(C: Complexes, omega: Floats) -> tuple[Floats, Flags]:
+def _slope(C: Complexes, omega: DoubleArray) -> tuple[DoubleArray, BoolArray]:
     """Return the slope of the phase of each row in [-1, 1] bins, and whether a maximum is there.
 
     The best of a grid first, as noise at short periods makes more than one maximum, and Newton's method from there.
@@ -190,7 +189,7 @@ def _slope(C: Complexes, omega: Floats) -> tuple[Floats, Flags]:
     return slope, valid
 
 
-def _was_there(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> Flags:
+def _was_there(wt: DoubleArray, ko: DoubleArray, first: int, last: int, lag: IndexArray) -> BoolArray:
     """Whether KO has at the lag what WT had there too: another peak that is left when the one at the TSS is gone.
 
     Judged for lags beyond the peak's own width, to which the autocorrelation of WT falls below 1/2 (peaks closer than
@@ -220,25 +219,25 @@ def _was_there(wt: Floats, ko: Floats, first: int, last: int, lag: Integers) -> 
     return np.asarray(far & ((r >= LEAST_COHERENCE) | ~gained))
 
 
-def _centred(track: Floats, taper: Floats) -> Floats:
+def _centred(track: DoubleArray, taper: DoubleArray) -> DoubleArray:
     """Return the tapered track less its level at the ends of the window, so that a baseline leaves no trace."""
     return taper * (track - _level(track, taper))
 
 
-def _level(track: Floats, taper: Floats) -> Floats:
+def _level(track: DoubleArray, taper: DoubleArray) -> DoubleArray:
     """Return the mean at the ends of the window, where the taper falls, (rows, 1)."""
     outer = (1.0 - taper) * (taper > 0)
     return np.asarray((outer * track).sum(axis=-1, keepdims=True) / outer.sum(axis=-1, keepdims=True))
 
 
-def _taper(position: Floats) -> Floats:
+def _taper(position: DoubleArray) -> DoubleArray:
     """Return Tukey's window at positions of 0 to 1: flat in the middle, a cosine to 0 at the ends, 0 outside."""
     ramp = (1.0 - _FLAT) / 2
     edge = np.clip(np.minimum(position, 1.0 - position) / ramp, 0.0, 1.0)
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * edge))
 
 
-def _range_sums(values: Floats, starts: Integers, ends: Integers) -> Floats:
+def _range_sums(values: DoubleArray, starts: IndexArray, ends: IndexArray) -> DoubleArray:
     """Return the sum of each row over each of some ranges, (rows, ranges)."""
     running = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=-1)], axis=-1)
     return np.asarray(running[:, ends] - running[:, starts])

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..types import DoubleArray
 from .fftw import CHUNK_ROWS, Transform, make_transform
 
-Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
 
@@ -23,9 +23,9 @@ class EffectRows(NamedTuple):
     """Some rows of a batch: which they are, WT and KO of each, and f = KO - WT in the input buffer of a transform."""
 
     rows: slice
-    wt: Floats
-    ko: Floats
-    effect: Floats
+    wt: DoubleArray
+    ko: DoubleArray
+    effect: DoubleArray
     transform: Transform
 
 
@@ -77,7 +77,7 @@ def rfft(x: npt.ArrayLike) -> Complexes:
     return out.reshape(*x.shape[:-1], -1)
 
 
-def spectral_norms(wt: npt.ArrayLike, ko: npt.ArrayLike) -> Floats:
+def spectral_norms(wt: npt.ArrayLike, ko: npt.ArrayLike) -> DoubleArray:
     """Return ``raw`` alone, float64 (..., motifs): the spectra live in one buffer and are never stored."""
     raw = np.empty(np.shape(ko)[:-1])
     flat = raw.reshape(-1)
@@ -86,7 +86,7 @@ def spectral_norms(wt: npt.ArrayLike, ko: npt.ArrayLike) -> Floats:
     return np.sqrt(raw, out=raw)
 
 
-def hermitian_weights(bins: int) -> Floats:
+def hermitian_weights(bins: int) -> DoubleArray:
     """Return how often each stored frequency of a real transform stands in the full one: 1, 2, ..., 2; 1 if even."""
     weights = np.full(bins // 2 + 1, 2.0)
     weights[0] = 1.0
@@ -95,14 +95,14 @@ def hermitian_weights(bins: int) -> Floats:
     return weights
 
 
-def total_power(X: Complexes, bins: int) -> Floats:
+def total_power(X: Complexes, bins: int) -> DoubleArray:
     """Sum the Hermitian weights times |X|^2: twice everything, less the frequencies that have no conjugate."""
     flat = X.view(np.float64)
     power = 2.0 * row_products(flat, flat) - np.abs(X[:, 0]) ** 2
     return np.asarray(power - np.abs(X[:, -1]) ** 2 if bins % 2 == 0 else power)
 
 
-def band_share(X: Complexes, bins: int, dt: float, low_bp: float, high_bp: float) -> Floats:
+def band_share(X: Complexes, bins: int, dt: float, low_bp: float, high_bp: float) -> DoubleArray:
     """Return the share of the power at periods of [low, high) bp.
 
     The constant term has period infinity. Periods below two bins are not in the data: their share is NaN, not 0.
@@ -117,7 +117,7 @@ def band_share(X: Complexes, bins: int, dt: float, low_bp: float, high_bp: float
     return np.divide(power @ chosen, total, out=np.zeros(len(X)), where=total > 0)
 
 
-def row_products(a: Floats, b: Floats) -> Floats:
+def row_products(a: DoubleArray, b: DoubleArray) -> DoubleArray:
     """Return the inner product of each pair of rows."""
     return np.asarray(np.einsum("rt,rt->r", a, b))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..promoter.profiles import EffectProfiles
 from ..promoter.sites import Site
 from ..promoter.spectra import rfft
 from ..tables.dft import StoredWindow
+from ..types import DoubleArray
 from .figures import (
     plot_dominant_changes,
     plot_effect_curves,
@@ -22,8 +22,6 @@ from .figures import (
 
 SHOWN_SITES = 8  # of curves and spectra: the sites with the largest effects
 SHOWN_MOTIFS = 6
-
-Floats = npt.NDArray[np.float64]
 
 
 class Gallery:
@@ -43,13 +41,13 @@ class Gallery:
         self.folder = folder
         self._first: tuple[str, str] | None = None
         self._sites: list[str] = []
-        self._columns: dict[str, list[Floats]] = {name: [] for name in _DRAWN}
+        self._columns: dict[str, list[DoubleArray]] = {name: [] for name in _DRAWN}
         self._largest: list[tuple[float, StoredWindow]] = []
         self._changes: list[tuple[str, str]] = []
         self._profiles: EffectProfiles | None = None
         self._motifs: tuple[str, ...] = ()
 
-    def add(self, window: StoredWindow, position_bp: Floats) -> None:
+    def add(self, window: StoredWindow, position_bp: DoubleArray) -> None:
         """Take a window and the positions of its bins; only the sites with the largest effects are held whole."""
         self._first = self._first or (window.net, window.track)
         if (window.net, window.track) != self._first:
@@ -88,7 +86,7 @@ class Gallery:
             plot_dominant_changes(paths[-1], self._changes, motifs=self._motifs)
         return paths
 
-    def _draw_site(self, number: int, window: StoredWindow, position_bp: Floats) -> list[Path]:
+    def _draw_site(self, number: int, window: StoredWindow, position_bp: DoubleArray) -> list[Path]:
         assert window.effect is not None
         order = np.argsort(-window.columns["raw"][: window.scored])[:SHOWN_MOTIFS]
         names = [self._motifs[index] for index in order]

@@ -31,7 +31,6 @@ JOB_TARGETS = 64
 JOB_OPERATIONS = 1e12  # about a minute of a few cores
 
 
-
 @dataclass(frozen=True)
 class Target:
     """A site and some of the variants in its window.

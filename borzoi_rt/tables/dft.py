@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.csv as csv
 
+from ..errors import InputError
 from ..genome.variants import Variant
 from ..promoter.ensemble import combine_replicates
 from ..promoter.options import BANDS
@@ -27,6 +29,7 @@ from ..promoter.profiles import EffectProfiles
 from ..promoter.scorer import ScoredWindow
 from ..promoter.sites import Site
 from ..promoter.spectra import rfft
+from ..types import DoubleArray, FloatArray
 
 Shards = Callable[[], Iterator[pa.Table]]
 Row = dict[str, Any]
@@ -79,7 +82,7 @@ def rows_of(
     detail : str
         What is to be said of the window.
     """
-    deviation: dict[str, npt.NDArray[np.float64]] = {}
+    deviation: dict[str, DoubleArray] = {}
     combined: list[Row] = []
     if len({window.net for window in windows}) > 1:
         for track in dict.fromkeys(window.track for window in windows):
@@ -167,8 +170,8 @@ class StoredWindow:
     columns: Mapping[str, npt.NDArray[Any]]
     dominant: str
     dominant_ref: str
-    wt: npt.NDArray[np.float32] | None
-    effect: npt.NDArray[np.float32] | None
+    wt: FloatArray | None
+    effect: FloatArray | None
 
 
 def stored_windows(shards: Shards) -> Iterator[StoredWindow]:
@@ -211,9 +214,7 @@ def _stored(rows: pa.Table) -> StoredWindow:
     )
 
 
-def write_curves(
-    path: Path, shards: Shards, position_bp: npt.NDArray[np.float64], dt: float, metadata: Mapping[str, Any]
-) -> None:
+def write_curves(path: Path, shards: Shards, position_bp: DoubleArray, dt: float, metadata: Mapping[str, Any]) -> None:
     """Write curves and spectra of every window to HDF5.
 
     ``/wt`` float32 (windows, bins), ``/effect`` float32 (windows, motifs, bins), ``/spectrum`` complex64 (windows,
@@ -224,7 +225,7 @@ def write_curves(
     omega = 2.0 * np.pi * np.arange(bins // 2 + 1) / (bins * dt)
     turn = dt * np.exp(-1j * omega * position_bp[0])  # the phase of the first bin
     text = h5py.string_dtype()
-    with h5py.File(path, "w") as file:
+    with _hdf5(path) as file:
         for window in stored_windows(shards):
             if window.effect is None or window.wt is None:
                 continue
@@ -252,6 +253,21 @@ def write_curves(
         file.attrs["borzoi_rt"] = json.dumps(metadata)
 
 
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a new file and close it whatever happens; h5py says in more than one way that a disk is full."""
+    file = None
+    try:
+        file = h5py.File(path, "w")
+        yield file
+        file.close()
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError, RuntimeError):
+            if file is not None:
+                file.close()
+        raise InputError(f"{path.name}: cannot be written ({error}); make room, and resume the run") from error
+
+
 def _begin_dataset(file: h5py.File, name: str, entry: Any, text: Any) -> None:
     if isinstance(entry, np.ndarray):
         chunks, limit = (1, *entry.shape), (None, *entry.shape)
@@ -276,7 +292,7 @@ def write_profiles(path: Path, profiles: EffectProfiles) -> None:
 def _window_rows(
     window: ScoredWindow,
     reference: ScoredWindow | None,
-    deviation: npt.NDArray[np.float64] | None,
+    deviation: DoubleArray | None,
     near: slice | None,
 ) -> list[Row]:
     rows = []
@@ -314,7 +330,7 @@ def _window_rows(
     return rows
 
 
-def _mean_rows(window: ScoredWindow, mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float64]) -> list[Row]:
+def _mean_rows(window: ScoredWindow, mean: DoubleArray, deviation: DoubleArray) -> list[Row]:
     top = int(np.nanargmax(mean)) if np.nansum(mean) > 0 else -1
     where = _where(window.site, window.variant, ENSEMBLE, window.track)
     return [

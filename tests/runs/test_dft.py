@@ -15,7 +15,7 @@ from oracles import dft as oracle
 
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.cli import main
-from borzoi_rt.errors import InputError
+from borzoi_rt.errors import InputError, RunInterrupted
 from borzoi_rt.genome.fasta import Fasta, write_fasta
 from borzoi_rt.motifs.files import write_meme
 from borzoi_rt.motifs.matrices import Motif
@@ -27,7 +27,9 @@ from borzoi_rt.runs import dft as dft_run
 from borzoi_rt.runs import dft_plan
 from borzoi_rt.runs.dft import score_file
 from borzoi_rt.runs.journal import Journal
+from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.sequence import encode
+from borzoi_rt.tables import dft as dft_table
 
 
 @pytest.fixture
@@ -252,7 +254,9 @@ def test_how_a_run_is_cut_does_not_show(tmp_path, promoter_bundle, genome, bed, 
     monkeypatch.setattr(dft_plan, "TARGET_VARIANTS", 2)
     monkeypatch.setattr(dft_plan, "JOB_TARGETS", 1)
     assert score_file(tmp_path / "b.tsv", profiles=tmp_path / "b.profile", **given) == counts
+    score_file(tmp_path / "c.tsv", profiles=tmp_path / "c.profile", settings=RunSettings(workers=2), **given)
     for name in ("tsv", "profile"):
+        assert (tmp_path / f"a.{name}").read_bytes() == (tmp_path / f"c.{name}").read_bytes()
         assert (tmp_path / f"a.{name}").read_bytes() == (tmp_path / f"b.{name}").read_bytes()
 
 
@@ -266,11 +270,11 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, promoter_bundle, genome, bed, 
     monkeypatch.setattr(SiteScorer, "score", count_calls(SiteScorer.score, made))
     with monkeypatch.context() as patch:
         patch.setattr(dft_plan.DftWorker, "run", stop_after(dft_plan.DftWorker.run, 1))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(RunInterrupted, match="1 of 2 are kept"):
             score_file(out, curves=archive, **given)
     assert not out.exists()
     assert not archive.exists()
-    assert score_file(out, curves=archive, resume=True, **given) == {"ok": 2}
+    assert score_file(out, curves=archive, settings=RunSettings(resume=True), **given) == {"ok": 2}
     assert len(made) == 2  # each site once
     assert out.read_bytes() == (tmp_path / "whole.tsv").read_bytes()
     with h5py.File(archive) as here, h5py.File(tmp_path / "whole.h5") as whole:
@@ -326,9 +330,9 @@ def test_outputs_that_collide_or_cannot_be_made_are_refused(tmp_path, promoter_b
         score_file(tmp_path, **given)
     with pytest.raises(InputError, match="make it first"):
         score_file(tmp_path / "t.tsv", curves=tmp_path / "no" / "c.h5", **given)
-    with Journal(tmp_path / "t.tsv", {}, resume=False), pytest.raises(InputError, match="another run"):
+    with Journal(tmp_path / "t.tsv"), pytest.raises(InputError, match="another run"):
         score_file(tmp_path / "t.tsv", **given)
-    with Journal(tmp_path / "c.h5", {}, resume=False), pytest.raises(InputError, match="another run"):
+    with Journal(tmp_path / "c.h5"), pytest.raises(InputError, match="another run"):
         score_file(tmp_path / "t.tsv", curves=tmp_path / "c.h5", **given)
 
 
@@ -342,13 +346,13 @@ def test_an_archive_that_cannot_be_written_is_one_line_and_leaves_the_work(
         raise RuntimeError("Can't write data (No space left on device)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dft_run, "write_curves", full)
+        patch.setattr(dft_table, "_begin_dataset", full)
         with pytest.raises(InputError, match=r"c\.h5: cannot be written .*No space left"):
             score_file(tmp_path / "t.tsv", **given)
     assert (tmp_path / "c.h5").read_text() == "an earlier one"
-    assert not list(tmp_path.glob(".c.h5*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"tss.bed", "c.h5", "t.tsv.partial"}
     monkeypatch.setattr(SiteScorer, "score", None)  # nothing is computed again
-    assert score_file(tmp_path / "t.tsv", resume=True, **given) == {"ok": 2}
+    assert score_file(tmp_path / "t.tsv", settings=RunSettings(resume=True), **given) == {"ok": 2}
 
 
 def test_mean_effects_are_those_of_the_curves(tmp_path, promoter_bundle, second_bundle, genome, bed, monkeypatch):
@@ -380,6 +384,25 @@ def test_mean_effects_are_those_of_the_curves(tmp_path, promoter_bundle, second_
     for name, want in (("mean", mean), ("sd", sd), ("low", mean - half), ("high", mean + half)):
         assert_allclose(column(mine, name), want, rtol=1e-4, atol=1e-6)
     assert_allclose(column(mine, "share_negative"), (effect < 0).mean(0)[near])
+
+
+def test_a_letter_of_the_genome_that_stands_for_several_bases(tmp_path, promoter_bundle, genome, bed):
+    text = genome[1]
+    letter = "R" if text[1479] in "AG" else "Y"
+    write_fasta(tmp_path / "plain.fa", {"chr1": text})
+    write_fasta(tmp_path / "iupac.fa", {"chr1": text[:1479] + letter + text[1480:]})
+    base = text[1479].lower()  # and REF in lower case
+    vcf = vcf_of(tmp_path / "v.vcf", [f"chr1\t1480\t.\t{base}\t{'T' if base != 't' else 'A'}\t.\t.\t.\n"])
+    for name in ("plain", "iupac"):
+        given = {"bundles": [promoter_bundle.path], "fasta": tmp_path / f"{name}.fa", "bed": bed, "vcf": vcf}
+        assert score_file(tmp_path / f"{name}.tsv", **given) == {"ok": 4}
+    plain, iupac = (
+        [row for row in read(tmp_path / f"{name}.tsv") if row["allele"] == "alt"] for name in ("plain", "iupac")
+    )
+    assert letter in iupac[0]["status_detail"]
+    for name in ("score", "raw", "delta_score", "variant"):
+        assert [row[name] for row in plain] == [row[name] for row in iupac]
+    assert np.abs(column(plain[:3], "delta_score")).max() > 1e-5
 
 
 def test_two_sites_of_one_locus_are_two(tmp_path, promoter_bundle, genome):
