@@ -45,13 +45,13 @@ def effect_rows(wt: npt.ArrayLike, ko: npt.ArrayLike) -> Iterator[EffectRows]:
     wt, ko = np.asarray(wt), np.asarray(ko)
     check_shapes(wt, ko)
     bins = wt.shape[-1]
-    sites, removed = wt.reshape(-1, bins), ko.reshape(-1, bins)
+    sites, removed = np.asarray(wt.reshape(-1, bins), dtype=np.float64), ko.reshape(-1, bins)
     motifs = len(removed) // max(len(sites), 1)
     transform = make_transform(bins)
     for start in range(0, len(removed), CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, len(removed)))
-        base = sites[np.arange(rows.start, rows.stop) // motifs].astype(np.float64)
-        without = removed[rows].astype(np.float64)
+        base = sites[np.arange(rows.start, rows.stop) // motifs]
+        without = np.asarray(removed[rows], dtype=np.float64)  # a view where they are float64: not to be written to
         f = transform.input(rows.stop - rows.start)
         np.subtract(without, base, out=f)
         if not np.isfinite(row_products(f, f)).all():
