@@ -23,7 +23,8 @@ from ..promoter.options import DftOptions
 from ..promoter.profiles import EffectProfiles
 from ..promoter.scorer import description, resolved, window_of
 from ..promoter.sites import read_sites
-from ..tables.dft import StoredWindow, stored_windows, write_curves, write_profiles, write_tsv
+from ..tables.dft import StoredWindow, stored_windows, write_profiles, write_tsv
+from ..tables.dft_curves import write_curves
 from ..types import DoubleArray
 from .dft_plan import DftPlan, plan_targets
 from .executors import run_jobs

@@ -51,8 +51,8 @@ def kernels(shared) -> np.ndarray:
 def box(word: str, width: int = 21, start: int = 3, weight: float = 1.0) -> np.ndarray:
     """Return a kernel with one weight per letter of a word."""
     m = np.zeros((4, width))
-    for place, letter in enumerate(word, start):
-        m["ACGT".index(letter), place] = weight
+    for position, letter in enumerate(word, start):
+        m["ACGT".index(letter), position] = weight
     return m
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -29,7 +30,7 @@ from borzoi_rt.runs.dft import score_file
 from borzoi_rt.runs.journal import Journal
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.sequence import encode
-from borzoi_rt.tables import dft as dft_table
+from borzoi_rt.tables import dft_curves
 
 
 @pytest.fixture
@@ -328,6 +329,9 @@ def test_outputs_that_collide_or_cannot_be_made_are_refused(tmp_path, promoter_b
         score_file(tmp_path / "t.tsv", profiles=tmp_path / "." / "t.tsv", **given)
     with pytest.raises(InputError, match="is a directory"):
         score_file(tmp_path, **given)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a device or a pipe"):
+        score_file(tmp_path / "pipe", **given)
     with pytest.raises(InputError, match="make it first"):
         score_file(tmp_path / "t.tsv", curves=tmp_path / "no" / "c.h5", **given)
     with Journal(tmp_path / "t.tsv"), pytest.raises(InputError, match="another run"):
@@ -346,7 +350,7 @@ def test_an_archive_that_cannot_be_written_is_one_line_and_leaves_the_work(
         raise RuntimeError("Can't write data (No space left on device)")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dft_table, "_begin_dataset", full)
+        patch.setattr(dft_curves, "_begin_dataset", full)
         with pytest.raises(InputError, match=r"c\.h5: cannot be written .*No space left"):
             score_file(tmp_path / "t.tsv", **given)
     assert (tmp_path / "c.h5").read_text() == "an earlier one"
