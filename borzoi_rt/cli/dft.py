@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
 from ..motifs.scan import PVALUE
+from ..promoter.dft import COMPAT
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
 from . import _shared
+
+if TYPE_CHECKING:
+    from ..demo.promoter import Recovery
 
 _FILE = click.Path(path_type=Path)
 
@@ -37,33 +40,75 @@ def dft() -> None:
 
 @dft.command()
 @click.option(
-    "--bundle", "bundles", required=True, multiple=True, type=_FILE, help="Bundle; again for each net of an ensemble."
+    "--bundle",
+    "bundles",
+    required=True,
+    multiple=True,
+    type=_FILE,
+    help="Bundle directory; give it once for each net of an ensemble.",
 )
 @_shared.fasta_option
-@click.option("--bed", type=_FILE, help="TSSs: first base of each interval on its strand.")
+@click.option("--bed", type=_FILE, help="TSSs to score, BED: the first base of each interval on its strand.")
 @click.option(
-    "--vcf", type=_FILE, help="Variants: at every TSS of --bed whose window holds them, or with the TSS at each."
+    "--vcf",
+    type=_FILE,
+    help="Variants to score: with --bed at every TSS whose window holds them, without it with the TSS at each variant.",
 )
-@click.option("--out", required=True, type=_FILE, help="Table to write (.tsv).")
-@click.option("--curves", type=_FILE, help="HDF5 of effect curves and spectra to write.")
+@click.option("--out", required=True, type=_FILE, help="Table to write (TSV); OUT.meta.json is written beside it.")
+@click.option("--curves", type=_FILE, help="HDF5 file to write, with the effect curves and spectra of every window.")
+@click.option(
+    "--profiles", type=_FILE, help="Table to write (TSV) of the mean effect of each motif by position, with bands."
+)
 @click.option("--plots", type=_FILE, help="Directory of figures to make.")
 @click.option(
-    "--ablation", type=click.Choice(ABLATIONS), help="How motifs are removed  [default: by bundle and --motifs]."
+    "--ablation",
+    type=click.Choice(ABLATIONS),
+    help="How a motif is removed: by its channels in a promoter model, or by editing the sequence  "
+    "[default: channel; sequence with --motifs or a bundle of another family].",
 )
-@click.option("--motifs", type=_FILE, help="MEME or JASPAR file, for --ablation sequence.")
+@click.option("--motifs", type=_FILE, help="Motifs to look for, a MEME or JASPAR file; for --ablation sequence.")
 @click.option(
-    "--baseline", type=click.Choice(BASELINES), help="What replaces an activation, channel mode  [default: zero]."
+    "--baseline",
+    type=click.Choice(BASELINES),
+    help="What replaces the activation of a removed motif, --ablation channel: 0, or its minimum or median over the "
+    "window  [default: zero].",
 )
-@click.option("--pvalue", type=float, help=f"Match threshold, sequence mode  [default: {PVALUE:g}].")
-@click.option("--shuffles", type=click.IntRange(min=1), help="Replacements to average, sequence mode  [default: 10].")
-@click.option("--seed", type=int, help="Of the shuffles  [default: 0].")
-@click.option("--scale", type=click.Choice(SCALES), help="Scale of the effects  [default: the model's].")
-@click.option("--window", "window_bp", type=Window(), help="Bases upstream,downstream of the TSS  [default: all].")
+@click.option(
+    "--pvalue",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help=f"Chance of a match at a position of random DNA, --ablation sequence  [default: {PVALUE:g}].",
+)
+@click.option(
+    "--shuffles",
+    type=click.IntRange(min=1),
+    help="Replacements of each match to average over, --ablation sequence  [default: 10].",
+)
+@click.option("--seed", type=int, help="Seed of the replacements, --ablation sequence  [default: 0].")
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    help="Scale of effects: ln(1 + count), or counts  [default: log1p for promoter bundles, else linear].",
+)
+@click.option(
+    "--window", "window_bp", type=Window(), help="Bases UPSTREAM,DOWNSTREAM of the TSS to score  [default: all]."
+)
+@click.option(
+    "--shift-window",
+    "shift_window_bp",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How far from the TSS the peak of tss_shift_bp is looked for, bp  [default: 200, at least 8 bins].",
+)
 @_shared.tracks_option
-@click.option("--compat", type=click.Choice(["genoretriever"]), help="The published definition, nothing else.")
-@click.option("--wisdom", type=_FILE, help="File that keeps FFTW's plans between runs.")
-@_shared.device_option
+@click.option(
+    "--compat",
+    type=click.Choice(COMPAT),
+    help="Fix baseline, scale and window to the published definition  [default: off].",
+)
+@click.option("--wisdom", type=_FILE, help="File in which FFTW's plans are kept between runs  [default: none].")
+@_shared.resume_option
+@_shared.workers_option
 @_shared.threads_option
+@_shared.device_option
 def score(
     bundles: tuple[Path, ...],
     fasta: Path,
@@ -71,6 +116,7 @@ def score(
     vcf: Path | None,
     out: Path,
     curves: Path | None,
+    profiles: Path | None,
     plots: Path | None,
     motifs: Path | None,
     wisdom: Path | None,
@@ -81,17 +127,19 @@ def score(
         raise click.UsageError("give TSSs (--bed), variants (--vcf), or both")
     from ..report.promoter import Gallery
     from ..runs.dft import score_file
+    from ..runs.outputs import check_directory
+    from ..runs.settings import RunSettings
 
-    device, threads = choices.pop("device"), choices.pop("threads")
+    running = {name: choices.pop(name) for name in ("device", "threads", "workers", "resume")}
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
-    if plots is not None and plots.exists() and (not plots.is_dir() or any(plots.iterdir())):
-        raise InputError(f"{plots}: exists and is not an empty directory; choose another with --plots")
+    if plots is not None:
+        check_directory(plots)
     if wisdom is not None:
         from ..promoter.dft import keep_wisdom
 
         keep_wisdom(wisdom)
     gallery = None if plots is None else Gallery(plots)
-    with _shared.progress_bar("scoring", None) as progress:
+    with _shared.progress_bar("scoring") as progress:
         counts = score_file(
             out,
             bundles=bundles,
@@ -101,15 +149,13 @@ def score(
             motifs=motifs,
             options=options,
             curves=curves,
-            backend=device,
-            threads=threads,
-            progress=progress.done,
+            profiles=profiles,
+            settings=RunSettings(**running, progress=progress.done, total=progress.total),
             keep=None if gallery is None else gallery.add,
         )
     if gallery is not None:
         gallery.draw()
-    parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    click.echo(f"{counts.total()} windows: {parts} -> {out}", err=True)
+    _shared.say_counts(counts, "windows", out)
 
 
 @dft.command()
@@ -117,20 +163,30 @@ def score(
 @_shared.device_option
 @_shared.threads_option
 def demo(out: Path, device: str, threads: int | None) -> None:
-    """Score synthetic promoters with the model of the package, and see if their drivers are found."""
+    """Score synthetic promoters with the small model of the package, and say how often their driver comes first.
+
+    Needs no download. A genome is made in which one motif drives each promoter; the model was trained on another
+    without being told the motifs.
+    """
     from ..demo.promoter import run_demo
     from ..report.promoter import Gallery
+    from ..runs.settings import RunSettings
 
     gallery = Gallery(out / "plots")
-    with _shared.progress_bar("scoring", None) as progress:
-        found = run_demo(
+    with _shared.progress_bar("scoring") as progress:
+        result = run_demo(
             out,
-            backend=device,
-            threads=threads,
-            progress=progress.done,
+            settings=RunSettings(device=device, threads=threads, progress=progress.done, total=progress.total),
             keep=gallery.add,
         )
     gallery.draw()
-    for driver, (right, count) in found.by_driver.items():
+    for driver, (right, count) in result.found.by_driver.items():
         click.echo(f"{driver:<8}{right:4d} of {count:3d}")
-    click.echo(f"driver named first: {found.accuracy:.3f} of {found.sites} promoters")
+    click.echo(f"driver named first: {_share(result.found)} of {result.found.sites} promoters")
+    click.echo(f"  by a search for the planted words themselves: {_share(result.words)}")
+    click.echo(f"  by naming the commonest driver: {result.commonest:.3f}")
+
+
+def _share(found: Recovery) -> str:
+    low, high = found.interval
+    return f"{found.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"

@@ -42,7 +42,7 @@ def scores(family: str) -> None:
     """
     click.echo(f"Statistics of family {family} (--stats). {_ORDER[family]}")
     click.echo(
-        "R, A: coverage of REF and ALT, un-squashed; sums run over the bins of the region; P, Q: their shares of the sum."
+        "R, A: un-squashed coverage of REF and ALT; sums run over the bins of the region; P, Q: shares of the sum."
     )
     _list([(item.name, item.formula, item.summary) for item in describe_statistics(family)])
     click.echo("\nRegions (STAT@REGION, or --region for all)")

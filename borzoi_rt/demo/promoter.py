@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bundle.opening import Bundle, open_bundle
-from ..errors import InputError
-from ..runs.dft import score_file
-from ..tables.dft import ScoredWindow
-from .promoter_grammar import DRIVERS, Planted, write_data
+from ..bundle.opening import Bundle
+from ..genome.fasta import Fasta
+from ..promoter.sites import Site, site_window
+from ..runs.dft import Keep, score_file
+from ..runs.settings import RunSettings
+from .packaged import new_folder, packaged_bundle
+from .promoter_grammar import DRIVERS, Planted, nearest_copies, write_data
 
 SEED = 2025  # not that of the training genome
 CONTIGS = {"demo1": 60_000}
+_REACH_BP = 120  # of the TSS: where the grammar puts words
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,38 @@ class Recovery:
         """Share of promoters whose driver is named."""
         return self.correct / self.sites
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        n, p, z = self.sites, self.accuracy, 1.96
+        middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        scale = 1 + z * z / n
+        return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes
+    ----------
+    found : Recovery
+        By the score.
+    commonest : float
+        Share of the commonest driver: what one gets by naming it always.
+    words : Recovery
+        By a search for the words of the grammar themselves, which the model has never seen: the most that a search can
+        do. The whole copy nearest to the TSS names the driver.
+    """
+
+    found: Recovery
+    commonest: float
+    words: Recovery
+
 
 def embedded_bundle() -> Bundle:
     """Open the small promoter model that is part of the package."""
-    return open_bundle(Path(__file__).parent / "promoter_bundle")
+    return packaged_bundle("promoter_bundle")
 
 
 def run_demo(
@@ -51,11 +81,9 @@ def run_demo(
     *,
     seed: int = SEED,
     contigs: dict[str, int] | None = None,
-    backend: str = "onnx:cpu",
-    threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    keep: Callable[[ScoredWindow], None] | None = None,
-) -> Recovery:
+    settings: RunSettings | None = None,
+    keep: Keep | None = None,
+) -> DemoResult:
     """Make a genome of promoters with known drivers, score it with the embedded bundle, and compare.
 
     Parameters
@@ -64,34 +92,34 @@ def run_demo(
         Directory to make: genome.fa, plus.bw, minus.bw, tss.bed (name: driver), scores.tsv.
     seed, contigs
         Of the synthetic genome.
-    backend, threads, progress, keep
+    settings, keep
         See :func:`borzoi_rt.runs.dft.score_file`.
 
     Returns
     -------
-    Recovery
+    DemoResult
 
     Raises
     ------
     InputError
         If ``out`` exists and is not an empty directory.
     """
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an empty directory; choose another with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(out)
     planted = write_data(folder, seed=seed, contigs=contigs or CONTIGS)
     score_file(
         folder / "scores.tsv",
         bundles=[embedded_bundle().path],
         fasta=folder / "genome.fa",
         bed=folder / "tss.bed",
-        backend=backend,
-        threads=threads,
-        progress=progress,
+        settings=settings,
         keep=keep,
     )
-    return recovery(folder / "scores.tsv", planted)
+    drivers = Counter(promoter.driver for promoter in planted)
+    return DemoResult(
+        recovery(folder / "scores.tsv", planted),
+        max(drivers.values()) / len(planted),
+        word_recovery(folder / "genome.fa", planted),
+    )
 
 
 def recovery(table: Path, planted: list[Planted]) -> Recovery:
@@ -101,10 +129,26 @@ def recovery(table: Path, planted: list[Planted]) -> Recovery:
         for row in csv.DictReader(handle, delimiter="\t"):
             if row["dominant"] == "1":
                 dominant[row["chrom"], int(row["pos0"])] = row["motif"]
+    return _compared(planted, [dominant.get((item.chrom, item.tss), "") for item in planted])
+
+
+def word_recovery(fasta: Path, planted: list[Planted]) -> Recovery:
+    """Compare promoters with what a search for the words themselves finds."""
+    named = []
+    with Fasta(fasta) as genome:
+        for item in planted:
+            site = Site(item.chrom, item.tss, item.strand)
+            window = site_window(genome, site, length_bp=2 * _REACH_BP, tss_bp=_REACH_BP)
+            distance = nearest_copies(window, _REACH_BP)
+            named.append(min(distance, key=lambda name: distance[name]) if distance else "")
+    return _compared(planted, named)
+
+
+def _compared(planted: list[Planted], named: list[str]) -> Recovery:
     right: Counter[str] = Counter()
     every: Counter[str] = Counter()
-    for promoter in planted:
+    for promoter, name in zip(planted, named, strict=True):
         every[promoter.driver] += 1
-        right[promoter.driver] += dominant.get((promoter.chrom, promoter.tss)) == promoter.driver
+        right[promoter.driver] += name == promoter.driver
     counts = {driver: (right[driver], every[driver]) for driver in DRIVERS}
     return Recovery(len(planted), right.total(), counts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import write_fasta
@@ -37,8 +38,8 @@ class Word:
 
     def curve(self, reach_bp: int) -> np.ndarray:
         """Return the effect at ``-reach_bp .. reach_bp`` from the start of the word."""
-        place = np.arange(-reach_bp, reach_bp + 1) - self.peak_bp
-        return np.asarray(self.height * np.exp(-0.5 * (place / self.width_bp) ** 2))
+        position = np.arange(-reach_bp, reach_bp + 1) - self.peak_bp
+        return np.asarray(self.height * np.exp(-0.5 * (position / self.width_bp) ** 2))
 
 
 WORDS = {
@@ -90,11 +91,11 @@ def make_genome(seed: int, contigs: dict[str, int] | None = None) -> tuple[dict[
             tss = start + int(generator.integers(0, 200))
             for word, offset in _block(generator, driver):
                 text = word
-                place = tss + offset
+                first = tss + offset
                 if strand == "-":
                     text = word.translate(str.maketrans("ACGT", "TGCA"))[::-1]
-                    place = tss - offset - len(word) + 1
-                letters[place : place + len(word)] = text
+                    first = tss - offset - len(word) + 1
+                letters[first : first + len(word)] = text
             planted.append(Planted(chrom, tss, strand, driver))
         genome[chrom] = "".join(letters)
     return genome, planted
@@ -109,9 +110,9 @@ def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = 
     sizes = {chrom: len(text) for chrom, text in genome.items()}
     for strand, name in enumerate(("plus.bw", "minus.bw")):
         rows = (
-            (chrom, int(place), int(place) + 1, float(counts[chrom][strand, place]))
+            (chrom, int(base), int(base) + 1, float(counts[chrom][strand, base]))
             for chrom in sorted(genome)
-            for place in np.flatnonzero(counts[chrom][strand])
+            for base in np.flatnonzero(counts[chrom][strand])
         )
         write_bigwig(folder / name, sizes, rows)
     lines = [f"{p.chrom}\t{p.tss}\t{p.tss + 1}\t{p.driver}\t0\t{p.strand}" for p in planted]
@@ -119,8 +120,18 @@ def write_data(folder: Path, *, seed: int = 7, contigs: dict[str, int] | None = 
     return planted
 
 
+def nearest_copies(onehot: NDArray[np.uint8], tss: int) -> dict[str, int]:
+    """Return how far from the TSS, in bp, the nearest whole copy of each driver lies, on the strand of the window."""
+    found = {}
+    for name in DRIVERS:
+        starts = np.flatnonzero(_copies(onehot, WORDS[name].letters) == 1.0)
+        if len(starts):
+            found[name] = int(np.abs(starts - tss).min())
+    return found
+
+
 def _block(generator: np.random.Generator, driver: str) -> list[tuple[str, int]]:
-    """Return words and their places relative to the TSS: the driver in full, weak copies of others, a repressor."""
+    """Return words and their offsets from the TSS: the driver in full, weak copies of others, a repressor."""
     word = WORDS[driver]
     block = [(word.letters, -word.peak_bp)]
     taken = [-word.peak_bp]
@@ -133,26 +144,26 @@ def _block(generator: np.random.Generator, driver: str) -> list[tuple[str, int]]
 
 
 def _free(generator: np.random.Generator, taken: list[int]) -> int:
-    """Return a place within 120 bp upstream and 60 bp downstream that no other word is near; it is then taken."""
+    """Return an offset within 120 bp upstream and 60 bp downstream that no other word is near; it is then taken."""
     while True:
-        place = int(generator.integers(-120, 60))
-        if all(abs(place - other) > 12 for other in taken):
-            taken.append(place)
-            return place
+        offset = int(generator.integers(-120, 60))
+        if all(abs(offset - other) > 12 for other in taken):
+            taken.append(offset)
+            return offset
 
 
 def _mutated(generator: np.random.Generator, letters: str) -> str:
-    place = int(generator.integers(len(letters)))
-    others = [base for base in BASES if base != letters[place]]
-    return letters[:place] + others[int(generator.integers(3))] + letters[place + 1 :]
+    index = int(generator.integers(len(letters)))
+    others = [base for base in BASES if base != letters[index]]
+    return letters[:index] + others[int(generator.integers(3))] + letters[index + 1 :]
 
 
 def _copies(onehot: np.ndarray, letters: str) -> np.ndarray:
     """Return the weight of a copy at every start: 1, or less for one mismatch."""
-    places = onehot.shape[1] - len(letters) + 1
-    matches = sum(onehot[BASES.index(base), at : at + places].astype(int) for at, base in enumerate(letters))
+    starts = onehot.shape[1] - len(letters) + 1
+    matches = sum(onehot[BASES.index(base), at : at + starts].astype(int) for at, base in enumerate(letters))
     weight = np.zeros(onehot.shape[1])
-    weight[:places] = np.select([matches == len(letters), matches == len(letters) - 1], [1.0, ONE_MISMATCH], 0.0)
+    weight[:starts] = np.select([matches == len(letters), matches == len(letters) - 1], [1.0, ONE_MISMATCH], 0.0)
     return weight
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backends.opening import open_session
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import Bundle
 from ..engine.prediction import Predictor
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
@@ -20,6 +20,7 @@ from ..runs.score import score_file
 from ..runs.settings import RunSettings
 from ..scoring.options import ScoreOptions
 from .data import PlantedVariant, write_demo_data
+from .packaged import new_folder, packaged_bundle
 
 STATISTIC = "logD2"
 PLOTTED = 4
@@ -49,7 +50,7 @@ class DemoReport:
 
 def embedded_bundle() -> Bundle:
     """Open the small model that is part of the package."""
-    return open_bundle(Path(__file__).parent / "bundle")
+    return packaged_bundle("bundle")
 
 
 def run_demo(
@@ -79,10 +80,7 @@ def run_demo(
     InputError
         If ``out`` exists and is not an empty directory.
     """
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists and is not an empty directory; choose another one")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(out)
     bundle = embedded_bundle()
     fasta, vcf, planted = write_demo_data(folder)
     options = ScoreOptions(stats=("SUM", "logSED", STATISTIC))

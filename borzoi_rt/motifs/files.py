@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,15 +16,24 @@ from ..sequence import BASES
 from .matrices import Motif
 
 SITES = 1000  # what stands for the number of sites where a matrix has none of its own
+SUM_TOLERANCE = 0.05  # of a row of probabilities, which files round
 
+_GZIP_MAGIC = b"\x1f\x8b"
+_MEME_VERSION = re.compile(r"\s*MEME version\s+\d", re.IGNORECASE)
+_MATRIX = re.compile(r"letter-probability matrix\b", re.IGNORECASE)
+_KEY = re.compile(r"\b(alength|w)\s*=\s*(\d+)")
+_CORE_SYMBOL = re.compile(r"([A-Za-z])\b[^~=]*(?:~\s*([A-Za-z])\b)?")
 _JASPAR_ROW = re.compile(r"\s*([ACGT])\s*\[([^\]]*)\]\s*")
+_BARE_ROW = re.compile(r"[\s\d.eE+-]+")
 
 
 def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
-    """Read a MEME (minimal motif format) or a JASPAR file.
+    """Read a MEME or a JASPAR file, plain or gzip-compressed.
 
-    MEME matrices must be of base probabilities (``letter-probability matrix``); JASPAR counts are divided by the sum
-    of their column.
+    MEME: the minimal motif format, whose keys after ``letter-probability matrix:`` are all optional, or the text output
+    of the MEME suite; only matrices of probabilities are read. JASPAR: four rows of counts, with or without letters and
+    brackets, which are divided by the sum of their column. A second name after the first is kept as
+    :attr:`Motif.alternative`.
 
     Raises
     ------
@@ -31,22 +42,24 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+        lines = content.decode("utf-8-sig").splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read as motifs ({error})") from error
     first = next((line for line in lines if line.strip()), "")
-    if first.startswith("MEME version"):
-        motifs = list(_meme(lines, path))
-    elif first.startswith(">"):
+    if first.startswith(">"):
         motifs = list(_jaspar(lines, path))
+    elif any(_MEME_VERSION.match(line) for line in lines):
+        motifs = list(_meme(lines, path))
     else:
         raise FormatError(
             f"{path}: {first[:40]!r} begins neither a MEME ('MEME version 4') nor a JASPAR file ('>name')"
         )
     if not motifs:
         raise FormatError(f"{path}: no motifs")
-    names = [motif.name for motif in motifs]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    labels = [motif.label for motif in motifs]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
         raise FormatError(f"{path}: two motifs are called {twice!r}; rename one")
     return motifs
@@ -58,7 +71,7 @@ def write_meme(path: str | os.PathLike[str], motifs: Sequence[Motif]) -> None:
     lines.append("A 0.25 C 0.25 G 0.25 T 0.25")
     for motif in motifs:
         _check_name(motif.name)
-        lines += ["", f"MOTIF {motif.name}"]
+        lines += ["", f"MOTIF {motif.name} {motif.alternative}".rstrip()]
         lines.append(f"letter-probability matrix: alength= 4 w= {motif.matrix.shape[1]} nsites= {SITES} E= 0")
         lines += [" ".join(f"{value:.6f}" for value in column) for column in motif.matrix.T]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -69,66 +82,132 @@ def write_jaspar(path: str | os.PathLike[str], motifs: Sequence[Motif]) -> None:
     lines = []
     for motif in motifs:
         _check_name(motif.name)
-        lines.append(f">{motif.name}")
+        lines.append(f">{motif.name} {motif.alternative}".rstrip())
         rows = zip(BASES, motif.matrix * SITES, strict=True)
         lines += [f"{base} [ {' '.join(f'{value:.3f}' for value in row)} ]" for base, row in rows]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _meme(lines: Sequence[str], path: Path) -> Iterator[Motif]:
-    name, number = "", 0
+    names: tuple[str, str] | None = None
+    started = number = 0
     while number < len(lines):
         line = lines[number].strip()
         number += 1
-        if line.startswith("ALPHABET") and line.replace(" ", "") != "ALPHABET=ACGT":
-            raise FormatError(f"{path}, line {number}: {line!r}; only ALPHABET= ACGT is read")
-        if line.startswith("MOTIF"):
-            fields = line.split()
-            if len(fields) < 2:
-                raise FormatError(f"{path}, line {number}: a motif without a name")
-            name = fields[1]
-        elif line.startswith("letter-probability matrix"):
-            width = re.search(r"\bw=\s*(\d+)", line)
-            if not name or width is None:
-                raise FormatError(f"{path}, line {number}: a matrix needs a MOTIF line before it, and w=")
-            rows = lines[number : number + int(width[1])]
-            yield _motif(
-                name, [_numbers(row.split(), path, number + at) for at, row in enumerate(rows, 1)], path, number
-            )
-            if len(rows) < int(width[1]):
-                raise FormatError(f"{path}: motif {name!r} has {len(rows)} of {width[1]} rows; the file is truncated")
-            number += int(width[1])
-            name = ""
+        if line.startswith("ALPHABET"):
+            number = _check_alphabet(lines, number, path)
+        elif re.match(r"MOTIF(\s|$)", line):
+            if names is not None:
+                raise FormatError(f"{path}, line {started}: motif {names[0]!r} has no letter-probability matrix")
+            names, started = _meme_names(line, path, number), number
+        elif _MATRIX.match(line):
+            if names is None:
+                raise FormatError(f"{path}, line {number}: a matrix needs a MOTIF line before it")
+            rows = _meme_rows(lines, number, names[0], path)
+            yield _motif(names, rows, path, number, probabilities=True)
+            number += len(rows)
+            names = None
+    if names is not None:
+        raise FormatError(
+            f"{path}, line {started}: motif {names[0]!r} has no letter-probability matrix; is the file truncated?"
+        )
+
+
+def _meme_names(line: str, path: Path, number: int) -> tuple[str, str]:
+    """Return both names of a MOTIF line; the text output of the suite goes on with ``width = 8  sites = ...``."""
+    fields = re.split(r"\s+width\s*=", line)[0].split()
+    if len(fields) < 2:
+        raise FormatError(f"{path}, line {number}: a motif without a name")
+    return fields[1], "_".join(fields[2:3])
+
+
+def _meme_rows(lines: Sequence[str], number: int, name: str, path: Path) -> list[list[float]]:
+    """Return the rows of a matrix whose first one is line ``number``, counted from 0."""
+    keys = {key: int(value) for key, value in _KEY.findall(lines[number - 1])}
+    if keys.get("alength", 4) != 4:
+        raise FormatError(f"{path}, line {number}: alength= {keys['alength']}; four letters, A, C, G and T, are needed")
+    rows: list[list[float]] = []
+    width = keys.get("w")
+    for at, line in enumerate(lines[number:], start=number + 1):
+        fields = line.split()
+        full = width is not None and len(rows) == width
+        if not fields or ((full or width is None) and not _is_numeric(fields)):
+            break
+        if full:
+            raise FormatError(f"{path}, line {at}: motif {name!r} has more rows than w= {width}")
+        if fields[0] == "MOTIF":
+            break
+        rows.append(_numbers(fields, path, at))
+    if width is not None and len(rows) < width:
+        raise FormatError(f"{path}: motif {name!r} has {len(rows)} of {width} rows; the file is truncated")
+    return rows
+
+
+def _is_numeric(fields: Sequence[str]) -> bool:
+    """Whether a line is meant as numbers."""
+    return re.fullmatch(r"[+-]?(\d.*|\.\d.*|nan|inf)", fields[0], re.IGNORECASE) is not None
+
+
+def _check_alphabet(lines: Sequence[str], number: int, path: Path) -> int:
+    """Refuse any alphabet but that of DNA; return the number of the line after it."""
+    line = lines[number - 1].strip()
+    simple = re.fullmatch(r"ALPHABET\s*=\s*(\S+)", line)
+    if simple is not None:
+        letters, end = simple[1], number
+    else:
+        # ALPHABET "DNA" DNA-LIKE, then A "Adenine" CC0000 ~ T "Thymine" 008000 and the like, then END ALPHABET
+        end = next((at for at in range(number, len(lines)) if lines[at].startswith("END ALPHABET")), len(lines))
+        plain = [re.sub(r'"[^"]*"', "", text).strip() for text in lines[number:end]]
+        core = [_CORE_SYMBOL.match(text) for text in plain if "=" not in text]  # others are ambiguity codes
+        letters = "".join(sorted({letter for found in core if found for letter in found.groups() if letter}))
+    if letters.upper() != BASES:
+        shown = letters or "no letters"
+        raise FormatError(f"{path}, line {number}: {line!r} of {shown!r}; only ALPHABET= ACGT is read")
+    return end
 
 
 def _jaspar(lines: Sequence[str], path: Path) -> Iterator[Motif]:
-    name, started, rows = "", 0, dict[str, list[float]]()
+    names, started, rows = ("", ""), 0, dict[str, list[float]]()
     for number, line in enumerate([*lines, ">"], start=1):
         if not line.startswith(">"):
-            row = _JASPAR_ROW.fullmatch(line)
-            if row is None:
-                if line.strip():
-                    raise FormatError(f"{path}, line {number}: {line[:40]!r}; a row like 'A [ 1 2 3 ]' is needed")
+            if not line.strip():
                 continue
-            rows[row[1]] = _numbers(row[2].split(), path, number)
+            row = _JASPAR_ROW.fullmatch(line)
+            if row is not None:
+                base, text = row[1], row[2]
+            elif _BARE_ROW.fullmatch(line) and len(rows) < 4:
+                base, text = BASES[len(rows)], line  # A, C, G, T in this order
+            else:
+                raise FormatError(f"{path}, line {number}: {line[:40]!r}; a row like 'A [ 1 2 3 ]' is needed")
+            if base in rows:
+                raise FormatError(f"{path}, line {number}: motif {names[0]!r} has a second row of {base}")
+            rows[base] = _numbers(text.split(), path, number)
             continue
-        if name:
+        if names[0]:
             if sorted(rows) != list(BASES) or len({len(row) for row in rows.values()}) != 1:
-                raise FormatError(f"{path}, line {started}: motif {name!r} needs one row of equal length per base")
-            yield _motif(name, np.array([rows[base] for base in BASES]).T.tolist(), path, started)
-        name, started, rows = "_".join(line[1:].split()[:1]), number, {}
-        if number <= len(lines) and not name:
+                raise FormatError(f"{path}, line {started}: motif {names[0]!r} needs one row of equal length per base")
+            yield _motif(names, np.array([rows[base] for base in BASES]).T.tolist(), path, started, probabilities=False)
+        fields = line[1:].split()
+        names, started, rows = ("_".join(fields[:1]), "_".join(fields[1:2])), number, {}
+        if number <= len(lines) and not names[0]:
             raise FormatError(f"{path}, line {number}: a motif without a name")
 
 
-def _motif(name: str, rows: list[list[float]], path: Path, line: int) -> Motif:
+def _motif(names: tuple[str, str], rows: list[list[float]], path: Path, line: int, *, probabilities: bool) -> Motif:
+    name, alternative = names
     if not rows or any(len(row) != 4 for row in rows):
         raise FormatError(f"{path}, line {line}: motif {name!r} needs four numbers per position")
     matrix = np.array(rows, dtype=np.float64).T
     total = matrix.sum(axis=0)
     if not ((matrix >= 0).all() and np.isfinite(matrix).all() and (total > 0).all()):
         raise FormatError(f"{path}, line {line}: motif {name!r} holds negative numbers or an empty position")
-    return Motif(name, matrix / total)
+    off = np.abs(total - 1.0)
+    if probabilities and off.max() > SUM_TOLERANCE:
+        worst = int(off.argmax())
+        raise FormatError(
+            f"{path}, line {line}: motif {name!r}, position {worst + 1}: probabilities sum to {total[worst]:.3g}, not 1"
+        )
+    return Motif(name, matrix / total, alternative if alternative != name else "")
 
 
 def _numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import InputError
 from ..sequence import BASES
@@ -41,8 +42,8 @@ def centre_offset(kernel: np.ndarray) -> int:
     total = energy.sum()
     if total == 0:
         return 0
-    place = np.arange(m.shape[1])
-    return int((m.shape[1] - 1) // 2 - round(float((place * energy).sum() / total)))
+    position = np.arange(m.shape[1])
+    return int((m.shape[1] - 1) // 2 - round(float((position * energy).sum() / total)))
 
 
 def recentred(kernel: np.ndarray, offset: int | None = None) -> np.ndarray:
@@ -90,7 +91,7 @@ def motif_name(kernel: np.ndarray) -> str:
     """Return the pattern of a kernel, like ``[C].[T][A]``: the bases with positive weight at each cleaned position."""
     m = cleaned(kernel)
     letters = ["".join(base for base, weight in zip(BASES, column, strict=True) if weight > 0) for column in m.T]
-    used = [place for place, text in enumerate(letters) if text]
+    used = [index for index, text in enumerate(letters) if text]
     if not used:
         return ""
     return "".join(f"[{text}]" if text else "." for text in letters[used[0] : used[-1] + 1])
@@ -162,10 +163,18 @@ class Motif:
         Without white space.
     matrix : float64 ndarray of shape (4, width)
         Probabilities of A, C, G, T; columns sum to 1.
+    alternative : str
+        A second name, as files give it: ``CTCF`` of ``MA0139.1``; empty for none.
     """
 
     name: str
-    matrix: np.ndarray
+    matrix: npt.NDArray[np.float64]
+    alternative: str = ""
+
+    @property
+    def label(self) -> str:
+        """Both names, ``MA0139.1_CTCF``, or the one there is."""
+        return f"{self.name}_{self.alternative}" if self.alternative else self.name
 
     def __post_init__(self) -> None:
         m = self.matrix

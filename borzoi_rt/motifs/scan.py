@@ -34,8 +34,8 @@ class MotifScanner:
     ----------
     motifs : sequence of Motif
     pvalue : float
-        Chance of a match at one place of random DNA with equal base frequencies. A motif whose best score is likelier
-        than this has no matches at all.
+        Chance of a match at one position of random DNA with equal base frequencies. A motif whose best score is
+        likelier than this has no matches at all.
     """
 
     def __init__(self, motifs: Sequence[Motif], *, pvalue: float = PVALUE) -> None:
@@ -107,8 +107,8 @@ def dinucleotide_shuffle(codes: np.ndarray, generator: np.random.Generator) -> n
         queues[letter] = iter([*queue, following[exits[letter]]] if letter in exits else queue)
     out = np.empty_like(codes)
     out[0] = codes[0]
-    for place in range(1, len(codes)):
-        out[place] = next(queues[int(out[place - 1])])
+    for index in range(1, len(codes)):
+        out[index] = next(queues[int(out[index - 1])])
     return out
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .dft import keep_wisdom as keep_wisdom
     from .ensemble import combine_replicates as combine_replicates
     from .mutations import insertion_scan as insertion_scan
-    from .mutations import saturation as saturation
     from .options import DftOptions as DftOptions
     from .removal import ChannelRemoval as ChannelRemoval
     from .removal import RemovalCurves as RemovalCurves
@@ -26,21 +25,20 @@ if TYPE_CHECKING:
     from .sites import read_sites as read_sites
 
 _HOME = {
-    "ChannelRemoval": "removal",
-    "DFTScores": "dft",
-    "DftOptions": "options",
-    "Motif": "motifs",
-    "RemovalCurves": "removal",
-    "SequenceRemoval": "removal",
-    "Site": "sites",
-    "combine_replicates": "ensemble",
-    "dft_scores": "dft",
-    "insertion_scan": "mutations",
-    "keep_wisdom": "dft",
-    "read_motifs": "motif_files",
-    "read_sites": "sites",
-    "saturation": "mutations",
-    "score_file": "run",
+    "ChannelRemoval": "promoter.removal",
+    "DFTScores": "promoter.dft",
+    "DftOptions": "promoter.options",
+    "Motif": "motifs.matrices",
+    "RemovalCurves": "promoter.removal",
+    "SequenceRemoval": "promoter.removal",
+    "Site": "promoter.sites",
+    "combine_replicates": "promoter.ensemble",
+    "dft_scores": "promoter.dft",
+    "insertion_scan": "promoter.mutations",
+    "keep_wisdom": "promoter.dft",
+    "read_motifs": "motifs.files",
+    "read_sites": "promoter.sites",
+    "score_file": "runs.dft",
 }
 
 __all__ = sorted(_HOME)
@@ -49,4 +47,4 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f"borzoi_rt.{_HOME[name]}"), name)

@@ -9,9 +9,9 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import FormatError, missing_package
 
@@ -51,71 +51,41 @@ def keep_wisdom(path: str | os.PathLike[str]) -> bool:
     return found
 
 
-class Transform(Protocol):
-    """A real transform of up to ``CHUNK_ROWS`` rows of one shape, with buffers of its own."""
+class Transform:
+    """One plan with its aligned buffers: the real transform of up to ``CHUNK_ROWS`` rows of ``bins`` values."""
 
-    def input(self, rows: int) -> np.ndarray:
-        """Return the buffer of so many rows, to be filled before a run."""
-
-    def run(self, rows: int) -> np.ndarray:
-        """Transform so many rows; the result is overwritten by the next run."""
-
-
-class _FftwTransform:
-    """One plan with its aligned buffers: ``CHUNK_ROWS`` rows of ``bins`` values, zero-padded to ``n_fft``."""
-
-    def __init__(self, bins: int, n_fft: int) -> None:
+    def __init__(self, bins: int) -> None:
         library = _pyfftw()
-        self._bins = bins
-        self._in = library.empty_aligned((CHUNK_ROWS, n_fft), dtype="float64")
-        self._out = library.empty_aligned((CHUNK_ROWS, n_fft // 2 + 1), dtype="complex128")
+        self._in = library.empty_aligned((CHUNK_ROWS, bins), dtype="float64")
+        self._out = library.empty_aligned((CHUNK_ROWS, bins // 2 + 1), dtype="complex128")
         with _planner:
             # Measuring overwrites the input, so the buffers are filled after it.
             self._plan = library.FFTW(self._in, self._out, axes=(-1,), flags=("FFTW_MEASURE",))
             _store_wisdom(library)
         self._in[:] = 0.0
 
-    def input(self, rows: int) -> np.ndarray:
-        """See :class:`Transform`."""
-        return np.asarray(self._in[:rows, : self._bins])
+    def input(self, rows: int) -> npt.NDArray[np.float64]:
+        """Return the buffer of so many rows, to be filled before a run."""
+        return np.asarray(self._in[:rows])
 
-    def run(self, rows: int) -> np.ndarray:
-        """See :class:`Transform`."""
-        self._in[rows:, : self._bins] = 0.0
+    def run(self, rows: int) -> npt.NDArray[np.complex128]:
+        """Transform so many rows; the result is overwritten by the next run."""
+        self._in[rows:] = 0.0
         self._plan.execute()
         return np.asarray(self._out[:rows])
 
 
-class _NumpyTransform:
-    """The same, by numpy.fft; also the buffer of the ``time`` engine."""
-
-    def __init__(self, bins: int, n_fft: int) -> None:
-        self._n_fft = n_fft
-        self._in = np.zeros((CHUNK_ROWS, bins))
-
-    def input(self, rows: int) -> np.ndarray:
-        """See :class:`Transform`."""
-        return self._in[:rows]
-
-    def run(self, rows: int) -> np.ndarray:
-        """See :class:`Transform`."""
-        return np.asarray(np.fft.rfft(self._in[:rows], self._n_fft))
-
-
-def make_transform(engine: str, bins: int, n_fft: int) -> Transform:
-    """Return this thread's transform of a shape; the latest few are kept."""
-    if engine != "fftw":
-        return _NumpyTransform(bins, n_fft)
-    plans: OrderedDict[tuple[int, int], _FftwTransform] | None = getattr(_held, "plans", None)
+def make_transform(bins: int) -> Transform:
+    """Return this thread's transform of rows of so many bins; the latest few are kept."""
+    plans: OrderedDict[int, Transform] | None = getattr(_held, "plans", None)
     if plans is None:
         plans = _held.plans = OrderedDict()
-    key = (bins, n_fft)
-    if key not in plans:
-        plans[key] = _FftwTransform(bins, n_fft)
+    if bins not in plans:
+        plans[bins] = Transform(bins)
         if len(plans) > _PLANS_HELD:
             plans.popitem(last=False)
-    plans.move_to_end(key)
-    return plans[key]
+    plans.move_to_end(bins)
+    return plans[bins]
 
 
 def _pyfftw() -> ModuleType:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..motifs.scan import PVALUE
-from .dft import COMPAT, NOISE_FACTOR, SHIFT_WINDOW_BP
+from .dft import COMPAT
 from .removal import BASELINES, SCALES
 
 ABLATIONS = ("channel", "sequence")
-BANDS = {"helix_turn": (9.5, 11.5)}  # 10.5 bp, one turn of DNA; means something at single-base resolution only
+BANDS = {"helix_turn": (9.5, 11.5)}  # periods in bp: 10.5 is one turn of DNA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +21,10 @@ class DftOptions:
     ----------
     ablation : str or None
         ``channel`` or ``sequence``; None takes what the model can do, channel first.
-    baseline : str
-        See :class:`borzoi_rt.promoter.removal.ChannelRemoval`; channel mode only.
+    baseline : str or None
+        See :class:`borzoi_rt.promoter.removal.ChannelRemoval`; channel mode only, ``zero`` when None.
     pvalue, shuffles, seed
-        See :class:`borzoi_rt.promoter.removal.SequenceRemoval`; sequence mode only.
+        See :class:`borzoi_rt.promoter.removal.SequenceRemoval`; sequence mode only, 1e-4, 10 and 0 when None.
     scale : str or None
         Scale that effects are taken on; None is what the model predicts (log1p) in a promoter bundle, else linear.
     window_bp : (int, int) or None
@@ -34,22 +33,20 @@ class DftOptions:
         Track expression; None is the sense strand of a promoter bundle.
     compat : str or None
         ``genoretriever``: zero baseline, log1p, whole output, plain transform, as published.
-    bands : dict of str to (float, float)
-        Periods in bp whose share of the power is reported.
+    shift_window_bp : float or None
+        How far from the TSS the peak of ``tss_shift_bp`` is looked for; 200 bp, at least 8 bins, when None.
     """
 
     ablation: str | None = None
-    baseline: str = "zero"
-    pvalue: float = PVALUE
-    shuffles: int = 10
-    seed: int = 0
+    baseline: str | None = None
+    pvalue: float | None = None
+    shuffles: int | None = None
+    seed: int | None = None
     scale: str | None = None
     window_bp: tuple[int, int] | None = None
     tracks: str | None = None
     compat: str | None = None
-    noise_factor: float = NOISE_FACTOR
-    shift_window_bp: float = SHIFT_WINDOW_BP
-    bands: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(BANDS))
+    shift_window_bp: float | None = None
 
     def __post_init__(self) -> None:
         choices: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
@@ -63,10 +60,29 @@ class DftOptions:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
         if self.window_bp is not None and (min(self.window_bp) < 0 or sum(self.window_bp) < 1):
             raise InputError(f"window {self.window_bp!r}: bases upstream and downstream of the TSS are needed")
+        if self.shift_window_bp is not None and not 0 < self.shift_window_bp < float("inf"):
+            raise InputError(f"shift_window_bp is {self.shift_window_bp!r}; a positive number of bases is needed")
         if self.compat and (
-            self.ablation == "sequence" or self.baseline != "zero" or self.scale == "linear" or self.window_bp
+            self.ablation == "sequence"
+            or self.baseline not in (None, "zero")
+            or self.scale == "linear"
+            or self.window_bp
         ):
             raise InputError(
                 f"compat {self.compat!r} fixes channel removal to zero, the log1p scale and the whole output; "
                 "leave ablation, baseline, scale and window out"
             )
+
+    def check_mode(self, mode: str) -> None:
+        """Refuse choices that the mode of removal does not know.
+
+        Raises
+        ------
+        InputError
+            Naming the choice.
+        """
+        others = ("pvalue", "shuffles", "seed") if mode == "channel" else ("baseline",)
+        for name in others:
+            if getattr(self, name) is not None:
+                other = "sequence" if mode == "channel" else "channel"
+                raise InputError(f"{name} {getattr(self, name)!r} is for ablation {other!r}; this run is by {mode!r}")

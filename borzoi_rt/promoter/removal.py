@@ -24,6 +24,7 @@ from ..motifs.scan import MotifScanner, without
 FAMILY = "promoter"
 BASELINES = ("zero", "min", "median")
 SCALES = ("log1p", "linear")
+SHUFFLES = 10
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ class RemovalCurves:
         return -self.effect
 
     @property
-    def place_bp(self) -> np.ndarray:
+    def position_bp(self) -> np.ndarray:
         """Position of each bin relative to the TSS, in bp."""
         return (np.arange(self.wt.shape[-1]) - self.center) * self.dt
 
     def around(self, upstream_bp: int, downstream_bp: int) -> RemovalCurves:
         """Return the bins in [-upstream, downstream) of the TSS."""
-        keep = (self.place_bp >= -upstream_bp) & (self.place_bp < downstream_bp)
+        keep = (self.position_bp >= -upstream_bp) & (self.position_bp < downstream_bp)
         if not keep.any():
             raise InputError(f"window {upstream_bp},{downstream_bp} holds no bin; bins are {self.dt:g} bp wide")
         first = int(np.flatnonzero(keep)[0])
@@ -90,6 +91,10 @@ class Removal(Protocol):
     motifs: tuple[str, ...]
     scored: int
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the curves carry."""
+
     def curves(self, onehot: np.ndarray) -> RemovalCurves:
         """Remove every motif from a window, uint8 (4, length)."""
 
@@ -104,7 +109,7 @@ class ChannelRemoval:
     bundle : Bundle
         The same bundle.
     baseline : str
-        What stands in place of a motif's activation: ``zero`` (as published), or its ``min`` or ``median`` over the
+        What replaces a motif's activation: ``zero`` (as published), or its ``min`` or ``median`` over the
         window, which keeps the background that every position has.
     scale : str
         ``log1p`` as predicted, or ``linear`` counts.
@@ -126,11 +131,9 @@ class ChannelRemoval:
     ) -> None:
         about = bundle.info.architecture
         if about.get("family") != FAMILY:
-            raise InputError(f"{bundle.path.name} has no motif channels; use --ablation sequence with --motifs")
+            raise InputError(f"{bundle.path.name} has no motif channels; use ablation 'sequence' and give motifs")
         if not hasattr(session, "activations"):
-            raise InputError(
-                "this backend takes no motif mask; open the bundle with onnx:cpu, onnx:cuda or onnx:tensorrt"
-            )
+            raise InputError("this backend takes no motif mask; open the bundle in this process, not on a server")
         _check("baseline", baseline, BASELINES)
         _check("scale", scale, SCALES)
         self.session: Any = session
@@ -149,7 +152,7 @@ class ChannelRemoval:
 
     def curves(self, onehot: np.ndarray) -> RemovalCurves:
         """Remove every motif, one at a time."""
-        return self.groups(onehot, {name: [place] for place, name in enumerate(self.motifs)})
+        return self.groups(onehot, {name: [index] for index, name in enumerate(self.motifs)})
 
     def groups(self, onehot: np.ndarray, groups: Mapping[str, Sequence[int]]) -> RemovalCurves:
         """Remove sets of motifs, given by their numbers, one set at a time."""
@@ -229,18 +232,18 @@ class SequenceRemoval:
         *,
         positions: np.ndarray,
         pvalue: float = 1e-4,
-        shuffles: int = 10,
+        shuffles: int = SHUFFLES,
         scale: str = "linear",
         seed: int = 0,
         batch_size: int = 1,
     ) -> None:
         if not motifs:
-            raise InputError("sequence mode needs motifs to look for; give --motifs")
+            raise InputError("sequence mode needs motifs to look for; give a motif file")
         if shuffles < 1:
             raise InputError(f"shuffles is {shuffles}; a positive number is needed")
         _check("scale", scale, SCALES)
         self.session = session
-        self.motifs = tuple(motif.name for motif in motifs)
+        self.motifs = tuple(motif.label for motif in motifs)
         self.scored = len(motifs)
         self._scanner = MotifScanner(motifs, pvalue=pvalue)
         about = bundle.info.architecture

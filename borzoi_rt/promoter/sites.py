@@ -1,4 +1,4 @@
-"""Starts of transcription, and the windows around them: always read on the strand of the gene, the TSS at one place."""
+"""Starts of transcription, and the windows around them: always read on the strand of the gene, the TSS at one base."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ class Site:
 
     @property
     def label(self) -> str:
-        """Name, or the place as a browser shows it."""
-        return self.name or f"{self.chrom}:{self.pos0 + 1}{self.strand}"
+        """Name, or the locus where there is none."""
+        return self.name or self.locus
+
+    @property
+    def locus(self) -> str:
+        """Where it is, as a browser shows it, with the strand: ``chr1:1501+``."""
+        return f"{self.chrom}:{self.pos0 + 1}{self.strand}"
 
     def window(self, length_bp: int, tss_bp: int) -> tuple[int, int]:
         """Return [start, end) on the genome of the window whose base ``tss_bp``, read on the strand, is the TSS."""
@@ -54,7 +59,7 @@ def site_window(fasta: Fasta, site: Site, *, length_bp: int, tss_bp: int) -> np.
 
 
 def allele_window(fasta: Fasta, site: Site, variant: Variant, *, length_bp: int, tss_bp: int) -> np.ndarray:
-    """Return the window of a site with the ALT allele in it; the TSS keeps its place.
+    """Return the window of a site with the ALT allele in it; the TSS keeps its position.
 
     What an indel adds or removes leaves or enters at the end of the window that lies on its side of the TSS. Where the
     variant covers the TSS, the TSS is the base of ALT at the same offset, or its last one.

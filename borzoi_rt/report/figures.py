@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ..promoter.profiles import Profile
 
 REF_COLOUR, ALT_COLOUR = "#4878a8", "#d1495b"
 
@@ -67,9 +71,9 @@ GAIN_COLOUR, LOSS_COLOUR = ALT_COLOUR, REF_COLOUR
 
 
 def plot_effect_curves(
-    path: str | os.PathLike[str], effect: np.ndarray, place_bp: np.ndarray, *, names: Sequence[str], title: str
+    path: str | os.PathLike[str], effect: np.ndarray, position_bp: np.ndarray, *, names: Sequence[str], title: str
 ) -> None:
-    """Draw what the removal of motifs does along a promoter, one panel per motif.
+    """Draw what the removal of motifs does along a promoter, one panel per motif, all on one scale.
 
     Parameters
     ----------
@@ -77,35 +81,65 @@ def plot_effect_curves(
         Image to write.
     effect : ndarray of shape (motifs, bins)
         KO - WT: gains and losses differ in colour; a line over them is smoothed over 11 bins.
-    place_bp : ndarray of shape (bins,)
+    position_bp : ndarray of shape (bins,)
         Position relative to the TSS.
     names : sequence of str
         Labels of the motifs.
     title : str
-        Line above the panels; should state the sign and the orientation.
+        Line above the panels; should name the site and state the sign and the orientation.
     """
-    figure, panels = _panels(len(names), height=1.1)
+    figure, panels = _panels(len(names), height=1.1, sharey=True)
     for panel, name, curve in zip(panels, names, effect, strict=True):
-        panel.fill_between(place_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0)
-        panel.fill_between(place_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0)
-        panel.plot(place_bp, smoothed(curve), color="0.2", linewidth=1.2)
+        panel.fill_between(position_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0)
+        panel.fill_between(position_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0)
+        panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0)
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
         panel.set_ylabel(name, rotation=0, ha="right", va="center")
         panel.margins(x=0)
-    panels[-1].set_xlabel("position relative to the TSS, bp")
+    panels[-1].set_xlabel("position relative to the TSS, bp (line: smoothed over 11 bins)")
+    _finish(figure, path, title)
+
+
+def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, title: str) -> None:
+    """Draw mean effect curves with their 95 % bands, one panel per motif, each on its own scale.
+
+    Parameters
+    ----------
+    path : path
+        Image to write.
+    profiles : sequence of Profile
+        Motifs, top to bottom.
+    title : str
+        Line above the panels.
+    """
+    figure, panels = _panels(len(profiles), height=1.2)
+    for panel, profile in zip(panels, profiles, strict=True):
+        low, high = np.nan_to_num(profile.low), np.nan_to_num(profile.high)
+        if profile.sites > 1:
+            panel.fill_between(profile.position_bp, low, high, color=LOSS_COLOUR, alpha=0.35, linewidth=0)
+        panel.plot(profile.position_bp, profile.mean, color="0.15", linewidth=1.0)
+        panel.axhline(0, color="0.6", linewidth=0.6)
+        panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
+        panel.set_ylabel(profile.motif, rotation=0, ha="right", va="center")
+        panel.margins(x=0)
+    panels[-1].set_xlabel("position of the base relative to the TSS, bp (band: 95 % of the mean over sites)")
     _finish(figure, path, title)
 
 
 def plot_spectra(
     path: str | os.PathLike[str], spectrum: np.ndarray, omega: np.ndarray, *, names: Sequence[str], title: str
 ) -> None:
-    """Draw magnitude and phase of effect spectra, complex (motifs, frequencies), against the period in bp."""
+    """Draw magnitude and phase of effect spectra, complex (motifs, frequencies), against the period in bp.
+
+    The phase is drawn where the magnitude is above a hundredth of its largest; elsewhere it is that of rounding.
+    """
     figure, (magnitude, phase) = _panels(2, height=2.6)
     with np.errstate(divide="ignore"):
         period = 2 * np.pi / omega[1:]
     for name, values in zip(names, spectrum[:, 1:], strict=True):
-        magnitude.plot(period, np.maximum(np.abs(values), 1e-12), linewidth=0.9, label=name)
-        phase.plot(period, np.angle(values), linewidth=0.6)
+        size = np.abs(values)
+        magnitude.plot(period, np.maximum(size, 1e-12), linewidth=0.9, label=name)
+        phase.plot(period, np.where(size > 0.01 * size.max(), np.angle(values), np.nan), ".", markersize=2.5)
     for panel in (magnitude, phase):
         panel.set_xscale("log")
         panel.invert_xaxis()
@@ -118,10 +152,16 @@ def plot_spectra(
     _finish(figure, path, f"{title}: spectrum of the effect of removal")
 
 
+_NAMED_ROWS = 200
+
+
 def plot_motif_heatmap(
     path: str | os.PathLike[str], scores: np.ndarray, *, sites: Sequence[str], motifs: Sequence[str]
 ) -> None:
-    """Draw scores (sites, motifs), each site scaled by its largest, ordered by dominant motif and its strength."""
+    """Draw scores (sites, motifs), each site scaled by its largest, ordered by dominant motif and its strength.
+
+    Every row has the name of its site; of more than 200 sites every second, third and so on has.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -129,15 +169,18 @@ def plot_motif_heatmap(
     top = scores.max(axis=1, keepdims=True)
     scaled = np.divide(scores, top, out=np.zeros_like(scores), where=top > 0)
     order = np.lexsort((-top[:, 0], scores.argmax(axis=1)))
-    height = min(2.0 + 0.14 * len(sites), 12.0)
-    figure = Figure(figsize=(2.5 + 0.4 * len(motifs), height), layout="constrained")
+    height = 2.0 + 0.14 * min(len(sites), _NAMED_ROWS)
+    figure = Figure(figsize=(4.0 + 0.4 * len(motifs), height), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     image = panel.imshow(scaled[order], aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     panel.set_xticks(range(len(motifs)), motifs, rotation=90)
-    if len(sites) <= 60:
-        panel.set_yticks(range(len(sites)), [sites[place] for place in order], fontsize="x-small")
-    figure.colorbar(image, ax=panel, label="score / largest of the site", shrink=0.6)
+    step = -(-len(sites) // _NAMED_ROWS)
+    named = range(0, len(sites), step)
+    panel.set_yticks(named, [sites[order[row]] for row in named], fontsize="x-small")
+    if step > 1:
+        panel.set_ylabel(f"{len(sites)} sites, one in {step} named")
+    figure.colorbar(image, ax=panel, label="score / site's largest", shrink=0.6)
     _finish(figure, path, "DFT score of motif removal")
 
 
@@ -180,10 +223,12 @@ def plot_dominant_changes(
     figure = Figure(figsize=(side, side), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
-    panel.imshow(np.log1p(table), cmap="Blues", interpolation="nearest")
+    shade = np.log1p(table)
+    panel.imshow(shade, cmap="Blues", interpolation="nearest")
     for (row, column), count in np.ndenumerate(table):
         if count:
-            panel.text(column, row, str(count), ha="center", va="center", fontsize="small")
+            colour = "white" if shade[row, column] > 0.6 * shade.max() else "black"
+            panel.text(column, row, str(count), ha="center", va="center", fontsize="small", color=colour)
     panel.set_xticks(range(len(names)), names, rotation=90)
     panel.set_yticks(range(len(names)), names)
     panel.set_xlabel("ALT")
@@ -192,7 +237,10 @@ def plot_dominant_changes(
 
 
 def plot_logos(path: str | os.PathLike[str], matrices: Sequence[np.ndarray], *, names: Sequence[str]) -> None:
-    """Draw sequence logos of base probabilities (4, width): letters as high as their share of the information, bits."""
+    """Draw sequence logos of base probabilities (4, width): letters as high as their share of the information.
+
+    Every motif fills its panel, so that soft ones can be read too; the axis says how many bits its top is.
+    """
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
@@ -201,21 +249,32 @@ def plot_logos(path: str | os.PathLike[str], matrices: Sequence[np.ndarray], *, 
     outlines = {letter: TextPath((0, 0), letter, size=1) for letter in colours}
     figure, panels = _panels(len(names), height=1.2)
     for panel, name, matrix in zip(panels, names, matrices, strict=True):
-        height = matrix * letter_bits(matrix)
-        for place, column in enumerate(height.T):
+        bits = letter_bits(matrix)
+        for position, column in enumerate((matrix * bits).T):
             base = 0.0
             for row in np.argsort(column):
                 outline = outlines["ACGT"[row]]
                 box = outline.get_extents()
                 shape = Affine2D().translate(-box.x0, -box.y0).scale(0.95 / box.width, column[row] / box.height)
-                shape = shape.translate(place - 0.475, base) + panel.transData
+                shape = shape.translate(position - 0.475, base) + panel.transData
                 panel.add_patch(PathPatch(outline, color=colours["ACGT"[row]], linewidth=0, transform=shape))
                 base += column[row]
+        top = logo_top(bits)
         panel.set_xlim(-0.6, matrix.shape[1] - 0.4)
-        panel.set_ylim(0, 2)
+        panel.set_ylim(0, top)
+        panel.set_yticks([0, top], ["0", f"{top:.2g} bits"])
         panel.set_ylabel(name, rotation=0, ha="right", va="center")
-    panels[-1].set_xlabel("position, 5' to 3'; height in bits")
+    panels[-1].set_xlabel("position, 5' to 3'; each motif has its own scale, of at most 2 bits")
     _finish(figure, path, "Motifs")
+
+
+def logo_top(bits: np.ndarray) -> float:
+    """Return the top of the axis of a logo: the most informative position, rounded up to two digits, at most 2 bits."""
+    most = float(np.max(bits, initial=0.0))
+    if most < 1e-3:
+        return 2.0  # nothing to see: letters must not be blown up from rounding
+    unit = 10.0 ** (math.floor(math.log10(most)) - 1)
+    return min(math.ceil(most / unit - 1e-9) * unit, 2.0)
 
 
 def letter_bits(matrix: np.ndarray) -> np.ndarray:
@@ -231,22 +290,22 @@ def smoothed(curve: np.ndarray, width: int = 11) -> np.ndarray:
     half = width // 2
     if len(curve) < width:
         return np.asarray(curve, dtype=np.float64)
-    place = np.arange(-half, half + 1)
-    fit = np.linalg.pinv(np.vander(place, 3, increasing=True))  # (coefficients, width)
+    offset = np.arange(-half, half + 1)
+    fit = np.linalg.pinv(np.vander(offset, 3, increasing=True))  # (coefficients, width)
     inner = np.convolve(curve, fit[0][::-1], mode="valid")
     ends = [np.vander(part, 3, increasing=True) @ (fit @ window) for part, window in (
-        (place[:half], curve[:width]), (place[half + 1 :], curve[-width:])
+        (offset[:half], curve[:width]), (offset[half + 1 :], curve[-width:])
     )]  # fmt: skip
     return np.concatenate([ends[0], inner, ends[1]])
 
 
-def _panels(count: int, *, height: float) -> tuple[Any, Any]:
+def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 0.6 + height * count), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+    panels = figure.subplots(count, 1, squeeze=False, sharey=sharey)[:, 0]
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, panels

@@ -25,6 +25,8 @@ def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] 
     """
     if target.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target}: is a device or a pipe, which a rename would replace; name a file")
     for source in sources:
         if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
             raise InputError(f"{target}: is an input, which is never written over; choose another name")

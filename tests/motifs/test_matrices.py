@@ -7,11 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import motifs as oracle
 
-from borzoi_rt.errors import FormatError, InputError
-from borzoi_rt.motifs.files import read_motifs, write_jaspar, write_meme
 from borzoi_rt.motifs.matrices import (
     COMPAT_SHIFTS,
-    Motif,
     centre_offset,
     cleaned,
     motif_identity,
@@ -54,8 +51,8 @@ def kernels(shared) -> np.ndarray:
 def box(word: str, width: int = 21, start: int = 3, weight: float = 1.0) -> np.ndarray:
     """Return a kernel with one weight per letter of a word."""
     m = np.zeros((4, width))
-    for place, letter in enumerate(word, start):
-        m["ACGT".index(letter), place] = weight
+    for position, letter in enumerate(word, start):
+        m["ACGT".index(letter), position] = weight
     return m
 
 
@@ -147,52 +144,3 @@ def test_probabilities_are_the_softmax_of_what_the_name_keeps():
 
 def test_unique_names():
     assert unique_names(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
-
-
-@pytest.mark.parametrize("write", [write_meme, write_jaspar])
-def test_motif_files_round_trip(tmp_path, write):
-    random = np.random.default_rng(2)
-    motifs = [Motif(f"[T][A]_{width}", random.dirichlet(np.ones(4), width).T) for width in (1, 6, 30)]
-    write(tmp_path / "m", motifs)
-    back = read_motifs(tmp_path / "m")
-    assert [motif.name for motif in back] == [motif.name for motif in motifs]
-    for got, want in zip(back, motifs, strict=True):
-        assert_allclose(got.matrix, want.matrix, atol=1e-5)  # six decimals, and counts of a thousand sites to three
-
-
-def test_jaspar_counts_become_probabilities(tmp_path):
-    (tmp_path / "m").write_text(">MA0001.1 TATA\nA [ 1 2 ]\nC [ 1 0 ]\nG [ 0 0 ]\nT [ 2 2 ]\n")
-    (motif,) = read_motifs(tmp_path / "m")
-    assert motif.name == "MA0001.1"
-    assert_allclose(motif.matrix, [[0.25, 0.5], [0.25, 0], [0, 0], [0.5, 0.5]])
-
-
-HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF m\nletter-probability matrix: alength= 4 w= 2 nsites= 9\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("hello\n", "neither a MEME"),
-        ("MEME version 4\n", "no motifs"),
-        (HEAD + "1 0 0 0\n", "truncated"),
-        (HEAD + "1 0 0\n0 1 0 0\n", "four numbers"),
-        (HEAD + "1 0 0 x\n0 1 0 0\n", "line 7"),
-        (HEAD + "-1 2 0 0\n0 1 0 0\n", "negative"),
-        (HEAD.replace("ACGT", "ACDEF"), "ALPHABET"),
-        ((HEAD + "1 0 0 0\n0 1 0 0\n") + HEAD[16:] + "1 0 0 0\n0 1 0 0\n", "two motifs"),
-        (">m\nA [ 1 ]\nC [ 1 ]\nG [ 1 ]\n", "one row of equal length"),
-        (">m\nA 1\n", "line 2"),
-        (">m\nA [ 0 ]\nC [ 0 ]\nG [ 0 ]\nT [ 0 ]\n", "empty position"),
-    ],
-)
-def test_damaged_motif_files_are_named(tmp_path, text, words):
-    (tmp_path / "bad").write_text(text)
-    with pytest.raises(FormatError, match=words) as caught:
-        read_motifs(tmp_path / "bad")
-    assert "bad" in str(caught.value)
-
-
-def test_names_with_spaces_are_not_written(tmp_path):
-    with pytest.raises(InputError, match="white space"):
-        write_meme(tmp_path / "m", [Motif("a b", np.full((4, 1), 0.25))])

@@ -31,10 +31,10 @@ def test_hits_are_those_of_the_loop_over_both_strands():
     scores = {}
     for start in range(395):
         codes = ["ACGT".index(base) for base in text[start : start + 6]]
-        scores[start, "+"] = sum(odds[code, place] for place, code in enumerate(codes))
-        scores[start, "-"] = sum(odds[3 - code, 5 - place] for place, code in enumerate(codes))
+        scores[start, "+"] = sum(odds[code, index] for index, code in enumerate(codes))
+        scores[start, "-"] = sum(odds[3 - code, 5 - index] for index, code in enumerate(codes))
     all_scores = sorted(
-        (sum(odds[code, place] for place, code in enumerate(codes)) for codes in itertools.product(range(4), repeat=6)),
+        (sum(odds[code, index] for index, code in enumerate(codes)) for codes in itertools.product(range(4), repeat=6)),
         reverse=True,
     )
     expected = int(5e-3 * 4**6)
@@ -93,6 +93,6 @@ def test_only_the_hits_are_replaced():
     inside = [*range(40, 52), *range(290, 300)]
     for out in outs:
         assert len(out) == 300
-        assert {place for place, (a, b) in enumerate(zip(out, decode(onehot), strict=True)) if a != b} <= set(inside)
+        assert {index for index, (a, b) in enumerate(zip(out, decode(onehot), strict=True)) if a != b} <= set(inside)
     assert len({out[40:52] for out in outs}) == 5
     assert decode(without(onehot, [], np.random.default_rng(0))) == decode(onehot)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import borzoi_rt.promoter
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.promoter import combine_replicates, dft_scores, keep_wisdom
-from borzoi_rt.promoter.dft import CHUNK_ROWS, hermitian_weights, rfft
+from borzoi_rt.promoter.fftw import CHUNK_ROWS
+from borzoi_rt.promoter.spectra import hermitian_weights, rfft, spectral_norms
 
 
 @pytest.mark.parametrize("bins", [1, 2, 999, 1350, 4000])
@@ -35,13 +37,13 @@ def test_results_do_not_share_the_buffers_of_a_plan():
 
 def test_a_short_batch_is_not_filled_up_with_an_older_one():
     rfft(np.full((CHUNK_ROWS, 64), 7.0))
-    assert_allclose(rfft(np.ones((1, 64)), 128)[0, 0], 64.0)
+    assert_allclose(rfft(np.ones((1, 64)))[0, 0], 64.0)
     assert_allclose(dft_scores(np.zeros(64), np.ones((1, 64))).raw, 64.0)  # sqrt(64) * sqrt(64)
 
 
-@pytest.mark.parametrize("n_fft", [1, 2, 3, 8, 999])
-def test_hermitian_weights_count_every_bin_of_the_full_transform(n_fft):
-    assert hermitian_weights(n_fft).sum() == n_fft
+@pytest.mark.parametrize("bins", [1, 2, 3, 8, 999])
+def test_hermitian_weights_count_every_bin_of_the_full_transform(bins):
+    assert hermitian_weights(bins).sum() == bins
 
 
 def test_rows_score_the_same_in_any_chunk():
@@ -49,6 +51,7 @@ def test_rows_score_the_same_in_any_chunk():
     wt = random.random((30, 120))
     ko = random.random((30, 5, 120))  # 150 rows: two whole chunks and a rest
     together = dft_scores(wt, ko)
+    assert_array_equal(spectral_norms(wt, ko), together.raw)
     for site in (0, 12, 29):
         alone = dft_scores(wt[site], ko[site])
         assert_array_equal(alone.raw, together.raw[site])
@@ -70,7 +73,7 @@ def test_wisdom_is_kept_across_processes(tmp_path):
     code = (
         "import sys, numpy as np\n"
         "from borzoi_rt.promoter import keep_wisdom\n"
-        "from borzoi_rt.promoter.dft import rfft\n"
+        "from borzoi_rt.promoter.spectra import rfft\n"
         "print(keep_wisdom(sys.argv[1]), float(rfft(np.ones(360)).real[0]))"
     )
     runs = [
@@ -94,25 +97,19 @@ def test_combining_nets():
     mean, deviation = combine_replicates(scores)
     assert_allclose(mean, [[0.4, 0.6]])
     assert_allclose(deviation, [[0.2, 0.2]])
-    weighed, _ = combine_replicates(scores, weights="cor", correlation=np.array([[0.3], [0.1]]))
-    assert_allclose(weighed, [[0.75 * 0.2 + 0.25 * 0.6, 0.75 * 0.8 + 0.25 * 0.4]])
-    published, _ = combine_replicates(scores, weights="compat_mean", correlation=np.array([[0.3], [0.1]]))
-    assert_allclose(published, weighed / 2)  # rows sum to one over the number of nets
-    clipped, _ = combine_replicates(scores, weights="cor", correlation=np.array([[-0.3], [0.1]]))
-    assert_allclose(clipped, scores[1])
+    alone, nothing = combine_replicates(scores[:1])
+    assert_allclose(alone, scores[0])
+    assert_allclose(nothing, 0)
+    for bad in (np.empty((0, 1, 2)), np.ones(3)):
+        with pytest.raises(InputError, match=r"\(replicates, ..., motifs\)"):
+            combine_replicates(bad)
 
 
-@pytest.mark.parametrize(
-    ("weights", "correlation", "words"),
-    [
-        ("best", None, "uniform, cor, compat_mean"),
-        ("cor", None, "need a correlation"),
-        ("cor", [[-1.0], [np.nan]], "no net"),
-    ],
-)
-def test_nets_that_cannot_be_combined(weights, correlation, words):
-    with pytest.raises(InputError, match=words):
-        combine_replicates(np.ones((2, 1, 3)), weights=weights, correlation=correlation)
+def test_every_name_of_the_package_resolves():
+    for name in borzoi_rt.promoter.__all__:
+        assert getattr(borzoi_rt.promoter, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'motif'"):
+        borzoi_rt.promoter.motif  # noqa: B018
 
 
 def test_pyfftw_is_loaded_by_the_score_only():

@@ -1,4 +1,4 @@
-"""Motif removal by channel and by sequence; insertion and saturation scans."""
+"""Motif removal by channel and by sequence; insertion scans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from borzoi_rt.bundle.manifest import BundleInfo, Geometry, GraphInfo, SquashSpe
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.motifs.matrices import Motif
-from borzoi_rt.promoter.mutations import insertion_scan, saturation
+from borzoi_rt.promoter.mutations import insertion_scan
 from borzoi_rt.promoter.removal import ChannelRemoval, SequenceRemoval
 from borzoi_rt.sequence import decode, encode
 from borzoi_rt.tracks import TrackTable
@@ -59,10 +59,10 @@ def test_groups_and_positions(session, promoter_bundle, window):
     groups = removal.groups(window, {"both": [0, 2], "all": [0, 1, 2, 3]})
     assert_allclose(groups.ko[0], masked(session, window, [0, 2, 4, 6]), **BATCH)
     assert_allclose(groups.ko[1], masked(session, window, range(8)), **BATCH)
-    places = removal.positions(window, [(595, 605), (0, 900)])
-    assert_allclose(places.ko[0], masked(session, window, range(8), slice(595, 605)), **BATCH)
-    assert_allclose(places.ko[1], groups.ko[1], **BATCH)
-    assert places.metadata["removed"] == "position"
+    stretches = removal.positions(window, [(595, 605), (0, 900)])
+    assert_allclose(stretches.ko[0], masked(session, window, range(8), slice(595, 605)), **BATCH)
+    assert_allclose(stretches.ko[1], groups.ko[1], **BATCH)
+    assert stretches.metadata["removed"] == "position"
     for bad in ({"x": [4]}, {"x": []}):
         with pytest.raises(InputError, match="0 to 3"):
             removal.groups(window, bad)
@@ -95,12 +95,12 @@ def test_curves_around_the_tss(session, promoter_bundle, window):
     whole = ChannelRemoval(session, promoter_bundle).curves(window)
     near = whole.around(100, 50)
     assert_array_equal(near.ko, whole.ko[..., 350:500])
-    assert near.place_bp[near.center] == 0
-    assert (near.place_bp[0], near.place_bp[-1]) == (-100, 49)
+    assert near.position_bp[near.center] == 0
+    assert (near.position_bp[0], near.position_bp[-1]) == (-100, 49)
 
 
 def test_channel_mode_needs_channels(toy_bundle, promoter_bundle):
-    with pytest.raises(InputError, match="--ablation sequence"):
+    with pytest.raises(InputError, match="ablation 'sequence'"):
         ChannelRemoval(open_session(toy_bundle), toy_bundle)
     with pytest.raises(InputError, match="no motif mask"):
         ChannelRemoval(Recorder(), promoter_bundle)
@@ -162,7 +162,7 @@ def test_sequence_mode_averages_over_replacements():
 
 
 def test_sequence_mode_needs_motifs():
-    with pytest.raises(InputError, match="--motifs"):
+    with pytest.raises(InputError, match="give a motif file"):
         SequenceRemoval(Recorder(), counting_bundle(), [], positions=np.array([0]))
 
 
@@ -186,20 +186,7 @@ def test_insertion_keeps_the_tss_and_counts_what_is_near_it():
     assert all(row[200] == text[200] for row in seen)
     # 20 bins of 1 around the TSS; three A among them at 195 and at 200 (which is before the TSS), none at 50 and 220
     assert_allclose(got, [0, 3 / 20, 3 / 20, 0])
+    with pytest.raises(InputError, match="no signal"):
+        insertion_scan(lambda windows: np.zeros((len(windows), 10)), encode(text), "A", [50], tss_bp=200, center=5)
     with pytest.raises(InputError, match="nearer than 3"):
         insertion_scan(predict, encode(text), "AAA", [1], tss_bp=200, center=100)
-
-
-def test_saturation_is_the_change_of_each_substitution():
-    text = "C" * 150 + "A" + "G" * 249
-    got = saturation(count_a, encode(text), 148, 153, center=50, reach_bins=60)
-    # 110 bins (the track begins 50 before the centre) of 1, one more for the A: sum 111
-    want = np.zeros((4, 5))
-    want[0, [0, 1, 3, 4]] = 1 / 111
-    want[1:, 2] = -1 / 111
-    assert_allclose(got, want)
-    assert_allclose(
-        saturation(count_a, encode(text), 148, 153, reach_bins=60), want
-    )  # the highest bin is that of the A
-    with pytest.raises(InputError, match="no signal"):
-        saturation(lambda windows: np.zeros((len(windows), 10)), encode(text), 0, 2)

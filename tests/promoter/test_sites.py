@@ -1,4 +1,4 @@
-"""Windows around TSSs: one place for the TSS, both strands, all alleles."""
+"""Windows around TSSs: one base for the TSS, both strands, all alleles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reverse(text: str) -> str:
     return text.translate(COMPLEMENT)[::-1]
 
 
-def test_the_tss_has_one_place_on_either_strand(fasta, genome):
+def test_the_tss_is_one_base_of_the_window_on_either_strand(fasta, genome):
     text = genome[1]
     plus = decode(site_window(fasta, Site("chr1", 1000, "+"), **WINDOW))
     minus = decode(site_window(fasta, Site("chr1", 1000, "-"), **WINDOW))
