@@ -77,7 +77,9 @@ class Scorer:
             options=self.options.prediction,
         )
         statistics = {spec.stat: spec.statistic for spec in self.specs}
-        fused = isinstance(session, SummingSession) and are_sums(statistics)
+        # The graph that sums has the bundle's own kind of the squashed scale in it.
+        own_squash = self.options.squash == bundle.info.squash.kind
+        fused = isinstance(session, SummingSession) and are_sums(statistics) and own_squash
         self._rows = self._summed_rows() if fused else None
         self._longest_bp = bundle.geometry.sequence_length_bp // 4
 

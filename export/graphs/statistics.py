@@ -96,11 +96,13 @@ class _Writer:
         graph = self.graph
         if self.squash == "new":  # (x + 1)^2 - 1
             return graph.node("Mul", x, graph.node("Add", x, self._constant("two", 2.0)))
-        exponent = self._constant("four_thirds", 4.0 / 3.0)
         if self.squash == "bp_new":
+            # (x + 1)^(4/3) - 1 = x (c + 1 / (c^2 + c + 1)) with c = (x + 1)^(1/3): nothing cancels near 0
             one = self._constant("unit", 1.0)
-            return graph.node("Sub", graph.node("Pow", graph.node("Add", x, one), exponent), one)
-        return graph.node("Pow", x, exponent)
+            root = graph.node("Pow", graph.node("Add", x, one), self._constant("third", 1.0 / 3.0))
+            sum_of_powers = graph.node("Add", graph.node("Add", graph.node("Mul", root, root), root), one)
+            return graph.node("Mul", x, graph.node("Add", root, graph.node("Reciprocal", sum_of_powers)))
+        return graph.node("Pow", x, self._constant("four_thirds", 4.0 / 3.0))
 
     def _constant(self, name: str, value: float) -> str:
         return self.graph.weight(name, np.array(value, dtype=np.float32), exact=True)
@@ -122,8 +124,8 @@ class _Writer:
     def extreme(self, difference: str) -> str:
         """Return the difference where its size is largest, (1, rows); the first such bin."""
         graph = self.graph
-        place = graph.node("ArgMax", graph.node("Abs", difference), axis=1, keepdims=1)
-        found = graph.node("GatherElements", difference, place, axis=1)
+        index = graph.node("ArgMax", graph.node("Abs", difference), axis=1, keepdims=1)
+        found = graph.node("GatherElements", difference, index, axis=1)
         return self._row(graph.node("Squeeze", found, graph.integers(1)))
 
     def _row(self, x: str) -> str:

@@ -247,3 +247,19 @@ def test_coverage_and_sums_of_one_window_do_not_mix(toy_bundle: Bundle, genome: 
     assert by_windows is not None
     for name, values in by_windows.items():
         assert_allclose(by_record[name], values, rtol=2e-3, atol=3e-6)
+
+
+def test_another_squash_than_the_bundles_is_undone_though_the_graph_knows_its_own(
+    toy_bundle: Bundle, genome: Fasta
+) -> None:
+    """The graph has the bundle's kind in it: a score that undoes another must not come from it."""
+    variants = variants_of(genome)[:1]
+    (own,), (fused,), (plain,) = (
+        scored(toy_bundle, genome, variants, with_graph, stats=("SUM",), squash=kind)
+        for with_graph, kind in ((True, None), (True, "old"), (False, "old"))
+    )
+    assert fused.scores is not None
+    assert plain.scores is not None
+    assert own.scores is not None
+    assert np.array_equal(fused.scores["SUM"], plain.scores["SUM"])
+    assert not np.allclose(fused.scores["SUM"], own.scores["SUM"], rtol=1e-2)
