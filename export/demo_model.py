@@ -127,8 +127,8 @@ def write_sources(folder: Path, counts: dict[str, int], config: BorzoiConfig) ->
 
 def _entries(signals: dict[str, np.ndarray], track: int, width: int) -> Iterator[tuple[str, int, int, float]]:
     for name, signal in signals.items():
-        for place, value in enumerate(signal[track].tolist()):
-            yield name, place * width, (place + 1) * width, value
+        for index, value in enumerate(signal[track].tolist()):
+            yield name, index * width, (index + 1) * width, value
 
 
 def make_demo_model(

@@ -134,8 +134,8 @@ class ParityRule:
     elsewhere : bool
         Another device may compute: rounding of ``log(1 + exp(logit))`` is allowed beside the noise.
     sampled : bool
-        What is compared is not where the noise was measured: a few bins may all be among the worst, so the bound of the
-        rms is that of a sample of its size.
+        What is compared is not where the noise was measured: it grows with the largest logit, and a few bins may all
+        be among the worst, so the bound of the rms is that of a sample of its size.
     """
 
     factor: float
@@ -178,10 +178,10 @@ class ParityRule:
         noise = self.noise
         if noise is None:
             noise = Noise(rms=_UNKNOWN_RMS * step * largest, peak=_UNKNOWN_PEAK * step * largest, largest=largest)
-        growth = max(1.0, largest / noise.largest) if noise.largest else 1.0
-        rms, peak = (self.factor * growth * value for value in (noise.rms, noise.peak))
+        rms, peak = self.factor * noise.rms, self.factor * noise.peak
         if self.sampled:
-            rms = float(np.hypot(rms, peak / np.sqrt(count)))
+            growth = max(1.0, largest / noise.largest) if noise.largest else 1.0
+            rms, peak = growth * float(np.hypot(rms, peak / np.sqrt(count))), growth * peak
         peak = max(BOUND[self.precision] * max(largest, noise.largest), peak)
         if self.elsewhere:
             tail = _HALF_STEP / slope(want)

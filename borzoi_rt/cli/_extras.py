@@ -10,7 +10,7 @@ from ..errors import BackendError
 EXPORT_WORLD = "borzoi_export"  # all that may import torch
 
 # Import roots of the extras of pyproject.toml.
-_EXPORT = ("torch", "onnx", "onnxscript", "networkx", "safetensors", "huggingface_hub")
+_EXPORT = ("torch", "onnx", "networkx", "safetensors", "huggingface_hub")
 PACKAGES: dict[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
     "promoter": ("pyfftw", "lightmotif"),

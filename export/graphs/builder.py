@@ -32,7 +32,7 @@ class WeightsFile:
     def __init__(self, directory: Path, precision: str = "fp32") -> None:
         self.precision = precision
         self._handle = (directory / WEIGHTS).open("wb")
-        self._places: dict[str, tuple[int, int]] = {}
+        self._stored: dict[str, tuple[int, int]] = {}
 
     def add(self, name: str, values: np.ndarray) -> TensorProto:
         """Store a tensor and return the initializer that points to it."""
@@ -41,11 +41,11 @@ class WeightsFile:
         if len(raw) < _INLINE_BYTES:
             return numpy_helper.from_array(values, name)
         key = hashlib.sha256(raw).hexdigest()
-        if key not in self._places:
+        if key not in self._stored:
             self._handle.write(b"\0" * (-self._handle.tell() % _ALIGNMENT))
-            self._places[key] = (self._handle.tell(), len(raw))
+            self._stored[key] = (self._handle.tell(), len(raw))
             self._handle.write(raw)
-        offset, length = self._places[key]
+        offset, length = self._stored[key]
         tensor = TensorProto(name=name, dims=values.shape, data_type=helper.np_dtype_to_tensor_dtype(values.dtype))
         tensor.data_location = TensorProto.EXTERNAL
         for field, text in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):

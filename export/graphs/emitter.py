@@ -64,13 +64,13 @@ class Emitter:
         tokens, spans = self.config.tokens, self.spans
         if tile_tokens is not None:
             tokens = tile_tokens
-            lengths = [tokens * 2 ** (place + 1) for place in range(self.config.unets)]
+            lengths = [tokens * 2 ** (index + 1) for index in range(self.config.unets)]
             spans = [Span(0, length, length) for length in lengths]
         tower = Tower(self.graph, self.model, tokens=tokens, skips=spans, convolution=self.convolution)
         x, raw = tower.write(x)
         skips = []
-        for place, (block, skip) in enumerate(zip(cast("Iterable[UnetBlock]", self.model.unet), raw, strict=True)):
-            name, bias = f"unet.{place}", tower.bias_of(len(tower.blocks) - place)
+        for index, (block, skip) in enumerate(zip(cast("Iterable[UnetBlock]", self.model.unet), raw, strict=True)):
+            name, bias = f"unet.{index}", tower.bias_of(len(tower.blocks) - index)
             skip = norm_gelu(self.graph, skip, block.norm_skip, f"{name}.norm_skip", bias)
             skips.append(pointwise(self.graph, skip, block.dense_skip, f"{name}.dense_skip"))
         return x, skips
@@ -80,14 +80,14 @@ class Emitter:
         graph, whole = self.graph, Span(0, self.config.tokens, self.config.tokens)
         held = self.spans[0].halved()
         x = graph.wide(x)
-        for place, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
-            span = held if place == self.config.depth - 1 else whole
-            x = self._transformer(x, block, f"transformer.{place}", span)
+        for index, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
+            span = held if index == self.config.depth - 1 else whole
+            x = self._transformer(x, block, f"transformer.{index}", span)
         x = graph.narrow(x)
         unets = cast("Iterable[UnetBlock]", self.model.unet)
-        for place, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
-            made = self.spans[place + 1].halved() if place + 1 < len(self.spans) else self.output
-            x = self._unet(x, unet, f"unet.{place}", skip, (held, self.spans[place], made))
+        for index, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
+            made = self.spans[index + 1].halved() if index + 1 < len(self.spans) else self.output
+            x = self._unet(x, unet, f"unet.{index}", skip, (held, self.spans[index], made))
             held = made
         if self.model.tail is not None:
             x = norm_gelu(graph, x, self.model.tail.norm, "tail.norm")

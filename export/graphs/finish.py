@@ -1,8 +1,8 @@
 """The end of every export, whatever the family: finite weights, graphs, gate, golden example, manifest.
 
 The gate runs each *check* of a network on onnxruntime and judges it by :mod:`borzoi_rt.bundle.parity` against a float64
-forward, with the noise of PyTorch in the bundle's precision. PyTorch and onnxruntime run on one thread here, so that
-what passes does not depend on the machine's number of cores.
+forward, with the noise of PyTorch in the bundle's precision. PyTorch and onnxruntime run on one thread here, and so are
+the weights of the graphs made: neither what passes nor a bundle's bytes depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from borzoi_rt.errors import ParityError
 from borzoi_rt.tracks import TrackTable
 
 from ..weights import check_finite
+from .exact import one_thread
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,8 @@ def finish_bundle(
     with staged_bundle(out, overwrite=overwrite) as (directory, finish):
         told = reference()
         for form in forms:
-            graphs, tiling = write(directory, form)
+            with one_thread():  # the same bytes on any machine: products of weights are made while they are written
+                graphs, tiling = write(directory, form)
             written = replace(info, graphs=graphs, tiling=tiling, provenance=provenance)
             draft = Bundle(path=directory, info=written, files={}, sha256="0" * 64)
             draft.__dict__["tracks"] = tracks  # not on disk yet

@@ -116,12 +116,12 @@ class _Emitter:
             self.silu(self.norm(y, model.norm_peak, "norm_peak")),
         )
         y = graph.node("Add", graph.node("Add", mean, peak), y)
-        for place, unet in enumerate(model.unets):
-            y = self.unet(y, unet, f"unets.{place}")  # type: ignore[arg-type]
+        for index, unet in enumerate(model.unets):
+            y = self.unet(y, unet, f"unets.{index}")  # type: ignore[arg-type]
         return graph.node("Softplus", self.conv(y, model.head, "head"))
 
     def both_strands(self, x: str, conv: nn.Conv1d, name: str) -> str:
-        """A kernel turned in both axes reads the reverse complement in place."""
+        """A kernel turned in both axes reads the reverse complement where it stands."""
         weight, bias = _array(conv.weight), _array(conv.bias)
         weight = np.concatenate([weight, weight[:, ::-1, ::-1]])
         return self._conv(x, weight, np.concatenate([bias, bias]), f"{name}.both", pad=conv.kernel_size[0] // 2)
@@ -192,15 +192,15 @@ class _Emitter:
         x = self.block(self.conv_norm(x, unet.enter, f"{name}.enter"), unet.first, f"{name}.first")
         x = self.norm(x, unet.norm_first, f"{name}.norm_first")
         skips = []
-        for place, (down, block) in enumerate(zip(unet.down, unet.down_block, strict=True)):
+        for index, (down, block) in enumerate(zip(unet.down, unet.down_block, strict=True)):
             skips.append(x)
-            x = self.conv_norm(x, down, f"{name}.down.{place}")  # type: ignore[arg-type]
-            x = self.block(x, block, f"{name}.down_block.{place}")  # type: ignore[arg-type]
-        for place, (up, block) in enumerate(zip(unet.up, unet.up_block, strict=True)):
-            x = self.up(x, skips.pop(), up, f"{name}.up.{place}")  # type: ignore[arg-type]
-            x = self.block(x, block, f"{name}.up_block.{place}")  # type: ignore[arg-type]
-        for place, leave in enumerate(unet.leave):
-            x = self.conv_norm(x, leave, f"{name}.leave.{place}")  # type: ignore[arg-type]
+            x = self.conv_norm(x, down, f"{name}.down.{index}")  # type: ignore[arg-type]
+            x = self.block(x, block, f"{name}.down_block.{index}")  # type: ignore[arg-type]
+        for index, (up, block) in enumerate(zip(unet.up, unet.up_block, strict=True)):
+            x = self.up(x, skips.pop(), up, f"{name}.up.{index}")  # type: ignore[arg-type]
+            x = self.block(x, block, f"{name}.up_block.{index}")  # type: ignore[arg-type]
+        for index, leave in enumerate(unet.leave):
+            x = self.conv_norm(x, leave, f"{name}.leave.{index}")  # type: ignore[arg-type]
         return x
 
 

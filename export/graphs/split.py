@@ -53,7 +53,7 @@ def write_split(
         own_tokens=OWN_TOKENS,
         halo_tokens=halo,
         channels=config.tower_widths[-1],
-        skips_per_token=tuple(2 ** (place + 1) for place in range(config.unets)),
+        skips_per_token=tuple(2 ** (index + 1) for index in range(config.unets)),
         bodies=bodies,
     )
     return graphs, tiling
@@ -64,8 +64,8 @@ def _can_move(config: BorzoiConfig, bins: int) -> bool:
     per_token = 2**config.unets
     first = -(-config.crop_bins // per_token)
     return bins % per_token == 0 and all(
-        span.start + first * (2 ** (place + 1)) >= 0
-        for place, span in enumerate(decoder_spans(config, Span(0, bins, bins, origin="token_start")))
+        span.start + first * (2 ** (index + 1)) >= 0
+        for index, span in enumerate(decoder_spans(config, Span(0, bins, bins, origin="token_start")))
     )
 
 
@@ -79,8 +79,8 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
     x, skips = emitter.trunk(emitter.filled(sequence, n_fill), tile_tokens=tokens)
     channels = config.tower_widths[-1]
     outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (graph.wide(x), ["batch", tokens, channels])}
-    for place, skip in enumerate(skips):
-        outputs[f"skip_{place}"] = (graph.wide(skip), ["batch", tokens * 2 ** (place + 1), channels])
+    for index, skip in enumerate(skips):
+        outputs[f"skip_{index}"] = (graph.wide(skip), ["batch", tokens * 2 ** (index + 1), channels])
     graph.save(directory / "trunk_tile.onnx", outputs)
     return GraphInfo(file="trunk_tile.onnx", inputs=("sequence", "n_fill"), outputs=tuple(outputs))
 
@@ -95,8 +95,8 @@ def _write_body(
     tokens = graph.narrow(graph.input("tokens", TensorProto.FLOAT, ["batch", config.tokens, channels]))
     emitter = Emitter(graph, model, output)
     skips = []
-    for place, span in enumerate(emitter.spans):
-        inputs.append(f"skip_{place}")
+    for index, span in enumerate(emitter.spans):
+        inputs.append(f"skip_{index}")
         skips.append(graph.narrow(graph.input(inputs[-1], TensorProto.FLOAT, ["batch", span.size, channels])))
     if output.origin is not None:
         inputs.append(graph.input(output.origin, TensorProto.INT64, [1]))

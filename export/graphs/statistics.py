@@ -124,8 +124,8 @@ class _Writer:
     def extreme(self, difference: str) -> str:
         """Return the difference where its size is largest, (1, rows); the first such bin."""
         graph = self.graph
-        index = graph.node("ArgMax", graph.node("Abs", difference), axis=1, keepdims=1)
-        found = graph.node("GatherElements", difference, index, axis=1)
+        position = graph.node("ArgMax", graph.node("Abs", difference), axis=1, keepdims=1)
+        found = graph.node("GatherElements", difference, position, axis=1)
         return self._row(graph.node("Squeeze", found, graph.integers(1)))
 
     def _row(self, x: str) -> str:

@@ -71,21 +71,21 @@ class Tower:
         bias = self.graph.weight("tower.bias", array(_bias(self.blocks[-1].conv.bias)))
         return self.graph.node("Add", tokens, bias, label="tokens"), skips
 
-    def bias_of(self, place: int) -> Tensor | None:
+    def bias_of(self, index: int) -> Tensor | None:
         """Return the bias that is missing in the input of a block."""
-        return self.blocks[place - 1].conv.bias if place else self.stem.bias
+        return self.blocks[index - 1].conv.bias if index else self.stem.bias
 
     def _plain(self, x: str) -> tuple[str, list[str]]:
         """Run everything at once, convolutions as one product over all taps."""
         graph, length = self.graph, self.length_bp
         x = self._taps(x, self.stem.weight, "stem.taps", length)
         raw: list[str] = []
-        for place, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks):
             x = graph.node("ReduceMax", graph.reshape(x, 0, length // 2, 2, -1), graph.integers(2), keepdims=0)
             length //= 2
-            x = norm_gelu(graph, x, block.norm, f"tower.{place}.norm", self.bias_of(place))
+            x = norm_gelu(graph, x, block.norm, f"tower.{index}.norm", self.bias_of(index))
             x = graph.node("Pad", x, graph.integers(0, self.half, 0, 0, self.half, 0))
-            x = self._taps(x, block.conv.weight, f"tower.{place}.conv", length)
+            x = self._taps(x, block.conv.weight, f"tower.{index}.conv", length)
             raw.insert(0, x)
         x = graph.node("ReduceMax", graph.reshape(x, 0, length // 2, 2, -1), graph.integers(2), keepdims=0)
         kept = [graph.slice(skip, 1, span.start, span.end) for skip, span in zip(raw, self.skips, strict=False)]
@@ -115,13 +115,13 @@ class Tower:
                 spans.insert(0, spans[0].doubled().widened(1))
             pairs = spans[0].doubled().widened(1)
             paired = self._stem(rows, pairs)
-            for place, span in enumerate(spans):
-                outputs = self.convolve(paired, place, pairs, span)
-                if last - place < len(self.skips):
-                    pieces[last - place] += self._skip_piece(outputs, place, own, span)
+            for index, span in enumerate(spans):
+                outputs = self.convolve(paired, index, pairs, span)
+                if last - index < len(self.skips):
+                    pieces[last - index] += self._skip_piece(outputs, index, own, span)
                 # Outputs 0 and 1 of a tile are pooled to the first of its pair, 2 and 3 to the second.
                 folded = graph.node("ReduceMax", graph.reshape(outputs, 0, 2, 2, -1), graph.integers(2), keepdims=0)
-                paired = graph.reshape(folded, 0, 2, span.size, self.widths[place])
+                paired = graph.reshape(folded, 0, 2, span.size, self.widths[index])
                 pairs = span
             tokens.append(self._in_line(paired, 2 * own.size))
         kept = [
@@ -130,14 +130,14 @@ class Tower:
         ]
         return graph.concat(tokens, 1), kept
 
-    def _skip_piece(self, outputs: str, place: int, own: Span, span: Span) -> list[str]:
+    def _skip_piece(self, outputs: str, index: int, own: Span, span: Span) -> list[str]:
         """Return what a chunk owns of the kept part of a skip; nothing where they do not meet."""
-        depth = len(self.widths) - 1 - place
+        depth = len(self.widths) - 1 - index
         kept, scale = self.skips[depth].grouped(4), 2**depth
         start, end = max(own.start * scale, kept.start), min(own.end * scale, kept.end)
         if start >= end:
             return []
-        part = self.graph.reshape(outputs, 0, 4, span.size, self.widths[place])
+        part = self.graph.reshape(outputs, 0, 4, span.size, self.widths[index])
         part = self.graph.slice(part, 2, start - span.start, end - span.start)
         return [self._in_line(part, 4 * (end - start))]
 
@@ -155,11 +155,11 @@ class Tower:
     def _stem(self, rows: tuple[str, int], span: Span) -> str:
         """Return pooled pairs of the stem, without bias: four bases become one pair.
 
-        One product gives all four positions of a group, each with the kernel at its own place between zeros.
+        One product gives all four positions of a group, each with the kernel at its own offset between zeros.
         """
         graph, (x, groups) = self.graph, rows
         windows = graph.node(
-            "Concat", *(graph.slice(x, 1, span.start + place, span.end + place) for place in range(groups)), axis=2
+            "Concat", *(graph.slice(x, 1, span.start + index, span.end + index) for index in range(groups)), axis=2
         )
         filters, _, width = self.stem.weight.shape
         kernel = array(self.stem.weight).transpose(2, 1, 0)  # (width, 4, filters)
@@ -172,31 +172,31 @@ class Tower:
         x = graph.reshape(x, 0, 2, span.size, 2, filters)
         return graph.node("ReduceMax", x, graph.integers(3), keepdims=0)
 
-    def _tile_conv(self, paired: str, place: int, pairs: Span, tiles: Span) -> str:
+    def _tile_conv(self, paired: str, index: int, pairs: Span, tiles: Span) -> str:
         """Return the outputs of a tower block, (batch, 4, tiles * channels), without bias."""
-        graph, block = self.graph, self.blocks[place]
-        x = norm_gelu(graph, paired, block.norm, f"tower.{place}.norm", self.bias_of(place))
+        graph, block = self.graph, self.blocks[index]
+        x = norm_gelu(graph, paired, block.norm, f"tower.{index}.norm", self.bias_of(index))
         to_outputs, _, to_inputs = (matrix.astype(np.float32) for matrix in cook_toom.matrices())
         # Input 2 h + f of a tile: a convolution over pairs, f its channel; zeros beyond the window are its padding.
         inputs = to_inputs.reshape(8, 4, 2).transpose(0, 2, 1)[:, :, :, None]
         pads = [int(2 * tiles.start - 1 < pairs.start), 0, int(2 * tiles.end + 1 > pairs.end), 0]
         weight = graph.weight("tile.inputs", inputs)
         x = graph.node("Conv", x, weight, kernel_shape=[4, 1], strides=[2, 1], pads=pads)
-        name = f"tower.{place}.conv"
+        name = f"tower.{index}.conv"
         x = graph.node("MatMul", x, graph.weight(name, cook_toom.kernels(array(block.conv.weight))), label=name)
         values = graph.reshape(x, 0, 8, -1)
         return graph.node("MatMul", graph.weight("tile.outputs", to_outputs), values, label=f"{name}.outputs")
 
-    def _direct_conv(self, paired: str, place: int, pairs: Span, tiles: Span) -> str:
+    def _direct_conv(self, paired: str, index: int, pairs: Span, tiles: Span) -> str:
         """Return what :meth:`_tile_conv` does, by one product over all taps."""
-        graph, block = self.graph, self.blocks[place]
-        x = norm_gelu(graph, paired, block.norm, f"tower.{place}.norm", self.bias_of(place))
+        graph, block = self.graph, self.blocks[index]
+        x = norm_gelu(graph, paired, block.norm, f"tower.{index}.norm", self.bias_of(index))
         x = self._in_line(x, 2 * pairs.size)
         left, right = 2 * (2 * tiles.start - 1 < pairs.start), 2 * (2 * tiles.end + 1 > pairs.end)
         if left or right:
             x = graph.node("Pad", x, graph.integers(0, left, 0, 0, right, 0))
-        x = self._taps(x, block.conv.weight, f"tower.{place}.conv", 4 * tiles.size)
-        x = graph.reshape(x, 0, tiles.size, 4, self.widths[place])
+        x = self._taps(x, block.conv.weight, f"tower.{index}.conv", 4 * tiles.size)
+        x = graph.reshape(x, 0, tiles.size, 4, self.widths[index])
         return graph.reshape(graph.node("Transpose", x, perm=[0, 2, 1, 3]), 0, 4, -1)
 
 

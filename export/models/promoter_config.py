@@ -27,7 +27,7 @@ class PromoterConfig:
     scored : int
         The first so many motifs enter the normalised score; the others (initiators) can be removed all the same.
     sequence_length_bp, crop_bp, tss_bp : int
-        Window, bases without output on each side, 0-based place of the TSS in the window.
+        Window, bases without output on each side, 0-based position of the TSS in the window.
     motif_width, others, other_width : int
         Width of the long kernels; number and width of the short ones (stages 2 and 3).
     effect_width, other_effect_width : int

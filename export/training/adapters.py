@@ -76,17 +76,6 @@ def add_lora(network: Borzoi, options: LoraOptions) -> None:
     network.head.requires_grad_(True)
 
 
-def merge_lora(network: Borzoi) -> None:
-    """Add the adapters to the weights they stand beside, and take them away."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for name, module in list(network.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            module.merge()
-            parent = network.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], module.get_base_layer())
-
-
 def initial_state(
     weights: str | os.PathLike[str],
     params: Mapping[str, Any],

@@ -82,7 +82,7 @@ def convert_state_dict(
     others = {f"{key}.{part}" for key in _HEADS.values() for part in ("weight", "bias")}
     unknown = sorted(set(left) - set(names.values()) - others)
     if unknown:
-        raise FormatError(f"{source}: {len(unknown)} tensors have no place in the network, first {unknown[0]!r}")
+        raise FormatError(f"{source}: {len(unknown)} tensors do not belong to the network, first {unknown[0]!r}")
     converted = {}
     for ours, theirs in names.items():
         tensor = left[theirs]
@@ -116,14 +116,14 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
         ("stem", "conv_dna.conv_layer", conv_parts),
         ("head", head, conv_parts),
     ]
-    tower = [f"res_tower.{2 * place}" for place in range(4 if prime else 5)]
+    tower = [f"res_tower.{2 * index}" for index in range(4 if prime else 5)]
     tower += ["unet1.1", "unet2.1"] if prime else ["unet1.1"]
-    for place, theirs in enumerate(tower):
+    for index, theirs in enumerate(tower):
         pairs += [
-            (f"tower.{place}.norm", f"{theirs}.norm", norm_parts),
-            (f"tower.{place}.conv", f"{theirs}.conv_layer", conv_parts),
+            (f"tower.{index}.norm", f"{theirs}.norm", norm_parts),
+            (f"tower.{index}.conv", f"{theirs}.conv_layer", conv_parts),
         ]
-    for block in (f"transformer.{place}" for place in range(depth)):
+    for block in (f"transformer.{index}" for index in range(depth)):
         pairs += [
             (f"{block}.norm_attention", f"{block}.0.fn.0", conv_parts),
             (f"{block}.norm_dense", f"{block}.1.fn.0", conv_parts),
@@ -133,8 +133,8 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
         ]
         for our, their in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("relative_key", "to_rel_k")):
             pairs.append((f"{block}.attention.{our}", f"{block}.0.fn.1.{their}", ("weight",)))
-    for place, number in enumerate(range(2, -1, -1) if prime else range(1, -1, -1)):
-        ours = f"unet.{place}"
+    for index, number in enumerate(range(2, -1, -1) if prime else range(1, -1, -1)):
+        ours = f"unet.{index}"
         pairs += [
             (f"{ours}.norm", f"upsampling_unet{number}.0.norm", norm_parts),
             (f"{ours}.dense", f"upsampling_unet{number}.0.conv_layer", conv_parts),
@@ -149,9 +149,9 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
             ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts),
         ]
     names = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs, parts in pairs for part in parts}
-    for place in range(depth):
-        names[f"transformer.{place}.attention.content_bias"] = f"transformer.{place}.0.fn.1.rel_content_bias"
-        names[f"transformer.{place}.attention.position_bias"] = f"transformer.{place}.0.fn.1.rel_pos_bias"
+    for index in range(depth):
+        names[f"transformer.{index}.attention.content_bias"] = f"transformer.{index}.0.fn.1.rel_content_bias"
+        names[f"transformer.{index}.attention.position_bias"] = f"transformer.{index}.0.fn.1.rel_pos_bias"
     return names
 
 
@@ -161,7 +161,7 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
 
 def _config(state: Mapping[str, Tensor], values: Mapping[str, Any], *, head: str, prime: bool) -> BorzoiConfig:
     tower = sorted({int(key.split(".")[1]) for key in state if key.startswith("tower.")})
-    widths = tuple(state[f"tower.{place}.conv.weight"].shape[0] for place in tower)
+    widths = tuple(state[f"tower.{index}.conv.weight"].shape[0] for index in tower)
     bias = state["transformer.0.attention.content_bias"]
     unets = 3 if prime else 2
     grid = _TOKENS * 2**unets

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from borzoi_rt.errors import FormatError
 
-from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 
 META = "borzoi_rt"
@@ -58,18 +57,18 @@ def network_state(
     if "model" not in meta:
         raise FormatError("a checkpoint of `borzoi-rt promoter train`; its run is read by `borzoi-rt promoter`")
     names = [entry["name"] for entry in meta["heads"]]
-    place = _place(names, head)
-    config = BorzoiConfig.from_params(meta["model"], head=names[place])
+    number = _number(names, head)
+    config = BorzoiConfig.from_params(meta["model"], head=names[number])
     own = {key.removeprefix(_PREFIX): tensor for key, tensor in state.items() if key.startswith(_PREFIX)}
     if meta.get("adapter"):
-        own = _merged(BorzoiConfig.from_params(meta["model"], head=names[0]), own, meta["adapter"])
-    if place:
-        own |= {f"head.{part}": state[f"model.others.{place - 1}.{part}"] for part in ("weight", "bias")}
+        own = merged(own, meta["adapter"]["alpha"] / meta["adapter"]["rank"])
+    if number:
+        own |= {f"head.{part}": state[f"model.others.{number - 1}.{part}"] for part in ("weight", "bias")}
     # The counter of batches plays no part where the momentum is fixed; other readers have none.
     return config, {key: tensor for key, tensor in own.items() if not key.endswith("num_batches_tracked")}
 
 
-def _place(names: list[str], head: int | str) -> int:
+def _number(names: list[str], head: int | str) -> int:
     if str(head).isdigit() and int(head) < len(names):
         return int(head)
     for name in (str(head), f"head_{head}"):
@@ -78,11 +77,25 @@ def _place(names: list[str], head: int | str) -> int:
     raise FormatError(f"head {head!r} is not in the checkpoint; it has {', '.join(names)}")
 
 
-def _merged(config: BorzoiConfig, state: dict[str, Tensor], adapter: Mapping[str, Any]) -> dict[str, Tensor]:
-    from ..training.adapters import LoraOptions, add_lora, merge_lora
+def merged(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Return a state dict without low-rank adapters: a layer with one has the weight ``W + scale * B A``.
 
-    network = Borzoi(config)
-    add_lora(network, LoraOptions.from_dict(adapter))
-    network.load_state_dict(state)
-    merge_lora(network)
-    return network.state_dict()
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Keys as peft writes them: ``NAME.base_layer.weight``, ``NAME.lora_A.default.weight`` of shape
+        (rank, inputs[, width]) and ``NAME.lora_B.default.weight`` of shape (outputs, rank[, 1]).
+    scale : float
+        ``alpha / rank`` of the adapters.
+    """
+    found = {}
+    for key, tensor in state.items():
+        if ".lora_" in key:
+            continue
+        name, is_base, part = key.partition(".base_layer.")
+        if is_base and part == "weight":
+            down, up = (state[f"{name}.lora_{letter}.default.weight"] for letter in "AB")
+            change = up.flatten(1) @ down.flatten(1)  # of a convolution, B has width 1
+            tensor = tensor + scale * change.reshape(tensor.shape)
+        found[f"{name}.{part}" if is_base else key] = tensor
+    return found

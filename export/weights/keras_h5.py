@@ -61,7 +61,7 @@ class _Layers:
         left = [tensors[0][0] for found in self._left.values() for _, tensors in found]
         if left:
             raise FormatError(
-                f"{self.path}: {len(left)} layers have no place in the network, first {left[0]!r}; "
+                f"{self.path}: {len(left)} layers do not belong to the network, first {left[0]!r}; "
                 "do the weights belong to these params?"
             )
 
@@ -94,16 +94,16 @@ def read_keras_h5(path: str | os.PathLike[str], config: BorzoiConfig) -> dict[st
 
     conv("stem", 4, config.stem_filters, config.stem_width)
     channels = config.stem_filters
-    for place, filters in enumerate(config.tower_widths):
-        norm(f"tower.{place}.norm", channels)
-        conv(f"tower.{place}.conv", channels, filters, config.tower_width)
+    for index, filters in enumerate(config.tower_widths):
+        norm(f"tower.{index}.norm", channels)
+        conv(f"tower.{index}.conv", channels, filters, config.tower_width)
         channels = filters
-    for place in range(config.depth):
-        _read_transformer(layers, state, config, f"transformer.{place}", channels)
-        dense(f"transformer.{place}.dense_up", channels, int(config.dense_expansion * channels))
-        dense(f"transformer.{place}.dense_down", int(config.dense_expansion * channels), channels)
-    for place, skip in enumerate(reversed(config.tower_widths[-config.unets :])):
-        role = f"unet.{place}"
+    for index in range(config.depth):
+        _read_transformer(layers, state, config, f"transformer.{index}", channels)
+        dense(f"transformer.{index}.dense_up", channels, int(config.dense_expansion * channels))
+        dense(f"transformer.{index}.dense_down", int(config.dense_expansion * channels), channels)
+    for index, skip in enumerate(reversed(config.tower_widths[-config.unets :])):
+        role = f"unet.{index}"
         norm(f"{role}.norm", channels)
         norm(f"{role}.norm_skip", skip)
         if config.upsample_conv:

@@ -2,10 +2,10 @@
 
     python tests/data/make_tensorflow_golden.py tests/data/tensorflow_golden.npz
 
-Needs TensorFlow 2.15 (``pip install tensorflow==2.15.1``), of which it was made, and NumPy, and nothing of the project
-but the network of ``benchmarks/against_tensorflow``, which is written with Keras layers. The archive holds ``params``
-(JSON), ``letters`` uint8 (windows, length) with 4 for an unknown base, ``weights/NAME`` float32 in the shapes of a
-state dict, ``coverage`` float64 (windows, tracks, bins) and ``version``.
+Needs TensorFlow 2.15 and NumPy (``pip install tensorflow==2.15.1``), and nothing of the project but the network of
+``benchmarks/against_tensorflow``, which is written with Keras layers. The archive holds ``params`` (JSON), ``letters``
+uint8 (windows, length) with 4 for an unknown base, ``weights/NAME`` float32 in the shapes of a state dict, ``coverage``
+float64 (windows, tracks, bins) and ``version``.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ REFUSALS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         lambda s: [s.pop(key) for key in list(s) if key.startswith("transformer.")],
         "tensors are missing, first 'transformer.0",
     ),
-    (lambda s: s.update({"human_head.lora": torch.zeros(2)}), "no place in the network, first 'human_head.lora'"),
+    (lambda s: s.update({"human_head.lora": torch.zeros(2)}), "do not belong to the network, first 'human_head.lora'"),
     (lambda s: s.update({"transformer.7.0.fn.0.bias": torch.zeros(2)}), "tensors are missing, first 'transformer.2."),
     (
         lambda s: s.update({"human_head.bias": torch.zeros(9)}),

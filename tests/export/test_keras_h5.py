@@ -115,9 +115,9 @@ MISFITS: list[tuple[Callable[[Layers], Any], str]] = [
     (remove("batch_normalization"), "layer 'batch_normalization_3' (tower.2.norm) has shapes [(24,), "),
     (
         lambda layers: layers.update(dense_9=dict(layers["dense_8"])),
-        "1 layers have no place in the network, first 'dense_9'",
+        "1 layers do not belong to the network, first 'dense_9'",
     ),
-    (lambda layers: layers.update(gru={"gru/k:0": NAN}), "1 layers have no place in the network, first 'gru'"),
+    (lambda layers: layers.update(gru={"gru/k:0": NAN}), "1 layers do not belong to the network, first 'gru'"),
     (
         lambda layers: layers["conv1d"].pop("conv1d/bias:0"),
         "layer 'conv1d' (stem) has shapes [(11, 4, 16)], the params give",
