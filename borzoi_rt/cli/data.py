@@ -121,7 +121,7 @@ def make(targets: Path, fasta: Path, out: Path, length: int, bin_size: int, crop
     )
     workers = choices.pop("workers")
     options = MakeOptions(geometry=geometry, **choices)
-    words = f"interrupted: finished shards are kept in {out.name}.partial; repeat the command to go on"
+    words = f"interrupted: finished shards are kept in {out}.partial; repeat the command to go on"
     with (
         _shared.last_words(words),
         _shared.progress_bar("making data", sum(map(len, regions.values()))) as progress,

@@ -9,7 +9,7 @@ import click
 from ..scoring.statistics import FAMILIES, describe_statistics
 
 _ORDER = {
-    "hound": "The statistic of each strand comes first, then strands are added (D2, logD2, sqrtD2: as squares).",
+    "hound": "The statistic of each strand comes first, then strands are added (D2 and its like: as squares).",
     "sad": "The coverage of the strands is added first, then comes the statistic.",
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,9 +176,6 @@ def test_a_disk_that_fills_up_while_the_table_is_written(cli: Cli, desk: Desk, m
 
 
 def test_an_output_of_text_on_a_full_disk(desk: Desk) -> None:
-    import subprocess
-    import sys
-
     entry = [sys.executable, "-c", "from borzoi_rt.cli import run; run()", "bundle", "show", str(desk.bundle)]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(entry, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
@@ -230,3 +229,37 @@ def test_deep_json(cli: Cli, desk: Desk) -> None:
     ended = cli("bundle", "show", desk.bundle)
     assert (ended.code, ended.err.count("\n")) == (1, 1)
     assert re.match(r"error: \S*bundle\.json: not JSON", ended.err)
+
+
+@pytest.mark.parametrize("name", ["é.tsv", "é.parquet", "é.h5"])
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_a_c_locale_and_a_name_with_an_accent(desk: Desk, name: str, utf8: str) -> None:
+    desk.out = desk.folder / name
+    plain = {"LC_ALL": "C", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", "from borzoi_rt.cli import run; run()", *map(str, desk.score())],
+        env={**os.environ, **plain},
+        capture_output=True,
+        timeout=120,
+    )
+    assert ended.stderr.count(b"\n") == 1
+    if ended.returncode == 0:
+        assert desk.out.is_file()
+    else:
+        assert (ended.returncode, utf8) == (1, "0")
+        assert re.fullmatch(rb"error: .*cannot be written as .*LC_ALL=C\.UTF-8\)\n", ended.stderr), ended.stderr
+
+
+@pytest.mark.parametrize("content", [b"x", b"", b"PK\x03\x04"])
+def test_a_checkpoint_of_one_byte(cli: Cli, desk: Desk, content: bytes) -> None:
+    broken = desk.folder / "last.ckpt"
+    broken.write_bytes(content)
+    tracks = desk.bundle / "tracks.tsv"
+    for words in (
+        ["export", "checkpoint", "--checkpoint", broken, "--targets", tracks],
+        ["export", "torch", "--weights", broken, "--config", broken, "--targets", tracks, "--squash", "old"],
+        ["export", "calico", "--weights", broken, "--params", broken, "--targets", tracks, "--squash", "old"],
+    ):
+        ended = cli(*words, "--out", desk.folder / "made")
+        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+        assert re.match(r"error: \S*last\.ckpt: ", ended.err), ended.err

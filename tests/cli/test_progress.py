@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,3 +110,22 @@ def test_the_demo_shows_life(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monke
     assert ended.code == 130
     assert ended.err.splitlines()[0] == "scoring: 5 of 240"
     assert ended.err.splitlines()[-1].startswith(f"interrupted: {tmp_path / 'demo'} is not complete; remove it")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_making_data_shows_life_and_says_what_is_kept(
+    cli: Cli, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: object, progress: Callable[[int], None], **__: object) -> None:
+        progress(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("borzoi_rt.cli.data.make_data", make)
+    out = tmp_path / "made"
+    grid = ["--length", 2048, "--crop", 512]
+    files = ["--targets", desk.bundle / "tracks.tsv", "--fasta", desk.fasta, "--regions", desk.bed, "--out", out]
+    ended = cli("data", "make", *files, *grid, "--squash", "new")
+    assert ended.code == 130
+    assert ended.err == (
+        f"making data: 1 of 2\ninterrupted: finished shards are kept in {out}.partial; repeat the command to go on\n"
+    )
