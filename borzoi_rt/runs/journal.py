@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -241,14 +242,25 @@ def _lock(path: Path, out: Path) -> int:
             ) from None
         except OSError as error:
             log.warning("%s: cannot be locked (%s); start no second run into %s", path, error.strerror, out.name)
-            _mark(handle)
+            _mark(handle, path)
             return handle
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), path.stat()):
-                _mark(handle)
+                _mark(handle, path)
                 return handle
         os.close(handle)
 
 
-def _mark(handle: int) -> None:
-    os.pwrite(handle, _OURS, 0)
+def _mark(handle: int, path: Path) -> None:
+    """Write into a lock that it is ours; where that cannot be done, as on a full disk, leave nothing locked."""
+    if os.pread(handle, len(_OURS), 0) == _OURS:
+        return
+    try:
+        if os.pwrite(handle, _OURS, 0) != len(_OURS):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
+        os.close(handle)
+        raise

@@ -288,11 +288,12 @@ def _read_file(vcf: str | os.PathLike[str], journal: Journal, share: _Share, blo
     if not once and not path.is_file():
         raise FormatError(f"{path}: no such VCF file")
     name = "stdin" if stdin else path.name
-    kept = journal.directory / f"{name}.vcf" if once and keep else path
-    if once and keep:
+    copied = once and (keep or not stdin)  # a reader of variants takes stdin as it comes, but no other pipe
+    kept = journal.directory / f"{name}.vcf" if copied else path
+    if copied:
         with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
             shutil.copyfileobj(stream, handle)
-    reader = VariantReader("-" if stdin and not keep else kept)
+    reader = VariantReader("-" if stdin and not copied else kept)
     alleles = write_alleles(journal.directory / _ALLELES, share(reader), block)
     return _Input(name, kept, alleles, reader.sha256)
 

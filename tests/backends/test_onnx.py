@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from borzoi_rt.backends.device import Device
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.backends.parity import replay_golden
 from borzoi_rt.backends.protocols import Session
@@ -121,10 +122,10 @@ def test_a_closed_session_says_so(toy_bundle: Bundle) -> None:
         session.run(windows(1))
 
 
-@pytest.mark.parametrize("backend", ["onnx", "onnx:", "torch:cpu", "onnx:cpu:0", "onnx:rocm", "onnx:cuda:x", ""])
-def test_unknown_backends_are_refused(toy_bundle: Bundle, backend: str) -> None:
-    with pytest.raises(InputError, match=r"allowed: (onnx:)?cpu, (onnx:)?cuda\[:N\]"):
-        open_session(toy_bundle, backend)
+@pytest.mark.parametrize("device", ["onnx", "torch:cpu", "rocm", "cuda:x", ""])
+def test_unknown_devices_are_refused(toy_bundle: Bundle, device: str) -> None:
+    with pytest.raises(InputError, match=r"device '.*' is unknown; allowed: cpu, cpu:THREADS, cuda\[:N\]"):
+        open_session(toy_bundle, device)
 
 
 @pytest.mark.parametrize("threads", [0, -1])
@@ -133,12 +134,12 @@ def test_threads_are_positive(toy_bundle: Bundle, threads: int) -> None:
         open_session(toy_bundle, threads=threads)
 
 
-@pytest.mark.parametrize("backend", ["onnx:cuda", "onnx:cuda:1", "onnx:tensorrt"])
-def test_a_missing_provider_names_the_fix(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt", "onnx:cuda:0"])
+def test_a_missing_provider_names_the_fix(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    kind = backend.split(":")[1]
-    with pytest.raises(BackendError, match=rf"provider '{kind}' was asked for.*pip install 'borzoi-rt\[gpu\]'"):
-        open_session(toy_bundle, backend)
+    name = str(Device.parse(device))
+    with pytest.raises(BackendError, match=rf"device '{name}' was asked for.*pip install 'borzoi-rt\[gpu\]'"):
+        open_session(toy_bundle, device)
 
 
 def test_the_cpu_is_never_a_silent_fallback(
@@ -156,8 +157,10 @@ def test_the_cpu_is_never_a_silent_fallback(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
     monkeypatch.setattr(onnxruntime, "InferenceSession", without_driver)
-    with pytest.raises(BackendError, match=r"did not start .*fell back to CPUExecutionProvider.*--provider cpu"):
-        open_session(toy_bundle, "onnx:cuda")
+    with pytest.raises(
+        BackendError, match=r"did not start .*fell back to CPUExecutionProvider.*or choose the device cpu"
+    ):
+        open_session(toy_bundle, "cuda")
 
 
 @pytest.mark.parametrize("name", ["predict.onnx", "weights.bin"])

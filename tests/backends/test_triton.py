@@ -206,7 +206,7 @@ def test_a_deadline_is_kept_and_not_tried_again(triton_server: TritonServer, way
 
 
 def test_threads_belong_to_the_server(triton_server: TritonServer, toy_bundle: Bundle) -> None:
-    with pytest.raises(InputError, match="threads are the server's"):
+    with pytest.raises(InputError, match="computes on a server; leave threads out"):
         open_session(toy_bundle, address(triton_server), threads=1)
 
 

@@ -58,7 +58,7 @@ def test_options_reach_the_prediction(
     assert (ended.code, ended.out) == (0, "")
     count = len(list(positions))
     folder = desk.folder / "coverage"
-    assert ended.err == f"2 regions, {count} tracks: {count + 1} files -> {folder}\n"
+    assert ended.err == f"2 regions: {count + 2} files -> {folder}\n"
     with np.load(folder / "predictions.npz") as archive:
         want = expected(desk, list(positions), squashed=squashed, unscale=unscale, **options)
         assert_array_equal(archive["coverage"], want)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pysam
 import pytest
 import worlds
 
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.errors import BackendError
 from borzoi_rt.runs import score as run
-from borzoi_rt.scoring.options import PRESETS, ScoreOptions
+from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import Scorer
+from borzoi_rt.scoring.presets import PRESETS
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -31,8 +35,9 @@ def stored_options(out: Path) -> dict[str, Any]:
     return json.loads(out.with_name(out.name + ".meta.json").read_text())["options"]
 
 
-def as_json(options: ScoreOptions) -> dict[str, Any]:
-    return json.loads(json.dumps(options.to_dict()))
+def as_json(options: ScoreOptions, desk: Desk) -> dict[str, Any]:
+    """Return what a run says of options: nothing is left open."""
+    return json.loads(json.dumps(options.resolved(open_bundle(desk.bundle).info).to_dict()))
 
 
 def test_a_table_and_a_line_of_counts(cli: Cli, desk: Desk) -> None:
@@ -44,7 +49,7 @@ def test_a_table_and_a_line_of_counts(cli: Cli, desk: Desk) -> None:
     assert ended.err.splitlines()[-1] == f"12 alleles: 9 ok, 2 ref_mismatch, 1 contig_missing -> {desk.out}"
     lines = desk.out.read_text().splitlines()
     assert len(lines) == 1 + 9 * 4 * 3 + 3  # four merged rows, three statistics; one line without a score
-    assert stored_options(desk.out) == as_json(ScoreOptions())
+    assert stored_options(desk.out) == as_json(ScoreOptions(), desk)
 
 
 @pytest.mark.parametrize(
@@ -60,20 +65,22 @@ def test_a_table_and_a_line_of_counts(cli: Cli, desk: Desk) -> None:
         (["--unscale", "--no-unclip"], {"unscale": True, "unclip": False}),
         (["--no-unscale", "--unclip"], {"unscale": False, "unclip": True}),
         (["--no-merge"], {"merge_strands": False}),
-        (["--span", "128", "--window", "grid:64"], {"span_bp": 128, "window": "grid:64"}),
+        (["--span", "128", "--window", "grid:64"], {"region": "span:128", "window": "grid:64"}),
+        (["--region", "center:96", "--stats", "SUM,D2@window"], {"region": "center:96", "stats": ("SUM", "D2@window")}),
+        (["--squash", "old"], {"squash": "old"}),
     ],
 )
 def test_options_reach_the_scores(cli: Cli, desk: Desk, arguments: list[str], choices: dict[str, Any]) -> None:
     ended = cli(*desk.score(*arguments))
     assert ended.code == 0, ended.err
-    assert stored_options(desk.out) == as_json(ScoreOptions.for_family(**choices))
+    assert stored_options(desk.out) == as_json(ScoreOptions.for_family(**choices), desk)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(cli: Cli, desk: Desk, name: str) -> None:
     desk.set_squash("old")
     assert cli(*desk.score("--preset", name)).code == 0
-    assert stored_options(desk.out) == as_json(PRESETS[name])
+    assert stored_options(desk.out) == as_json(PRESETS[name], desk)
 
 
 @pytest.mark.parametrize("kind", ["new", "bp_old", "none"])
@@ -110,6 +117,20 @@ def test_stdin(desk: Desk, packed: bool) -> None:
     assert tables[0] == tables[1]
 
 
+def open_pipe(path: Path, reader: subprocess.Popen[bytes]) -> IO[bytes]:
+    """Open a named pipe for writing once its reader has opened it; fail where the reader has ended instead."""
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            assert reader.poll() is None, reader.stderr.read() if reader.stderr else ""
+            time.sleep(0.05)
+        else:
+            os.set_blocking(handle, True)
+            return os.fdopen(handle, "wb")
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("source", ["/dev/stdin", "pipe"])
 def test_a_pipe_by_name(desk: Desk, source: str, packed: bool) -> None:
@@ -124,7 +145,7 @@ def test_a_pipe_by_name(desk: Desk, source: str, packed: bool) -> None:
     arguments[1] = str(desk.folder / source)  # an absolute name stays as it is
     with subprocess.Popen([*ENTRY, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin
-        with open(desk.folder / "pipe", "wb") if source == "pipe" else process.stdin as stream:
+        with open_pipe(desk.folder / "pipe", process) if source == "pipe" else process.stdin as stream:
             stream.write(content)
         assert process.stderr
         message = process.stderr.read()
@@ -177,7 +198,7 @@ def test_resume(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli(*desk.score()).code == 0
     whole = desk.out.read_bytes()
     desk.out.unlink()
-    monkeypatch.setattr(run, "SHARD_VARIANTS", 3)
+    monkeypatch.setattr(run, "job_size", lambda *_: 3)
     scored: list[int] = []
     real = Scorer.score
 
@@ -199,3 +220,90 @@ def test_resume(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.err.startswith("10 alleles: 10 ok")
     assert scored == [*range(8), *range(6, 10)]
     assert desk.out.read_bytes() == whole
+
+
+def test_variants_on_the_command_line(cli: Cli, desk: Desk) -> None:
+    """The table is that of a file of the same variants; ids and the name of the input are all that a file adds."""
+    lines = [line.split("\t") for line in desk.vcf.read_text().splitlines() if not line.startswith("#")][:3]
+    worlds.write_vcf(desk.vcf, [f"{row[0]} {row[1]} . {row[3]} {row[4]}" for row in lines])
+    assert cli(*desk.score()).code == 0
+    whole = desk.out.read_bytes()
+    named = [word for row in lines for word in ("--variant", f"{row[0]}:{row[1]}:{row[3]}:{row[4]}")]
+    ended = cli("score", *named, *desk.model(), "--out", desk.out)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.splitlines()[-1] == f"3 alleles: 3 ok -> {desk.out}"
+    assert desk.out.read_bytes() == whole
+    ended = cli("score", "--variant", "chr1:2000", *desk.model(), "--out", desk.out)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "write it like 'chr1:14677:G:A'" in ended.err
+    assert desk.out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_file_or_variants(cli: Cli, desk: Desk, both: bool) -> None:
+    words = ["score", desk.vcf, "--variant", "chr1:2000:A:C"] if both else ["score"]
+    ended = cli(*words, *desk.model(), "--out", desk.out)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("error: give a VCF, or variants with --variant, and not both")
+    assert not desk.out.exists()
+
+
+def test_departures_from_the_bundle_are_notes(cli: Cli, desk: Desk) -> None:
+    ended = cli(*desk.score("--family", "sad", "--squash", "old", "--stats", "SAD"))
+    assert ended.code == 0, ended.err
+    notes = [line for line in ended.err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: unknown bases are coded 'uniform' (family sad); the bundle says 'zero'",
+        "note: squash kind 'old' is undone instead of the bundle's 'new'",
+    ]
+    assert [f"note: {note}" for note in json.loads((desk.folder / "out.tsv.meta.json").read_text())["notes"]] == notes
+    assert not [line for line in cli(*desk.score()).err.splitlines() if line.startswith("note: ")]
+
+
+def test_a_preset_for_old_weights_may_be_meant(cli: Cli, desk: Desk) -> None:
+    """``--squash old`` undoes that kind on purpose, and the output says so."""
+    ended = cli(*desk.score("--preset", "paper-eqtl-sad", "--squash", "old"))
+    assert ended.code == 0, ended.err
+    assert "squash kind 'old' is undone instead of the bundle's 'new'" in ended.err
+
+
+def test_span_is_short_for_a_region(cli: Cli, desk: Desk) -> None:
+    assert cli(*desk.score("--span", "200", "--stats", "SUM")).code == 0
+    by_span = desk.out.read_bytes()
+    assert cli(*desk.score("--stats", "SUM@span:200")).code == 0
+    assert desk.out.read_bytes() == by_span
+    ended = cli(*desk.score("--span", "200", "--region", "window"))
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "leave one of the two out" in ended.err
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["no bytes", "header only"])
+def test_a_file_without_variants_is_no_error(cli: Cli, desk: Desk, content: bytes | None) -> None:
+    worlds.write_vcf(desk.vcf, [])
+    if content is not None:
+        desk.vcf.write_bytes(content)
+    ended = cli(*desk.score())
+    assert (ended.code, ended.out) == (0, "")
+    assert "in.vcf: no variants; the table has no rows" in ended.err
+    assert ended.err.splitlines()[-1].startswith("0 alleles")
+    assert desk.out.read_text().splitlines() == [desk.out.read_text().strip()]
+
+
+def test_a_wide_table(cli: Cli, desk: Desk) -> None:
+    assert cli(*desk.score("--stats", "SUM,D2@span:64")).code == 0
+    long = [line.split("\t") for line in desk.out.read_text().splitlines()]
+    assert cli(*desk.score("--stats", "SUM,D2@span:64", "--layout", "wide")).code == 0
+    heads, *rows = [line.split("\t") for line in desk.out.read_text().splitlines()]
+    assert len(rows) == 10
+    where = {name: number for number, name in enumerate(long[0])}
+    for row in long[1:]:
+        stat, region = row[where["stat"]], row[where["region"]]
+        name = stat if region == "window" else f"{stat}@{region}"
+        column = heads.index(f"{name}|{row[where['track_id']]}")
+        assert rows[int(row[0])][column] == row[where["score"]]
+    assert len(long) == 1 + 10 * 4 * 2
+    for suffix in (".h5", ".vcf.gz"):
+        desk.out = desk.folder / f"wide{suffix}"
+        ended = cli(*desk.score("--layout", "wide"))
+        assert (ended.code, ended.err.count("\n")) == (1, 1)
+        assert f"{suffix} has one layout" in ended.err

@@ -72,6 +72,49 @@ def test_a_server_takes_no_threads(
     check_error(result, "triton:grpc://127.0.0.1:1/borzoi computes on a server; leave threads out")
 
 
+def without(table: Path, column: str) -> list[list[str]]:
+    """Return the rows of a table but for one column, which a server of scores does not answer."""
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    where = rows[0].index(column)
+    return [row[:where] + row[where + 1 :] for row in rows]
+
+
+@pytest.mark.parametrize("option", ["--tile-cache=tiles", "--verify-fraction=0.5", "--fused"])
+def test_a_scorer_on_a_server_refuses_what_it_would_ignore(
+    cli: Cli,
+    triton_server: TritonServer,
+    toy_bundle: Bundle,
+    triton_genome: Path,
+    vcf: Path,
+    tmp_path: Path,
+    option: str,
+) -> None:
+    files = options(bundle=toy_bundle.path, fasta=triton_genome, out=tmp_path / "o.tsv", stats="D2")
+    result = cli("score", vcf, *files, f"--device=triton:grpc://{triton_server.grpc}/borzoi_scorer", option)
+    check_error(result, "computes as its server was set up; leave out the options of the engine")
+
+
+def test_a_scorer_on_a_server_writes_the_same_table(
+    cli: Cli, triton_server: TritonServer, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
+) -> None:
+    """Variants go there and scores come back; SUM and D2 take no logarithm, so that they have the same bits."""
+    files = options(bundle=toy_bundle.path, fasta=triton_genome, stats="D2,SUM")
+    here, there = tmp_path / "here.tsv", tmp_path / "there.tsv"
+    scorer = f"--device=triton:grpc://{triton_server.grpc}/borzoi_scorer"
+    for out, more in ((here, ["--threads=1"]), (there, [scorer]), (tmp_path / "two.tsv", [scorer, "--workers=2"])):
+        code, _, err = cli("score", vcf, *files, *options(out=out), *more)
+        assert code == 0, err
+    kept = without(here, "stronger_strand")
+    for path in (there, tmp_path / "two.tsv"):
+        assert without(path, "stronger_strand") == kept
+    assert len(kept) > 10
+    check_error(
+        cli("score", vcf, *options(bundle=toy_bundle.path, fasta=triton_genome, out=here, stats="JS"), scorer),
+        "computes SUM, logSED, D2, not 'JS'",
+    )
+    check_error(cli("score", vcf, *files, *options(out=here), scorer, "--rc"), "scores with prediction")
+
+
 def test_a_server_that_does_not_answer_is_one_line(
     cli: Cli, toy_bundle: Bundle, triton_genome: Path, vcf: Path, tmp_path: Path
 ) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.prediction import Predictor
-from borzoi_rt.errors import InputError
+from borzoi_rt.errors import InputError, RunInterrupted
 from borzoi_rt.genome.fasta import Fasta, write_fasta
 from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.runs.ism import score_ism, substitutions_of
+from borzoi_rt.runs.ism import Substitutions, score_ism
+from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import score_variants
 
@@ -86,7 +87,7 @@ def test_tables_hold_the_same(result: Path, toy_bundle: Bundle, fasta: Path, tmp
     rows = parquet.read_table(out).to_pylist()
     assert Counter(row["status"] for row in rows) == {"ok": 33 * 4 * 2, "invalid_allele": 4}
     with h5py.File(result) as file:
-        tracks = [name.decode() for name in file["target_ids"]]
+        tracks = [name.decode() for name in file["row_ids"]]
         for row in rows:
             if row["status"] == "ok":
                 found = file[row["stat"]][row["record"], row["alt_index"], tracks.index(row["track_id"])]
@@ -97,7 +98,7 @@ def test_tables_hold_the_same(result: Path, toy_bundle: Bundle, fasta: Path, tmp
 def test_an_interrupted_run_goes_on(
     result: Path, toy_bundle: Bundle, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("borzoi_rt.runs.score.SHARD_VARIANTS", 8)
+    monkeypatch.setattr("borzoi_rt.runs.ism.job_size", lambda *_: 8)  # two bases
     out, calls, whole = tmp_path / "ism.h5", [], Predictor.variant
 
     def counted(self: Predictor, *arguments: object, **options: object) -> object:
@@ -107,12 +108,12 @@ def test_an_interrupted_run_goes_on(
         return whole(self, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Predictor, "variant", counted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunInterrupted, match=r"interrupted: \d+ of 37 are kept"):
         score_ism(REGION, out, bundle=toy_bundle, fasta=fasta, options=OPTIONS)
     assert not out.exists()
     calls.clear()
     calls.extend([1] * 100)
-    score_ism(REGION, out, bundle=toy_bundle, fasta=fasta, options=OPTIONS, resume=True)
+    score_ism(REGION, out, bundle=toy_bundle, fasta=fasta, options=OPTIONS, settings=RunSettings(resume=True))
     assert len(calls) - 100 < 33 - 8  # shards of the first run were not computed again
     with h5py.File(out) as got, h5py.File(result) as want:
         for stat in OPTIONS.stats:
@@ -143,8 +144,12 @@ def test_a_suffix_without_a_layout(toy_bundle: Bundle, fasta: Path, tmp_path: Pa
 
 
 def test_order(fasta: Path) -> None:
+    interval = Interval("chr1", 3004, 3006)
     with Fasta(fasta) as genome:
-        items = list(substitutions_of(genome, Interval("chr1", 3004, 3006)))
+        source = Substitutions(interval, genome.fetch("chr1", 3004, 3006), 1)
+    assert (source.blocks, source.items(0), source.items(1)) == (2, 3, 4)
+    items = [item for number in range(source.blocks) for item in source.read(number)]
+    assert items == Substitutions(interval, source.sequence, 2).read(0)
     first = items[0].variant.ref
     assert [item.variant.alt for item in items[:3]] == [base for base in "ACGT" if base != first]
     assert [(item.record, item.problem) for item in items[3:]] == [(1, "invalid_allele")] * 4

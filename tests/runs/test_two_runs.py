@@ -32,8 +32,9 @@ def other_process(out: Path) -> Iterator[subprocess.Popen[str]]:
     code = (
         "import sys, pathlib, pyarrow\n"
         "from borzoi_rt.runs.journal import Journal\n"
-        "journal = Journal(pathlib.Path(sys.argv[1]), {'input': 'a'}, resume=True)\n"
-        "journal.add(pyarrow.table({'status': ['ok']}))\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]))\n"
+        "journal.begin({'input': 'a'}, resume=True)\n"
+        "journal.add(0, pyarrow.table({'status': ['ok']}))\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -54,31 +55,33 @@ def test_the_second_of_two_runs_is_refused_and_the_first_keeps_its_work(tmp_path
     out = tmp_path / "out.tsv"
     with other_process(out) as process:
         with pytest.raises(InputError, match=REFUSED):
-            Journal(out, HEADER, resume=resume)
+            Journal(out)
         assert (tmp_path / "out.tsv.partial" / "shard-000000.arrow").is_file()
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        with Journal(out, HEADER, resume=resume) as journal:
-            assert journal.done == (1 if resume else 0)
+        with Journal(out) as journal:
+            journal.begin(HEADER, resume=resume)
+            assert journal.done == ({0} if resume else set())
 
 
 def test_another_output_is_free(tmp_path: Path) -> None:
-    with (
-        Journal(tmp_path / "a.tsv", HEADER, resume=False),
-        Journal(tmp_path / "b.tsv", HEADER, resume=False) as journal,
-    ):
-        assert journal.done == 0
+    with Journal(tmp_path / "a.tsv") as one, Journal(tmp_path / "b.tsv") as other:
+        for journal in (one, other):
+            journal.begin(HEADER, resume=False)
+            assert journal.done == set()
 
 
 def test_a_removed_journal_leaves_nothing_and_does_not_touch_the_next(tmp_path: Path) -> None:
     out = tmp_path / "out.tsv"
-    first = Journal(out, HEADER, resume=False)
+    first = Journal(out)
+    first.begin(HEADER, resume=False)
     first.remove()
     assert list(tmp_path.iterdir()) == []
-    with Journal(out, HEADER, resume=False) as second:
-        second.add(SHARD)
+    with Journal(out) as second:
+        second.begin(HEADER, resume=False)
+        second.add(0, SHARD)
         first.remove()
-        assert len(second.paths()) == 1
+        assert [table.equals(SHARD) for table in second.tables()] == [True]
 
 
 def test_a_lock_that_its_owner_removed_is_not_taken_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,24 +89,24 @@ def test_a_lock_that_its_owner_removed_is_not_taken_for_a_lock(tmp_path: Path, m
     import fcntl
 
     out, flock = tmp_path / "out.tsv", fcntl.flock
-    first = Journal(out, HEADER, resume=False)
+    first = Journal(out)
 
     def after_the_first_has_ended(handle: int, operation: int) -> None:
         first.remove()
         flock(handle, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_the_first_has_ended)
-    with Journal(out, HEADER, resume=False):
+    with Journal(out):
         monkeypatch.undo()
         with pytest.raises(InputError, match=REFUSED):
-            Journal(out, HEADER, resume=False)
+            Journal(out)
 
 
 def test_ism_into_an_output_that_is_being_written(tmp_path: Path, toy_bundle: Bundle) -> None:
     write_fasta(tmp_path / "g.fa", {"chr1": "".join(np.random.default_rng(8).choice(list("ACGT"), 8000))})
     out = tmp_path / "out.tsv"
     with (
-        Journal(out, HEADER, resume=False),
+        Journal(out),
         pytest.raises(InputError, match=REFUSED),
     ):
         score_ism(Interval("chr1", 3000, 3002), out, bundle=toy_bundle, fasta=tmp_path / "g.fa")

@@ -19,6 +19,7 @@ from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.errors import BackendError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.runs.score import score_file
+from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.remote import RemoteScorer
 from borzoi_rt.serving.bench import random_substitutions
@@ -66,18 +67,16 @@ def test_a_run_goes_on_when_the_server_is_killed_and_comes_back(
     host = server.grpc if scheme == "grpc" else server.http
     progress, back = killed_at(server, 25)
     engine = EngineOptions(full=full)
-    for out, backend, watch in (
+    for out, device, watch in (
         ("there.tsv", f"triton:{scheme}://{host}/borzoi", progress),
-        ("here.tsv", "onnx:cpu", None),
+        ("here.tsv", "cpu", None),
     ):
         counts = score_file(
             tmp_path / "in.vcf",
             tmp_path / out,
             bundle=toy_bundle,
             fasta=triton_genome,
-            backend=backend,
-            engine=engine,
-            progress=watch,
+            settings=RunSettings(device=device, engine=engine, progress=watch),
         )
         assert counts == {"ok": 60}
     assert back.is_set()

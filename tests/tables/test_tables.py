@@ -19,8 +19,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.runs import score as run
+from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import SCORED
+from borzoi_rt.scoring.results import SCORED
 from borzoi_rt.tables import WRITERS, suffix_of
 
 TEXT = "T" * 2980 + "ACGTTGCAACCCGGGTATAT" + worlds.random_dna(3000, seed=5)
@@ -41,12 +42,15 @@ STATUSES = [
     *("invalid_allele", "error", "out_of_bounds", "contig_missing"),
 ]
 ALTS = [(row, alt) for row, line in enumerate(ROWS) for alt in range(len(line.split()[4].split(",")))]
-TRACKS = ("cage+", "rna+", "dnase", "chip")
+TRACKS = ("cage+/-", "rna+/-", "dnase", "chip")
+PLUS = ("cage+", "rna+", "dnase", "chip")
 COLUMNS = [
     *("record", "alt_index", "chrom", "pos", "id", "ref", "alt", "status", "status_detail", "k", "flipped"),
-    *("window_start", "n_fraction", "track_index", "track_id", "track_label", "track_strand", "stat", "score"),
+    *("window_start", "n_fraction", "gene", "region", "track_index", "track_id", "track_label", "track_strand"),
+    *("stronger_strand", "stat", "score"),
 ]
 OPTIONS = ScoreOptions.for_family("hound", stats=("SUM", "D2"), ref_policy="flip", indel="none", max_n_fraction=0.4)
+ONE = RunSettings(threads=1)
 SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".h5", ".vcf.gz")
 
 
@@ -57,9 +61,9 @@ def folder(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path
     fasta = worlds.write_fasta(path / "toy.fa", {"chr1": TEXT})
     vcf = worlds.write_vcf(path / "in.vcf", ROWS, header=HEADER)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "SHARD_VARIANTS", 2)
+        patch.setattr(run, "job_size", lambda *_: 2)
         for suffix in SUFFIXES:
-            run.score_file(vcf, path / f"out{suffix}", bundle=toy_bundle, fasta=fasta, options=OPTIONS, threads=1)
+            run.score_file(vcf, path / f"out{suffix}", bundle=toy_bundle, fasta=fasta, options=OPTIONS, settings=ONE)
     return path
 
 
@@ -126,24 +130,25 @@ def test_descriptions_of_the_run_are_the_same_everywhere(folder: Path, toy_bundl
         assert json.loads(file.attrs["borzoi_rt"]) == embedded == sidecar
     assert sidecar["identity_bundle"] == toy_bundle.sha256
     assert sidecar["score_ids"].keys() == {"SUM", "D2"}
-    assert sidecar["options"] == json.loads(json.dumps(OPTIONS.to_dict()))
-    assert (sidecar["genome"], sidecar["input"], sidecar["provider"]) == ("toy.fa", "in.vcf", "cpu")
+    assert sidecar["options"] == json.loads(json.dumps(OPTIONS.resolved(toy_bundle.info).to_dict()))
+    assert (sidecar["genome"], sidecar["input"], sidecar["device"]) == ("toy.fa", "in.vcf", "cpu")
 
 
 def test_hdf5_has_the_layout_of_the_reference(folder: Path, matrix: dict[str, np.ndarray]) -> None:
     scored = np.array([status in SCORED for status in STATUSES])
     with h5py.File(folder / "out.h5") as file:
         assert set(file) == {
-            *("snp", "chr", "pos", "ref_allele", "alt_allele", "target_ids", "target_labels"),
+            *("snp", "chr", "pos", "ref_allele", "alt_allele", "target_ids", "target_labels", "row_ids"),
             *("percentiles", "SUM", "SUM_pct", "D2", "D2_pct", "status", "status_detail"),
         }
         assert [name.decode() for name in file["status"]] == STATUSES
-        assert [name.decode() for name in file["target_ids"]] == list(TRACKS)
+        assert [name.decode() for name in file["target_ids"]] == list(PLUS)
+        assert [name.decode() for name in file["row_ids"]] == list(TRACKS)
         assert [name.decode() for name in file["snp"][:4]] == ["far", "rs1", "rs1", "rs1"]
         assert file["snp"][8] == b"chr1:2984"  # an unnamed variant is called by its place
         assert file["ref_allele"][7], file["alt_allele"][7] == (b"G", b"C")  # as in the VCF, though it was flipped
         assert (file["pos"].dtype, file["SUM"].dtype, file["SUM"].shape) == (np.uint32, np.float32, (12, 4))
-        assert all(file[name].dtype.kind == "S" for name in ("snp", "chr", "ref_allele", "target_labels"))
+        assert all(h5py.check_string_dtype(file[name].dtype) for name in ("snp", "chr", "ref_allele", "target_labels"))
         assert file["percentiles"].shape == (279,)  # 99 + 80 + 100 points
         expected = np.percentile(matrix["SUM"][scored].astype("f8"), 100 * file["percentiles"][:], axis=0).T
         assert_allclose(file["SUM_pct"], expected, rtol=1e-6, atol=1e-9)
@@ -180,7 +185,7 @@ def test_sorted_vcf_is_indexed(folder: Path) -> None:
 
 def score_again(toy_bundle: Bundle, folder: Path, vcf: Path, out: Path) -> list[str]:
     options = ScoreOptions.for_family("hound", stats=("SUM",))
-    run.score_file(vcf, out, bundle=toy_bundle, fasta=folder / "toy.fa", options=options, threads=1)
+    run.score_file(vcf, out, bundle=toy_bundle, fasta=folder / "toy.fa", options=options, settings=ONE)
     with gzip.open(out, "rt") as handle:
         return handle.read().splitlines()
 
