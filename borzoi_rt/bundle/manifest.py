@@ -24,6 +24,9 @@ RETIRED = ("averaging", "positional_widths")  # once written, never read
 LARGEST_WINDOW_BP = 2**24
 MOST_CHANNELS = 2**20
 LONGEST_NAME = 200
+LONGEST_TEXT = 65_536
+MOST_MOTIFS = 4096
+DEEPEST = 32
 MOST_SKIPS = 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -185,6 +188,10 @@ class BundleInfo:
         for name in ("architecture", "parity", "provenance"):
             if not isinstance(getattr(self, name), Mapping):
                 raise FormatError(f"{name} is {getattr(self, name)!r}; an object is needed")
+        if self.architecture.get("family") == "promoter":
+            _check_promoter(self.architecture, self.geometry)
+        elif "tss_bp" in self.architecture:
+            _check_count("tss_bp", self.architecture["tss_bp"], self.geometry.sequence_length_bp - 1)
         if self.tiling is not None:
             _check_tiling(self.tiling, self.geometry)
         for name in NOISES:
@@ -249,7 +256,7 @@ def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEn
         known = isinstance(digest, str) and _SHA256.fullmatch(digest)
         if stated or not known or not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise FormatError(
-                f"{source}: the entry of file {name!r} is {str(entry)[:200]}; sha256 of 64 hexadecimal digits and "
+                f"{source}: the entry of file {name!r} is {str(entry)[:200]!r}; sha256 of 64 hexadecimal digits and "
                 "bytes are needed"
             )
         entries[name] = FileEntry(sha256=str(digest), bytes=size)
@@ -260,6 +267,40 @@ def check_file_name(name: str, source: str) -> None:
     """Refuse what is no file of a bundle."""
     if not is_file_name(name):
         raise FormatError(f"{source}: file name {name!r} is not allowed; a bundle has {allowed_names()}")
+
+
+def check_texts(value: Any, source: str, depth: int = 0) -> None:
+    """Refuse text that is not printable anywhere in a JSON value: names go to tables, headers and terminals."""
+    if depth > DEEPEST:
+        raise FormatError(f"{source}: is nested more than {DEEPEST} deep")
+    if isinstance(value, str):
+        if not value.isprintable() or len(value) > LONGEST_TEXT:
+            raise FormatError(f"{source}: {value[:80]!r} is not text of up to {LONGEST_TEXT} printable letters")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            check_texts(key, source)
+            check_texts(item, source, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_texts(item, source, depth + 1)
+
+
+def _check_promoter(about: Mapping[str, Any], geometry: Geometry) -> None:
+    """Check what a reader needs to know of a promoter model."""
+    names, scored = about.get("motif_names"), about.get("scored")
+    if not isinstance(names, list | tuple) or not 1 <= len(names) <= MOST_MOTIFS or set(map(type, names)) != {str}:
+        raise FormatError(f"architecture: motif_names is {str(names)[:80]}; 1 to {MOST_MOTIFS} names are needed")
+    if len(set(names)) != len(names):
+        raise FormatError("architecture: motif_names holds a name twice")
+    _check_count("scored", scored, len(names))
+    _check_count("tss_bp", about.get("tss_bp"), geometry.sequence_length_bp - 1)
+    if not isinstance(about.get("scale"), str):
+        raise FormatError(f"architecture: scale is {about.get('scale')!r}; a name is needed")
+
+
+def _check_count(name: str, value: Any, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise FormatError(f"architecture: {name} is {value!r}; an integer of 0 to {most} is needed")
 
 
 def _check_tiling(tiling: Tiling, geometry: Geometry) -> None:

@@ -19,7 +19,7 @@ from ..tracks import TrackTable
 from .files import check_files, read_manifest
 from .golden import read_golden
 from .graph_check import check_graph_file, check_signature
-from .manifest import BundleInfo, FileEntry, Geometry, read_file_list
+from .manifest import BundleInfo, FileEntry, Geometry, check_texts, read_file_list
 from .names import GOLDEN as GOLDEN
 from .names import MANIFEST as MANIFEST
 from .names import STATISTICS as STATISTICS
@@ -102,7 +102,7 @@ class Bundle:
         """
         path, stated = self.graph_path(name), self.info.graphs[name]
         weights = self.files.get(WEIGHTS)
-        facts = check_graph_file(path, weights_bytes=0 if weights is None else weights.bytes)
+        facts = check_graph_file(path, weights_bytes=None if weights is None else weights.bytes)
         check_signature(facts, name, stated.inputs, stated.outputs, self.geometry.sequence_length_bp)
         return path
 
@@ -138,6 +138,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
         raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")
+    check_texts(document, str(manifest_path))
     info = BundleInfo.from_json(document, str(manifest_path))
     files = read_file_list(document, str(manifest_path))
     check_files(directory, files, hashes=verify)
