@@ -35,7 +35,7 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
 
 
 def write_manifest(bundle: Path, document: Any) -> None:
-    """Write ``bundle.json`` with the sizes and hashes of the files as they are, so that only they can be found wrong."""
+    """Write ``bundle.json`` with sizes and hashes that are true, so that only what it says can be found wrong."""
     if isinstance(document, dict):
         document = document | {"files": listed(bundle)}
     (bundle / "bundle.json").write_text(json.dumps(document, indent=2))

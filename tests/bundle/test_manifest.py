@@ -226,7 +226,7 @@ def test_the_names_of_the_format_page_pass(name):
     ],
 )
 def test_any_other_name_is_refused(name):
-    with pytest.raises(FormatError, match="is not allowed; a bundle has tracks.tsv, golden.npz, weights.bin"):
+    with pytest.raises(FormatError, match=r"is not allowed; a bundle has tracks\.tsv, golden\.npz, weights\.bin"):
         read_file_list({"files": {name: {"sha256": "00", "bytes": 3}}}, "b")
 
 
