@@ -10,6 +10,8 @@ import numpy as np
 from .errors import FormatError
 from .types import FloatArray, IndexArray
 
+MOST_COLUMNS = 256
+
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Return header, rows and the line numbers of the rows; empty lines are skipped.
@@ -28,6 +30,8 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise FormatError(f"{path}: not a text table ({error})") from error
     if not table or len(table[0]) < 2:
         raise FormatError(f"{path}, line 1: no header of tab-separated columns")
+    if len(table[0]) > MOST_COLUMNS:
+        raise FormatError(f"{path}, line 1: {len(table[0])} columns; at most {MOST_COLUMNS} are allowed")
     header = table[0]
     twice = [name for column, name in enumerate(header) if name in header[:column]]
     if twice:

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from ..bundle.graph_check import check_graph_file
 from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
 from ..errors import BackendError, FormatError, InputError, missing_package
 from .checks import check_bins, check_motif_input, check_run_input
+from .cores import cache_root, usable_cores
 from .device import Device
 from .protocols import BinSums, Views
 
+# Environment of every process that imports onnxruntime, ours and a server's.
+NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1"}
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -186,15 +190,21 @@ class Graph:
     threads : int, optional
         Threads inside one operator; the cores this process may use when None.
 
+    Attributes
+    ----------
+    facts : GraphFacts
+        Names and shapes of its inputs and outputs.
+
     Raises
     ------
     FormatError
-        If the file cannot be loaded.
+        If the file cannot be loaded, or holds what no graph of a bundle holds.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         runtime = _onnxruntime()
         options = _session_options(runtime, threads)
+        self.facts = check_graph_file(path)
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
         except Exception as error:  # see OnnxSession.run
@@ -258,7 +268,7 @@ def open_parts(bundle: Bundle, device: str | Device = "cpu") -> OnnxParts:
 def _load(bundle: Bundle, graph: str, device: Device) -> Any:
     """Load one graph and make sure that the provider asked for is the one that runs it."""
     _check_provider(device)
-    runtime, wanted, path = _onnxruntime(), PROVIDERS[device.kind], bundle.graph_path(graph)
+    runtime, wanted, path = _onnxruntime(), PROVIDERS[device.kind], bundle.check_graph(graph)
     providers = _providers(device, bundle)
     try:
         session = runtime.InferenceSession(str(path), _session_options(runtime, device.threads), providers=providers)
@@ -287,10 +297,13 @@ def _check_provider(device: Device) -> None:
 
 
 def _onnxruntime() -> ModuleType:
+    # From release 1.29 on it writes an identifier under HOME and reports to its maker, unless told so before import.
+    os.environ.update(NO_REPORTS)
     try:
         import onnxruntime
     except ImportError as error:
         raise missing_package(error, "onnxruntime", "cpu") from error
+    onnxruntime.disable_telemetry_events()  # where somebody else has imported it before
     return onnxruntime
 
 
@@ -304,7 +317,7 @@ def _session_options(runtime: ModuleType, threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     # Threads stop waiting for work when a run ends: several graphs take turns, and would else compete for the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or usable_cores()
     return options
 
 
@@ -327,9 +340,14 @@ def _providers(device: Device, bundle: Bundle) -> list[Any]:
 
 def _engine_cache(bundle: Bundle) -> Path:
     """Return the folder of TensorRT engines of one bundle; engines take minutes to build and depend on its hash."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = root / "borzoi_rt" / "tensorrt" / bundle.sha256[:16]
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = cache_root() / "borzoi_rt" / "tensorrt" / bundle.sha256[:16]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendError(
+            f"{cache}: cannot be made ({error.strerror}); TensorRT keeps its engines there, name another folder in "
+            "XDG_CACHE_HOME"
+        ) from error
     return cache
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..squash import KINDS
+from .names import GRAPHS, allowed_names, graph_file, is_file_name, is_graph_name
 from .parity import Noise
 
 FORMAT = "borzoi-rt-bundle"
@@ -19,7 +20,15 @@ PRECISIONS = ("fp32", "fp16")
 NOISES = ("noise", "golden_noise")
 RETIRED = ("averaging", "positional_widths")  # once written, never read
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# No chromosome is longer, no model has as many tracks; what is larger would be allocated before it is found wrong.
+LARGEST_WINDOW_BP = 2**24
+MOST_CHANNELS = 2**20
+LONGEST_NAME = 200
+LONGEST_TEXT = 65_536
+MOST_MOTIFS = 4096
+DEEPEST = 32
+MOST_SKIPS = 64
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,8 @@ class Geometry:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise FormatError(f"geometry: {name} is {value!r}; a positive integer is needed")
+            if value > LARGEST_WINDOW_BP:
+                raise FormatError(f"geometry: {name} is {value}; at most {LARGEST_WINDOW_BP} is allowed")
         spare_bp = self.sequence_length_bp - self.bins * self.bin_size_bp
         if spare_bp < 0 or spare_bp % 2:
             raise FormatError(
@@ -120,6 +131,11 @@ class Tiling:
         sizes = (self.token_bp, self.own_tokens, self.channels, *self.skips_per_token, self.halo_tokens + 1)
         if any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
             raise FormatError(f"tiling: {self!r} holds a size that is not a positive integer")
+        if max(sizes) > LARGEST_WINDOW_BP or len(self.skips_per_token) > MOST_SKIPS:
+            raise FormatError(
+                f"tiling: {max(sizes)} is its largest size, {len(self.skips_per_token)} its number of skips; at most "
+                f"{LARGEST_WINDOW_BP} and {MOST_SKIPS} are allowed"
+            )
         if "body" not in self.bodies:
             raise FormatError(f"tiling: no body named 'body' among {sorted(self.bodies)}")
         for name, body in self.bodies.items():
@@ -159,6 +175,23 @@ class BundleInfo:
             raise FormatError(f"precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
         if "predict" not in self.graphs:
             raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
+        for name, graph in self.graphs.items():
+            if not is_graph_name(name) or graph.file != graph_file(name):
+                raise FormatError(
+                    f"graph {name!r} in the file {graph.file!r} is not allowed; a bundle has {', '.join(GRAPHS)}, each "
+                    "in NAME.onnx"
+                )
+        for name in ("name", "head"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST_NAME:
+                raise FormatError(f"{name} is {str(value)[:80]!r}; up to {LONGEST_NAME} printable letters are needed")
+        for name in ("architecture", "parity", "provenance"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise FormatError(f"{name} is {getattr(self, name)!r}; an object is needed")
+        if self.architecture.get("family") == "promoter":
+            _check_promoter(self.architecture, self.geometry)
+        elif "tss_bp" in self.architecture:
+            _check_count("tss_bp", self.architecture["tss_bp"], self.geometry.sequence_length_bp - 1)
         if self.tiling is not None:
             _check_tiling(self.tiling, self.geometry)
         for name in NOISES:
@@ -218,17 +251,56 @@ def read_file_list(document: Mapping[str, Any], source: str) -> dict[str, FileEn
     entries = {}
     for name, entry in listed.items():
         check_file_name(name, source)
-        try:
-            entries[name] = FileEntry(sha256=str(entry["sha256"]), bytes=int(entry["bytes"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise FormatError(f"{source}: the entry of file {name!r} is malformed ({error})") from error
+        stated = dict(entry) if isinstance(entry, Mapping) else {}
+        size, digest = stated.pop("bytes", None), stated.pop("sha256", None)
+        known = isinstance(digest, str) and _SHA256.fullmatch(digest)
+        if stated or not known or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise FormatError(
+                f"{source}: the entry of file {name!r} is {str(entry)[:200]!r}; sha256 of 64 hexadecimal digits and "
+                "bytes are needed"
+            )
+        entries[name] = FileEntry(sha256=str(digest), bytes=size)
     return entries
 
 
 def check_file_name(name: str, source: str) -> None:
-    """Refuse names that could leave the bundle directory."""
-    if not _FILE_NAME.fullmatch(name) or ".." in name:
-        raise FormatError(f"{source}: file name {name!r} is not allowed; plain names without '/' or '..' only")
+    """Refuse what is no file of a bundle."""
+    if not is_file_name(name):
+        raise FormatError(f"{source}: file name {name!r} is not allowed; a bundle has {allowed_names()}")
+
+
+def check_texts(value: Any, source: str, depth: int = 0) -> None:
+    """Refuse text that is not printable anywhere in a JSON value: names go to tables, headers and terminals."""
+    if depth > DEEPEST:
+        raise FormatError(f"{source}: is nested more than {DEEPEST} deep")
+    if isinstance(value, str):
+        if not value.isprintable() or len(value) > LONGEST_TEXT:
+            raise FormatError(f"{source}: {value[:80]!r} is not text of up to {LONGEST_TEXT} printable letters")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            check_texts(key, source)
+            check_texts(item, source, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_texts(item, source, depth + 1)
+
+
+def _check_promoter(about: Mapping[str, Any], geometry: Geometry) -> None:
+    """Check what a reader needs to know of a promoter model."""
+    names, scored = about.get("motif_names"), about.get("scored")
+    if not isinstance(names, list | tuple) or not 1 <= len(names) <= MOST_MOTIFS or set(map(type, names)) != {str}:
+        raise FormatError(f"architecture: motif_names is {str(names)[:80]}; 1 to {MOST_MOTIFS} names are needed")
+    if len(set(names)) != len(names):
+        raise FormatError("architecture: motif_names holds a name twice")
+    _check_count("scored", scored, len(names))
+    _check_count("tss_bp", about.get("tss_bp"), geometry.sequence_length_bp - 1)
+    if not isinstance(about.get("scale"), str):
+        raise FormatError(f"architecture: scale is {about.get('scale')!r}; a name is needed")
+
+
+def _check_count(name: str, value: Any, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise FormatError(f"architecture: {name} is {value!r}; an integer of 0 to {most} is needed")
 
 
 def _check_tiling(tiling: Tiling, geometry: Geometry) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,13 +16,15 @@ import numpy as np
 from ..errors import FormatError, InputError
 from ..squash import Squash
 from ..tracks import TrackTable
-from .manifest import BundleInfo, FileEntry, Geometry, read_file_list
-
-MANIFEST = "bundle.json"
-TRACKS = "tracks.tsv"
-GOLDEN = "golden.npz"
-WEIGHTS = "weights.bin"
-STATISTICS = "statistics"
+from .files import check_files, read_manifest
+from .golden import read_golden
+from .graph_check import check_graph_file, check_signature
+from .manifest import BundleInfo, FileEntry, Geometry, check_texts, read_file_list
+from .names import GOLDEN as GOLDEN
+from .names import MANIFEST as MANIFEST
+from .names import STATISTICS as STATISTICS
+from .names import TRACKS as TRACKS
+from .names import WEIGHTS as WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,21 @@ class Bundle:
 
     def golden(self) -> dict[str, np.ndarray]:
         """Return the stored example: ``sequence`` (n, 4, length), ``track_index`` (t,), ``coverage`` (n, t, bins)."""
-        path = self.path / GOLDEN
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in ("sequence", "track_index", "coverage")}
-        # TypeError: a lone .npy array is no archive.
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise FormatError(f"{path}: not a golden archive ({error}); export the model again") from error
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):  # NumPy gives the bytes of what does not begin as an array does
-                raise FormatError(f"{path}: not a golden archive ({name} is no array); export the model again")
-        return arrays
+        return read_golden(self.path / GOLDEN, self.geometry)
+
+    def check_graph(self, name: str) -> Path:
+        """Return the file of a graph after a look at what it holds; see :mod:`borzoi_rt.bundle.graph_check`.
+
+        Raises
+        ------
+        FormatError
+            If a bundle may not hold such a graph, or the manifest says otherwise of it.
+        """
+        path, stated = self.graph_path(name), self.info.graphs[name]
+        weights = self.files.get(WEIGHTS)
+        facts = check_graph_file(path, weights_bytes=None if weights is None else weights.bytes)
+        check_signature(facts, name, stated.inputs, stated.outputs, self.geometry.sequence_length_bp)
+        return path
 
 
 def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
@@ -111,7 +115,8 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     path : path
         The directory.
     verify : bool
-        Compare the size and SHA-256 of every file (about 1 s per GB). Without it only names and sizes are checked.
+        Compare the SHA-256 of every file (about 1 s per GB) and look into the graphs. Without it only names and sizes
+        are checked; a graph is looked into whenever it is loaded.
 
     Returns
     -------
@@ -126,26 +131,29 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     manifest_path = directory / MANIFEST
     if not directory.is_dir():
         raise FormatError(f"{directory}: no such bundle directory; `borzoi-rt export` makes one")
-    try:
-        raw = manifest_path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
+    raw = read_manifest(directory)
     try:
         document = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{manifest_path}: not JSON ({error}); copy the bundle again") from error
     if not isinstance(document, dict):
         raise FormatError(f"{manifest_path}: holds {type(document).__name__}; a JSON object is needed")
+    check_texts(document, str(manifest_path))
     info = BundleInfo.from_json(document, str(manifest_path))
     files = read_file_list(document, str(manifest_path))
-    _check_files(directory, files, hashes=verify)
+    check_files(directory, files, hashes=verify)
     for graph in info.graphs.values():
         if graph.file not in files:
             raise FormatError(f"{manifest_path}: graph file {graph.file!r} is not among the listed files")
+    known = {TRACKS, GOLDEN, WEIGHTS, *(graph.file for graph in info.graphs.values())}
+    for name in sorted(files.keys() - known):
+        raise FormatError(f"{manifest_path}: {name} is listed, but is no graph of the manifest")
     for name in (TRACKS, GOLDEN):
         if name not in files:
             raise FormatError(f"{manifest_path}: {name} is not among the listed files")
     bundle = Bundle(path=directory, info=info, files=files, sha256=hashlib.sha256(raw).hexdigest())
+    for name in info.graphs if verify else ():
+        bundle.check_graph(name)
     stated = info.architecture.get("tracks")
     if stated is not None and len(bundle.tracks) != stated:
         raise FormatError(
@@ -165,25 +173,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
     return found
-
-
-def _check_files(directory: Path, files: Mapping[str, FileEntry], *, hashes: bool) -> None:
-    for entry in sorted(os.scandir(directory), key=lambda item: item.name):
-        if entry.is_symlink():
-            raise FormatError(f"{entry.path}: a symbolic link; a bundle holds regular files only")
-        if entry.name != MANIFEST and entry.name not in files:
-            raise FormatError(f"{entry.path}: not listed in {MANIFEST}; a bundle is a closed set of files")
-    for name, expected in files.items():
-        path = directory / name
-        if not path.is_file():
-            raise FormatError(f"{path}: listed in {MANIFEST} but missing; copy the bundle again")
-        size = path.stat().st_size
-        if size != expected.bytes:
-            raise FormatError(f"{path}: {size} bytes, {MANIFEST} says {expected.bytes}; copy the bundle again")
-        if hashes and sha256_of(path) != expected.sha256:
-            raise FormatError(f"{path}: SHA-256 differs from {MANIFEST}; the file was changed, copy the bundle again")
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import FormatError, InputError
 from ..tracks import TrackTable
+from .files import sha256_of
 from .manifest import BundleInfo, FileEntry, all_finite, check_file_name
-from .opening import GOLDEN, MANIFEST, TRACKS, Bundle, open_bundle, sha256_of
+from .opening import GOLDEN, MANIFEST, TRACKS, Bundle, open_bundle
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..backends.cores import usable_cores
 from ..backends.device import Device
 from ..engine.sessions import EngineOptions
-from .executors import Progress, cores
+from .executors import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +45,5 @@ class RunSettings:
         """The device of one worker."""
         device = Device.parse(self.device, threads=self.threads)
         if self.workers > 1 and device.kind != "triton" and device.threads is None:
-            return replace(device, threads=max(1, cores() // self.workers))
+            return replace(device, threads=max(1, usable_cores() // self.workers))
         return device

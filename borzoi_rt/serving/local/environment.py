@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ...backends.cores import cache_root
+from ...backends.onnx import NO_REPORTS
 from ...errors import BackendError
 
 VARIABLE = "BORZOI_RT_TRITON"
@@ -75,7 +77,7 @@ class ServerEnvironment:
         libraries = (str(self.site / "nvidia_pytriton.libs"), self.libdir, values.get("LD_LIBRARY_PATH", ""))
         values["LD_LIBRARY_PATH"] = os.pathsep.join(part for part in libraries if part)
         values["PATH"] = os.pathsep.join([str(self.python.parent), values.get("PATH", "")])
-        return values
+        return values | NO_REPORTS
 
 
 def default_folder() -> Path:
@@ -83,8 +85,7 @@ def default_folder() -> Path:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "borzoi_rt" / "triton-venv"
+    return cache_root() / "borzoi_rt" / "triton-venv"
 
 
 def find_environment(folder: Path | None = None) -> ServerEnvironment:

@@ -1,0 +1,46 @@
+"""Every name that a file of a bundle can have; nothing else is opened, copied or served."""
+
+from __future__ import annotations
+
+import re
+
+MANIFEST = "bundle.json"
+TRACKS = "tracks.tsv"
+GOLDEN = "golden.npz"
+WEIGHTS = "weights.bin"
+STATISTICS = "statistics"
+
+GRAPHS = ("predict", "trunk_tile", "body", "body_BINS", "head", STATISTICS)
+_GRAPH = re.compile(r"predict|trunk_tile|body|body_[1-9][0-9]{0,8}|head|statistics")
+
+# What file managers and download tools leave behind: neither read nor copied, and no part of the model.
+IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache", "README.md"})
+
+# Largest size in bytes of the files that are read whole.
+LARGEST = {MANIFEST: 4 * 2**20, TRACKS: 16 * 2**20, GOLDEN: 2**30}
+LARGEST_GRAPH = 8 * 2**20
+
+
+def is_graph_name(name: str) -> bool:
+    """Tell whether a graph of a bundle can have a name."""
+    return _GRAPH.fullmatch(name) is not None
+
+
+def graph_file(name: str) -> str:
+    """Return the file of a graph."""
+    return f"{name}.onnx"
+
+
+def is_file_name(name: str) -> bool:
+    """Tell whether ``files`` of a manifest can list a name."""
+    return name in (TRACKS, GOLDEN, WEIGHTS) or (name.endswith(".onnx") and is_graph_name(name.removesuffix(".onnx")))
+
+
+def allowed_names() -> str:
+    """Return all names, in words."""
+    return ", ".join((TRACKS, GOLDEN, WEIGHTS, *map(graph_file, GRAPHS)))
+
+
+def largest_size(name: str) -> int | None:
+    """Return the most bytes that a file may have; None for the weights, which are mapped and not read."""
+    return LARGEST_GRAPH if name.endswith(".onnx") else LARGEST.get(name)
