@@ -183,10 +183,10 @@ class Genes:
     def digest(self) -> str:
         """SHA-256 of ids, contigs, strands and exons: what a gene score depends on. Names and types are not in it."""
         digest = hashlib.sha256()
-        for part in ("\n".join(self.contigs).encode("utf-8", "surrogateescape"), self.ids.letters, self.ids.ends):
-            digest.update(part)
-        for values in (self.contig, self.strand, self.exon_ends, self.exons):
-            digest.update(np.ascontiguousarray(values, dtype="<i8"))
+        digest.update("\n".join(self.contigs).encode("utf-8", "surrogateescape"))
+        digest.update(self.ids.letters.tobytes())
+        for values in (self.ids.ends, self.contig, self.strand, self.exon_ends, self.exons):
+            digest.update(values.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def overlapping(self, contig: int, start: int, end: int) -> IndexArray:
