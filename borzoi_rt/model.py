@@ -19,13 +19,15 @@ from .bundle.opening import Bundle, open_bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
 from .genome.fasta import Fasta
+from .genome.gene_index import open_genes
+from .genome.genes import Genes
 from .genome.intervals import Interval
 from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .scoring.options import ScoreOptions
-from .scoring.pipeline import Scorer, records_of
+from .scoring.pipeline import Scorer, check_genes, records_of
 from .scoring.presets import PRESETS, check_preset
 from .sequence import encode
 from .tracks import TrackTable
@@ -49,7 +51,7 @@ class Model:
         self._stack = stack
         self._engine: Session | None = None
         self._whole: Session | None = None
-        self._scorers: dict[ScoreOptions, Scorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, str | None], Scorer] = {}
         self._closed = False
 
     @property
@@ -107,6 +109,7 @@ class Model:
         tracks: str | None = None,
         preset: str | None = None,
         options: ScoreOptions | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
     ) -> ScoreResult:
         """Score variants, and keep the result in memory.
 
@@ -124,6 +127,8 @@ class Model:
             Options of a published command, a key of :data:`borzoi_rt.scoring.presets.PRESETS`.
         options : ScoreOptions, optional
             Everything else.
+        genes : Genes or path, optional
+            Annotation in GTF or GFF3, for scores over regions of genes, like ``logSED@exons``.
 
         Returns
         -------
@@ -131,9 +136,11 @@ class Model:
             One item per ALT allele; what cannot be scored has a status that says why.
         """
         chosen = self._options(stats, tracks, preset, options)
-        scorer = self._scorer(chosen)
+        check_genes(chosen, genes is not None)
+        scorer = self._scorer(chosen, genes if genes is None or isinstance(genes, Genes) else open_genes(genes))
         found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
-        return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes)
+        kept = chosen.with_alleles
+        return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes, with_alleles=kept)
 
     def ism(
         self,
@@ -231,14 +238,15 @@ class Model:
         names = [name.strip() for name in stats.split(",")] if isinstance(stats, str) else list(stats)
         return replace(chosen, stats=tuple(names))
 
-    def _scorer(self, options: ScoreOptions) -> Scorer:
+    def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> Scorer:
         self._check_open()
-        if options not in self._scorers:
+        key = options, None if genes is None else genes.digest
+        if key not in self._scorers:
             if self._engine is None:
                 self._engine = open_engine(self.bundle, self._device, options=self._engine_options)
                 self._stack.callback(self._engine.close)
-            self._scorers[options] = Scorer(self.bundle, self._engine, self.fasta, options)
-        return self._scorers[options]
+            self._scorers[key] = Scorer(self.bundle, self._engine, self.fasta, options, genes)
+        return self._scorers[key]
 
     def _whole_session(self) -> Session:
         self._check_open()

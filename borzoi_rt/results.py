@@ -74,7 +74,9 @@ class TrackValues(Mapping[str, float]):
 class VariantScores:
     """The scores of one ALT allele with the names of their tracks; a status where there are none.
 
-    ``scores["logSED"]["RNA+/-"]`` is one number.
+    ``scores["logSED"]["RNA+/-"]`` is one number. A score of a gene is called ``logSED@exons|GENE``, by its id; it is
+    found by ``scores["logSED@exons", "GENE"]`` too, id or name, and by ``scores["logSED@exons"]`` where there is one
+    gene alone.
     """
 
     found: ScoredVariant
@@ -95,11 +97,22 @@ class VariantScores:
         """What was found, where there is something to say."""
         return self.found.detail
 
-    def __getitem__(self, score: str) -> TrackValues:
-        if score not in self.scores:
+    @property
+    def genes(self) -> dict[str, str]:
+        """Names of the genes that have scores, by id."""
+        return {part.gene: part.gene_name for part in self.found.regions if part.gene != "."}
+
+    def __getitem__(self, score: str | tuple[str, str]) -> TrackValues:
+        if isinstance(score, str) and score in self.scores:
+            return self.scores[score]
+        name, gene = score if isinstance(score, tuple) else (score, None)
+        ids = [key for key, called in self.genes.items() if gene in (None, key, called)]
+        found = [f"{name}|{key}" for key in ids if f"{name}|{key}" in self.scores]
+        if len(found) != 1:
             known = ", ".join(self.scores) or f"none: status {self.status!r}, {self.detail}"
-            raise KeyError(f"{self.variant} has no score {score!r}; it has {known}")
-        return self.scores[score]
+            fault = "more than one score" if found else "no score"
+            raise KeyError(f"{self.variant} has {fault} {score!r}; it has {known}")
+        return self.scores[found[0]]
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.scores.values())) or self.detail
@@ -125,6 +138,8 @@ class ScoreResult(Sequence[VariantScores], Frames):
         The scores.
     notes : tuple of str
         Where the options depart from what the bundle says.
+    with_alleles : bool
+        Whether the coverage of both alleles is kept beside every score.
     """
 
     def __init__(
@@ -133,10 +148,13 @@ class ScoreResult(Sequence[VariantScores], Frames):
         tracks: RowTable,
         specs: Sequence[ScoreSpec],
         notes: Sequence[str] = (),
+        *,
+        with_alleles: bool = False,
     ) -> None:
         self.tracks = tracks
         self.specs = tuple(specs)
         self.notes = tuple(notes)
+        self.with_alleles = with_alleles
         self._found = list(found)
 
     def __len__(self) -> int:
@@ -144,7 +162,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes)
+            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, with_alleles=self.with_alleles)
         if isinstance(key, str | Variant | tuple):
             return self._named(self._found[self._number(Variant.of(key))])
         return self._named(self._found[key])
@@ -160,11 +178,11 @@ class ScoreResult(Sequence[VariantScores], Frames):
         Parameters
         ----------
         layout : str
-            ``long``: a row per allele, region, track and statistic. ``wide``: a row per allele, a column per score
-            and track.
+            ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of
+            genes one per allele and gene, and a column per score and track.
         """
-        rows = Rows(self.tracks, self.specs)
-        kept = score_table(self._found, self.specs, len(self.tracks))
+        rows = Rows(self.tracks, self.specs, self.with_alleles)
+        kept = score_table(self._found, self.specs, len(self.tracks), with_alleles=self.with_alleles)
         tables = list(tables_of(kept, rows, layout))
         if tables:
             return pa.concat_tables(tables)
@@ -281,7 +299,7 @@ class IsmResult(ScoreResult):
     """
 
     def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
-        super().__init__(found._found, found.tracks, found.specs, found.notes)
+        super().__init__(found._found, found.tracks, found.specs, found.notes, with_alleles=found.with_alleles)
         self.interval = interval
         self.sequence = sequence
 

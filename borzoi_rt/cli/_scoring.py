@@ -41,7 +41,8 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--region",
-            help="Bins that a score without @REGION is taken over: window, span:BP or center:BP  [default: window].",
+            help="Bins that a score without @REGION is taken over: window, span:BP, center:BP, or of genes exons, "
+            "span, tss:BP  [default: window].",
         ),
         click.option(
             "--span",
@@ -94,13 +95,14 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
             raise InputError("--span is short for --region span:BP; leave one of the two out")
         choices["region"] = f"span:{span_bp}"
     names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
-    given = {name: value for name, value in choices.items() if value is not None}
+    given = {name: value for name, value in choices.items() if value not in (None, ())}
     if preset is None:
         if str(given.get("window")).startswith("cluster:"):
             raise InputError("--window cluster makes a score depend on its neighbours; --preset hound-cluster has it")
         family = given.pop("family", "hound")
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
-    fixed = sorted(set(given) - {"tracks", "max_n_fraction", "squash", "region"})
+    free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles", "genes", "gene_types", "gene_mode"}
+    fixed = sorted(set(given) - free)
     if fixed:
         raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")
     chosen = replace(PRESETS[preset], merge_strands=not no_merge, **given)

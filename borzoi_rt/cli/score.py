@@ -9,9 +9,10 @@ import click
 
 from ..bundle.opening import open_bundle
 from ..engine.alleles import INDEL_POLICIES
+from ..engine.gene_bins import BIN_RULES
 from ..runs.score import score_file, score_list
 from ..runs.settings import RunSettings
-from ..scoring.options import REF_POLICIES
+from ..scoring.options import GENE_MODES, REF_POLICIES
 from ..scoring.presets import PRESETS, check_preset
 from ..tables import LAYOUTS
 from . import _scoring, _shared
@@ -42,6 +43,45 @@ from . import _scoring, _shared
     help="long: a row per allele, track and score. wide: a row per allele, a column per score and track.",
 )
 @_scoring.scoring_options
+@click.option(
+    "--genes",
+    "annotation",
+    type=click.Path(path_type=Path),
+    help="Annotation for scores of genes (STAT@exons, STAT@span, STAT@tss:BP): GTF or GFF3, plain or compressed. It is "
+    "indexed once, in the user's cache  [default: none].",
+)
+@click.option(
+    "--gene",
+    "genes",
+    multiple=True,
+    metavar="NAME|ID",
+    help="Score this gene alone; may be given several times  [default: all genes].",
+)
+@click.option(
+    "--gene-type",
+    "gene_types",
+    multiple=True,
+    metavar="TYPE",
+    help="Score genes of this type alone, like protein_coding; may be given several times  [default: all types].",
+)
+@click.option(
+    "--gene-mode",
+    type=click.Choice(GENE_MODES),
+    help="all: every gene that has bins of the region in the output window. nearest: of these the one whose span is "
+    "nearest to the variant  [default: all].",
+)
+@click.option(
+    "--bin-rule",
+    type=click.Choice(BIN_RULES),
+    help="Which bins belong to an exon: overlap takes every bin that it meets, half those between its rounded ends "
+    "(about half covered)  [default: overlap; family sad: half].",
+)
+@click.option(
+    "--with-alleles",
+    is_flag=True,
+    default=None,
+    help="Write the sum of coverage over the region for REF and for ALT beside every score  [default: scores alone].",
+)
 @click.option(
     "--ref-policy",
     type=click.Choice(REF_POLICIES),
@@ -76,14 +116,21 @@ from . import _scoring, _shared
 )
 @_shared.run_options
 def score(
-    vcf: str | None, variants: tuple[str, ...], bundle: Path, fasta: Path, out: Path, layout: str, **choices: Any
+    vcf: str | None,
+    variants: tuple[str, ...],
+    bundle: Path,
+    fasta: Path,
+    out: Path,
+    layout: str,
+    annotation: Path | None,
+    **choices: Any,
 ) -> None:
     """Score every ALT allele of VCF (VCF, BCF or - for stdin) and write a table.
 
     A score compares the coverage that the model predicts for the two alleles; `borzoi-rt scores` lists statistics,
     regions and presets. Every allele has a row and a status (ok, flipped, ref_edited, undefined, ref_mismatch,
-    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, error); what has no score is empty, never
-    0.
+    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, no_gene, error); what has no score is
+    empty, never 0.
     """
     if (vcf is None) == (not variants):
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
@@ -94,7 +141,13 @@ def score(
         check_preset(choices["preset"], model.info, options.squash)
     with _shared.progress_bar("scoring") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)
-        given: dict[str, Any] = {"bundle": model, "fasta": fasta, "options": options, "settings": settings}
+        given: dict[str, Any] = {
+            "bundle": model,
+            "fasta": fasta,
+            "options": options,
+            "settings": settings,
+            "genes": annotation,
+        }
         if vcf is None:
             counts = score_list(variants, out, layout=layout, **given)
         else:

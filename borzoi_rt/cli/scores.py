@@ -17,6 +17,9 @@ REGIONS = {
     "window": "every bin of the output; what a score without @REGION is taken over",
     "span:BP": "the bins around the middle of REF that cover BP bases, moved to stay in the output",
     "center:BP": "the bins around POS that cover BP bases, cut at the ends of the output",
+    "exons": "the exons of each gene near the variant, all transcripts united (--genes)",
+    "span": "each gene from its first to its last exon (--genes)",
+    "tss:BP": "BP bases around the TSS of each gene (--genes)",
 }
 PRESETS = {
     "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases",

@@ -159,6 +159,7 @@ class Predictor:
         *,
         genome_allele: str | None = None,
         regions: Sequence[Region] = (WINDOW,),
+        bins: Sequence[tuple[int, int]] = (),
         window_start: int | None = None,
     ) -> AllelePrediction:
         """Predict both alleles of a variant whose REF has been checked.
@@ -173,6 +174,8 @@ class Predictor:
             What the genome holds instead of REF; see :func:`borzoi_rt.engine.alleles.haplotypes`.
         regions : sequence of Region
             Which bins are needed; the smallest range that holds them all is computed.
+        bins : sequence of (int, int)
+            More ranges of bins that are needed, as those of genes.
         window_start : int, optional
             0-based start of the window, instead of what the options' rule says.
 
@@ -185,7 +188,7 @@ class Predictor:
         InputError
             If no region holds a bin of the output.
         """
-        alleles, comparison = self._compared(fasta, variant, genome_allele, regions, window_start)
+        alleles, comparison = self._compared(fasta, variant, genome_allele, regions, window_start, bins)
         ref, alt = self._arrays(alleles, comparison)
         return AllelePrediction(ref=ref, alt=alt, **comparison.facts(alleles))
 
@@ -240,6 +243,7 @@ class Predictor:
         genome_allele: str | None,
         regions: Sequence[Region],
         window_start: int | None,
+        more: Sequence[tuple[int, int]] = (),
     ) -> tuple[Haplotypes, _Comparison]:
         """Return the haplotypes of a variant and what is compared where."""
         options, geometry = self.options, self.session.geometry
@@ -257,7 +261,7 @@ class Predictor:
         pairs = allele_pairs(k, options.shifts, str(options.indel), shared=shared)
         seam = stitch_bin(geometry, variant.pos, alleles.window_start)
         bins = tuple(region.bins(variant, alleles.window_start, geometry) for region in regions)
-        return alleles, _Comparison(pairs, seam, hull(bins), bins)
+        return alleles, _Comparison(pairs, seam, hull((*bins, *more)), bins)
 
     def pair(self, ref: np.ndarray, alt: np.ndarray) -> AllelePrediction:
         """Predict two windows, uint8 one-hot of shape (4, length), that no genome needs to hold.

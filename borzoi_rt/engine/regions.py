@@ -4,6 +4,12 @@
 ``span:BP``   the bins around the middle of REF that cover BP bases; moved where they would leave the output
 ``center:BP`` the ceil(BP / bin size) bins around the bin of POS, cut at the ends of the output: the centre mask of
               AlphaGenome's variant scorers (width in bp)
+
+Regions of genes hold bins of each gene near the variant, see :mod:`borzoi_rt.engine.gene_bins`:
+
+``exons``     the exons of all transcripts, united
+``span``      everything from the first to the last exon
+``tss:BP``    BP bases around the first base of the span that is transcribed
 """
 
 from __future__ import annotations
@@ -16,8 +22,7 @@ from ..bundle.manifest import Geometry
 from ..errors import InputError
 from ..genome.variants import Variant
 
-KINDS = ("window", "span", "center")
-ALLOWED = "window, span:BP, center:BP"
+ALLOWED = "window, span:BP, center:BP; of genes exons, span, tss:BP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +32,27 @@ class Region:
     kind: str
     width_bp: int | None = None
 
+    @property
+    def of_genes(self) -> bool:
+        """Whether it is a region of every gene, and not one of the variant."""
+        return self.kind in ("exons", "tss") or (self.kind == "span" and self.width_bp is None)
+
     def __str__(self) -> str:
         return self.kind if self.width_bp is None else f"{self.kind}:{self.width_bp}"
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Read ``window``, ``span:2000`` or ``center:501``.
+        """Read ``window``, ``span:2000``, ``center:501``, ``exons``, ``span`` or ``tss:1000``.
 
         Raises
         ------
         InputError
             If it is none of these.
         """
-        found = re.fullmatch(r"(span|center):([1-9][0-9]{0,8})", text)
+        found = re.fullmatch(r"(span|center|tss):([1-9][0-9]{0,8})", text)
         if found:
             return cls(found[1], int(found[2]))
-        if text != "window":
+        if text not in ("window", "exons", "span"):
             raise InputError(f"region {text!r} is unknown; allowed: {ALLOWED} with BP of 1 or more")
         return cls(text)
 
@@ -57,7 +67,14 @@ class Region:
             0-based start of the input window.
         geometry : Geometry
             Window and output grid of the model.
+
+        Raises
+        ------
+        InputError
+            If it is a region of genes.
         """
+        if self.of_genes:
+            raise InputError(f"region {self} belongs to genes; a variant alone has none")
         if self.width_bp is None:
             return 0, geometry.bins
         count = -(-self.width_bp // geometry.bin_size_bp)

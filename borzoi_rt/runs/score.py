@@ -23,10 +23,12 @@ from ..bundle.opening import Bundle, open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer, records_of
-from ..scoring.remote import RemoteScorer, is_scorer
+from ..scoring.pipeline import Scorer, check_genes, records_of
+from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import Selection, select_rows
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows, score_table
@@ -72,6 +74,7 @@ class ScorePlan:
     device: Device
     engine: EngineOptions | None
     identity: Mapping[str, Any]
+    genes: Genes | None = None
 
     @property
     def jobs(self) -> int:
@@ -96,7 +99,7 @@ class ScoreWorker:
         self._plan = plan
         self._fasta = Fasta(plan.fasta)
         self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
-        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options)
+        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
 
     def run(self, number: int, tick: Tick) -> pa.Table:
         """Score the alleles of a job."""
@@ -104,7 +107,8 @@ class ScoreWorker:
         for item in self._plan.alleles.read(number):
             results.append(self._scorer.score(item))
             tick()
-        return score_table(results, self._scorer.specs, len(self._scorer.rows))
+        kept = self._plan.options.with_alleles
+        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
 
     def close(self) -> None:
         """Free the model and close the genome."""
@@ -118,6 +122,7 @@ class RemoteWorker:
     def __init__(self, plan: ScorePlan) -> None:
         if plan.engine not in (None, EngineOptions()):
             raise InputError(f"{plan.device}: computes as its server was set up; leave out the options of the engine")
+        check_served(plan.options)
         self._plan = plan
         self._specs = plan.options.resolved(plan.bundle.info).specs
         rows = select_rows(plan.bundle.tracks, plan.options).rows
@@ -151,6 +156,7 @@ def score_file(
     options: ScoreOptions | None = None,
     settings: RunSettings | None = None,
     layout: str = "long",
+    genes: Genes | str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
     """Score the variants of a file and write a table whose form the suffix of ``out`` names.
 
@@ -170,8 +176,10 @@ def score_file(
     settings : RunSettings, optional
         Device, processes, resumption.
     layout : str
-        ``long``: a row per allele, region, track and statistic. ``wide``: a row per allele, a column per score and
-        track; for text and Parquet.
+        ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of genes
+        one per allele and gene, and a column per score and track; for text and Parquet.
+    genes : Genes or path, optional
+        Annotation in GTF or GFF3, for scores over regions of genes.
 
     Returns
     -------
@@ -191,7 +199,8 @@ def score_file(
     def read(journal: Journal, share: _Share, block: int) -> _Input:
         return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"))
 
-    return _score(read, Path(out), (vcf, fasta), bundle, fasta, options, settings, layout)
+    sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
+    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes)
 
 
 def score_list(
@@ -203,6 +212,7 @@ def score_list(
     options: ScoreOptions | None = None,
     settings: RunSettings | None = None,
     layout: str = "long",
+    genes: Genes | str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
     """Score variants given one by one, as text or as :class:`Variant`, into a table.
 
@@ -217,7 +227,8 @@ def score_list(
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         return _Input("variants", None, write_alleles(journal.directory / _ALLELES, share(records), block), digest)
 
-    return _score(read, Path(out), (fasta,), bundle, fasta, options, settings, layout)
+    sources = (fasta,) if genes is None or isinstance(genes, Genes) else (fasta, genes)
+    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes)
 
 
 @dataclass(frozen=True)
@@ -239,14 +250,19 @@ def _score(
     options: ScoreOptions | None,
     settings: RunSettings | None,
     layout: str,
+    genes: Genes | str | os.PathLike[str] | None,
 ) -> Counter[str]:
     chosen, settings = options or ScoreOptions(), settings or RunSettings()
+    check_genes(chosen, genes is not None)
     suffix = suffix_of(target, WRITERS, layout)
+    if chosen.with_alleles and suffix == ".vcf.gz":
+        raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
     check_target(target, sources)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
-        context = run_context(model, genome, chosen, selection, settings.worker_device)
+        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation)
         with Journal(target) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
             context["input"] = given.name
@@ -258,6 +274,7 @@ def _score(
                 device=settings.worker_device,
                 engine=settings.engine,
                 identity=run_identity(context, selection, given.digest),
+                genes=annotation,
             )
             if settings.total is not None:
                 settings.total(given.alleles.count)
@@ -269,7 +286,7 @@ def _score(
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            rows = Rows(selection.rows, chosen.resolved(model.info).specs)
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
             table = TableContext(rows, context, given.source, layout)
             finish_output(target, journal, lambda draft: WRITERS[suffix](draft, journal.tables, table))
     return counts
@@ -342,7 +359,12 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
 
 
 def run_context(
-    model: Bundle, genome: Fasta, options: ScoreOptions, selection: Selection, device: Device
+    model: Bundle,
+    genome: Fasta,
+    options: ScoreOptions,
+    selection: Selection,
+    device: Device,
+    genes: Genes | None = None,
 ) -> dict[str, Any]:
     """Return everything a score depends on, as JSON values."""
     chosen = options.resolved(model.info)
@@ -361,6 +383,7 @@ def run_context(
         "input": "",
         "options": chosen.to_dict(),
         "notes": notes,
-        "score_ids": chosen.score_ids(identity),
+        "score_ids": chosen.score_ids(identity, None if genes is None else genes.digest),
         **{f"identity_{key}": value for key, value in identity.items()},
+        **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),
     }

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backends.protocols import BinSums
+from ..errors import InputError
 from ..types import DoubleArray
 
 _SCALES: dict[str, Callable[[DoubleArray], DoubleArray]] = {
     "identity": lambda x: x,
     "log2p": lambda x: np.log2(x + 1.0),
     "sqrt": lambda x: np.sqrt(x),
+    "log1p": lambda x: np.log1p(x),
 }
-_ROW = {scale: row for row, scale in enumerate(_SCALES)}  # of the arrays of BinSums
+_ROW = {"identity": 0, "log2p": 1, "sqrt": 2}  # of the arrays of BinSums
+_LFC_PSEUDO = 1e-3
 
 
 @dataclass
@@ -31,10 +34,13 @@ class Coverage:
     Attributes
     ----------
     ref, alt : float64 ndarray of shape (pairs, tracks, bins)
+    pseudo : dict of str to float64 ndarray of shape (pairs, tracks, 1)
+        Pseudo-count of profiles on a scale where it is not that of these bins.
     """
 
     ref: DoubleArray
     alt: DoubleArray
+    pseudo: dict[str, DoubleArray] = field(default_factory=dict)
     _held: dict[str, tuple[DoubleArray, DoubleArray]] = field(default_factory=dict)
 
     def scaled(self, scale: str) -> tuple[DoubleArray, DoubleArray]:
@@ -43,6 +49,23 @@ class Coverage:
             function = _SCALES[scale]
             self._held[scale] = (function(self.ref), function(self.alt))
         return self._held[scale]
+
+    def profiles(self, scale: str) -> tuple[DoubleArray, DoubleArray]:
+        """Return P and Q: the shares that bins have of f(R) + ps and of f(A) + ps."""
+        ref, alt = self.scaled(scale)
+        pseudo = self.pseudo[scale] if scale in self.pseudo else quartile(ref)
+        p, q = ref + pseudo, alt + pseudo
+        return p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+
+
+def scaled(values: DoubleArray, scale: str) -> DoubleArray:
+    """Return coverage on a scale."""
+    return _SCALES[scale](values)
+
+
+def quartile(values: DoubleArray) -> DoubleArray:
+    """Return the 25th percentile over bins, (pairs, tracks, 1)."""
+    return np.asarray(np.percentile(values, 25, axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +148,8 @@ class Distance:
 
     def of_sums(self, sums: BinSums) -> DoubleArray:
         """Return the same from sums over bins, (tracks,)."""
+        if self.scale not in _ROW:
+            raise InputError(f"scale {self.scale!r} has no sums over bins")
         row = _ROW[self.scale]
         return np.asarray(sums.absolute[row] if self.order == 1 else np.sqrt(sums.square[row]))
 
@@ -144,12 +169,89 @@ class Divergence:
 
     def __call__(self, coverage: Coverage) -> DoubleArray:
         """Return the statistic, (pairs, tracks)."""
-        ref, alt = coverage.scaled(self.scale)
-        pseudo = np.percentile(ref, 25, axis=-1, keepdims=True)
-        p, q = ref + pseudo, alt + pseudo
-        p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+        p, q = coverage.profiles(self.scale)
         terms = np.where(p == q, 0.0, (p - q) * (np.log(p) - np.log(q)))
         return np.asarray(0.5 * terms.sum(-1))
 
 
-Statistic = Difference | LogTotal | Extreme | Distance | Divergence
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Norm of P - Q, the profiles of :class:`Divergence`: L1, L2, or the largest bin (order 0).
+
+    With ``direction`` it is Q - P at the first bin where its size is largest: what it is there of, more or less.
+    """
+
+    order: int
+    direction: bool = False
+    scale = "identity"
+    binwise = True
+
+    @property
+    def squares(self) -> bool:
+        """Whether strands join by the root of the sum of squares."""
+        return self.order == 2
+
+    @property
+    def signed(self) -> bool:
+        """Whether a gain and a loss differ in sign."""
+        return self.direction
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        p, q = coverage.profiles(self.scale)
+        difference = q - p
+        if self.order == 1:
+            return np.asarray(np.abs(difference).sum(-1))
+        if self.order == 2:
+            return np.asarray(np.sqrt(np.square(difference).sum(-1)))
+        widest = np.abs(difference).argmax(-1)[..., None]
+        found = np.take_along_axis(difference, widest, -1)[..., 0]
+        return np.asarray(found if self.direction else np.abs(found))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanDifference:
+    """mean A - mean R."""
+
+    binwise = False
+    squares = False
+    signed = True
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        return np.asarray(coverage.alt.mean(-1) - coverage.ref.mean(-1))
+
+
+@dataclass(frozen=True, slots=True)
+class LogMean:
+    """ln(mean A + 0.001) - ln(mean R + 0.001)."""
+
+    binwise = False
+    squares = False
+    signed = True
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        alt, ref = coverage.alt.mean(-1), coverage.ref.mean(-1)
+        return np.asarray(np.log(alt + _LFC_PSEUDO) - np.log(ref + _LFC_PSEUDO))
+
+
+@dataclass(frozen=True, slots=True)
+class Stronger:
+    """The larger of sum A and sum R, or of their means: no change, but what there is to change."""
+
+    mean: bool = False
+    binwise = False
+    squares = False
+    signed = False
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        if self.mean:
+            return np.asarray(np.maximum(coverage.alt.mean(-1), coverage.ref.mean(-1)))
+        return np.asarray(np.maximum(coverage.alt.sum(-1), coverage.ref.sum(-1)))
+
+
+Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
+# What cannot be made of the sums over bins that graphs give.
+NEEDS_BINS = (Divergence, Profile, MeanDifference, LogMean, Stronger)

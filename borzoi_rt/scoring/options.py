@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..bundle.manifest import BundleInfo
+from ..engine.gene_bins import BIN_RULES
 from ..engine.options import PredictionOptions
 from ..errors import InputError
 from ..squash import KINDS
@@ -16,6 +17,7 @@ from .spec import ScoreSpec, read_specs
 from .statistics import STRAND_ORDERS
 
 REF_POLICIES = ("strict", "flip", "edit")
+GENE_MODES = ("all", "nearest")
 _STRAND_ORDERS = ("after", "before")
 
 # What a family means unless the caller says otherwise (specification of the reference programs).
@@ -23,6 +25,9 @@ FAMILY_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "hound": {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"},
     "sad": {"shift_space": "squashed", "indel": "centre_trim", "edge_fill": "pad", "n_code": "uniform"},
 }
+# `hound_snpgene` takes every bin that an exon meets, `borzoi_sed` those that rounded ends hold.
+FAMILY_BIN_RULES: Mapping[str, str] = {"hound": "overlap", "sad": "half"}
+_OF_GENES = ("genes", "gene_types", "gene_mode", "bin_rule")  # options that only scores of genes heed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,18 @@ class ScoreOptions:
         ``after``: join strands after the statistic. ``before``: join their coverage first. None is the family's.
     max_n_fraction : float, optional
         Largest share of unknown bases in a window; more gives the status ``too_many_n``.
+    with_alleles : bool
+        Keep beside every score the sum of coverage over its region for REF and for ALT, strands added.
+    genes : tuple of str
+        Names or ids of the genes whose scores are wanted; all when empty. This and what follows is for scores over
+        regions of genes alone.
+    gene_types : tuple of str
+        Types of genes, like ``protein_coding``; all when empty.
+    gene_mode : str
+        ``all``: every gene whose region the output window holds at least in part. ``nearest``: of these the one whose
+        span is nearest to the variant.
+    bin_rule : str, optional
+        One of :data:`borzoi_rt.engine.gene_bins.BIN_RULES`; None is the family's.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
@@ -73,15 +90,32 @@ class ScoreOptions:
     merge_strands: bool = True
     strand_order: str | None = None
     max_n_fraction: float | None = None
+    with_alleles: bool = False
+    genes: tuple[str, ...] = ()
+    gene_types: tuple[str, ...] = ()
+    gene_mode: str = "all"
+    bin_rule: str | None = None
 
     def __post_init__(self) -> None:
-        read_specs(self.stats, self.family, self.region)
-        for name, allowed in (("ref_policy", REF_POLICIES), ("strand_order", _STRAND_ORDERS), ("squash", KINDS)):
+        specs = read_specs(self.stats, self.family, self.region)
+        for name, allowed in (
+            ("ref_policy", REF_POLICIES),
+            ("strand_order", _STRAND_ORDERS),
+            ("squash", KINDS),
+            ("gene_mode", GENE_MODES),
+            ("bin_rule", BIN_RULES),
+        ):
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
         if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
             raise InputError(f"max_n_fraction is {self.max_n_fraction!r}; a share between 0 and 1 is needed")
+        if not any(spec.of_genes for spec in specs):
+            idle = [name for name in _OF_GENES if getattr(self, name) not in ((), None, "all")]
+            if idle:
+                raise InputError(
+                    f"{idle[0]} is for scores of genes, and there are none; name one, like {specs[0].stat}@exons"
+                )
 
     @classmethod
     def for_family(cls, family: str = "hound", **choices: Any) -> ScoreOptions:
@@ -99,6 +133,11 @@ class ScoreOptions:
         """The scores, read."""
         return read_specs(self.stats, self.family, self.region)
 
+    @property
+    def of_genes(self) -> bool:
+        """Whether a score is over a region of genes, so that an annotation is needed."""
+        return any(spec.of_genes for spec in self.specs)
+
     def resolved(self, bundle: BundleInfo) -> ScoreOptions:
         """Return the options with nothing left open: the family's choices, then the bundle's."""
         spec = bundle.squash
@@ -111,6 +150,7 @@ class ScoreOptions:
             unscale=spec.unscale if self.unscale is None else self.unscale,
             unclip=spec.unclip if self.unclip is None else self.unclip,
             strand_order=self.strand_order or STRAND_ORDERS[self.family],
+            bin_rule=(self.bin_rule or FAMILY_BIN_RULES[self.family]) if self.of_genes else None,
         )
 
     def notes(self, bundle: BundleInfo) -> list[str]:
@@ -130,17 +170,25 @@ class ScoreOptions:
         """Return plain JSON values."""
         return asdict(self)
 
-    def score_ids(self, context: dict[str, Any]) -> dict[str, str]:
+    def score_ids(self, context: dict[str, Any], genes: str | None = None) -> dict[str, str]:
         """Return the identity of each score: a hash of everything its value depends on.
+
+        Which genes are kept is no part of it, for it changes no value.
 
         Parameters
         ----------
         context : dict
             JSON values that fix model and genome: hashes, bins.
+        genes : str, optional
+            Hash of the annotation, which fixes scores of genes.
         """
-        apart = ("stats", "region", "tracks", "max_n_fraction")
+        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", *_OF_GENES)
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
-        return {spec.name: _hash({"score": spec.name, **shared, **context}) for spec in self.specs}
+        of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
+        return {
+            spec.name: _hash({"score": spec.name, **shared, **context, **(of_genes if spec.of_genes else {})})
+            for spec in self.specs
+        }
 
 
 def read_options(text: str) -> ScoreOptions:
@@ -155,7 +203,8 @@ def read_options(text: str) -> ScoreOptions:
         values = json.loads(text)
         inner = values.pop("prediction")
         prediction = PredictionOptions(**{**inner, "shifts": tuple(inner["shifts"])})
-        return ScoreOptions(**{**values, "stats": tuple(values["stats"])}, prediction=prediction)
+        lists = {name: tuple(values.get(name, ())) for name in ("stats", "genes", "gene_types")}
+        return ScoreOptions(**{**values, **lists}, prediction=prediction)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise InputError(f"options cannot be read ({error}); they come from another release of borzoi-rt") from error
 

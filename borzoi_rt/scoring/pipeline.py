@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,27 @@ import numpy as np
 from ..backends.device import Device
 from ..backends.protocols import Session
 from ..bundle.opening import Bundle, open_bundle
+from ..engine.alleles import window_start as window_start_of
+from ..engine.gene_bins import frames_of
 from ..engine.prediction import AllelePrediction, AlleleSums, Predictor
-from ..engine.regions import WINDOW
+from ..engine.regions import WINDOW, Region
 from ..engine.sessions import EngineOptions, open_engine
 from ..engine.summing import Rows, SummingSession
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantRecord, read_variants
 from ..sequence import encode
 from ..tracks import RowTable
-from ..types import SignArray
+from ..types import DoubleArray, FloatArray, SignArray
 from .clusters import clustered
+from .gene_scores import GeneBins, GeneFinder, GeneScorer, genes_of
 from .options import ScoreOptions
 from .reference import Reference, check_reference
 from .results import RegionScores, ScoredVariant
 from .selection import select_rows
-from .statistics import are_sums, score_pair, score_sums
+from .statistics import Statistic, are_sums, joined_rows, profile_scales, score_pair, score_sums
 
 _Prediction = AllelePrediction | AlleleSums
 
@@ -45,6 +51,8 @@ class Scorer:
         The genome.
     options : ScoreOptions
         What to compute.
+    genes : Genes, optional
+        The annotation; needed where a score is over a region of genes.
 
     Attributes
     ----------
@@ -54,14 +62,27 @@ class Scorer:
         Where the options depart from what the bundle says.
     rows : RowTable
         Meaning of the rows of every score: a merged row is named for its pair, ``RNA+/-``.
+
+    Raises
+    ------
+    InputError
+        If an annotation is missing, or given for nothing.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, fasta: Fasta, options: ScoreOptions) -> None:
+    def __init__(
+        self, bundle: Bundle, session: Session, fasta: Fasta, options: ScoreOptions, genes: Genes | None = None
+    ) -> None:
+        check_genes(options, genes is not None)
         self.options = options.resolved(bundle.info)
         self.notes = options.notes(bundle.info)
         self.fasta = fasta
         self.specs = self.options.specs
-        self.regions = tuple(dict.fromkeys(spec.region for spec in self.specs))
+        every = tuple(dict.fromkeys(spec.region for spec in self.specs))
+        self.regions = tuple(region for region in every if not region.of_genes)
+        self.gene_regions = tuple(region for region in every if region.of_genes)
+        self._finder = (
+            None if genes is None else GeneFinder(genes, fasta, names=self.options.genes, types=self.options.gene_types)
+        )
         self.selection = select_rows(bundle.tracks, self.options)
         self.rows: RowTable = self.selection.rows
         self.predictor = Predictor(
@@ -77,10 +98,12 @@ class Scorer:
             options=self.options.prediction,
         )
         statistics = {spec.stat: spec.statistic for spec in self.specs}
-        # The graph that sums has the bundle's own kind of the squashed scale in it.
+        # The graph that sums has the bundle's own kind of the squashed scale in it, and knows no bins of genes.
         own_squash = self.options.squash == bundle.info.squash.kind
-        fused = isinstance(session, SummingSession) and are_sums(statistics) and own_squash
+        sums = own_squash and are_sums(statistics) and not self.gene_regions
+        fused = isinstance(session, SummingSession) and sums
         self._rows = self._summed_rows() if fused else None
+        self._geometry = bundle.geometry
         self._longest_bp = bundle.geometry.sequence_length_bp // 4
 
     def score(self, item: VariantRecord) -> ScoredVariant:
@@ -104,9 +127,11 @@ class Scorer:
         if fault:
             return self._failed(item, "error", fault)
         try:
-            return self._finished(
-                item, self._predicted(reference, item.window_start), reference.status, reference.detail
-            )
+            genes = self._genes(reference, item.window_start)
+            if not self.regions and not any(genes.values()):
+                return self._failed(item, "no_gene", "; ".join(filter(None, (self._nothing(), reference.detail))))
+            prediction = self._predicted(reference, item.window_start, genes)
+            return self._finished(item, prediction, reference.status, reference.detail, genes)
         except (BackendError, FormatError):
             raise
         except (ValueError, ArithmeticError, IndexError) as error:
@@ -120,7 +145,7 @@ class Scorer:
         InputError
             If a window has not the model's length, or the options move windows by shifts.
         """
-        wrong = [region for region in self.regions if region != WINDOW]
+        wrong = [region for region in (*self.regions, *self.gene_regions) if region != WINDOW]
         if wrong:
             raise InputError(f"region {wrong[0]} lies around a variant; windows given as bases have none")
         nowhere = VariantRecord(0, 0, Variant(".", 0, "N", "N"))
@@ -135,15 +160,42 @@ class Scorer:
                 return f"{binwise[0]} compares bins, which an indel moves; choose another indel policy than 'none'"
         return ""
 
-    def _finished(self, item: VariantRecord, prediction: _Prediction, status: str, detail: str) -> ScoredVariant:
+    def _genes(self, reference: Reference, window_start: int | None) -> dict[Region, list[GeneBins]]:
+        """Return the genes of each region of genes that have bins in the window of a variant."""
+        if self._finder is None:
+            return {}
+        variant, prediction = reference.variant, self.options.prediction
+        assert variant is not None
+        if window_start is None:
+            window_start = window_start_of(variant.pos, self._geometry.sequence_length_bp, prediction.window)
+        frames = frames_of(variant, window_start, self._geometry, prediction, reference.genome_allele)
+        how: dict[str, Any] = {"rule": str(self.options.bin_rule), "mode": self.options.gene_mode}
+        where: dict[str, Any] = {"window_start": window_start, "geometry": self._geometry}
+        return {region: genes_of(self._finder, variant, region, frames, **where, **how) for region in self.gene_regions}
+
+    def _nothing(self) -> str:
+        """Say of what no gene has a bin."""
+        return f"no gene has {' or '.join(map(str, self.gene_regions))} in the output window"
+
+    def _finished(
+        self,
+        item: VariantRecord,
+        prediction: _Prediction,
+        status: str,
+        detail: str,
+        genes: Mapping[Region, Sequence[GeneBins]] = MappingProxyType({}),
+    ) -> ScoredVariant:
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
             return self._failed(
                 item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed"
             )
-        regions = self._regions(prediction, turned=status == "flipped")
-        if regions is None:
+        turned = status == "flipped"
+        windows = self._regions(prediction, turned=turned)
+        of_genes = self._gene_parts(prediction, genes, turned=turned)
+        if windows is None or of_genes is None:
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
+        regions = (*windows, *of_genes)
         undefined = self._undefined(regions)
         if undefined:
             status, detail = "undefined", "; ".join(text for text in (undefined, detail) if text)
@@ -163,10 +215,11 @@ class Scorer:
         """Return the scores of every region; None where the coverage itself is not finite."""
         parts = []
         for number, (region, bins) in enumerate(zip(self.regions, prediction.regions, strict=True)):
-            statistics = {spec.stat: spec.statistic for spec in self.specs if spec.region == region}
+            statistics = self._statistics(region)
             if bins[0] >= bins[1]:  # of several regions one may hold no bin, and must not go missing in silence
                 nothing = np.full(len(self.rows), np.nan, dtype=np.float32)
-                parts.append(RegionScores(str(region), ".", dict.fromkeys(statistics, nothing)))
+                coverage = (nothing, nothing) if self.options.with_alleles else None
+                parts.append(RegionScores(str(region), ".", dict.fromkeys(statistics, nothing), coverage=coverage))
                 continue
             stronger: dict[str, SignArray] = {}
             how: dict[str, Any] = {
@@ -180,17 +233,69 @@ class Scorer:
                     pairs = [sums.turned() if turned else sums for sums in prediction.sums[number] or ()]
                     finite = all(np.isfinite([sums.ref[0], sums.alt[0]]).all() for sums in pairs)
                     scores = score_sums(pairs, **how)
+                    totals = [np.mean([getattr(sums, name)[0] for sums in pairs], axis=0) for name in ("ref", "alt")]
                 else:
                     inner = slice(bins[0] - prediction.first_bin, bins[1] - prediction.first_bin)
                     ref, alt = prediction.ref[..., inner], prediction.alt[..., inner]
                     finite = bool(np.isfinite(ref).all() and np.isfinite(alt).all())
-                    scores = score_pair(*((alt, ref) if turned else (ref, alt)), **how)
+                    both = (alt, ref) if turned else (ref, alt)
+                    scores = score_pair(*both, **how)
+                    totals = [self._total(values) for values in both] if self.options.with_alleles else []
             if not finite:
                 return None
-            parts.append(RegionScores(str(region), ".", scores, stronger))
+            coverage = self._coverage(totals) if self.options.with_alleles else None
+            parts.append(RegionScores(str(region), ".", scores, stronger, coverage=coverage))
         return tuple(parts)
 
-    def _predicted(self, reference: Reference, window_start: int | None) -> _Prediction:
+    def _gene_parts(
+        self, prediction: _Prediction, genes: Mapping[Region, Sequence[GeneBins]], *, turned: bool
+    ) -> tuple[RegionScores, ...] | None:
+        """Return the scores of every gene, and what has none last; None where the coverage itself is not finite."""
+        if not genes:
+            return ()
+        assert isinstance(prediction, AllelePrediction)
+        merge, order = self.selection.merge, str(self.options.strand_order)
+        scorer = GeneScorer(prediction, merge, order, turned=turned)
+        if any(genes.values()) and not (np.isfinite(prediction.ref).all() and np.isfinite(prediction.alt).all()):
+            return None
+        parts, missing = [], []
+        for region, held in genes.items():
+            if not held:
+                missing.append(RegionScores(str(region), ".", {}, status="no_gene"))
+            for item in held:
+                part = RegionScores(
+                    region=str(region),
+                    gene=item.gene.id,
+                    scores=scorer.score(item, self._statistics(region)),
+                    gene_name=item.gene.name,
+                    gene_strand=item.gene.strand,
+                    covered_fraction=item.covered_fraction,
+                    coverage=scorer.coverage(item) if self.options.with_alleles else None,
+                )
+                parts.append(part)
+        return (*parts, *missing)
+
+    def _statistics(self, region: Region) -> dict[str, Statistic]:
+        return {spec.stat: spec.statistic for spec in self.specs if spec.region == region}
+
+    def _total(self, values: FloatArray) -> DoubleArray:
+        """Return the coverage of a region, (tracks,), mean over pairs."""
+        return np.asarray(values.sum(axis=-1, dtype=np.float64).mean(axis=0))
+
+    def _coverage(self, totals: Sequence[DoubleArray]) -> tuple[FloatArray, FloatArray]:
+        """Return the coverage of REF and ALT by row, strands added; sums made by the engine may be rows already."""
+        merge = self.selection.merge
+        joined = [
+            values
+            if merge is None or len(values) == len(merge) != len(self.selection.positions)
+            else joined_rows(values[None, :, None], slice(None), merge)[0, :, 0]
+            for values in totals
+        ]
+        return joined[0].astype(np.float32), joined[1].astype(np.float32)
+
+    def _predicted(
+        self, reference: Reference, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins]]
+    ) -> _Prediction:
         assert reference.variant is not None
         how: dict[str, Any] = {
             "genome_allele": reference.genome_allele,
@@ -199,7 +304,10 @@ class Scorer:
         }
         if self._rows is not None:
             return self.predictor.sums(self.fasta, reference.variant, self._rows, **how)
-        return self.predictor.variant(self.fasta, reference.variant, **how)
+        bins = [item.range for held in genes.values() for item in held]
+        if bins and any(profile_scales(self._statistics(region)) for region in self.gene_regions):
+            bins = [(0, self._geometry.bins)]  # a profile's pseudo-count is a percentile of the whole window
+        return self.predictor.variant(self.fasta, reference.variant, bins=bins, **how)
 
     def _summed_rows(self) -> Rows:
         """Return the rows of sums: tracks, or strands together where the family adds them first."""
@@ -238,6 +346,7 @@ def score_variants(
     threads: int | None = None,
     engine: EngineOptions | None = None,
     backend: str | None = None,
+    genes: Genes | str | os.PathLike[str] | None = None,
 ) -> Iterator[ScoredVariant]:
     """Score variants, one result per ALT allele, in the order of the input.
 
@@ -260,6 +369,8 @@ def score_variants(
         Whether tiles are kept and shared, where, and how many windows are checked against whole passes.
     backend : str, optional
         The device, under its name of release 0.1.
+    genes : object or path, optional
+        Annotation in GTF or GFF3, for scores over regions of genes.
 
     Yields
     ------
@@ -281,7 +392,9 @@ def score_variants(
         raise InputError(f"{named[0]} is given with a session, which is loaded already; leave one of the two out")
     if device is not None and backend is not None:
         raise InputError("backend is an older name of device; leave one of the two out")
-    return _score_all(variants, bundle, fasta, options or ScoreOptions(), session, device or backend, threads, engine)
+    chosen = options or ScoreOptions()
+    check_genes(chosen, genes is not None)
+    return _score_all(variants, bundle, fasta, chosen, session, device or backend, threads, engine, genes)
 
 
 def _score_all(
@@ -293,16 +406,35 @@ def _score_all(
     device: str | Device | None,
     threads: int | None,
     engine: EngineOptions | None,
+    genes: Genes | str | os.PathLike[str] | None,
 ) -> Iterator[ScoredVariant]:
+    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     with ExitStack() as stack:
         model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
         if session is None:
             session = open_engine(model, device or "cpu", threads=threads, options=engine)
             stack.callback(session.close)
-        scorer = Scorer(model, session, genome, options)
+        scorer = Scorer(model, session, genome, options, annotation)
         for item in records_of(variants, options, model):
             yield scorer.score(item)
+
+
+def check_genes(options: ScoreOptions, given: bool) -> None:
+    """Refuse scores of genes without an annotation, and an annotation without scores of genes.
+
+    Raises
+    ------
+    InputError
+        Naming a score.
+    """
+    of_genes = [spec.name for spec in options.specs if spec.of_genes]
+    if of_genes and not given:
+        raise InputError(f"{of_genes[0]} is a score of genes; give their annotation (genes), a GTF or GFF3 file")
+    if given and not of_genes:
+        raise InputError(
+            f"genes are given, but no score is over a region of genes; name one, like {options.specs[0].stat}@exons"
+        )
 
 
 def records_of(

@@ -25,6 +25,23 @@ _SIDE = ("status", "detail", "window_start", "stitch_bin", "n_fraction")
 _NOWHERE = Variant(".", 0, "N", "N")
 
 
+def check_served(options: ScoreOptions) -> None:
+    """Refuse what a scorer on a server does not compute.
+
+    Raises
+    ------
+    InputError
+        Naming it.
+    """
+    of_genes = [spec.name for spec in options.specs if spec.of_genes]
+    if of_genes:
+        raise InputError(
+            f"{of_genes[0]}: scores of genes are not served; name a server of the whole model, or score on this machine"
+        )
+    if options.with_alleles:
+        raise InputError("with_alleles: the coverage of alleles is not served; score on this machine")
+
+
 class RemoteScorer:
     """A scorer on a server; may be used by several threads.
 
@@ -87,6 +104,7 @@ class RemoteScorer:
         InputError
             Naming the first difference.
         """
+        check_served(options)
         missing = [spec.name for spec in options.specs if spec.name not in self._specs]
         if missing:
             raise InputError(f"{self._connection.address}: computes {', '.join(self._specs)}, not {missing[0]!r}")

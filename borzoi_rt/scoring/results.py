@@ -19,6 +19,7 @@ STATUSES = (
     "contig_missing",
     "out_of_bounds",
     "too_many_n",
+    "no_gene",
     "error",
 )
 SCORED = ("ok", "flipped", "ref_edited", "undefined")
@@ -31,20 +32,38 @@ class RegionScores:
     Attributes
     ----------
     region : str
-        ``window``, ``span:BP`` or ``center:BP``.
+        ``window``, ``span:BP``, ``center:BP``; of genes ``exons``, ``span``, ``tss:BP``.
     gene : str
-        Gene that the region belongs to; ``.`` for none.
+        Id of the gene that the region belongs to; ``.`` for none.
     scores : dict of str to float32 ndarray of shape (rows,)
         One vector per statistic, A = ALT of the input; NaN where a score is not defined.
     stronger : dict of str to int8 ndarray of shape (rows,)
         Of a row that joins two strands: 1 where the score of the '+' strand is larger in size, -1 where that of the '-'
         strand is, else 0; empty where strands are not joined after the statistic.
+    gene_name, gene_strand : str
+        Of the gene; empty for none.
+    covered_fraction : float, optional
+        Share of the bases of the gene's region that the output window holds.
+    coverage : tuple of two float32 ndarrays of shape (rows,), optional
+        Sum of coverage over the region for REF and for ALT, where it was asked for.
+    status : str, optional
+        Instead of the status of the allele: ``no_gene`` where no gene has a bin in the region, and there are no scores.
     """
 
     region: str
     gene: str
     scores: Mapping[str, FloatArray]
     stronger: Mapping[str, SignArray] = field(default_factory=dict)
+    gene_name: str = ""
+    gene_strand: str = ""
+    covered_fraction: float | None = None
+    coverage: tuple[FloatArray, FloatArray] | None = None
+    status: str | None = None
+
+    def name_of(self, stat: str) -> str:
+        """Return what a score of this region is called: ``logSED``, ``logSED@span:2000``, ``logSED@exons|GENE``."""
+        name = stat if self.region == "window" else f"{stat}@{self.region}"
+        return name if self.gene == "." else f"{name}|{self.gene}"
 
 
 @dataclass(frozen=True)
@@ -80,11 +99,7 @@ class ScoredVariant:
 
     @property
     def scores(self) -> dict[str, FloatArray] | None:
-        """Vectors of shape (rows,) by the name of the score, as ``logSED@span:2000``; None without scores."""
+        """Vectors of shape (rows,) by the name of the score, see :meth:`RegionScores.name_of`; None without scores."""
         if not self.regions:
             return None
-        return {
-            stat if part.region == "window" else f"{stat}@{part.region}": values
-            for part in self.regions
-            for stat, values in part.scores.items()
-        }
+        return {part.name_of(stat): values for part in self.regions for stat, values in part.scores.items()}

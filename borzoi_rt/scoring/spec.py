@@ -23,6 +23,11 @@ class ScoreSpec:
         """``logSED`` for the whole window, ``logSED@span:2000`` for another region."""
         return self.stat if self.region == WINDOW else f"{self.stat}@{self.region}"
 
+    @property
+    def of_genes(self) -> bool:
+        """Whether there is one such score for every gene near the variant."""
+        return self.region.of_genes
+
 
 def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> tuple[ScoreSpec, ...]:
     """Read the names of scores.

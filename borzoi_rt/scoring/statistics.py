@@ -12,18 +12,19 @@ D2, logD2, sqrtD2            sqrt(sum (f(A) - f(R))^2)
 JS, logJS                    half of sum P ln(P / Q) + Q ln(Q / P); P = (f(R) + ps) / its sum, Q likewise of A,
                              ps = 25th percentile of f(R) over bins. A symmetrised Kullback-Leibler divergence,
                              not Jensen-Shannon, under its published name
+nD1, nD2, nDi                sum, root of the sum of squares and maximum of |P - Q|
 ===========================  =======================================================================
 
-The families differ in the order of strands. ``after`` (``hound``): the statistic is averaged over pairs and the strands
-are joined last, by sum, or by the root of the sum of squares for the D2 type. ``before`` (``sad``): the coverage of the
-strands is summed first. The same name in two families is two statistics.
+Those of AlphaGenome's scorers are in :mod:`borzoi_rt.scoring.registry`. The families differ in the order of strands.
+``after`` (``hound``): the statistic is averaged over pairs and the strands are joined last, by sum, or by the root of
+the sum of squares for the D2 type. ``before`` (``sad``): the coverage of the strands is summed first. The same name in
+two families is two statistics.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,83 +32,25 @@ from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, SignArray
-from .formulas import Coverage, Difference, Distance, Divergence, Extreme, LogTotal, Statistic
+from .formulas import NEEDS_BINS, Coverage, Divergence, Profile, Statistic
+from .registry import FAMILIES, REGISTRY, STATISTICS, STRAND_ORDERS, StatisticDescription
 
-# When the strands of a track are joined: after the statistic, or before it.
-STRAND_ORDERS = {"hound": "after", "sad": "before"}
-FAMILIES = tuple(STRAND_ORDERS)
+__all__ = [
+    "FAMILIES",
+    "STATISTICS",
+    "STRAND_ORDERS",
+    "StatisticDescription",
+    "are_sums",
+    "canonical_names",
+    "describe_statistics",
+    "find_statistics",
+    "mean_scores",
+    "score_pair",
+    "score_sums",
+    "undefined_scores",
+]
+
 _BLOCK_BYTES = 8 * 2**20
-
-
-class StatisticDescription(NamedTuple):
-    """One line of a list of statistics.
-
-    Attributes
-    ----------
-    name : str
-        As in options and tables.
-    formula : str
-        Of coverage R of the reference and A of the alternate allele; sums run over bins.
-    summary : str
-        What it tells, in one line.
-    signed : bool
-        Whether a gain and a loss differ in sign; otherwise the value is a size and never negative.
-    """
-
-    name: str
-    formula: str
-    summary: str
-    signed: bool
-
-
-class _Entry(NamedTuple):
-    statistic: Statistic
-    formula: str
-    summary: str
-
-
-_SUM = _Entry(Difference(), "sum A - sum R", "change of the total coverage of the window")
-_LOG_SUM = _Entry(
-    Difference("log2p"), "sum log2(A + 1) - sum log2(R + 1)", "change of log coverage, every bin of the window alike"
-)
-_SQRT_SUM = _Entry(Difference("sqrt"), "sum sqrt(A) - sum sqrt(R)", "change of root coverage, between SUM and logSUM")
-_LOG_SED = _Entry(LogTotal(), "log2(sum A + 1) - log2(sum R + 1)", "log2 fold change of the total coverage")
-_COMMON: dict[str, _Entry] = {
-    "SUM": _SUM,
-    "logSUM": _LOG_SUM,
-    "logSED": _LOG_SED,
-    "sqrtSUM": _SQRT_SUM,
-    "SAX": _Entry(Extreme(), "A - R where |A - R| is largest", "the largest change of one bin, with its sign"),
-    "D1": _Entry(Distance(1), "sum |A - R|", "size of all changes, gains and losses added up"),
-    "D2": _Entry(Distance(2), "sqrt(sum (A - R)^2)", "size of all changes, the largest bins foremost"),
-    "logD1": _Entry(Distance(1, "log2p"), "sum |log2(A + 1) - log2(R + 1)|", "D1 of log coverage"),
-    "logD2": _Entry(Distance(2, "log2p"), "sqrt(sum (log2(A + 1) - log2(R + 1))^2)", "D2 of log coverage"),
-    "sqrtD1": _Entry(Distance(1, "sqrt"), "sum |sqrt(A) - sqrt(R)|", "D1 of root coverage"),
-    "sqrtD2": _Entry(Distance(2, "sqrt"), "sqrt(sum (sqrt(A) - sqrt(R))^2)", "D2 of root coverage"),
-    "JS": _Entry(
-        Divergence(),
-        "1/2 sum (P - Q) ln(P / Q), P and Q the profiles of R and A",
-        "change of the shape, whatever the height: symmetrised Kullback-Leibler divergence",
-    ),
-}
-_REGISTRY: dict[str, dict[str, _Entry]] = {
-    "hound": _COMMON,
-    "sad": {
-        **_COMMON,
-        "SAD": _SUM._replace(summary="the same as SUM, under its published name"),
-        "logSAD": _LOG_SUM._replace(summary="the same as logSUM, under its published name"),
-        "SADlog": _LOG_SED._replace(summary="the same as logSED, under its published name"),
-        "sqrtSAD": _SQRT_SUM._replace(summary="the same as sqrtSUM, under its published name"),
-        "logJS": _Entry(
-            Divergence("log2p"),
-            "JS of log2(R + 1) and log2(A + 1)",
-            "change of the shape of log coverage",
-        ),
-    },
-}
-STATISTICS: dict[str, dict[str, Statistic]] = {
-    family: {name: entry.statistic for name, entry in entries.items()} for family, entries in _REGISTRY.items()
-}
 
 
 def describe_statistics(family: str) -> list[StatisticDescription]:
@@ -121,7 +64,7 @@ def describe_statistics(family: str) -> list[StatisticDescription]:
     _known(family)
     return [
         StatisticDescription(name, entry.formula, entry.summary, entry.statistic.signed)
-        for name, entry in _REGISTRY[family].items()
+        for name, entry in REGISTRY[family].items()
     ]
 
 
@@ -165,7 +108,7 @@ def _known(family: str) -> dict[str, Statistic]:
 
 def _hint(folded: str, family: str, spelled: Mapping[str, str]) -> str:
     """Return what may have been meant: a statistic of the same formula, or one of like spelling."""
-    for other, entries in _REGISTRY.items():
+    for other, entries in REGISTRY.items():
         for name, entry in entries.items():
             if name.casefold() == folded:
                 same = [twin for twin, held in STATISTICS[family].items() if held == entry.statistic]
@@ -177,7 +120,7 @@ def _hint(folded: str, family: str, spelled: Mapping[str, str]) -> str:
 
 def are_sums(statistics: Mapping[str, Statistic]) -> bool:
     """Tell whether all can be made of sums over bins; JS cannot, it needs a percentile of the bins."""
-    return not any(isinstance(statistic, Divergence) for statistic in statistics.values())
+    return not any(isinstance(statistic, NEEDS_BINS) for statistic in statistics.values())
 
 
 def score_sums(
@@ -201,10 +144,10 @@ def score_sums(
     scores: dict[str, DoubleArray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
-            if isinstance(statistic, Divergence):
+            if isinstance(statistic, NEEDS_BINS):
                 raise InputError(f"{name} cannot be made of sums over bins")
             scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
-    return _finished(scores, statistics, merge if late else None, stronger)
+    return finish_scores(scores, statistics, merge if late else None, stronger)
 
 
 def score_pair(
@@ -244,17 +187,47 @@ def score_pair(
         If the order of strands is unknown.
     """
     late = _joined_after(strand_order)
-    early = None if late else merge
+    scores = mean_scores(ref, alt, statistics=statistics, early=None if late else merge)
+    return finish_scores(scores, statistics, merge if late else None, stronger)
+
+
+def mean_scores(
+    ref: FloatArray,
+    alt: FloatArray,
+    *,
+    statistics: Mapping[str, Statistic],
+    early: MergePlan | None = None,
+    pseudo: Callable[[str], DoubleArray] | None = None,
+) -> dict[str, DoubleArray]:
+    """Return the mean over pairs of each statistic, float64 (rows,), strands not joined after it.
+
+    Parameters
+    ----------
+    ref, alt : float32 ndarray of shape (pairs, tracks, bins)
+    statistics : mapping of str to Statistic
+    early : MergePlan, optional
+        Which tracks make the rows, added up before the statistic; None keeps tracks.
+    pseudo : callable, optional
+        Gives the pseudo-count of profiles on a scale, float64 (pairs, rows, 1), instead of that of these bins.
+    """
     rows = ref.shape[1] if early is None else len(early)
     scores = {name: np.empty(rows, dtype=np.float64) for name in statistics}
     block = max(1, _BLOCK_BYTES // (8 * ref.shape[0] * ref.shape[2]))
     for start in range(0, rows, block):
         part = slice(start, start + block)
-        coverage = Coverage(_rows(ref, part, early), _rows(alt, part, early))
+        coverage = Coverage(joined_rows(ref, part, early), joined_rows(alt, part, early))
+        if pseudo is not None:
+            coverage.pseudo = {scale: pseudo(scale)[:, part] for scale in profile_scales(statistics)}
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, statistic in statistics.items():
                 scores[name][part] = statistic(coverage).mean(axis=0)
-    return _finished(scores, statistics, merge if late else None, stronger)
+    return scores
+
+
+def profile_scales(statistics: Mapping[str, Statistic]) -> tuple[str, ...]:
+    """Return the scales on which profiles, which have a pseudo-count, are compared; none where nothing does that."""
+    found = (item.scale for item in statistics.values() if isinstance(item, Divergence | Profile))
+    return tuple(dict.fromkeys(found))
 
 
 def undefined_scores(scores: Mapping[str, FloatArray]) -> dict[str, int]:
@@ -276,7 +249,7 @@ def _joined_after(strand_order: str) -> bool:
     return strand_order == "after"
 
 
-def _finished(
+def finish_scores(
     scores: Mapping[str, DoubleArray],
     statistics: Mapping[str, Statistic],
     merge: MergePlan | None,
@@ -294,7 +267,7 @@ def _finished(
     return finished
 
 
-def _rows(values: FloatArray, part: slice, merge: MergePlan | None) -> DoubleArray:
+def joined_rows(values: FloatArray | DoubleArray, part: slice, merge: MergePlan | None) -> DoubleArray:
     if merge is None:
         return values[:, part].astype(np.float64)
     first, second = merge.first[part], merge.second[part]

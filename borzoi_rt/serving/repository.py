@@ -24,6 +24,7 @@ from ..bundle.opening import STATISTICS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
+from ..scoring.remote import check_served
 from ..scoring.selection import select_rows
 from ..tracks import RowTable
 from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
@@ -197,6 +198,7 @@ def _write_scorer(
 
 def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[RowTable, ScoreOptions]:
     """Return what the rows of a score are, and the options with nothing left open and no file of this machine."""
+    check_served(options)
     selection = select_rows(bundle.tracks, options)
     options = options.resolved(bundle.info)
     if options.prediction.cluster_share is not None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from .rows import Rows, allele_scores
+from .groups import region_vectors
+from .hdf5_genes import write_genes
+from .kept import Rows
 
 if TYPE_CHECKING:
     from . import Shards, TableContext
@@ -25,7 +27,8 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write an HDF5 file; scores are ``(alleles, rows)`` under the name of the score.
 
     Text of alleles has no fixed width: one long allele must not make every row as long. ``target_ids`` calls a merged
-    row by its '+' track, as the reference programs do; ``row_ids`` calls it by its pair.
+    row by its '+' track, as the reference programs do; ``row_ids`` calls it by its pair. Coverage of alleles that was
+    kept is ``ref_value@REGION`` and ``alt_value@REGION``. For scores of genes see :mod:`borzoi_rt.tables.hdf5_genes`.
     """
     text: dict[str, list[str]] = {name: [] for name in ("chrom", "id", "ref", "alt", "status", "status_detail")}
     pos: list[int] = []
@@ -56,21 +59,24 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         file.create_dataset("pos", data=np.array(pos, dtype=np.uint32))
         file.create_dataset("percentiles", data=percentile_points())
         _write_scores(file, shards, context.rows, len(pos))
+        if context.rows.of_genes:
+            write_genes(file, shards, context.rows)
         file.attrs["borzoi_rt"] = json.dumps(context.metadata)
 
 
 def _write_scores(file: h5py.File, shards: Shards, rows: Rows, alleles: int) -> None:
-    datasets = [
-        file.create_dataset(spec.name, (alleles, len(rows.tracks)), dtype=np.float32, fillvalue=np.nan)
-        for spec in rows.specs
-    ]
+    wanted = rows.vectors(of_genes=False)
+    shape = (alleles, len(rows.tracks))
+    datasets = {name: file.create_dataset(name, shape, dtype=np.float32, fillvalue=np.nan) for name, _, _ in wanted}
     start = 0
     for shard in shards():
-        for dataset, matrix in zip(datasets, allele_scores(shard, rows), strict=True):
-            dataset[start : start + len(matrix)] = matrix
+        for name, region, held in wanted:
+            matrix = region_vectors(shard, rows, None, region, held)
+            datasets[name][start : start + len(matrix)] = matrix
         start += int(np.count_nonzero(shard["first"].to_numpy(zero_copy_only=False)))
-    for spec, dataset in zip(rows.specs, datasets, strict=True):
-        file.create_dataset(f"{spec.name}_pct", data=_percentiles(dataset, percentile_points()))
+    for spec in rows.specs:
+        if not spec.of_genes:
+            file.create_dataset(f"{spec.name}_pct", data=_percentiles(datasets[spec.name], percentile_points()))
 
 
 def _percentiles(dataset: h5py.Dataset, points: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Keep separators out of text, which quoting would otherwise have to protect."""
-    for name in ("chrom", "id", "ref", "alt", "status_detail", "track_label", "track_id"):
+    for name in ("chrom", "id", "ref", "alt", "status_detail", "track_label", "track_id", "gene", "gene_name"):
         if name not in table.column_names:
             continue
         index = table.column_names.index(name)

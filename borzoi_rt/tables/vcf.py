@@ -13,10 +13,15 @@ import pyarrow as pa
 from ..errors import InputError
 from ..genome.vcf_copy import annotate_vcf, info_value
 from ..scoring.spec import ScoreSpec
-from .rows import allele_scores
+from ..types import FloatArray
+from .groups import allele_scores, covered_fractions, gene_groups, region_vectors
+from .kept import Rows
 
 if TYPE_CHECKING:
     from . import Shards, TableContext
+
+
+GENE_FORMAT = "ALLELE|GENE|GENE_NAME|COVERED_FRACTION|TRACK|SCORE"
 
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
@@ -32,6 +37,12 @@ def _headers(context: TableContext) -> list[str]:
     lines.append('##INFO=<ID=BRT_STATUS,Number=A,Type=String,Description="Status of the score">')
     for spec in context.rows.specs:
         key, identity = _key(spec), context.metadata["score_ids"][spec.name][:16]
+        if spec.of_genes:
+            lines.append(
+                f'##INFO=<ID={key},Number=.,Type=String,Description="{spec.name} of each gene, of the track where it '
+                f'is largest in size (score id {identity}). Format: {GENE_FORMAT}">'
+            )
+            continue
         lines.append(
             f'##INFO=<ID={key},Number=A,Type=Float,Description="{spec.name} of the track where it is largest in size '
             f'(score id {identity})">'
@@ -67,29 +78,58 @@ class _Fields:
         held: dict[str, list[str]] = {}
         current = -1
         for shard in shards():
-            for record, values in self._alleles(shard, context):
+            for record, values in self._alleles(shard, context.rows):
                 if record != current and held:
                     yield current, {key: ",".join(parts) for key, parts in held.items()}
                     held = {}
                 current = record
-                for key, value in values.items():
-                    held.setdefault(key, []).append(value)
+                for key, parts in values.items():
+                    held.setdefault(key, []).extend(parts)
         if held:
             yield current, {key: ",".join(parts) for key, parts in held.items()}
 
-    def _alleles(self, table: pa.Table, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
-        rows = context.rows
-        matrices = list(allele_scores(table, rows))
+    def _alleles(self, table: pa.Table, rows: Rows) -> Iterator[tuple[int, dict[str, list[str]]]]:
+        specs = [spec for spec in rows.specs if not spec.of_genes]
+        matrices = list(allele_scores(table, rows, specs))
+        genes = _gene_entries(table, rows)
         alleles = table.filter(table["first"])
         for number, (record, status) in enumerate(
             zip(alleles["record"].to_pylist(), alleles["status"].to_pylist(), strict=True)
         ):
-            values = {"BRT_STATUS": status}
-            for spec, matrix in zip(rows.specs, matrices, strict=True):
-                size = np.abs(matrix[number])
-                known = np.isfinite(size)
-                best = int(np.where(known, size, -1.0).argmax())
-                values[_key(spec)] = str(matrix[number, best]) if known.any() else "."
-                name = info_value(rows.tracks.identifier[best])
-                values[f"{_key(spec)}_TRACK"] = name if known.any() else "."
-            yield record, values
+            values = {"BRT_STATUS": [status]}
+            for spec, matrix in zip(specs, matrices, strict=True):
+                score, track = _largest(matrix[number], rows)
+                values[_key(spec)], values[f"{_key(spec)}_TRACK"] = [score], [track]
+            yield record, values | genes.get(number, {})
+
+
+def _largest(vector: FloatArray, rows: Rows) -> tuple[str, str]:
+    """Return the score that is largest in size and its track; dots where there is none."""
+    size = np.abs(vector)
+    known = np.isfinite(size)
+    best = int(np.where(known, size, -1.0).argmax())
+    return (str(vector[best]), info_value(rows.tracks.identifier[best])) if known.any() else (".", ".")
+
+
+def _gene_entries(table: pa.Table, rows: Rows) -> dict[int, dict[str, list[str]]]:
+    """Return the entries of genes by number of the allele and key."""
+    found: dict[int, dict[str, list[str]]] = {}
+    specs = [spec for spec in rows.specs if spec.of_genes]
+    if not specs:
+        return found
+    groups = gene_groups(table)
+    names, alts = table["gene_name"].to_pylist(), table["alt"].to_pylist()
+    for spec in specs:
+        region = str(spec.region)
+        scores, covered = (
+            region_vectors(table, rows, groups, region, spec.stat),
+            covered_fractions(table, groups, region),
+        )
+        for number, (allele, row, gene) in enumerate(zip(groups.allele, groups.row, groups.gene, strict=True)):
+            if not gene or np.isnan(covered[number]):
+                continue
+            score, track = _largest(scores[number], rows)
+            cells = (alts[row], gene, names[row] or "", f"{covered[number]:.4g}", track, score)
+            entry = "|".join(info_value(cell.replace("|", "_")) for cell in cells)
+            found.setdefault(int(allele), {}).setdefault(_key(spec), []).append(entry)
+    return found

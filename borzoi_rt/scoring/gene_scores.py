@@ -1,0 +1,222 @@
+"""Scores of genes: which genes a variant has, the bins of each, and the statistics over them.
+
+Tracks are matched to the strand of the gene. Where strands make one row, a gene on '+' is scored by the '+' track of
+the pair and a gene on '-' by the '-' track; a gene whose strand is not known by both, joined as for window scores.
+Where strands are kept apart every track is scored, sense and antisense. The profiles of JS and nD have one
+pseudo-count, the 25th percentile of R over all bins of the window, as in `borzoi_sed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bundle.manifest import Geometry
+from ..engine.gene_bins import Frame, covered_fraction, intervals_of
+from ..engine.prediction import AllelePrediction
+from ..engine.regions import Region
+from ..errors import InputError
+from ..genome.fasta import Fasta
+from ..genome.genes import Gene, Genes
+from ..genome.variants import Variant
+from ..tracks import MergePlan
+from ..types import DoubleArray, FloatArray, IndexArray
+from .formulas import Statistic, quartile, scaled
+from .statistics import finish_scores, joined_rows, mean_scores
+
+_BLOCK_BYTES = 8 * 2**20
+
+
+class GeneFinder:
+    """Finds the genes near a variant under the names that the genome has for contigs.
+
+    Parameters
+    ----------
+    genes : Genes
+        The annotation.
+    fasta : Fasta
+        The genome; its rule for names of contigs applies.
+    names, types : sequence of str
+        Which genes are wanted, see :meth:`borzoi_rt.genome.genes.Genes.mask`.
+
+    Raises
+    ------
+    InputError
+        If no contig of the annotation is in the genome, or nothing is left of its genes.
+    """
+
+    def __init__(self, genes: Genes, fasta: Fasta, *, names: Sequence[str] = (), types: Sequence[str] = ()) -> None:
+        self.genes = genes
+        self._kept = genes.mask(names, types)
+        if not self._kept.any():
+            raise InputError(f"{genes.source}: no gene has one of the names {list(names)} and the types {list(types)}")
+        self._codes: dict[str, list[int]] = {}
+        for code, name in enumerate(genes.contigs):
+            contig = fasta.resolve(name) or fasta.resolve(genes.aliases.get(name, name))
+            if contig is not None:
+                self._codes.setdefault(contig, []).append(code)
+        if not self._codes:
+            raise InputError(
+                f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
+                f"({', '.join(list(fasta.contigs)[:3])}, ...); use the annotation of this assembly"
+            )
+
+    def near(self, chrom: str, start: int, end: int) -> list[Gene]:
+        """Return the wanted genes of a contig of the genome whose span meets [start, end), in the order of start."""
+        found = [number for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)]
+        return [self.genes[int(number)] for number in found if self._kept[number]]
+
+
+@dataclass(frozen=True)
+class GeneBins:
+    """The bins of one gene and region.
+
+    Attributes
+    ----------
+    region : Region
+    gene : Gene
+    bins : tuple of pairs of int64 ndarray
+        Bins of the output in the array of REF and in that of ALT, for each pair of arrays.
+    covered_fraction : float
+        Share of the region's bases that the output window holds.
+    """
+
+    region: Region
+    gene: Gene
+    bins: tuple[tuple[IndexArray, IndexArray], ...]
+    covered_fraction: float
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest range that holds all bins."""
+        held = np.concatenate([bins for pair in self.bins for bins in pair])
+        return int(held.min()), int(held.max()) + 1
+
+
+def genes_of(
+    finder: GeneFinder,
+    variant: Variant,
+    region: Region,
+    frames: Sequence[tuple[Frame, Frame]],
+    *,
+    window_start: int,
+    geometry: Geometry,
+    rule: str,
+    mode: str,
+) -> list[GeneBins]:
+    """Return the genes that have bins of a region in the output, in both alleles; for ``nearest`` one at most."""
+    start = window_start + geometry.crop_bp
+    reach = (region.width_bp or 0) // 2 + abs(len(variant.alt) - len(variant.ref)) + geometry.bin_size_bp
+    end = start + geometry.bins * geometry.bin_size_bp
+    found = []
+    for gene in finder.near(variant.chrom, start - reach, end + reach):
+        intervals = intervals_of(gene, region)
+        bins = tuple((ref.bins(intervals, rule, geometry), alt.bins(intervals, rule, geometry)) for ref, alt in frames)
+        if all(len(part) for pair in bins for part in pair):
+            found.append(GeneBins(region, gene, bins, covered_fraction(intervals, window_start, geometry)))
+    if mode == "nearest" and found:
+        return [min(found, key=lambda item: _distance(variant, item.gene))]
+    return found
+
+
+def _distance(variant: Variant, gene: Gene) -> tuple[int, int, str]:
+    """Return bp between a variant and the span of a gene, then to its TSS, then what makes the order total."""
+    first, last = variant.pos - 1, variant.pos - 2 + len(variant.ref)
+    start, end = gene.span
+    return max(start - last, first - end + 1, 0), abs(gene.tss - first), gene.id
+
+
+class GeneScorer:
+    """The scores of the genes of one variant, from its prediction.
+
+    Parameters
+    ----------
+    prediction : AllelePrediction
+        The bins of all genes; all bins of the window where profiles are compared.
+    merge : MergePlan or None
+        How strands make rows.
+    strand_order : str
+        When the strands are joined for a gene without strand.
+    turned : bool
+        Whether REF and ALT are exchanged.
+    """
+
+    def __init__(
+        self, prediction: AllelePrediction, merge: MergePlan | None, strand_order: str, *, turned: bool
+    ) -> None:
+        self._first_bin = prediction.first_bin
+        self._ref, self._alt = prediction.ref, prediction.alt
+        if turned:
+            self._ref, self._alt = self._alt, self._ref
+        self._turned = turned
+        self._merge, self._order = merge, strand_order
+        self._quartiles: dict[tuple[str, int, str], DoubleArray] = {}
+
+    def score(self, item: GeneBins, statistics: Mapping[str, Statistic]) -> dict[str, FloatArray]:
+        """Return float32 (rows,) of each statistic."""
+        early, late = self._joining(item.gene.strand)
+        found: list[dict[str, DoubleArray]] = []
+        for number, (ref_bins, alt_bins) in enumerate(item.bins):
+            both = (alt_bins, ref_bins) if self._turned else (ref_bins, alt_bins)
+
+            def pseudo(scale: str, pair: int = number) -> DoubleArray:
+                return self._quartile(item.gene.strand, pair, scale, early)
+
+            scores: dict[str, DoubleArray] = {}
+            for binwise in (False, True):
+                some = {name: held for name, held in statistics.items() if held.binwise == binwise}
+                if some:
+                    # What compares bin with bin takes the same bins of both alleles.
+                    bins = (np.union1d(*both),) * 2 if binwise else both
+                    ref, alt = (
+                        self._cut(values, number, part)
+                        for values, part in zip((self._ref, self._alt), bins, strict=True)
+                    )
+                    scores |= mean_scores(ref, alt, statistics=some, early=early, pseudo=pseudo)
+            found.append(scores)
+        means = {name: np.mean([scores[name] for scores in found], axis=0) for name in statistics}
+        return finish_scores(means, statistics, late, None)
+
+    def coverage(self, item: GeneBins) -> tuple[FloatArray, FloatArray]:
+        """Return the sums of coverage of REF and ALT over the bins of a gene, float32 (rows,), mean over pairs."""
+        early, late = self._joining(item.gene.strand)
+        plan = late or early
+        sums = []
+        for values, side in ((self._ref, int(self._turned)), (self._alt, int(not self._turned))):
+            parts = [
+                joined_rows(self._cut(values, number, pair[side]), slice(None), plan).sum(axis=-1)[0]
+                for number, pair in enumerate(item.bins)
+            ]
+            sums.append(np.mean(parts, axis=0).astype(np.float32))
+        return sums[0], sums[1]
+
+    def _joining(self, strand: str) -> tuple[MergePlan | None, MergePlan | None]:
+        """Return what makes rows before the statistic, and what joins them after it."""
+        merge = self._merge
+        if merge is None:
+            return None, None
+        if strand == ".":
+            return (merge, None) if self._order == "before" else (None, merge)
+        tracks = merge.first if strand == "+" else merge.second
+        return MergePlan(tracks, tracks), None
+
+    def _cut(self, values: FloatArray, pair: int, bins: IndexArray) -> FloatArray:
+        inner = bins - self._first_bin
+        whole = int(inner[-1]) - int(inner[0]) + 1 == len(inner)
+        return values[pair : pair + 1, :, inner[0] : inner[-1] + 1] if whole else values[pair : pair + 1][:, :, inner]
+
+    def _quartile(self, strand: str, pair: int, scale: str, early: MergePlan | None) -> DoubleArray:
+        """Return the 25th percentile of R over all bins of the window, (1, rows, 1)."""
+        key = (strand, pair, scale)
+        if key not in self._quartiles:
+            values = self._ref[pair : pair + 1]
+            rows = values.shape[1] if early is None else len(early)
+            step = max(1, _BLOCK_BYTES // (8 * values.shape[2]))
+            parts = [
+                quartile(scaled(joined_rows(values, slice(start, start + step), early), scale))
+                for start in range(0, rows, step)
+            ]
+            self._quartiles[key] = np.concatenate(parts, axis=1)
+        return self._quartiles[key]

@@ -1,0 +1,155 @@
+"""Results as they are kept: one row per allele, gene and region, with a vector over tracks for every statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..scoring.results import RegionScores, ScoredVariant
+from ..scoring.spec import ScoreSpec
+from ..tracks import RowTable
+from ..types import BoolArray, FloatArray, SignArray
+
+ALLELES = ("ref_value", "alt_value")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the entries of the vectors mean.
+
+    Attributes
+    ----------
+    tracks : RowTable
+        One for each entry.
+    specs : tuple of ScoreSpec
+        Scores, in the order they were asked for.
+    with_alleles : bool
+        Whether the coverage of both alleles is kept beside every score.
+    """
+
+    tracks: RowTable
+    specs: tuple[ScoreSpec, ...]
+    with_alleles: bool = False
+
+    @property
+    def of_genes(self) -> bool:
+        """Whether there are scores of genes."""
+        return any(spec.of_genes for spec in self.specs)
+
+    @property
+    def stats(self) -> tuple[str, ...]:
+        """Names of the statistics, each once."""
+        return tuple(dict.fromkeys(spec.stat for spec in self.specs))
+
+    def vectors(self, *, of_genes: bool | None = None) -> list[tuple[str, str, str]]:
+        """Return what is kept of each region: its name in tables, the region, and the statistic or allele.
+
+        Parameters
+        ----------
+        of_genes : bool, optional
+            Regions of genes alone, or the others alone; all when None.
+        """
+        specs = [spec for spec in self.specs if of_genes is None or spec.of_genes == of_genes]
+        found = [(spec.name, str(spec.region), spec.stat) for spec in specs]
+        if self.with_alleles:
+            regions = dict.fromkeys(str(spec.region) for spec in specs)
+            found += [(f"{name}@{region}", region, name) for region in regions for name in ALLELES]
+        return found
+
+    @property
+    def labels(self) -> list[str]:
+        """What tells the columns of tracks apart in the wide table."""
+        names = list(self.tracks.identifier)
+        if len(set(names)) == len(names):
+            return names  # a table may repeat an identifier, never a number
+        return [f"{name}#{unit}" for name, unit in zip(names, self.tracks.index, strict=True)]
+
+
+def score_table(
+    results: Sequence[ScoredVariant], specs: Sequence[ScoreSpec], rows: int, *, with_alleles: bool = False
+) -> pa.Table:
+    """Return results as a table, a row per allele, gene and region; an allele without scores is one row of nulls."""
+    stats = tuple(dict.fromkeys(spec.stat for spec in specs))
+    parts = [(item, part) for item in results for part in item.regions or (None,)]
+    columns: dict[str, Any] = {
+        "record": pa.array([item.record for item, _ in parts], pa.int64()),
+        "alt_index": pa.array([item.alt_index for item, _ in parts], pa.int32()),
+        "chrom": _text([item.variant.chrom for item, _ in parts]),
+        "pos": pa.array([item.variant.pos for item, _ in parts], pa.int64()),
+        "id": _text([item.variant.id for item, _ in parts]),
+        "ref": _text([item.variant.ref for item, _ in parts]),
+        "alt": _text([item.variant.alt for item, _ in parts]),
+        "status": _text([item.status if part is None else part.status or item.status for item, part in parts]),
+        "status_detail": _text([item.detail for item, _ in parts]),
+        "k": pa.array([item.variant.k for item, _ in parts], pa.int32()),
+        "window_start": pa.array([item.window_start for item, _ in parts], pa.int64()),
+        "stitch_bin": pa.array([item.stitch_bin for item, _ in parts], pa.int32()),
+        "n_fraction": pa.array([item.n_fraction for item, _ in parts], pa.float32()),
+        "first": pa.array([part is None or part is item.regions[0] for item, part in parts], pa.bool_()),
+        "gene": pa.array([None if part is None else part.gene for _, part in parts], pa.string()),
+        "region": pa.array([None if part is None else part.region for _, part in parts], pa.string()),
+        "gene_name": pa.array([None if part is None else part.gene_name or None for _, part in parts], pa.string()),
+        "gene_strand": pa.array([None if part is None else part.gene_strand or None for _, part in parts], pa.string()),
+        "covered_fraction": pa.array(
+            [None if part is None else part.covered_fraction for _, part in parts], pa.float32()
+        ),
+    }
+    for name in stats:
+        columns[f"score:{name}"] = _vectors(
+            [None if part is None else part.scores.get(name) for _, part in parts], rows
+        )
+        columns[f"strand:{name}"] = _strands(parts, name, rows)
+    for number, name in enumerate(ALLELES if with_alleles else ()):
+        sums = [None if part is None or part.coverage is None else part.coverage[number] for _, part in parts]
+        columns[f"score:{name}"] = _vectors(sums, rows)
+    return pa.table(columns)
+
+
+def _vectors(vectors: Sequence[FloatArray | None], rows: int) -> pa.Array:
+    """Return vectors over tracks as lists; null where there is none."""
+    empty = np.full(rows, np.nan, dtype=np.float32)
+    values = np.concatenate([empty if vector is None else vector for vector in vectors] or [empty[:0]])
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
+
+
+def scores_of(table: pa.Table, stat: str, rows: int) -> FloatArray:
+    """Return float32 (kept rows, tracks) of one statistic; NaN where there are no scores."""
+    values, missing = _matrix(table, f"score:{stat}", rows)
+    values[missing] = np.nan
+    return values
+
+
+def strands_of(table: pa.Table, stat: str, rows: int) -> SignArray:
+    """Return int8 (kept rows, tracks): 1 where the '+' strand is stronger, -1 where '-' is, 0 where none is known."""
+    values, missing = _matrix(table, f"strand:{stat}", rows)
+    values[missing] = 0
+    return values
+
+
+def _matrix(table: pa.Table, name: str, rows: int) -> tuple[Any, BoolArray]:
+    column = table.column(name).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0)
+    values = column.values.to_numpy(zero_copy_only=False)
+    values = values[column.offset * rows : (column.offset + len(column)) * rows].reshape(len(column), rows).copy()
+    return values, column.is_null().to_numpy(zero_copy_only=False)
+
+
+def _strands(parts: Sequence[tuple[ScoredVariant, RegionScores | None]], name: str, rows: int) -> pa.Array:
+    """Return which strand is stronger as lists of -1, 0 and 1; null where that is not known."""
+    vectors = [None if part is None else part.stronger.get(name) for _, part in parts]
+    none = np.zeros(rows, dtype=np.int8)
+    values = np.concatenate([none if vector is None else vector for vector in vectors] or [none[:0]])
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
+
+
+def _text(values: Sequence[str]) -> pa.Array:
+    """Return text as UTF-8; bytes of a VCF that are not are written like ``\\xe9``."""
+    shown = [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in values]
+    return pa.array(shown, pa.string())
