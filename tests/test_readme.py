@@ -30,7 +30,7 @@ def is_make(text: str) -> bool:
 def run_block(folder: Path, language: str, text: str) -> str:
     """Run a block and return what it printed."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-c", text]
+    command = ["bash", "-euo", "pipefail", "-c", text] if language == "bash" else [sys.executable, "-P", "-c", text]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{text}\n{done.stderr}"
     return done.stdout

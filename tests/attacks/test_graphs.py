@@ -1,4 +1,4 @@
-"""ONNX files that read other files, call what they should not, or cannot be read: refused before a runtime sees them."""
+"""ONNX files that read other files, call what they should not, or cannot be read: refused before they are loaded."""
 
 from __future__ import annotations
 
