@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from .groups import region_vectors
+from .hdf5_files import new_hdf5
 from .hdf5_genes import write_genes
 from .kept import Rows
 
@@ -42,7 +43,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         f"{chrom}:{at}" if name == "." else name for chrom, at, name in zip(text["chrom"], pos, text["id"], strict=True)
     ]
     tracks = context.rows.tracks
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         for name, column in {
             "snp": names,
             "chr": text["chrom"],

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
+from .hdf5_files import new_hdf5
 from .rows import allele_scores
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write an HDF5 file; see :func:`borzoi_rt.runs.ism.score_ism` for the layout."""
     chrom, start, end = context.metadata["interval"]
     sequence, tracks = context.metadata["sequence"], context.rows.tracks
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         file.create_dataset("chrom", data=np.bytes_(chrom))
         file.create_dataset("start", data=start)
         file.create_dataset("end", data=end)

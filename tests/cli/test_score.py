@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 import os
@@ -91,7 +90,7 @@ def test_a_published_command_for_old_weights_refuses_others(cli: Cli, desk: Desk
     ended = cli(*desk.score("--preset", name))
     assert ended.code == 1
     assert re.fullmatch(
-        rf"error: preset '{name}' is a command for squash kind 'old', bundle is of kind '{kind}'; .*\n", ended.err
+        rf"error: preset '{name}' is a command for squash kind 'old', toy is of kind '{kind}'; .*\n", ended.err
     ), ended.err
     assert not desk.out.exists()
 
@@ -122,8 +121,7 @@ def open_pipe(path: Path, reader: subprocess.Popen[bytes]) -> IO[bytes]:
     while True:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError as error:
-            assert error.errno == errno.ENXIO
+        except OSError:  # nobody reads yet
             assert reader.poll() is None, reader.stderr.read() if reader.stderr else ""
             time.sleep(0.05)
         else:

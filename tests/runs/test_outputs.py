@@ -17,12 +17,12 @@ from borzoi_rt.runs.journal import Journal
 from borzoi_rt.runs.outputs import check_directory, check_target, finish_directory
 from borzoi_rt.scoring.options import ScoreOptions
 
-SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".vcf.gz")
+SUFFIXES = (".tsv", ".tsv.gz", ".parquet", ".h5", ".vcf.gz")
 OTHER = ScoreOptions(stats=("SAX",))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.95])
 def test_a_full_disk_leaves_the_earlier_output_and_frees_its_space(job: Job, suffix: str, share: float) -> None:
     """No file may grow beyond a share of the table: what C libraries write fails too. Results of jobs are kept."""
     out = job.folder / f"out{suffix}"
