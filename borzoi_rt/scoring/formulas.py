@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..backends.protocols import BinSums
-from ..errors import InputError
 from ..types import DoubleArray
 
 _SCALES: dict[str, Callable[[DoubleArray], DoubleArray]] = {
@@ -148,8 +147,6 @@ class Distance:
 
     def of_sums(self, sums: BinSums) -> DoubleArray:
         """Return the same from sums over bins, (tracks,)."""
-        if self.scale not in _ROW:
-            raise InputError(f"scale {self.scale!r} has no sums over bins")
         row = _ROW[self.scale]
         return np.asarray(sums.absolute[row] if self.order == 1 else np.sqrt(sums.square[row]))
 
@@ -253,5 +250,9 @@ class Stronger:
 
 
 Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
-# What cannot be made of the sums over bins that graphs give.
-NEEDS_BINS = (Divergence, Profile, MeanDifference, LogMean, Stronger)
+
+
+def needs_bins(statistic: Statistic) -> bool:
+    """Tell whether a statistic cannot be made of the sums over bins that graphs give."""
+    summed = isinstance(statistic, Difference | LogTotal | Extreme | Distance)
+    return not summed or getattr(statistic, "scale", "identity") not in _ROW
