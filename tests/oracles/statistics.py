@@ -130,7 +130,19 @@ FAMILIES = {
         "logJS": lambda r, a: divergence(r, a, log2p),
     },
 }
-SIGNED = ("SUM", "logSUM", "sqrtSUM", "logSED", "SAX", "SED", "DIFF_MEAN", "DIFF_SUM", "DIFF_SUM_LOG2", "DIFF_LOG2_SUM", "LFC")
+SIGNED = (
+    "SUM",
+    "logSUM",
+    "sqrtSUM",
+    "logSED",
+    "SAX",
+    "SED",
+    "DIFF_MEAN",
+    "DIFF_SUM",
+    "DIFF_SUM_LOG2",
+    "DIFF_LOG2_SUM",
+    "LFC",
+)
 SYMMETRIC = (
     *("D1", "logD1", "sqrtD1", "D2", "logD2", "sqrtD2"),
     *("L2_DIFF", "L2_DIFF_LOG1P", "ACTIVE_MEAN", "ACTIVE_SUM"),

@@ -34,7 +34,7 @@ def identity(options: ScoreOptions, score: str = "SUM", *, info: BundleInfo = IN
         ({"stats": ("SUM", "SUM@window")}, "'SUM' is named twice"),
         ({"stats": ("D2@span:64", "D2"), "region": "span:64"}, "'D2@span:64' is named twice"),
         ({"stats": ("SUM@exon",)}, "region 'exon' is unknown; allowed: window, span:BP, center:BP; of genes exons"),
-        ({"genes": ("A",)}, "genes is for scores of genes, and there are none; name one, like SUM@exons"),
+        ({"gene_names": ("A",)}, "gene_names is for scores of genes, and there are none; name one, like SUM@exons"),
         ({"gene_mode": "nearest"}, "gene_mode is for scores of genes"),
         ({"bin_rule": "half"}, "bin_rule is for scores of genes"),
         ({"bin_rule": "round", "stats": ("SUM@exons",)}, "bin_rule 'round' is unknown; allowed: overlap, half"),
