@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 
@@ -251,8 +252,9 @@ class Stronger:
 
 Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
 
+Summed = Difference | LogTotal | Extreme | Distance
 
-def needs_bins(statistic: Statistic) -> bool:
-    """Tell whether a statistic cannot be made of the sums over bins that graphs give."""
-    summed = isinstance(statistic, Difference | LogTotal | Extreme | Distance)
-    return not summed or getattr(statistic, "scale", "identity") not in _ROW
+
+def is_sum(statistic: Statistic) -> TypeGuard[Summed]:
+    """Tell whether a statistic can be made of the sums over bins that graphs give."""
+    return isinstance(statistic, Summed) and getattr(statistic, "scale", "identity") in _ROW

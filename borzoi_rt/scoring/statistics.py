@@ -32,7 +32,7 @@ from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, SignArray
-from .formulas import Coverage, Divergence, Profile, Statistic, needs_bins
+from .formulas import Coverage, Divergence, Profile, Statistic, is_sum
 from .registry import FAMILIES, REGISTRY, STATISTICS, STRAND_ORDERS, StatisticDescription
 
 __all__ = [
@@ -120,7 +120,7 @@ def _hint(folded: str, family: str, spelled: Mapping[str, str]) -> str:
 
 def are_sums(statistics: Mapping[str, Statistic]) -> bool:
     """Tell whether all can be made of sums over bins; JS cannot, it needs a percentile of the bins, nor can means."""
-    return not any(needs_bins(statistic) for statistic in statistics.values())
+    return all(is_sum(statistic) for statistic in statistics.values())
 
 
 def score_sums(
@@ -144,7 +144,7 @@ def score_sums(
     scores: dict[str, DoubleArray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
-            if needs_bins(statistic):
+            if not is_sum(statistic):
                 raise InputError(f"{name} cannot be made of sums over bins")
             scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
     return finish_scores(scores, statistics, merge if late else None, stronger)
