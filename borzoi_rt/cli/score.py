@@ -52,7 +52,7 @@ from . import _scoring, _shared
 )
 @click.option(
     "--gene",
-    "genes",
+    "gene_names",
     multiple=True,
     metavar="NAME|ID",
     help="Score this gene alone; may be given several times  [default: all genes].",

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 
 from ..backends.protocols import BinSums
-from ..errors import InputError
 from ..types import DoubleArray
 
 _SCALES: dict[str, Callable[[DoubleArray], DoubleArray]] = {
@@ -148,8 +148,6 @@ class Distance:
 
     def of_sums(self, sums: BinSums) -> DoubleArray:
         """Return the same from sums over bins, (tracks,)."""
-        if self.scale not in _ROW:
-            raise InputError(f"scale {self.scale!r} has no sums over bins")
         row = _ROW[self.scale]
         return np.asarray(sums.absolute[row] if self.order == 1 else np.sqrt(sums.square[row]))
 
@@ -253,5 +251,10 @@ class Stronger:
 
 
 Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
-# What cannot be made of the sums over bins that graphs give.
-NEEDS_BINS = (Divergence, Profile, MeanDifference, LogMean, Stronger)
+
+Summed = Difference | LogTotal | Extreme | Distance
+
+
+def is_sum(statistic: Statistic) -> TypeGuard[Summed]:
+    """Tell whether a statistic can be made of the sums over bins that graphs give."""
+    return isinstance(statistic, Summed) and getattr(statistic, "scale", "identity") in _ROW

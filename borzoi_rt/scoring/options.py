@@ -27,7 +27,7 @@ FAMILY_DEFAULTS: Mapping[str, Mapping[str, str]] = {
 }
 # `hound_snpgene` takes every bin that an exon meets, `borzoi_sed` those that rounded ends hold.
 FAMILY_BIN_RULES: Mapping[str, str] = {"hound": "overlap", "sad": "half"}
-_OF_GENES = ("genes", "gene_types", "gene_mode", "bin_rule")  # options that only scores of genes heed
+_OF_GENES = ("gene_names", "gene_types", "gene_mode", "bin_rule")  # options that only scores of genes heed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class ScoreOptions:
         Largest share of unknown bases in a window; more gives the status ``too_many_n``.
     with_alleles : bool
         Keep beside every score the sum of coverage over its region for REF and for ALT, strands added.
-    genes : tuple of str
+    gene_names : tuple of str
         Names or ids of the genes whose scores are wanted; all when empty. This and what follows is for scores over
         regions of genes alone.
     gene_types : tuple of str
@@ -91,7 +91,7 @@ class ScoreOptions:
     strand_order: str | None = None
     max_n_fraction: float | None = None
     with_alleles: bool = False
-    genes: tuple[str, ...] = ()
+    gene_names: tuple[str, ...] = ()
     gene_types: tuple[str, ...] = ()
     gene_mode: str = "all"
     bin_rule: str | None = None
@@ -203,7 +203,7 @@ def read_options(text: str) -> ScoreOptions:
         values = json.loads(text)
         inner = values.pop("prediction")
         prediction = PredictionOptions(**{**inner, "shifts": tuple(inner["shifts"])})
-        lists = {name: tuple(values.get(name, ())) for name in ("stats", "genes", "gene_types")}
+        lists = {name: tuple(values.get(name, ())) for name in ("stats", "gene_names", "gene_types")}
         return ScoreOptions(**{**values, **lists}, prediction=prediction)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise InputError(f"options cannot be read ({error}); they come from another release of borzoi-rt") from error

@@ -81,7 +81,9 @@ class Scorer:
         self.regions = tuple(region for region in every if not region.of_genes)
         self.gene_regions = tuple(region for region in every if region.of_genes)
         self._finder = (
-            None if genes is None else GeneFinder(genes, fasta, names=self.options.genes, types=self.options.gene_types)
+            None
+            if genes is None
+            else GeneFinder(genes, fasta, names=self.options.gene_names, types=self.options.gene_types)
         )
         self.selection = select_rows(bundle.tracks, self.options)
         self.rows: RowTable = self.selection.rows

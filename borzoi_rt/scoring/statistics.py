@@ -32,7 +32,7 @@ from ..backends.protocols import BinSums
 from ..errors import InputError
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, SignArray
-from .formulas import NEEDS_BINS, Coverage, Divergence, Profile, Statistic
+from .formulas import Coverage, Divergence, Profile, Statistic, is_sum
 from .registry import FAMILIES, REGISTRY, STATISTICS, STRAND_ORDERS, StatisticDescription
 
 __all__ = [
@@ -119,8 +119,8 @@ def _hint(folded: str, family: str, spelled: Mapping[str, str]) -> str:
 
 
 def are_sums(statistics: Mapping[str, Statistic]) -> bool:
-    """Tell whether all can be made of sums over bins; JS cannot, it needs a percentile of the bins."""
-    return not any(isinstance(statistic, NEEDS_BINS) for statistic in statistics.values())
+    """Tell whether all can be made of sums over bins; JS cannot, it needs a percentile of the bins, nor can means."""
+    return all(is_sum(statistic) for statistic in statistics.values())
 
 
 def score_sums(
@@ -144,7 +144,7 @@ def score_sums(
     scores: dict[str, DoubleArray] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for name, statistic in statistics.items():
-            if isinstance(statistic, NEEDS_BINS):
+            if not is_sum(statistic):
                 raise InputError(f"{name} cannot be made of sums over bins")
             scores[name] = np.mean([statistic.of_sums(sums) for sums in pairs], axis=0)
     return finish_scores(scores, statistics, merge if late else None, stronger)

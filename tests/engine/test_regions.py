@@ -41,7 +41,7 @@ def test_a_region_is_read_and_written(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Window", "span", "span:", "span:0", "span:-5", "span:1.5", "center:1e3", "centre:5", "window:5", "span: 5"],
+    ["", "Window", "spans", "span:", "span:0", "span:-5", "span:1.5", "center:1e3", "centre:5", "window:5", "span: 5"],
 )
 def test_other_regions_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"is unknown; allowed: window, span:BP, center:BP"):

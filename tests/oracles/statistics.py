@@ -62,6 +62,28 @@ def divergence(ref: Profile, alt: Profile, f: Callable[[float], float]) -> float
     return result
 
 
+def profiles(ref: Profile, alt: Profile, pseudo: float | None = None) -> tuple[list[float], list[float]]:
+    """Shares of bins in R + ps and in A + ps."""
+    extra = percentile_25(ref) if pseudo is None else pseudo
+    total_p, total_q = math.fsum(r + extra for r in ref), math.fsum(a + extra for a in alt)
+    return [(r + extra) / total_p for r in ref], [(a + extra) / total_q for a in alt]
+
+
+def profile_distance(ref: Profile, alt: Profile, order: int, pseudo: float | None = None) -> float:
+    """L1, L2, or (order 0) the largest change of a share."""
+    sizes = [abs(p - q) for p, q in zip(*profiles(ref, alt, pseudo), strict=True)]
+    return max(sizes) if order == 0 else math.fsum(size**order for size in sizes) ** (1 / order)
+
+
+def profile_extreme(ref: Profile, alt: Profile, pseudo: float | None = None) -> float:
+    """The change of a share that is largest in size, with its sign; the first of equals."""
+    return extreme(*profiles(ref, alt, pseudo))
+
+
+def mean(values: Profile) -> float:
+    return math.fsum(values) / len(values)
+
+
 def relative_entropy(p: float, q: float) -> float:
     """p ln(p / q), with its limits at 0."""
     if p == 0:
@@ -82,6 +104,20 @@ COMMON: dict[str, Callable[[Profile, Profile], float]] = {
     "logD2": lambda r, a: distance(r, a, log2p, 2),
     "sqrtD2": lambda r, a: distance(r, a, math.sqrt, 2),
     "JS": lambda r, a: divergence(r, a, identity),
+    "SED": lambda r, a: difference(r, a, identity),
+    "nD1": lambda r, a: profile_distance(r, a, 1),
+    "nD2": lambda r, a: profile_distance(r, a, 2),
+    "nDi": lambda r, a: profile_distance(r, a, 0),
+    "nDi_signed": profile_extreme,
+    "DIFF_MEAN": lambda r, a: mean(a) - mean(r),
+    "DIFF_SUM": lambda r, a: difference(r, a, identity),
+    "DIFF_SUM_LOG2": lambda r, a: difference(r, a, log2p),
+    "DIFF_LOG2_SUM": log_total,
+    "L2_DIFF": lambda r, a: distance(r, a, identity, 2),
+    "L2_DIFF_LOG1P": lambda r, a: distance(r, a, math.log1p, 2),
+    "ACTIVE_MEAN": lambda r, a: max(mean(r), mean(a)),
+    "ACTIVE_SUM": lambda r, a: max(math.fsum(r), math.fsum(a)),
+    "LFC": lambda r, a: math.log(mean(a) + 1e-3) - math.log(mean(r) + 1e-3),
 }
 FAMILIES = {
     "hound": COMMON,
@@ -94,9 +130,25 @@ FAMILIES = {
         "logJS": lambda r, a: divergence(r, a, log2p),
     },
 }
-SIGNED = ("SUM", "logSUM", "sqrtSUM", "logSED", "SAX")
-SYMMETRIC = ("D1", "logD1", "sqrtD1", "D2", "logD2", "sqrtD2")
-ROOT_OF_SQUARES = ("D2", "logD2", "sqrtD2")
+SIGNED = (
+    "SUM",
+    "logSUM",
+    "sqrtSUM",
+    "logSED",
+    "SAX",
+    "SED",
+    "DIFF_MEAN",
+    "DIFF_SUM",
+    "DIFF_SUM_LOG2",
+    "DIFF_LOG2_SUM",
+    "LFC",
+)
+SYMMETRIC = (
+    *("D1", "logD1", "sqrtD1", "D2", "logD2", "sqrtD2"),
+    *("L2_DIFF", "L2_DIFF_LOG1P", "ACTIVE_MEAN", "ACTIVE_SUM"),
+)
+ROOT_OF_SQUARES = ("D2", "logD2", "sqrtD2", "nD2", "L2_DIFF", "L2_DIFF_LOG1P")
+ACTIVITY = ("ACTIVE_MEAN", "ACTIVE_SUM")  # no difference: equal alleles do not give 0
 
 
 def score(

@@ -48,7 +48,7 @@ def run(tiny_bundle: Bundle, shared: Path, genes: Genes) -> Iterator[Run]:
         def score(
             family: str, stats: Sequence[str], names: Sequence[str] = (), **choices: object
         ) -> tuple[list[ScoredVariant], list[str]]:
-            options = ScoreOptions.for_family(family, stats=tuple(stats), genes=tuple(names), **choices)
+            options = ScoreOptions.for_family(family, stats=tuple(stats), gene_names=tuple(names), **choices)
             scorer = Scorer(tiny_bundle, session, fasta, options, genes if options.of_genes else None)
             return [scorer.score(item) for item in read_variants(vcf)], list(scorer.rows.track_identifier)
 
@@ -116,9 +116,7 @@ def test_scores_of_snpgene(run: Run, folder: Path, genes: Genes) -> None:
             found, rows = run("hound", [f"{stat}@exons" for stat in stats], [gene.id], window=f"at:{start}")
             where = pick(file, rows)
             for stat in stats:
-                scored = {
-                    item.variant.id: item.regions[0].scores[stat][where] for item in found if item.status == "ok"
-                }
+                scored = {item.variant.id: item.regions[0].scores[stat][where] for item in found if item.status == "ok"}
                 golden = {name: group[gene.id][:] for name, group in file[stat].items() if gene.id in group}
                 assert scored.keys() == golden.keys()
                 seen += len(scored)

@@ -33,7 +33,11 @@ def identity(options: ScoreOptions, score: str = "SUM", *, info: BundleInfo = IN
         ({"stats": ("SUM", "D2", "SUM")}, "'SUM' is named twice"),
         ({"stats": ("SUM", "SUM@window")}, "'SUM' is named twice"),
         ({"stats": ("D2@span:64", "D2"), "region": "span:64"}, "'D2@span:64' is named twice"),
-        ({"stats": ("SUM@exons",)}, "region 'exons' is unknown; allowed: window, span:BP, center:BP"),
+        ({"stats": ("SUM@exon",)}, "region 'exon' is unknown; allowed: window, span:BP, center:BP; of genes exons"),
+        ({"gene_names": ("A",)}, "gene_names is for scores of genes, and there are none; name one, like SUM@exons"),
+        ({"gene_mode": "nearest"}, "gene_mode is for scores of genes"),
+        ({"bin_rule": "half"}, "bin_rule is for scores of genes"),
+        ({"bin_rule": "round", "stats": ("SUM@exons",)}, "bin_rule 'round' is unknown; allowed: overlap, half"),
         ({"stats": ("SUM@",)}, "region '' is unknown"),
         ({"region": "span:0"}, "region 'span:0' is unknown"),
         ({"ref_policy": "ignore"}, "allowed: strict, flip, edit"),
@@ -102,7 +106,7 @@ def test_what_is_left_open_is_the_familys_then_the_bundles(info: BundleInfo) -> 
     assert all(getattr(hound.prediction, item.name) is not None for item in fields(hound.prediction))
 
 
-OPTIONAL = ("tracks", "max_n_fraction")
+OPTIONAL = ("tracks", "max_n_fraction", "bin_rule")
 EXPLICIT: dict[str, Any] = {
     "n_code": "zero",
     "shift_space": "unsquashed",
