@@ -79,7 +79,7 @@ def triton_repository(toy_bundle: Bundle, triton_genome: Path, tmp_path_factory:
 def triton_server(triton_repository: Path) -> Iterator[TritonServer]:
     """A running server of it, shared by all tests that do not disturb it."""
     environment = triton_servers.server_environment()
-    with TritonServer(triton_repository, environment=environment) as running:
+    with TritonServer(triton_repository, environment=environment, client_shm=True) as running:
         yield running
 
 

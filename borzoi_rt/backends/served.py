@@ -27,13 +27,13 @@ class ServedSession:
     one message, it is cut, and the pieces are on their way at once.
     """
 
-    def __init__(self, connection: Connection, model: str, bundle: Bundle) -> None:
+    def __init__(self, connection: Connection, model: str, bundle: Bundle, most_windows: int) -> None:
         self.geometry = bundle.geometry
         self.tracks_count = len(bundle.tracks)
         self.motif_channels = motif_channels(bundle)
         self.provider = f"triton:{connection.address}"
         self._connection: Connection | None = connection
-        self._model = model
+        self._model, self._most_windows = model, most_windows
         self._pool = ThreadPoolExecutor(connection.address.flight, thread_name_prefix="borzoi-rt-triton")
 
     @property
@@ -61,8 +61,11 @@ class ServedSession:
         if not index.size:
             return np.empty((len(sequence), 0, end - start), dtype=np.float32)
         motifs = self._motif_inputs(len(sequence), {"mask": mask, "fill": fill})
-        inputs = {"sequence": sequence, **self._small_inputs(index, n_fill, (start, end)), **motifs}
-        return self._ask(inputs, "coverage", (len(index), end - start))
+        # A server takes no more tracks than the model has; one that is wanted twice is copied here.
+        sent, copies = (index, None) if len(index) <= self.tracks_count else np.unique(index, return_inverse=True)
+        inputs = {"sequence": sequence, **self._small_inputs(sent, n_fill, (start, end)), **motifs}
+        coverage = self._ask(inputs, "coverage", (len(sent), end - start))
+        return coverage if copies is None else coverage[:, copies]
 
     def activations(self, sequence: np.ndarray, *, n_fill: float = 0.0) -> np.ndarray:
         """Return the motif activations of a promoter model, float32 (batch, channels, length), before any mask."""
@@ -105,7 +108,7 @@ class ServedSession:
             return connection.infer(self._model, {**inputs, **cut}, {output: wanted})[output]
 
         sent_bytes = sum(inputs[name].nbytes // batch for name in by_window)
-        most = max(1, min(_SENT_BYTES // sent_bytes, _ANSWER_BYTES // (4 * math.prod(shape))))
+        most = max(1, min(self._most_windows, _SENT_BYTES // sent_bytes, _ANSWER_BYTES // (4 * math.prod(shape))))
         if batch <= most:
             return ask(slice(0, batch))
         return np.concatenate(list(self._pool.map(ask, (slice(i, i + most) for i in range(0, batch, most)))))
@@ -173,8 +176,8 @@ def open_session(bundle: Bundle, device: Device) -> ServedSession:
         If the server cannot be reached or serves another bundle.
     """
     address = _address(device)
-    connection = _checked(address, bundle, [address.model])
-    return ServedSession(connection, address.model, bundle)
+    connection, (parameters,) = _checked(address, bundle, [address.model])
+    return ServedSession(connection, address.model, bundle, int(parameters["windows"]))
 
 
 def open_parts(bundle: Bundle, device: Device) -> ServedParts:
@@ -184,7 +187,7 @@ def open_parts(bundle: Bundle, device: Device) -> ServedParts:
         raise InputError(f"{bundle.path.name} has no split graphs; score with whole passes")
     address = _address(device)
     models = [f"{address.model}_{graph}" for graph in ("trunk_tile", *tiling.bodies, "head")]
-    return ServedParts(_checked(address, bundle, models), address.model, bundle, tiling)
+    return ServedParts(_checked(address, bundle, models)[0], address.model, bundle, tiling)
 
 
 def _address(device: Device) -> Address:
@@ -194,12 +197,14 @@ def _address(device: Device) -> Address:
     return address
 
 
-def _checked(address: Address, bundle: Bundle, models: Sequence[str]) -> Connection:
+def _checked(address: Address, bundle: Bundle, models: Sequence[str]) -> tuple[Connection, list[Mapping[str, str]]]:
+    """Return a connection to models of this bundle, and their parameters."""
     connection = Connection(address)
     try:
-        for model in models:
-            connection.expect(model, bundle.sha256)
+        found: list[Mapping[str, str]] = [connection.expect(model, bundle.sha256) for model in models]
+        if not all(parameters.get("windows", "").isdigit() for parameters in found):
+            raise BackendError(f"{address}: {models[0]} was made by another release; make the repository again")
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, found

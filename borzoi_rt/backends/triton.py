@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+QUIET_S = 30.0  # before a failure that stays the same is logged again
 MESSAGE_BYTES = 2**31 - 1
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _TYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64", "object": "BYTES", "float64": "FP64", "int32": "INT32"}
@@ -70,6 +71,7 @@ class Connection:
         self._expected: dict[str, dict[str, str]] = {}
         self._shared = address.shared_memory
         self._closed = False
+        self._said = ("", 0.0, 0)  # the last failure logged, when, and how often it came again
         self._module = _tritonclient("http" if address.scheme.startswith("http") else "grpc")
 
     def parameters(self, model: str) -> dict[str, str]:
@@ -174,10 +176,22 @@ class Connection:
                     raise
                 with self._lock:
                     self.counters.retries += 1
-                log.warning("%s; trying again", error)
+                self._say_once(str(error))
                 # Drawn at random, so that clients that failed together do not come back together.
                 time.sleep(min(left, pause * random.uniform(0.5, 1.0)))
                 pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _say_once(self, text: str) -> None:
+        """Log a failure, and the same one not again for a while: tries of several threads would fill a log."""
+        now = time.monotonic()
+        with self._lock:
+            said, when, repeated = self._said
+            if said == text and now - when < QUIET_S:
+                self._said = (said, when, repeated + 1)
+                return
+            self._said = (text, now, 0)
+        more = f" (and {repeated} more times since the last line)" if repeated and said == text else ""
+        log.warning("%s%s; trying again for up to %g s", text, more, self.address.retry_s)
 
     def _renew(self) -> None:
         """After an interruption: another server may stand there, which knows no shared memory and other models."""

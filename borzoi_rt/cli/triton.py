@@ -13,7 +13,8 @@ from ..serving.bench import check_server
 from ..serving.config import Limits
 from ..serving.lint import lint_repository
 from ..serving.local.environment import VARIABLE, find_environment, make_environment
-from ..serving.local.launcher import CPU_CONFIG, LOOPBACK, READY_LIMIT_S, TritonServer, container_command
+from ..serving.local.launcher import CPU_CONFIG, DRAIN_S, LOOPBACK, READY_LIMIT_S, TritonServer, container_command
+from ..serving.local.supervisor import keep_running
 from ..serving.repository import write_repository
 from . import _latency, _scoring, _shared
 
@@ -82,6 +83,13 @@ def triton() -> None:
     help="Most variants in one request to the scorer.",
 )
 @click.option(
+    "--windows",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Most windows in one request to the model or one of its parts.",
+)
+@click.option(
     "--gpu-instances",
     type=click.IntRange(min=1),
     default=1,
@@ -104,6 +112,7 @@ def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path 
         queue_size=choices.pop("queue_size"),
         queue_timeout_s=choices.pop("queue_timeout"),
         cpu_queue=choices.pop("cpu_queue"),
+        windows=choices.pop("windows"),
         scorer_batch=choices.pop("scorer_batch"),
         gpu_instances=choices.pop("gpu_instances"),
         cpu_threads=choices.pop("threads") or 0,
@@ -166,12 +175,34 @@ def venv(environment: Path | None) -> None:
     help="Seconds after which a server that is not ready is given up.",
 )
 @click.option(
+    "--restarts",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="How often in a row a server that dies is started again, after 1 s, 2 s, 4 s and so on.",
+)
+@click.option(
+    "--drain",
+    type=click.IntRange(min=1),
+    default=DRAIN_S,
+    show_default=True,
+    help="Seconds that requests under way have to end when the server is stopped.",
+)
+@click.option(
+    "--client-shm",
+    is_flag=True,
+    help="Take tensors from shared memory (addresses with shm=1); any client can then read and overwrite memory of "
+    "the server  [default: closed].",
+)
+@click.option(
     "--log",
     type=click.Path(path_type=Path),
     help="File for the log of the server  [default: shown only when it fails].",
 )
 @click.option(
-    "--docker", is_flag=True, help="Print the command that serves REPOSITORY in NVIDIA's container, and exit."
+    "--docker",
+    is_flag=True,
+    help="Print the command that serves REPOSITORY in the image of deploy/Dockerfile, and exit.",
 )
 @environment_option
 def serve(repository: Path, **choices: Any) -> None:
@@ -189,6 +220,8 @@ def serve(repository: Path, **choices: Any) -> None:
         ports=(choices["http_port"], choices["grpc_port"], choices["metrics_port"]),
         config=choices["config"],
         options=options,
+        client_shm=choices["client_shm"],
+        drain_s=choices["drain"],
         ready_limit_s=choices["ready_limit"],
         log_path=choices["log"],
     )
@@ -196,11 +229,9 @@ def serve(repository: Path, **choices: Any) -> None:
         try:
             click.echo(f"grpc://{server.grpc}\nhttp://{server.http}\nhttp://{server.metrics}/metrics")
             click.echo(f"ready after {server.seconds_to_ready:.1f} s; Ctrl-C stops it", err=True)
-            status = server.wait()
+            keep_running(server, restarts=choices["restarts"], say=lambda text: click.echo(text, err=True))
         except KeyboardInterrupt:
-            click.echo("stopping", err=True)
-            return
-    raise click.ClickException(f"Triton ended by itself with status {status}")
+            click.echo(f"stopping; requests under way have {choices['drain']} s", err=True)
 
 
 @triton.command()

@@ -13,6 +13,8 @@ is set, and why:
   On the CPU only where ``cpu_queue`` says so: where a queue has a bound or a time-out, Triton 2.51 may miss a request
   that comes in while an answer goes out, and looks again after half a second. Measured in closed loops of 1 to 4
   callers: up to 7 % of calls took 0.5 s more with a bound, 0 of 10,800 without.
+- *Bounds*: the largest shape of every input lies in the served graph itself, whatever runs it, and in the parameter
+  ``most``: a request for a million tracks is refused before anything is computed.
 - *Warm-up*: a graph runs one window of zeros before the server says READY, the scorer the bundle's golden example.
 - *Response cache*: off for graphs (answers are large), on for the scorer (kilobytes); it works only where the server is
   started with ``--cache-config``.
@@ -34,6 +36,7 @@ from .graphs import Tensor
 
 MODEL_FILE = "model.onnx"
 TENSORRT_CACHE = "/cache/trt"
+FASTA_VARIABLE = "BORZOI_RT_FASTA"  # where the genome of a scorer lies, if elsewhere than its configuration says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class Limits:
         How long a request may wait.
     cpu_queue : bool
         Bound the queues of the CPU configuration too.
+    windows : int
+        Most windows of one request to a graph; clients of ours cut larger batches.
     scorer_batch : int
         Most variants of one request to the scorer, and of one joined batch.
     gpu_instances : int
@@ -61,13 +66,14 @@ class Limits:
     queue_size: int = 64
     queue_timeout_s: float = 60.0
     cpu_queue: bool = False
+    windows: int = 32
     scorer_batch: int = 64
     gpu_instances: int = 1
     cpu_threads: int = 0
     tensorrt: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("queue_size", "scorer_batch", "gpu_instances"):
+        for name in ("queue_size", "windows", "scorer_batch", "gpu_instances"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; a positive number is needed")
         if self.queue_timeout_s <= 0 or self.cpu_threads < 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from operator import gt
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ class TritonPythonModel:
         self._graph = Graph(path, threads=threads or None)
         self._inputs = [item["name"] for item in config["input"]]
         self._outputs = [item["name"] for item in config["output"]]
+        self._most = json.loads(config["parameters"].get("most", {"string_value": "{}"})["string_value"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself; one that is wrong does not touch the others."""
@@ -38,7 +41,7 @@ class TritonPythonModel:
 
         try:
             feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
-            _check(feeds)
+            _check(feeds, self._most)
             wanted = [name for name in self._outputs if name in request.requested_output_names()]
             values = self._graph.run(feeds, wanted)
         except InputError as error:
@@ -50,9 +53,12 @@ class TritonPythonModel:
         )
 
 
-def _check(feeds: dict[str, np.ndarray]) -> None:
-    """Refuse what a graph would turn into nonsense without a word."""
+def _check(feeds: dict[str, np.ndarray], most: Mapping[str, Sequence[int]]) -> None:
+    """Refuse what is larger than the model, and what a graph would turn into nonsense without a word."""
     for name, values in feeds.items():
+        allowed = most.get(name, values.shape)
+        if len(values.shape) != len(allowed) or any(map(gt, values.shape, allowed)):
+            raise InputError(f"{name} has shape {values.shape}; at most {tuple(allowed)} is allowed")
         if values.dtype == np.float32 and not np.isfinite(values).all():
             raise InputError(f"{name} holds NaN or infinite numbers")
         if not values.size:

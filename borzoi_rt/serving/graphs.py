@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,11 @@ def read_signature(path: str | os.PathLike[str]) -> Signature:
 
 
 def write_served_graph(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], *, trim: str | None = None
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    trim: str | None = None,
+    most: Mapping[str, Sequence[int]] | None = None,
 ) -> Signature:
     """Write a graph as a server without batching takes it; the numbers stay the same.
 
@@ -60,6 +65,8 @@ def write_served_graph(
     trim : str, optional
         Output whose last axis is cut: a new input ``trim_bins``, int64 of two, says how many bins are left out on the
         left and on the right, so that an answer holds what is wanted and no more.
+    most : mapping of str to sequence of int, optional
+        Largest shapes of inputs: a request with a larger one fails before anything is computed of it.
 
     Returns
     -------
@@ -73,6 +80,8 @@ def write_served_graph(
     for value in model.graph.input:
         if not value.type.tensor_type.shape.dim:
             _widen_scalar(model.graph, value)
+        elif value.name in (most or {}):
+            _bound_input(model.graph, value, (most or {})[value.name])
     if trim is not None:
         _trim_output(model.graph, trim, Path(source))
     Path(target).write_bytes(model.SerializeToString())
@@ -84,6 +93,28 @@ def _widen_scalar(graph: Any, value: Any) -> None:
     inner = f"{value.name}_scalar"
     _rename_inputs(graph, value.name, inner)
     graph.node.insert(0, _onnx().helper.make_node("Squeeze", [value.name], [inner], name=f"{inner}_squeeze"))
+
+
+def _bound_input(graph: Any, value: Any, most: Sequence[int]) -> None:
+    """Cut an input to the largest shape allowed and give it its own shape again, which fails where anything was cut."""
+    helper, kinds = _onnx().helper, _onnx().TensorProto
+    name, dims = value.name, value.type.tensor_type.shape.dim
+    axes = [axis for axis, dim in enumerate(dims) if not dim.HasField("dim_value")]
+    if not axes:
+        return
+    inner = f"{name}_bounded"
+    _rename_inputs(graph, name, inner)
+    parts = {"start": [0] * len(axes), "end": [most[axis] for axis in axes], "axes": axes}
+    graph.initializer.extend(
+        helper.make_tensor(f"{inner}_{key}", kinds.INT64, [len(axes)], numbers) for key, numbers in parts.items()
+    )
+    added = [
+        helper.make_node("Slice", [name, *(f"{inner}_{key}" for key in parts)], [f"{inner}_cut"], name=f"{inner}_cut"),
+        helper.make_node("Shape", [name], [f"{inner}_shape"], name=f"{inner}_shape"),
+        helper.make_node("Reshape", [f"{inner}_cut", f"{inner}_shape"], [inner], name=inner),
+    ]
+    for number, node in enumerate(added):
+        graph.node.insert(number, node)
 
 
 def _trim_output(graph: Any, name: str, path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..backends.triton import parse_model_config
+from ..bundle.graph_check import check_graph_file
+from ..bundle.opening import WEIGHTS
 from ..errors import FormatError
 from .config import MODEL_FILE
 from .graphs import Signature, external_files, read_signature
@@ -27,6 +29,8 @@ PARAMETERS = {
     "options",
     "tile_cache",
     "rows",
+    "most",
+    "windows",
 }
 
 
@@ -81,6 +85,7 @@ def _lint_config(config: Any, model: Path) -> list[str]:
         place = model / str(version)
         if not (place / "model.py").is_file():
             wrong.append(f"{version}/model.py is missing")
+        wrong += [f"{version}/{name} is no file of a model" for name in _strangers(place)]
         if (place / MODEL_FILE).is_file():
             wrong += _lint_graph(config, place / MODEL_FILE)
         elif config.backend == "onnxruntime":
@@ -88,14 +93,24 @@ def _lint_config(config: Any, model: Path) -> list[str]:
     return wrong
 
 
+def _strangers(version: Path) -> list[str]:
+    """Return the files of a version that `borzoi-rt triton repo` does not write: Triton may run them."""
+    known = {"model.py", MODEL_FILE, WEIGHTS, "bundle", "__pycache__"}
+    return sorted(path.name for path in version.iterdir() if path.name not in known) if version.is_dir() else []
+
+
 def _lint_graph(config: Any, path: Path) -> list[str]:
     try:
         signature = read_signature(path)
+        wrong = [
+            f"{name} is missing beside {path.name}"
+            for name in external_files(path)
+            if not (path.parent / name).is_file()
+        ]
+        if not wrong:
+            check_graph_file(path)
     except FormatError as error:
         return [str(error)]
-    wrong = [
-        f"{name} is missing beside {path.name}" for name in external_files(path) if not (path.parent / name).is_file()
-    ]
     if signature.ir_version > MAX_IR_VERSION or signature.opset > MAX_OPSET:
         wrong.append(
             f"IR {signature.ir_version}, opset {signature.opset}: the container's onnxruntime reads up to "

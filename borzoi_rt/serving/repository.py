@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ..backends.checks import motif_channels
 from ..backends.triton import version_of
-from ..bundle.opening import STATISTICS, Bundle
+from ..bundle.graph_check import check_graph_file
+from ..bundle.opening import MANIFEST, STATISTICS, WEIGHTS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
 from ..scoring.options import ScoreOptions
@@ -28,7 +29,7 @@ from ..scoring.remote import check_served
 from ..scoring.selection import select_rows
 from ..tracks import RowTable
 from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
-from .graphs import Tensor, external_files, write_served_graph
+from .graphs import Tensor, read_signature, write_served_graph
 from .lint import lint_repository
 from .local.launcher import CPU_CONFIG
 
@@ -135,15 +136,30 @@ def graph_model_name(name: str, graph: str) -> str:
     return name if graph == "predict" else f"{name}_{graph}"
 
 
+def largest_shape(bundle: Bundle, tensor: Tensor, limits: Limits) -> list[int]:
+    """Return the most that each axis of an input may have: the model's own sizes, and ``limits.windows`` windows."""
+    geometry = bundle.geometry
+    inner = geometry.sequence_length_bp if tensor.name in ("mask", "fill") else geometry.bins
+    first = len(bundle.tracks) if len(tensor.dims) == 1 else limits.windows
+    # A scalar is served as a vector of one.
+    return [size if size >= 0 else inner if axis else first for axis, size in enumerate(tensor.dims)] or [1]
+
+
 def _write_graph(bundle: Bundle, staging: Path, name: str, graph: str, limits: Limits) -> str:
     model = graph_model_name(name, graph)
     version = _version_folder(staging / model, bundle.sha256, _GRAPH_MODEL)
-    source = bundle.graph_path(graph)
+    source = bundle.check_graph(graph)
     trim = "coverage" if graph == "predict" else None
-    signature = write_served_graph(source, version / MODEL_FILE, trim=trim)
-    for file in external_files(source):
-        _link(bundle.path / file, version / file)
-    parameters = {"bundle_sha256": bundle.sha256, "graph": graph}
+    most = {tensor.name: largest_shape(bundle, tensor, limits) for tensor in read_signature(source).inputs}
+    signature = write_served_graph(source, version / MODEL_FILE, trim=trim, most=most)
+    if check_graph_file(source).external:
+        _link(bundle.path / WEIGHTS, version / WEIGHTS)
+    parameters = {
+        "bundle_sha256": bundle.sha256,
+        "graph": graph,
+        "most": json.dumps(most, sort_keys=True),
+        "windows": str(limits.windows),
+    }
     spec = ModelSpec(
         name=model,
         identity=bundle.sha256,
@@ -178,8 +194,8 @@ def _write_scorer(
     version = _version_folder(staging / model, identity, _SCORER_MODEL)
     folder = version / BUNDLE_FOLDER
     folder.mkdir()
-    for path in bundle.path.iterdir():
-        _link(path, folder / path.name)
+    for file in (MANIFEST, *bundle.files):
+        _link(bundle.path / file, folder / file)
     parameters["fasta"] = str(fasta.resolve())
     if tile_cache is not None:
         parameters["tile_cache"] = str(Path(tile_cache).resolve())

@@ -22,8 +22,8 @@ from ..genome.variants import LAST_POS, Variant, VariantRecord
 from ..scoring.options import read_options
 from ..scoring.pipeline import Scorer
 from ..scoring.results import ScoredVariant
+from .config import FASTA_VARIABLE as FASTA_VARIABLE
 
-FASTA_VARIABLE = "BORZOI_RT_FASTA"
 LONGEST_NAME = 256
 
 

@@ -64,6 +64,6 @@ def test_a_server_and_its_models_are_told_too(tmp_path: Path) -> None:
 
 def test_the_torch_world_tells_hugging_face(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
-    code = "import borzoi_export.weights.hub; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    code = "import borzoi_export; from huggingface_hub import constants; print(constants.HF_HUB_DISABLE_TELEMETRY)"
     shown = subprocess.run([sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True)
     assert shown.stdout.strip() == "True", shown.stderr[-500:]

@@ -37,7 +37,7 @@ def installed() -> ServerEnvironment:
 @pytest.fixture
 def server(triton_repository: Path) -> Iterator[TritonServer]:
     """A server of its own for each test: it is killed."""
-    with TritonServer(triton_repository, environment=server_environment()) as running:
+    with TritonServer(triton_repository, environment=server_environment(), client_shm=True) as running:
         yield running
 
 

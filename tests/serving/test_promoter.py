@@ -39,7 +39,7 @@ def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     out = tmp_path_factory.mktemp("triton") / "models"
     assert write_repository(bundle, out, name="promoter") == ["promoter"]
     assert lint_repository(out) == []
-    with TritonServer(out, environment=environment) as running:
+    with TritonServer(out, environment=environment, client_shm=True) as running:
         yield running
 
 
@@ -135,7 +135,7 @@ def test_the_command_line_scores_on_the_server(
     fasta = worlds.write_fasta(tmp_path / "g.fa", {"chr1": worlds.random_dna(3000, seed=4)})
     (tmp_path / "tss.bed").write_text("chr1\t1500\t1501\ta\t0\t+\nchr1\t1700\t1701\tb\t0\t-\n")
     tables = []
-    for out, more in (("here.tsv", []), ("there.tsv", ["--backend", f"triton:grpc://{server.grpc}/promoter"])):
+    for out, more in (("here.tsv", []), ("there.tsv", ["--device", f"triton:grpc://{server.grpc}/promoter"])):
         arguments = ["--bundle", PATH, "--fasta", fasta, "--bed", tmp_path / "tss.bed", "--out", tmp_path / out, *more]
         monkeypatch.setattr("sys.argv", ["borzoi-rt", "dft", "score", *map(str, arguments)])
         run()

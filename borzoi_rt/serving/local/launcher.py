@@ -5,8 +5,12 @@ However this process ends: where it is killed, :mod:`borzoi_rt.serving.local.wat
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
+import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -21,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ...errors import BackendError, InputError
+from ..config import FASTA_VARIABLE
 from .environment import ServerEnvironment, find_environment
 from .watchdog import remove_shared_memory, start_watchdog, stop_watchdog
 
@@ -29,8 +34,22 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 CPU_CONFIG = "python-cpu"
 READY_LIMIT_S = 60.0
-EXIT_LIMIT_S = 10
-IMAGE = "nvcr.io/nvidia/tritonserver:26.07-py3"
+DRAIN_S = 60
+_EXIT_MARGIN_S = 5
+IMAGE = "borzoi-rt-triton:latest"  # deploy/Dockerfile makes it
+GENOME_MOUNT = "/genome"
+# Interfaces by which a client could change the server, or read and write memory of this machine.
+CLOSED = ("model-repository", "shared-memory", "logging", "trace")
+# What deploy/ and the docker line start a server with.
+SERVER_OPTIONS = (
+    "--model-repository=/models",
+    "--model-control-mode=none",
+    "--disable-auto-complete-config",
+    "--exit-on-error=true",
+    "--strict-readiness=true",
+    "--cache-config=local,size=67108864",
+    f"--exit-timeout-secs={DRAIN_S}",
+)
 _PACKAGE = Path(__file__).resolve().parents[2]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy must not catch the loopback
 
@@ -52,6 +71,11 @@ class TritonServer:
         Which of the configurations of every model is used; a model without it has its ``config.pbtxt`` used.
     options : sequence of str
         More options of ``tritonserver``.
+    client_shm : bool
+        Let clients of this machine pass tensors in shared memory. Any of them can then name memory that is not theirs,
+        the server's own too: only where all clients are trusted.
+    drain_s : int
+        How long requests under way may take to end when the server is stopped.
     ready_limit_s : float
         How long the server may take to load its models: some of its failures hang.
     log_path : path, optional
@@ -72,13 +96,18 @@ class TritonServer:
         ports: tuple[int, int, int] = (0, 0, 0),
         config: str = CPU_CONFIG,
         options: Sequence[str] = (),
+        client_shm: bool = False,
+        drain_s: int = DRAIN_S,
         ready_limit_s: float = READY_LIMIT_S,
         log_path: str | os.PathLike[str] | None = None,
     ) -> None:
         self.repository = Path(repository).resolve()
         if not any(self.repository.glob("*/config.pbtxt")):
             raise InputError(f"{repository}: holds no model; `borzoi-rt triton repo` makes a model repository")
-        self.host, self.seconds_to_ready = host, 0.0
+        if drain_s < 1:
+            raise InputError(f"drain_s is {drain_s}; 1 or more seconds are needed")
+        self.host, self.seconds_to_ready, self.drain_s = host, 0.0, drain_s
+        self._closed = tuple(name for name in CLOSED if not (client_shm and name == "shared-memory"))
         self._environment = environment or find_environment()
         self._wanted, self._ports = ports, ports
         self._config, self._options, self._limit_s = config, tuple(options), ready_limit_s
@@ -233,7 +262,8 @@ class TritonServer:
             "--exit-on-error=true",
             "--strict-readiness=true",
             "--model-control-mode=none",
-            f"--exit-timeout-secs={EXIT_LIMIT_S // 2}",
+            f"--exit-timeout-secs={self.drain_s}",
+            *self._restrictions(),
             self._shm_argument,
             *(f"--{name}-address={self.host}" for name in ("http", "grpc", "metrics")),
             f"--http-port={http}",
@@ -241,6 +271,10 @@ class TritonServer:
             f"--metrics-port={metrics}",
             *self._options,
         ]
+
+    def _restrictions(self) -> list[str]:
+        given = any(option.startswith(("--http-restricted-api", "--grpc-restricted")) for option in self._options)
+        return [] if given else closing_options(secrets.token_hex(16), self._closed)
 
     def _backends(self) -> Path:
         """Lay the python backend, the stub of this Python and this very package side by side.
@@ -264,9 +298,9 @@ class TritonServer:
             if process.poll() is None:
                 process.send_signal(first)
                 try:
-                    process.wait(EXIT_LIMIT_S)
+                    process.wait(self.drain_s + _EXIT_MARGIN_S)
                 except subprocess.TimeoutExpired:
-                    log.warning("Triton did not end in %d s and is killed", EXIT_LIMIT_S)
+                    log.warning("Triton did not end in %d s and is killed", self.drain_s + _EXIT_MARGIN_S)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # whatever stub is left in the server's own session
             process.wait()
@@ -274,14 +308,48 @@ class TritonServer:
         remove_shared_memory(self._prefix)
 
 
+def closing_options(key: str, names: Sequence[str] = CLOSED) -> list[str]:
+    """Return the options that close interfaces to whoever does not know a key, which is to say to everyone.
+
+    A server before 2.68 has no other way; later ones allow no shared memory of clients unless told to.
+    """
+    rule = f"{','.join(names)}:borzoi-rt-closed={key}"
+    return [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
+
+
 def container_command(repository: Path, *, image: str = IMAGE) -> str:
-    """Return the docker line that serves the production configuration of a repository on an NVIDIA GPU."""
-    return (
-        "docker run --rm --gpus=all --shm-size=2g "
-        f"-p {LOOPBACK}:8000:8000 -p {LOOPBACK}:8001:8001 -p {LOOPBACK}:8002:8002 -v {repository.resolve()}:/models:ro "
-        f"{image} tritonserver --model-repository=/models --disable-auto-complete-config --exit-on-error=true "
-        "--strict-readiness=true --model-control-mode=none"
-    )
+    """Return the docker line that serves the production configuration of a repository on an NVIDIA GPU.
+
+    The image is that of ``deploy/Dockerfile``: a scorer needs this package in it. The genomes of the scorers are
+    mounted from where the repository says that they lie.
+
+    Raises
+    ------
+    InputError
+        If there is no model, or the scorers of the repository have genomes of several names.
+    """
+    genomes = {_genome_of(path) for path in repository.glob("*/config.pbtxt")}
+    if not genomes:
+        raise InputError(f"{repository}: holds no model; `borzoi-rt triton repo` makes a model repository")
+    words = ["docker run --rm --gpus=all --shm-size=2g --read-only --tmpfs=/tmp --cap-drop=ALL"]
+    words += ["--security-opt=no-new-privileges", f"--stop-timeout={DRAIN_S + _EXIT_MARGIN_S}"]
+    words += [f"-p {LOOPBACK}:{port}:{port}" for port in (8000, 8001, 8002)]
+    words.append(f"-v {shlex.quote(str(repository.resolve()))}:/models:ro")
+    fastas = sorted(genome for genome in genomes if genome)
+    if len(fastas) > 1:
+        raise InputError(f"{repository}: its scorers have several genomes ({', '.join(fastas)}); one line serves one")
+    for fasta in fastas:
+        folder, name = os.path.split(fasta)
+        words.append(f"-v {shlex.quote(folder)}:{GENOME_MOUNT}:ro")
+        words.append(f"-e {FASTA_VARIABLE}={shlex.quote(f'{GENOME_MOUNT}/{name}')}")
+    words += [image, "tritonserver", *SERVER_OPTIONS, *closing_options(secrets.token_hex(16))]
+    return " ".join(words)
+
+
+def _genome_of(config: Path) -> str:
+    """Return the genome that a configuration names; nothing for a graph."""
+    found = re.search(r'key: "fasta" value \{ string_value: ("(?:[^"\\]|\\.)*") \}', config.read_text(encoding="utf-8"))
+    return str(json.loads(found.group(1))) if found else ""
 
 
 def _choose_ports(wanted: tuple[int, int, int], host: str) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -17,9 +18,10 @@ import pytest
 from triton_servers import server_environment, version_folder
 
 from borzoi_rt.errors import BackendError, InputError
+from borzoi_rt.serving.config import FASTA_VARIABLE
 from borzoi_rt.serving.local import environment
 from borzoi_rt.serving.local.environment import ServerEnvironment, find_environment
-from borzoi_rt.serving.local.launcher import TritonServer, container_command
+from borzoi_rt.serving.local.launcher import IMAGE, TritonServer, container_command
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +113,7 @@ def test_a_killed_server_leaves_nothing_and_comes_back_on_its_ports(small: Path,
 
 def test_a_model_that_cannot_be_loaded_is_said(small: Path, installed: ServerEnvironment) -> None:
     (version_folder(small / "borzoi") / "model.onnx").write_bytes(b"no graph")
-    with pytest.raises(BackendError, match=r"(?s)did not start.*model\.onnx: onnxruntime cannot load the graph"):
+    with pytest.raises(BackendError, match=r"(?s)did not start.*model\.onnx: not a graph that a bundle may hold"):
         TritonServer(small, environment=installed).start()
 
 
@@ -142,14 +144,20 @@ def test_a_folder_without_models_is_refused(tmp_path: Path, installed: ServerEnv
         TritonServer(tmp_path, environment=installed)
 
 
-def serve(repository: Path, installed: ServerEnvironment) -> tuple[subprocess.Popen[str], list[str], set[Path]]:
+def serve(
+    repository: Path, installed: ServerEnvironment, *options: str, errors: Path | None = None
+) -> tuple[subprocess.Popen[str], list[str], set[Path]]:
     """Run `borzoi-rt triton serve`; return it when ready, with what it printed and the server's shared memory."""
     program = "from borzoi_rt.cli import run; run()"
     ports = ("--http-port=0", "--grpc-port=0", "--metrics-port=0")
     command = [sys.executable, "-c", program, "triton", "serve", str(repository), *ports]
-    serving = subprocess.Popen(
-        [*command, f"--environment={installed.python.parent.parent}"], stdout=subprocess.PIPE, text=True
-    )
+    with (errors or Path(os.devnull)).open("w") as stream:
+        serving = subprocess.Popen(
+            [*command, f"--environment={installed.python.parent.parent}", *options],
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+        )
     assert serving.stdout is not None
     lines = [serving.stdout.readline().strip() for _ in range(3)]
     children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
@@ -199,11 +207,64 @@ def test_a_launcher_that_is_killed_leaves_no_server(
     assert sorted(small.rglob("*")) == before
 
 
-def test_the_container_line_opens_no_port_beyond_the_loopback(tmp_path: Path) -> None:
-    words = container_command(tmp_path).split()
-    published = [words[place + 1] for place, word in enumerate(words) if word == "-p"]
-    assert published == [f"127.0.0.1:{port}:{port}" for port in (8000, 8001, 8002)]
-    assert f"{tmp_path}:/models:ro" in words
+def test_the_container_line_can_start_the_scorer_and_opens_the_loopback_alone(
+    triton_repository: Path, triton_genome: Path
+) -> None:
+    words = shlex.split(container_command(triton_repository))
+    after = {
+        flag: [words[number + 1] for number, word in enumerate(words) if word == flag] for flag in ("-p", "-v", "-e")
+    }
+    assert after["-p"] == [f"127.0.0.1:{port}:{port}" for port in (8000, 8001, 8002)]
+    # The image has this package, and the genome lies where the variable says.
+    assert words[words.index("tritonserver") - 1] == IMAGE
+    assert after["-v"] == [f"{triton_repository}:/models:ro", f"{triton_genome.parent}:/genome:ro"]
+    assert after["-e"] == [f"{FASTA_VARIABLE}=/genome/{triton_genome.name}"]
+    first, second = (container_command(triton_repository) for _ in range(2))
+    assert first != second  # the key of the closed interfaces is drawn anew
+
+
+def test_a_container_line_for_nothing_or_for_two_genomes_is_refused(triton_repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no model"):
+        container_command(tmp_path)
+    for number in (1, 2):
+        config = (triton_repository / "borzoi_scorer" / "config.pbtxt").read_text()
+        (tmp_path / f"m{number}").mkdir()
+        (tmp_path / f"m{number}" / "config.pbtxt").write_text(config.replace("g.fa", f"g{number}.fa"))
+    with pytest.raises(InputError, match="several genomes"):
+        container_command(tmp_path)
+
+
+def test_serve_starts_a_dead_server_again_and_says_so(
+    small: Path, installed: ServerEnvironment, tmp_path: Path
+) -> None:
+    serving, lines, _ = serve(small, installed, "--restarts=1", errors=tmp_path / "errors")
+    (first,) = leaders(serving)
+    os.kill(first, signal.SIGKILL)
+    assert said(tmp_path / "errors", "Triton is ready again")
+    (second,) = leaders(serving)
+    assert second != first
+    assert not any(closed(line.split("/")[2]) for line in lines)  # on the same ports
+    os.kill(second, signal.SIGKILL)
+    assert serving.wait(60) == 1
+    text = (tmp_path / "errors").read_text()
+    assert "ended by itself (signal 9); start 1 of 1 follows in 1 s" in text
+    assert "ended by itself (signal 9), 2 times in a row" in text
+    assert "Traceback" not in text
+    assert serving.stdout is not None
+    serving.stdout.close()
+
+
+def said(path: Path, text: str) -> bool:
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and text not in path.read_text():
+        time.sleep(0.1)
+    return text in path.read_text()
+
+
+def leaders(serving: subprocess.Popen[str]) -> list[int]:
+    """Return the servers that a launcher has started."""
+    children = Path(f"/proc/{serving.pid}/task/{serving.pid}/children").read_text().split()
+    return [int(child) for child in children if b"tritonserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_an_environment_that_is_missing_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
