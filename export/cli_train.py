@@ -12,10 +12,11 @@ from borzoi_rt.squash import KINDS
 from .models.config import read_params
 from .training.adapters import FREEZE, LoraOptions
 from .training.options import PRECISIONS, SCHEDULES, TrainOptions
+from .training.processes import is_first_process
 from .training.regularisers import Penalty
 from .training.run import TuneOptions, validation_pearson
 from .training.run import train as run_training
-from .training.session import RunOptions, is_first_process
+from .training.session import RunOptions
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)

@@ -69,10 +69,19 @@ def add_lora(network: Borzoi, options: LoraOptions) -> None:
     if unknown:
         known = ", ".join(sorted(name for name in layers if not name.isdigit()))
         raise InputError(f"no layer is called {unknown[0]!r}; layers: {known}")
+    grouped = {name.rsplit(".", 1)[-1] for name, module in network.named_modules() if getattr(module, "groups", 1) > 1}
+    if grouped & set(options.targets):
+        raise InputError(f"{', '.join(sorted(grouped))}: an adapter beside it could not be merged; leave it out")
     config = LoraConfig(
         r=options.rank, lora_alpha=options.alpha, target_modules=list(options.targets), lora_dropout=0.0, bias="none"
     )
-    inject_adapter_in_model(config, network)
+    try:
+        inject_adapter_in_model(config, network)
+    except ValueError as error:
+        raise InputError(
+            f"an adapter of rank {options.rank} cannot stand beside {', '.join(options.targets)}: "
+            f"{' '.join(str(error).split())[:160]}"
+        ) from error
     network.head.requires_grad_(True)
 
 

@@ -35,8 +35,8 @@ class BorzoiModule(StepModule):
         Names of the tracks of each head, for messages.
     heads : sequence of str
         Names of the heads, for logs.
-    penalties : sequence of Penalty
-        Penalties on weights.
+    penalties, recipe : sequence of Penalty
+        Penalties on weights, chosen by the caller and of the params; see :class:`.regularisers.Penalties`.
     total_steps : int
         Updates of the whole run, for the schedule.
     meta : mapping
@@ -53,6 +53,7 @@ class BorzoiModule(StepModule):
         tracks: Sequence[Sequence[str]],
         heads: Sequence[str],
         penalties: Sequence[Penalty] = (),
+        recipe: Sequence[Penalty] = (),
         total_steps: int = 0,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
@@ -66,7 +67,7 @@ class BorzoiModule(StepModule):
         )
         self.model = model
         self.options, self.tracks, self.total_steps = options, tracks, total_steps
-        self.penalties = Penalties(model, penalties)
+        self.penalties = Penalties(model, penalties, recipe=recipe)
         bins = model.configs[0].bins
         weights = position_weights(bins, options.weight_range, options.weight_exp)
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)

@@ -126,7 +126,8 @@ def train(
         options,
         tracks=[track_names(item) for item in sets],
         heads=[config.head for config in configs],
-        penalties=[*calico_penalties(params, model), *penalties],
+        penalties=penalties,
+        recipe=calico_penalties(params, model),
         total_steps=schedule.updates,
         meta=meta,
     )

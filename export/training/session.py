@@ -24,6 +24,7 @@ from borzoi_rt.errors import BackendError, InputError
 
 from ..weights.checkpoint import read_checkpoint
 from .callbacks import LAST, LastCheckpoint, Progress, StepLog
+from .processes import is_first_process
 from .steps import StepModule
 
 RUN = "run.json"
@@ -78,11 +79,6 @@ def world_of(run: RunOptions) -> tuple[int, int]:
             raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
         return world, local
     return run.devices, run.devices
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the first of those that Lightning or torchrun started."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def make_trainer(
