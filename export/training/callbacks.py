@@ -111,6 +111,8 @@ class Patience(Callback):
 class BestCheckpoint(Checkpoint):
     """Keep the best validation of each head: ``best.ckpt``, or ``best-HEAD.ckpt`` where there are several.
 
+    Such a checkpoint says in ``best_of`` which head it is the best of, whatever its file is called.
+
     The best has the highest Pearson correlation, or the lowest loss where ``figure`` is ``loss``.
     """
 
@@ -126,7 +128,9 @@ class BestCheckpoint(Checkpoint):
             if merit > self._best.get(head, -math.inf):
                 self._best[head] = merit
                 name = "best.ckpt" if len(module.heads) == 1 else f"best-{head}.ckpt"
+                module.best_of = head
                 trainer.save_checkpoint(self._folder / name)
+                module.best_of = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""

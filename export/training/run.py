@@ -39,8 +39,8 @@ class TuneOptions:
         Trained weights; see :func:`borzoi_export.training.adapters.initial_state`.
     init_params : mapping, optional
         The params.json of these weights, where the head differs.
-    init_head : int or str
-        The head they hold.
+    init_head : int or str, optional
+        The head of theirs to take; see :func:`borzoi_export.training.adapters.initial_state`.
     keep_head : bool
         Begin with their head too; otherwise with a new one.
     freeze : str
@@ -51,7 +51,7 @@ class TuneOptions:
 
     init: str | None = None
     init_params: Mapping[str, Any] | None = None
-    init_head: int | str = 0
+    init_head: int | str | None = None
     keep_head: bool = False
     freeze: str = "none"
     lora: LoraOptions | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from borzoi_rt.errors import FormatError
+from borzoi_rt.errors import FormatError, InputError
 
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
@@ -40,42 +40,62 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
     if not isinstance(values, dict) or not isinstance(values.get(META), str) or "state_dict" not in values:
         raise FormatError(f"{path}: not a checkpoint of `borzoi-rt train` or `borzoi-rt promoter train`")
     try:
-        return json.loads(values[META]), values["state_dict"]
+        meta = json.loads(values[META])
     except ValueError as error:
         raise FormatError(f"{path}: its description is not JSON ({error})") from error
+    if "best_of" not in meta:  # an older checkpoint says it by its name alone
+        heads = [entry["name"] for entry in meta.get("heads", ())]
+        meta["best_of"] = next((name for name in heads if path.name == f"best-{name}.ckpt"), None)
+    return meta, values["state_dict"]
 
 
 def network_state(
-    meta: Mapping[str, Any], state: Mapping[str, Tensor], *, head: int | str = 0
+    meta: Mapping[str, Any], state: Mapping[str, Tensor], *, head: int | str | None = None
 ) -> tuple[BorzoiConfig, dict[str, Tensor]]:
     """Return config and state dict of the network with one of its heads, adapters merged.
+
+    Parameters
+    ----------
+    meta, state : mapping
+        What :func:`read_checkpoint` returned.
+    head : int or str, optional
+        Number or name. When None: the head that the checkpoint is the best of, else the first.
 
     Raises
     ------
     FormatError
         If there is no such head, or the network is no Borzoi.
+    InputError
+        If the checkpoint is the best of another head.
     """
     if "model" not in meta:
         raise FormatError("a checkpoint of `borzoi-rt promoter train`; its run is read by `borzoi-rt promoter`")
     names = [entry["name"] for entry in meta["heads"]]
-    place = _place(names, head)
-    config = BorzoiConfig.from_params(meta["model"], head=names[place])
+    number = _head_number(names, head, meta.get("best_of"))
+    config = BorzoiConfig.from_params(meta["model"], head=names[number])
     own = {key.removeprefix(_PREFIX): tensor for key, tensor in state.items() if key.startswith(_PREFIX)}
     if meta.get("adapter"):
         own = _merged(BorzoiConfig.from_params(meta["model"], head=names[0]), own, meta["adapter"])
-    if place:
-        own |= {f"head.{part}": state[f"model.others.{place - 1}.{part}"] for part in ("weight", "bias")}
+    if number:
+        own |= {f"head.{part}": state[f"model.others.{number - 1}.{part}"] for part in ("weight", "bias")}
     # The counter of batches plays no part where the momentum is fixed; other readers have none.
     return config, {key: tensor for key, tensor in own.items() if not key.endswith("num_batches_tracked")}
 
 
-def _place(names: list[str], head: int | str) -> int:
-    if str(head).isdigit() and int(head) < len(names):
-        return int(head)
-    for name in (str(head), f"head_{head}"):
-        if name in names:
-            return names.index(name)
-    raise FormatError(f"head {head!r} is not in the checkpoint; it has {', '.join(names)}")
+def _head_number(names: list[str], head: int | str | None, best_of: str | None) -> int:
+    if head is None:
+        return names.index(best_of) if best_of else 0
+    found = next((name for name in (str(head), f"head_{head}") if name in names), None)
+    if found is None and str(head).isdigit() and int(head) < len(names):
+        found = names[int(head)]
+    if found is None:
+        raise FormatError(f"head {head!r} is not in the checkpoint; it has {', '.join(names)}")
+    if best_of and found != best_of:
+        raise InputError(
+            f"the checkpoint is the best of {best_of}, not of {found}; leave the head out, or take the best checkpoint "
+            f"of {found}"
+        )
+    return names.index(found)
 
 
 def _merged(config: BorzoiConfig, state: dict[str, Tensor], adapter: Mapping[str, Any]) -> dict[str, Tensor]:

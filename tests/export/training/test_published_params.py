@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from borzoi_export.weights.checkpoint import read_checkpoint
-from command_line import Cli, options
+import torch
+from borzoi_export.weights.checkpoint import network_state, read_checkpoint
+from command_line import Cli, check_error, options
 
 from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.dataset import Data
@@ -80,7 +81,29 @@ def test_both_published_heads(cli: Cli, shared: Path, make_data: Callable[..., D
     renamed = best.rename(tmp_path / "kept.ckpt")
     assert read_checkpoint(renamed)[0]["best_of"] == "head_mouse"
     words = options(checkpoint=renamed, targets=mouse.path / "targets.txt", out=tmp_path / "bundle")
-    code, out, err = cli("export", "checkpoint", *words)
-    assert code == 0, err
-    assert "head_mouse" in out
+    code, _, err = cli("export", "checkpoint", *words)
+    assert (code, err) == (0, "kept.ckpt: step 8, head_mouse\n")
     assert open_bundle(tmp_path / "bundle").info.head == "head_mouse"
+    want = network_state(*read_checkpoint(tmp_path / "run" / "last.ckpt"), head="mouse")[1]  # the same step
+    got = network_state(*read_checkpoint(renamed))[1]
+    assert all(torch.equal(got[key], want[key]) for key in want)
+    words = options(checkpoint=renamed, targets=human.path / "targets.txt", out=tmp_path / "other", head="human")
+    check_error(cli("export", "checkpoint", *words), "the checkpoint is the best of head_mouse, not of head_human")
+    words = options(checkpoint=renamed, targets=mouse.path / "targets.txt", out=tmp_path / "same", head=1)
+    assert cli("export", "checkpoint", *words)[0] == 0
+
+    # Such a checkpoint to begin with: its own head is kept, and no other.
+    begun = {**common, "max_steps": 1, "init": renamed, "head": "mouse", "data": mouse.path, "learning_rate": 1e-12}
+    code, _, err = cli("train", *options(**begun, out=tmp_path / "next"), "--keep-head")
+    assert code == 0, err
+    kept = network_state(*read_checkpoint(tmp_path / "next" / "last.ckpt"))[1]
+    torch.testing.assert_close(kept["head.weight"], want["head.weight"], rtol=0, atol=1e-9)
+    check_error(cli("train", *options(**begun, out=tmp_path / "no", init_head=0)), "is the best of head_mouse")
+    assert not (tmp_path / "no").exists()
+
+
+def test_an_older_best_checkpoint_says_its_head_by_its_name(tmp_path: Path) -> None:
+    meta = {"model": {}, "heads": [{"name": "head_human"}, {"name": "head_mouse"}]}
+    for name, want in (("best-head_mouse.ckpt", "head_mouse"), ("last.ckpt", None)):
+        torch.save({"borzoi_rt": json.dumps(meta), "state_dict": {}}, tmp_path / name)
+        assert read_checkpoint(tmp_path / name)[0]["best_of"] == want
