@@ -16,6 +16,7 @@ from .training.processes import is_first_process
 from .training.regularisers import Penalty
 from .training.run import TuneOptions, validation_pearson
 from .training.run import train as run_training
+from .cli_run import stops_told
 from .training.session import RunOptions
 
 _PATH = click.Path(path_type=Path)
@@ -68,17 +69,18 @@ def train(
     penalties = [Penalty.parse(text) for text in choices.pop("penalties")]
     run = RunOptions(progress=True, **{name: choices.pop(name) for name in _RUN})
     tune = _tune(choices)
-    last = run_training(
-        values,
-        data,
-        out,
-        options=TrainOptions.from_params(values, **choices),
-        heads=heads,
-        penalties=penalties,
-        tune=tune,
-        run=run,
-        resume=resume,
-    )
+    with stops_told(out):
+        last = run_training(
+            values,
+            data,
+            out,
+            options=TrainOptions.from_params(values, **choices),
+            heads=heads,
+            penalties=penalties,
+            tune=tune,
+            run=run,
+            resume=resume,
+        )
     if not is_first_process():
         return
     best = validation_pearson(last)

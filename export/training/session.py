@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-import sys
+import signal
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from borzoi_rt.errors import BackendError, InputError
 
 from ..weights.checkpoint import read_checkpoint
-from .callbacks import LAST, LastCheckpoint, Progress, StepLog
+from .callbacks import LAST, LastCheckpoint, StepLog
+from .checkpoints import WholeFiles
 from .processes import is_first_process
+from .progress import Progress
 from .steps import StepModule
+from .stopping import StoppedError, StopRequest, StopNow
 
 RUN = "run.json"
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -95,10 +98,15 @@ def make_trainer(
     world, local = world_of(run)
     if sync and world > 1 and run.on_cpu:
         raise InputError("norm_type batch-sync shares statistics between GPUs only; take batch, or one process")
-    shown = run.progress and sys.stderr.isatty()
     total, interval = schedule.updates * schedule.accumulate, schedule.valid_every
-    last = LastCheckpoint(folder, every=schedule.save_every, valid_batches=interval, total_batches=total)
+    request = StopRequest()
+    last = LastCheckpoint(
+        folder, every=schedule.save_every, valid_batches=interval, total_batches=total, request=request
+    )
+    shown = [Progress(schedule.updates)] if run.progress else []
     # A head that a batch does not use has no gradient and must not be moved.
+    # On the CPU Lightning would take bf16 in place of 16, unless told how to scale.
+    plugins = [MixedPrecision("16-mixed", device="cpu")] if precision == "16" and run.on_cpu else []
     strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
     try:
         return pl.Trainer(
@@ -106,7 +114,7 @@ def make_trainer(
             devices=local,
             num_nodes=world // local,
             strategy=strategy,
-            **_precision(precision, on_cpu=run.on_cpu),
+            precision=None if plugins else _PRECISION[precision],
             # One pass of Lightning is the whole run: our batches count through all epochs.
             max_epochs=1,
             max_steps=schedule.updates,
@@ -118,8 +126,9 @@ def make_trainer(
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
-            callbacks=[StepLog(folder), *([Progress()] if shown else []), *watchers, last],
-            enable_progress_bar=shown,
+            callbacks=[request, StepLog(folder), *shown, *watchers, last],
+            plugins=[WholeFiles(), *plugins],
+            enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             sync_batchnorm=sync and world > 1,
@@ -129,22 +138,40 @@ def make_trainer(
         raise BackendError(" ".join(str(error).split())) from error
 
 
-def _precision(name: str, *, on_cpu: bool) -> dict[str, Any]:
-    """Return Lightning's arguments; on the CPU it would take bf16 in place of 16, unless told how to scale."""
-    if name == "16" and on_cpu:
-        return {"plugins": [MixedPrecision("16-mixed", device="cpu")]}
-    return {"precision": _PRECISION[name]}
-
-
 def fit(trainer: pl.Trainer, module: StepModule, data: pl.LightningDataModule, folder: Path, *, resume: bool) -> None:
-    """Train, from the last checkpoint on if ``resume``."""
+    """Train, from the last checkpoint on if ``resume``.
+
+    Raises
+    ------
+    StoppedError
+        If Ctrl-C or SIGTERM ended the run.
+    """
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=str(folder / LAST) if resume else None, weights_only=True)
     except MisconfigurationException as error:
         raise BackendError(" ".join(str(error).split())) from error
+    except StopNow:
+        raise _stopped(trainer, folder) from None
+    except SystemExit as error:  # what Lightning makes of a KeyboardInterrupt
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise _stopped(trainer, folder) from None
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _stopped(trainer: pl.Trainer, folder: Path) -> StoppedError:
+    request, last = (
+        next(item for item in trainer.callbacks if isinstance(item, kind)) for kind in (StopRequest, LastCheckpoint)
+    )
+    return StoppedError(
+        folder / LAST,
+        step=trainer.global_step,
+        total=int(trainer.max_steps),
+        kept=last.kept,
+        exit_code=128 + (request.signal or signal.SIGINT),
+    )
 
 
 def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Sequence[str], free: Sequence[str]) -> int:

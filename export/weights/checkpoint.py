@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,21 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of damaged files torch raises whatever its reader stumbles over
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise FormatError(f"{path}: cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(values, dict) or not isinstance(values.get(META), str) or "state_dict" not in values:
+    if (
+        not isinstance(values, dict)
+        or not isinstance(values.get(META), str)
+        or not isinstance(values.get("state_dict"), dict)
+    ):
         raise FormatError(f"{path}: not a checkpoint of `borzoi-rt train` or `borzoi-rt promoter train`")
     try:
         meta = json.loads(values[META])
     except ValueError as error:
         raise FormatError(f"{path}: its description is not JSON ({error})") from error
+    if not isinstance(meta, dict):
+        raise FormatError(f"{path}: its description is {type(meta).__name__}; an object is needed")
     if "best_of" not in meta:  # an older checkpoint says it by its name alone
         heads = [entry["name"] for entry in meta.get("heads", ())]
         meta["best_of"] = next((name for name in heads if path.name == f"best-{name}.ckpt"), None)
