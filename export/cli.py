@@ -106,7 +106,9 @@ def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> No
     """Convert a checkpoint of borzoi-rt train."""
     bundle = convert_checkpoint(checkpoint, targets, out, **options)
     _report(bundle)
-    click.echo(f"{checkpoint.name}: step {bundle.info.provenance['step']}, {bundle.info.head}", err=True)
+    facts = bundle.info.provenance
+    average = f", weights averaged by {facts['ema']:g} (EMA)" if facts["ema"] else ""
+    click.echo(f"{checkpoint.name}: step {facts['step']}, {bundle.info.head}{average}", err=True)
 
 
 def _with_squash(options: dict[str, Any]) -> dict[str, Any]:

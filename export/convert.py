@@ -148,6 +148,7 @@ def convert_checkpoint(
     facts = {
         "step": meta["step"],
         "seed": meta["options"]["seed"],
+        "ema": meta["options"].get("ema", 0.0),
         "targets_sha256": entry["targets_sha256"],
         "statistics_sha256": entry["statistics_sha256"],
         "validation_pearson": meta["validation_pearson"].get(config.head),

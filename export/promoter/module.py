@@ -35,7 +35,13 @@ class PromoterModule(StepModule):
     def __init__(
         self, model: MotifNetwork, options: TrainOptions, objective: Objective, *, meta: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(heads=(options.tissue,), seed=options.seed, meta=meta)
+        super().__init__(
+            heads=(options.tissue,),
+            seed=options.seed,
+            accumulate=options.accumulate,
+            loss_scaling=options.precision == "16",
+            meta=meta,
+        )
         self.model, self.options, self.objective = model, options, objective
         self.validation: dict[str, float] = {}  # the last one
         self._sums = torch.zeros(4)
@@ -52,9 +58,10 @@ class PromoterModule(StepModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss; stop where it is not finite."""
         self.seed_step(batch["number"])
-        p, t = self.model(inputs_of(batch["codes"])), batch["target"]
-        terms = penalty_terms(self.model.config.stage, self.model, self.objective)
-        loss, penalty = self._loss(p, t), _sum(terms, p)
+        p, t = self.model(inputs_of(batch["codes"])).float(), batch["target"]
+        with torch.autocast(p.device.type, enabled=False):
+            terms = penalty_terms(self.model.config.stage, self.model, self.objective)
+            loss, penalty = self._loss(p, t), _sum(terms, p)
         if not torch.isfinite(loss + penalty):
             raise self._not_finite(p.detach(), t, terms, where="step")
         return {"loss": loss + penalty, "data_loss": loss.detach(), "penalty": penalty.detach()}
@@ -72,8 +79,9 @@ class PromoterModule(StepModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Add a batch to the sums."""
-        p, t = self.model(inputs_of(batch["codes"])), batch["target"]
-        loss = self._loss(p, t)
+        p, t = self.model(inputs_of(batch["codes"])).float(), batch["target"]
+        with torch.autocast(p.device.type, enabled=False):
+            loss = self._loss(p, t)
         if not torch.isfinite(loss):
             raise self._not_finite(p, t, {}, where="validation after step")
         r = site_pearson(p, t)

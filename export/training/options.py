@@ -55,6 +55,8 @@ class TrainOptions:
         ``32``, ``bf16`` or ``16``; the head and the loss always run in float32.
     checkpoint_blocks : bool
         Recompute activations in the backward pass instead of keeping them.
+    ema : float
+        Decay of the running average of the weights; 0 for none. See :class:`.average.Average`.
     """
 
     batch_size: int = 1
@@ -80,6 +82,7 @@ class TrainOptions:
     seed: int = 0
     precision: str = "32"
     checkpoint_blocks: bool = False
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "max_epochs", "save_every"):
@@ -88,7 +91,7 @@ class TrainOptions:
             _check(name, getattr(self, name), 0, whole=True)
         for name in ("learning_rate", "clip_norm", "total_weight"):
             _check(name, getattr(self, name), 0, whole=False)
-        for name in ("adam_beta1", "adam_beta2"):
+        for name in ("adam_beta1", "adam_beta2", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; a number in [0, 1) is needed")
         for name, allowed in (("precision", PRECISIONS), ("schedule", SCHEDULES)):

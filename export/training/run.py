@@ -86,7 +86,8 @@ def train(
     data : sequence of path
         One directory per head.
     out : path
-        Directory to make: ``last.ckpt``, ``best.ckpt``, ``train.csv``, ``valid.csv``, ``tensorboard/``, ``run.json``.
+        Directory to make: ``last.ckpt``, ``best.ckpt``, ``train.csv``, ``valid.csv``, ``tensorboard/``, ``run.json``,
+        and ``run.yaml`` of a command.
     options : TrainOptions
         See there.
     heads : sequence of str
@@ -138,11 +139,12 @@ def train(
         run,
         watchers=watchers if schedule.valid_every else (),
         precision=options.precision,
+        ema=options.ema,
         heads=len(configs),
         sync=_shares_statistics(params),
     )
     free = _FREE if options.schedule == "constant" else _FREE[2:]
-    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    batches.start = begin_run(folder, meta, options, run, resume=resume, fixed=_FIXED, free=free)
     fit(trainer, module, batches, folder, resume=batches.start > 0)
     return folder / LAST
 

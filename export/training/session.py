@@ -9,7 +9,7 @@ import os
 import signal
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,60 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from borzoi_rt.errors import BackendError, InputError
 
 from ..weights.checkpoint import read_checkpoint
+from .average import Average
 from .callbacks import LAST, LastCheckpoint, StepLog
 from .checkpoints import WholeFiles
-from .processes import is_first_process
+from .processes import StoppedError, is_first_process
 from .progress import Progress
 from .steps import StepModule
-from .stopping import StoppedError, StopRequest, StopNow
+from .stopping import StopNow, StopRequest
 
-RUN = "run.json"
+RUN, RECORD = "run.json", "run.yaml"
 _PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Where and on what a run computes; ``squash`` names the kind of targets that do not record it (TFRecords)."""
+    """Where and on what a run computes.
+
+    Parameters
+    ----------
+    devices : int
+        GPUs, or processes on the CPU.
+    accelerator : str
+        ``auto``, ``cpu`` or ``gpu``.
+    threads : int, optional
+        CPU threads of each process; torch's choice when None.
+    workers : int, optional
+        Threads of each process that read windows; their order and bytes are the same for any number. A share of the
+        cores when None.
+    deterministic : bool
+        Only sums whose order is fixed, so that a run repeats bit by bit on the same device. Costs time on a GPU.
+    tf32 : bool
+        Let a GPU round the factors of float32 products to 10 bits.
+    progress : bool
+        Show steps, loss, validation and the time left on stderr.
+    squash : str, optional
+        Kind of targets that do not record it (TFRecords).
+    record : mapping, optional
+        Options of a command, written to ``run.yaml``.
+    """
 
     devices: int = 1
     accelerator: str = "auto"
     threads: int | None = None
+    workers: int | None = None
+    deterministic: bool = True
+    tf32: bool = False
     progress: bool = False
     squash: str | None = None
+    record: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "threads", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value!r}; 1 or more is needed")
 
     @property
     def on_cpu(self) -> bool:
@@ -71,6 +105,9 @@ def settle(seed: int, run: RunOptions) -> None:
     warnings.filterwarnings("ignore", module="lightning.*")
     if run.threads:
         torch.set_num_threads(run.threads)
+    # Both are set: for convolutions torch would use TF32 unasked.
+    torch.backends.cuda.matmul.allow_tf32 = run.tf32
+    torch.backends.cudnn.allow_tf32 = run.tf32
     torch.manual_seed(seed)
 
 
@@ -91,6 +128,7 @@ def make_trainer(
     *,
     watchers: Sequence[Any] = (),
     precision: str = "32",
+    ema: float = 0.0,
     heads: int = 1,
     sync: bool = False,
 ) -> pl.Trainer:
@@ -126,13 +164,13 @@ def make_trainer(
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
-            callbacks=[request, StepLog(folder), *shown, *watchers, last],
+            callbacks=[*([Average(ema)] if ema else []), request, StepLog(folder), *shown, *watchers, last],
             plugins=[WholeFiles(), *plugins],
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             sync_batchnorm=sync and world > 1,
-            deterministic="warn",
+            deterministic="warn" if run.deterministic else False,
         )
     except (MisconfigurationException, ImportError, ModuleNotFoundError) as error:
         raise BackendError(" ".join(str(error).split())) from error
@@ -174,7 +212,16 @@ def _stopped(trainer: pl.Trainer, folder: Path) -> StoppedError:
     )
 
 
-def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Sequence[str], free: Sequence[str]) -> int:
+def begin_run(
+    folder: Path,
+    meta: Mapping[str, Any],
+    options: Any,
+    run: RunOptions,
+    *,
+    resume: bool,
+    fixed: Sequence[str],
+    free: Sequence[str],
+) -> int:
     """Make a run's directory, or compare it with this call; return the batches that are done.
 
     Parameters
@@ -182,6 +229,9 @@ def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Seq
     folder : Path
     meta : mapping
         What the checkpoints of this call will say; ``options`` among it.
+    options : dataclass
+        These options.
+    run : RunOptions
     resume : bool
     fixed, free : sequence of str
         Keys of ``meta`` that must be as they were, and options that need not.
@@ -194,7 +244,7 @@ def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Seq
     done = 0
     if resume and (folder / LAST).is_file():
         before, _ = read_checkpoint(folder / LAST)
-        _check_same(before, meta, folder, fixed, free)
+        _check_same({**before, "options": {**_defaults(options), **before["options"]}}, meta, folder, fixed, free)
         done = int(before["batches"])
     # Processes of one run begin at different times: what the first has made is no obstacle to the others.
     elif is_first_process() and _in_the_way(folder) and not (resume and (folder / RUN).is_file()):
@@ -202,6 +252,8 @@ def begin_run(folder: Path, meta: Mapping[str, Any], *, resume: bool, fixed: Seq
     folder.mkdir(parents=True, exist_ok=True)
     if is_first_process():
         (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        if run.record is not None:
+            (folder / RECORD).write_text(as_yaml(run.record), encoding="utf-8")
     return done
 
 
@@ -211,6 +263,16 @@ def file_digest(path: Path) -> str | None:
         return None
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return a mapping of plain values as YAML, each value in the form that JSON shares with it."""
+    return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
+
+
+def _defaults(options: Any) -> dict[str, Any]:
+    """Return what an option was in a run that began before it existed."""
+    return {item.name: item.default for item in fields(options)}
 
 
 def _in_the_way(folder: Path) -> bool:

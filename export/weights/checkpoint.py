@@ -16,12 +16,12 @@ from borzoi_rt.errors import FormatError, InputError
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 
-META = "borzoi_rt"
+META, AVERAGE = "borzoi_rt", "average"
 _PREFIX = "model.network."
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return what a checkpoint says about itself, and its tensors.
+    """Return what a checkpoint says about itself, and its tensors: averages where the run kept them (EMA).
 
     Raises
     ------
@@ -51,7 +51,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
     if "best_of" not in meta:  # an older checkpoint says it by its name alone
         heads = [entry["name"] for entry in meta.get("heads", ())]
         meta["best_of"] = next((name for name in heads if path.name == f"best-{name}.ckpt"), None)
-    return meta, values["state_dict"]
+    return meta, {**values["state_dict"], **values.get(AVERAGE, {})}
 
 
 def network_state(

@@ -16,7 +16,7 @@ import pytest
 from borzoi_export.training import progress
 from borzoi_export.training.checkpoints import WholeFiles
 from borzoi_export.training.module import BorzoiModule
-from borzoi_export.training.stopping import StoppedError
+from borzoi_export.training.processes import StoppedError
 from borzoi_export.weights.checkpoint import read_checkpoint
 from command_line import Cli, check_error, options
 
