@@ -121,8 +121,10 @@ def _batches(training: PromoterData, validation: PromoterData, options: TrainOpt
     if not per_epoch:
         raise InputError(
             f"{len(training)} training sites, fewer than the {options.batch} of one batch of each of {world} "
-            "devices; give --batch, or more sites"
+            "devices; take a smaller batch, or more sites"
         )
+    if len(validation) < world:
+        raise InputError(f"{len(validation)} validation sites, fewer than the {world} processes")
     epochs = -(-options.steps * options.accumulate // per_epoch)
     return Batches([training], [validation], [_SWAPPED], batch_size=options.batch, epochs=epochs, seed=options.seed)
 

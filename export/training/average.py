@@ -18,8 +18,8 @@ class Average(Callback):
     """Average what learns, and the statistics of normalisation, over the updates; must be the first callback.
 
     After update t (from 1) ``a = a + (1 - d) (w - a)`` with ``d = min(decay, (1 + t) / (10 + t))``, so that the weights
-    of the beginning are soon forgotten. Validations, and so the choice of the best checkpoint, see the average; training
-    goes on with the weights themselves. A checkpoint holds both.
+    of the beginning are soon forgotten. Validations, and so the choice of the best checkpoint, see the average;
+    training goes on with the weights themselves. A checkpoint holds both.
 
     Parameters
     ----------

@@ -90,6 +90,13 @@ class StepModule(pl.LightningModule):
             f"{where}: {what}; the last good checkpoint is kept; lower the learning rate or look at the data"
         )
 
+    def on_validation_start(self) -> None:
+        """Let every process validate with the statistics of the first, which are those that a checkpoint holds."""
+        if self.trainer.world_size > 1:
+            for tensor in self.state_dict(keep_vars=True).values():
+                if not isinstance(tensor, torch.nn.Parameter):
+                    torch.distributed.broadcast(tensor, src=0)
+
     def facts(self) -> dict[str, Any]:
         """Return JSON values that change during the run and belong into its checkpoints."""
         return {}

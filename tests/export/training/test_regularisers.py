@@ -101,7 +101,9 @@ def test_the_recipe_of_frozen_weights_is_left_out_and_said_once(
     whole = len(calico_penalties(params, model))
     model.freeze()
     penalties = Penalties(model, [], recipe=calico_penalties(params, model))
-    assert float(penalties().detach()) == pytest.approx(2e-8 * float(kernels(model, "head")[0].square().sum()), rel=1e-5)
+    assert float(penalties().detach()) == pytest.approx(
+        2e-8 * float(kernels(model, "head")[0].square().sum()), rel=1e-5
+    )
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"{whole - 1} penalties on frozen weights left out; 1 on trained ones kept"]
 

@@ -122,10 +122,14 @@ def test_twice_stops_at_once_and_says_what_is_lost(
     make_data: Callable[..., Data], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = make_data(windows=20)
-    for every, said in ((3, "holds step 3; the 2 steps after it are lost"), (9, "before the first checkpoint: nothing")):
-        with monkeypatch.context() as patch, pytest.raises(StoppedError, match=said):
+    for every, said in (
+        (3, "holds step 3; the 2 steps after it are lost"),
+        (9, "before the first checkpoint: nothing"),
+    ):
+        with monkeypatch.context() as patch:
             signalled_at(patch, "training_step", 5, times=2)
-            run(toy_params(), [data], tmp_path / f"every{every}", max_steps=8, save_every=every)
+            with pytest.raises(StoppedError, match=said):
+                run(toy_params(), [data], tmp_path / f"every{every}", max_steps=8, save_every=every)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switches it off for its shutdown
 
 
@@ -157,7 +161,7 @@ def test_the_time_left_is_that_of_the_steps_so_far() -> None:
 def test_a_checkpoint_is_never_written_in_its_own_file(
     make_data: Callable[..., Data], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is under its name is the old file until the new one is whole; the folder for temporary files plays no part."""
+    """Under its name is the old file until the new one is whole; the folder for temporary files plays no part."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
     path = tmp_path / "last.ckpt"
     WholeFiles().save_checkpoint({"step": 1}, path)
