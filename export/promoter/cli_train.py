@@ -90,7 +90,9 @@ def train(origin: Path | None, out: Path, resume: bool, **choices: Any) -> None:
         from ..training.session import RunOptions
         from .train import train as train_network
     except ModuleNotFoundError as error:
-        raise BackendError(f"`promoter train` needs {error.name}; pip install 'borzoi-rt[train]'") from error
+        raise BackendError(
+            f"`promoter train` needs {(error.name or '').split('.')[0]}; pip install 'borzoi-rt[train]'"
+        ) from error
     with stops_told(out):
         torch.manual_seed(choices["seed"] or 0)
         model, about = _fresh(choices) if origin is None else _tuned(origin, choices)
@@ -190,6 +192,7 @@ def _config(stage: int, choices: dict[str, Any]) -> PromoterConfig:
     if kernels is None:
         raise InputError(f"stage {stage} needs the motifs of stage 1; give --kernels, made by `promoter consensus`")
     found, names = read_consensus(kernels)
+    sizes = {"scored": found.initiator.count(False), **sizes}
     sizes = {"motif_width": found.kernel.shape[-1], "effect_width": found.forward.shape[-1], **sizes}
     if stage == 3:
         if other_kernels is None:

@@ -8,15 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from borzoi_rt.dataset.window import UNKNOWN
-
 from ..models.promoter import MotifNetwork
 from ..training.steps import DivergedError, StepModule
+from .inputs import STRANDS, inputs_of
 from .objectives import Objective, data_terms, penalty_terms
 from .options import TrainOptions
-
-STRANDS = ("sense", "antisense")
-N_FILL = 0.25  # an unknown base is a quarter of each
 
 
 class PromoterModule(StepModule):
@@ -107,18 +103,12 @@ class PromoterModule(StepModule):
 
     def _not_finite(self, p: Tensor, t: Tensor, penalties: Mapping[str, Tensor], *, where: str) -> DivergedError:
         wrong = [name for name, term in penalties.items() if not torch.isfinite(term)]
-        for place, strand in enumerate(STRANDS):
-            one = slice(place, place + 1)
+        for row, strand in enumerate(STRANDS):
+            one = slice(row, row + 1)
             terms = data_terms(self.model.config.stage, p[:, one], t[:, one], self.objective)
             wrong += [f"{name} of the {strand} strand" for name, term in terms.items() if not torch.isfinite(term)]
         cause = "training diverged" if torch.isfinite(t).all() else "the targets hold NaN or infinity"
         return self.diverged(f"{where} {self.global_step}", f"the loss is not finite ({', '.join(wrong)}): {cause}")
-
-
-def inputs_of(codes: Tensor) -> Tensor:
-    """Return one-hot DNA (batch, 4, length) as the network reads it: float32, unknown bases a quarter of each."""
-    bases = torch.arange(4, dtype=codes.dtype, device=codes.device)[:, None]
-    return (codes[:, None] == bases).float() + N_FILL * (codes[:, None] == UNKNOWN).float()
 
 
 def site_pearson(p: Tensor, t: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ def train(
         "objective": asdict(objective),
         "training": training.about(),
         "validated": validation.about(),
+        "trained_chroms": sorted({site.chrom for site in training.sites}),
         "initial": _state_digest(model),
         "origin": origin,
         "trained": sorted(name for name, parameter in model.named_parameters() if parameter.requires_grad),
