@@ -13,7 +13,7 @@ from .cli_config import config_option, resolved
 from .cli_run import RUN, run_options, stops_told, taken
 from .models.config import read_params
 from .training.adapters import FREEZE, LoraOptions
-from .training.options import SCHEDULES, TrainOptions
+from .training.options import ATTENTION, SCHEDULES, TrainOptions
 from .training.processes import is_first_process
 from .training.regularisers import Penalty
 from .training.run import TuneOptions, validation_pearson
@@ -37,6 +37,12 @@ _TUNE = ("init", "init_head", "keep_head", "freeze")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes the whole run.")
 @click.option("--batch-size", type=_COUNT, help="Windows per device  [default: the params'].")
 @click.option("--checkpoint-blocks", is_flag=True, default=None, help="Recompute activations: less memory, more time.")
+@click.option(
+    "--attention",
+    type=click.Choice(ATTENTION),
+    help="plain; sdpa: PyTorch's fused function; chunks: 512 queries at a time, computed again in the backward pass, "
+    "least memory. The same function to rounding  [default: plain].",
+)
 @click.option("--learning-rate", type=float, help="[default: the params'].")
 @click.option("--warmup-steps", type=click.IntRange(min=0), help="[default: the params'].")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="After the warm-up  [default: constant].")

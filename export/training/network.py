@@ -98,7 +98,10 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Leave running statistics alone: the second pass over a batch must not count it twice."""
     norms = [module for module in block.modules() if isinstance(module, NORMS)]
-    before = [(norm.momentum, int(norm.num_batches_tracked or 0)) for norm in norms]
+    counts = [norm.num_batches_tracked for norm in norms]
+    before = [
+        (norm.momentum, None if count is None else count.clone()) for norm, count in zip(norms, counts, strict=True)
+    ]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -107,4 +110,4 @@ def _still_statistics(block: nn.Module) -> Iterator[None]:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
             if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.fill_(count)
+                norm.num_batches_tracked.copy_(count)

@@ -15,6 +15,7 @@ from borzoi_rt.errors import FormatError, InputError
 
 from ..models.config import BorzoiConfig
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
+from .attention import set_attention
 from .batches import Batches
 from .callbacks import LAST, BestCheckpoint, Patience
 from .module import BorzoiModule
@@ -120,7 +121,7 @@ def train(
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
     settle(options.seed, run)
     model = _network(params, configs, options, tune)
-    batches = _batches(sets, options, world)
+    batches = _batches(sets, options, run)
     schedule, least = _schedule(batches, options, world)
     module = BorzoiModule(
         model,
@@ -149,7 +150,8 @@ def train(
     return folder / LAST
 
 
-def _batches(sets: Sequence[Data], options: TrainOptions, world: int) -> Batches:
+def _batches(sets: Sequence[Data], options: TrainOptions, run: RunOptions) -> Batches:
+    world, _ = world_of(run)
     validation = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
     for item, split in zip(sets, validation, strict=True):
         if split is not None and len(split) < world:
@@ -163,6 +165,7 @@ def _batches(sets: Sequence[Data], options: TrainOptions, world: int) -> Batches
         seed=options.seed,
         augment_rc=options.augment_rc,
         augment_shift=options.augment_shift,
+        workers=run.readers,
     )
 
 
@@ -194,6 +197,7 @@ def _network(
         model.freeze()
     elif tune.freeze == "statistics":
         model.freeze_statistics()
+    set_attention(model.network, options.attention)
     if options.checkpoint_blocks:
         model.recompute()
     return model

@@ -83,6 +83,15 @@ class RunOptions:
         """Whether the run computes on the CPU."""
         return self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
 
+    @property
+    def readers(self) -> int:
+        """Threads of each process that read windows; where none are given 8 at most: its cores, a quarter of them on
+        the CPU, where they also train."""
+        if self.workers is not None:
+            return self.workers
+        share = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(8, share // world_of(self)[1] // (4 if self.on_cpu else 1)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
