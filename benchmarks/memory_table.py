@@ -67,6 +67,7 @@ def _peak(config: BorzoiConfig, batch: int, precision: str, attention: str, bloc
                 del prediction
                 optimizer.step()
                 optimizer.zero_grad()
+                tracker.reset_mod_stats()
         peak = tracker.get_tracker_snapshot("peak")
         return sum(found["Total"] for found in peak.values()) / 2**30
 

@@ -88,11 +88,16 @@ class Kernels:
     def take(self, rows: Sequence[int], size: Sequence[int] | None = None) -> Kernels:
         """Return some of the kernels, with other counts of members where they are given."""
         index = list(rows)
-        source, own, tissues, initiator = (
-            tuple(values[row] for row in index) for values in (self.source, self.size, self.tissues, self.initiator)
+        return Kernels(
+            self.kernel[index],
+            self.forward[index],
+            self.reverse[index],
+            tuple(self.source[row] for row in index),
+            tuple(self.size[row] for row in index) if size is None else tuple(size),
+            tuple(self.tissues[row] for row in index),
+            tuple(self.initiator[row] for row in index),
+            self.fates,
         )
-        parts = (self.kernel[index], self.forward[index], self.reverse[index])
-        return Kernels(*parts, source, own if size is None else tuple(size), tissues, initiator, self.fates)
 
     @property
     def effect(self) -> np.ndarray:

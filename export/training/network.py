@@ -98,10 +98,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Leave running statistics alone: the second pass over a batch must not count it twice."""
     norms = [module for module in block.modules() if isinstance(module, NORMS)]
-    counts = [norm.num_batches_tracked for norm in norms]
-    before = [
-        (norm.momentum, None if count is None else count.clone()) for norm, count in zip(norms, counts, strict=True)
-    ]
+    before = [(norm.momentum, _copy(norm.num_batches_tracked)) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -109,5 +106,9 @@ def _still_statistics(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
+            if norm.num_batches_tracked is not None and count is not None:
                 norm.num_batches_tracked.copy_(count)
+
+
+def _copy(count: Tensor | None) -> Tensor | None:
+    return None if count is None else count.clone()

@@ -44,7 +44,7 @@ def test_values_and_gradients_are_the_plain_ones(form: str, recompute: bool, mon
     got, want = outcome(form, recompute=recompute), outcome("plain")
     assert got.keys() == want.keys()
     assert any("position_bias" in name for name in want)
-    # The head is float32 whatever the trunk is and rounds all gradients; that of a bias before a norm is rounding alone.
+    # The head is float32 whatever the trunk is and rounds all gradients; a bias before a norm has nothing else.
     size = max(float(tensor.abs().max()) for tensor in want.values())
     for name, tensor in want.items():
         torch.testing.assert_close(got[name], tensor, rtol=1e-5, atol=1e-6 * size, msg=name)
