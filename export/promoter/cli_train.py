@@ -123,7 +123,7 @@ def train(origin: Path | None, out: Path, resume: bool, **choices: Any) -> None:
 
 
 def _fresh(choices: dict[str, Any]) -> tuple[MotifNetwork, dict[str, Any]]:
-    """Return the network of a stage, kernels of earlier stages in place."""
+    """Return the network of a stage, with the kernels of earlier stages."""
     stage, kernels, other_kernels = (choices[name] for name in ("stage", "kernels", "other_kernels"))
     if stage is None:
         raise click.UsageError("--stage is missing; give 1, 2 or 3, or --from RUN and --tissue NAME")

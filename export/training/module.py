@@ -132,9 +132,9 @@ class BorzoiModule(StepModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log loss, Pearson's r and R2 of each head: means over tracks whose target is not constant."""
-        for place, name in enumerate(self.heads):
+        for head, name in enumerate(self.heads):
             sums, loss = (
-                self.trainer.strategy.reduce(values[place].clone(), reduce_op="sum")
+                self.trainer.strategy.reduce(values[head].clone(), reduce_op="sum")
                 for values in (self._sums, self._losses)
             )
             if not float(loss[1]):
@@ -160,7 +160,7 @@ class BorzoiModule(StepModule):
         self, losses: Tensor, prediction: Tensor, target: Tensor, head: int, *, where: str = "step"
     ) -> DivergedError:
         wrong = ~torch.isfinite(losses).all(dim=0)
-        names = [self.tracks[head][place] for place in torch.nonzero(wrong).flatten().tolist()]
+        names = [self.tracks[head][track] for track in torch.nonzero(wrong).flatten().tolist()]
         cause = "the targets hold NaN or infinity" if not torch.isfinite(target).all() else "training diverged"
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         what = f"the loss of {len(names)} tracks of {self.heads[head]} is not finite ({shown}): {cause}"

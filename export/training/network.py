@@ -62,7 +62,7 @@ class MultiHead(nn.Module):
     def train(self, mode: bool = True) -> MultiHead:
         """Set training mode on all but the frozen parts: ``requires_grad`` alone would let their statistics move."""
         super().train(mode)
-        # Looked up each time: layers that share statistics between devices take the place of the first ones.
+        # Looked up each time: layers that share statistics between devices replace the first ones.
         norms = (module for module in self.modules() if self.still and isinstance(module, NORMS))
         for module in (*self.frozen, *norms):
             module.eval()

@@ -152,7 +152,7 @@ def make_trainer(
     )
     shown = [Progress(schedule.updates)] if run.progress else []
     # A head that a batch does not use has no gradient and must not be moved.
-    # On the CPU Lightning would take bf16 in place of 16, unless told how to scale.
+    # On the CPU Lightning would take bf16 instead of 16, unless told how to scale.
     plugins = [MixedPrecision("16-mixed", device="cpu")] if precision == "16" and run.on_cpu else []
     strategy: Any = DDPStrategy(find_unused_parameters=heads > 1) if world > 1 else "auto"
     try:

@@ -89,7 +89,7 @@ def network_state(
 
 def _head_number(names: list[str], head: int | str | None, best_of: str | None) -> int:
     if head is None:
-        return names.index(best_of) if best_of else 0
+        return names.index(best_of) if best_of in names else 0
     found = next((name for name in (str(head), f"head_{head}") if name in names), None)
     if found is None and str(head).isdigit() and int(head) < len(names):
         found = names[int(head)]

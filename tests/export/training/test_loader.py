@@ -119,9 +119,9 @@ def test_shifts_reach_both_ends_and_leave_targets(make_data: Callable[..., Data]
             (n, k) for n, item in enumerate(originals) for k in range(-3, 4) if (shifted(item.codes, k) == codes).all()
         ]
         assert len(candidates) == 1
-        place, shift = candidates[0]
+        number, shift = candidates[0]
         found.add(shift)
-        np.testing.assert_array_equal(batch["target"].numpy()[0], originals[place].target)
+        np.testing.assert_array_equal(batch["target"].numpy()[0], originals[number].target)
     assert found == set(range(-3, 4))
 
 
