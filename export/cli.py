@@ -98,13 +98,17 @@ def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> Non
 
 @export.command()
 @click.option("--checkpoint", required=True, type=_FILE, help="last.ckpt or best.ckpt of `borzoi-rt train`.")
-@click.option("--head", default="0", show_default=True, help="Number or name of the head.")
+@click.option("--head", help="Number or name of the head  [default: the one it is the best of, else the first].")
 @click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
 @click.option("--squash", type=click.Choice(KINDS), help="How the targets were squashed  [default: what the data say].")
 @_but_squash
 def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> None:
     """Convert a checkpoint of borzoi-rt train."""
-    _report(convert_checkpoint(checkpoint, targets, out, **options))
+    bundle = convert_checkpoint(checkpoint, targets, out, **options)
+    _report(bundle)
+    facts = bundle.info.provenance
+    average = f", weights averaged by {facts['ema']:g} (EMA)" if facts["ema"] else ""
+    click.echo(f"{checkpoint.name}: step {facts['step']}, {bundle.info.head}{average}", err=True)
 
 
 def _with_squash(options: dict[str, Any]) -> dict[str, Any]:

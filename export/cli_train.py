@@ -9,48 +9,52 @@ import click
 
 from borzoi_rt.squash import KINDS
 
+from .cli_config import config_option, resolved
+from .cli_run import RUN, run_options, stops_told, taken
 from .models.config import read_params
 from .training.adapters import FREEZE, LoraOptions
-from .training.options import PRECISIONS, SCHEDULES, TrainOptions
+from .training.options import ATTENTION, SCHEDULES, TrainOptions
+from .training.processes import is_first_process
 from .training.regularisers import Penalty
 from .training.run import TuneOptions, validation_pearson
 from .training.run import train as run_training
-from .training.session import RunOptions, is_first_process
+from .training.session import RunOptions
 
 _PATH = click.Path(path_type=Path)
-_COUNT = click.IntRange(min=1)
-_RUN = ("devices", "accelerator", "threads", "squash")
+_COUNT, _ANY_COUNT = click.IntRange(min=1), click.IntRange(min=0)
 _TUNE = ("init", "init_head", "keep_head", "freeze")
 
 
 @click.command()
+@config_option()
+@run_options
 @click.option("--params", required=True, type=_PATH, help="params.json: the network, and how it is trained.")
 @click.option("--data", required=True, multiple=True, type=_PATH, help="Directory of data; one per head.")
 @click.option("--out", required=True, type=_PATH, help="Directory of the run to make.")
 @click.option("--head", "heads", multiple=True, help="Heads to train, as many as data  [default: the first].")
-@click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same steps as an unbroken run.")
-@click.option("--max-steps", type=_COUNT, help="Updates after which training ends.")
+@click.option("--max-steps", type=_ANY_COUNT, help="Updates after which training ends  [default: 0, epochs decide].")
 @click.option("--max-epochs", type=_COUNT, help="Passes over the data  [default: the params'].")
-@click.option("--devices", type=_COUNT, default=1, show_default=True, help="GPUs, or processes on the CPU.")
-@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu or gpu.")
-@click.option("--threads", type=_COUNT, help="CPU threads of each process.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="32", show_default=True, help="Of the trunk.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes the whole run.")
 @click.option("--batch-size", type=_COUNT, help="Windows per device  [default: the params'].")
-@click.option("--accumulate", type=_COUNT, help="Batches of one update  [default: 1].")
 @click.option("--checkpoint-blocks", is_flag=True, default=None, help="Recompute activations: less memory, more time.")
+@click.option(
+    "--attention",
+    type=click.Choice(ATTENTION),
+    help="plain; sdpa: PyTorch's fused function; chunks: 512 queries at a time, computed again in the backward pass, "
+    "least memory. The same function to rounding  [default: plain].",
+)
 @click.option("--learning-rate", type=float, help="[default: the params'].")
 @click.option("--warmup-steps", type=click.IntRange(min=0), help="[default: the params'].")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="After the warm-up  [default: constant].")
-@click.option("--no-rc", "augment_rc", flag_value=False, default=None, help="No reverse complements.")
-@click.option("--valid-every", type=_COUNT, help="Updates between validations  [default: an epoch].")
+@click.option("--rc/--no-rc", "augment_rc", default=None, help="Reverse-complement batches  [default: the params'].")
+@click.option("--valid-every", type=_ANY_COUNT, help="Updates between validations  [default: 0, an epoch].")
 @click.option("--save-every", type=_COUNT, help="Updates between checkpoints  [default: 1000].")
 @click.option("--patience", type=click.IntRange(min=0), help="Validations without a rise  [default: the params'].")
 @click.option("--penalty", "penalties", multiple=True, help="NAME:GROUP:WEIGHT, like l1_mean:stem:4e-5; repeatable.")
 @click.option("--squash", type=click.Choice(KINDS), help="Kind of the targets, where the data do not record it.")
 @click.option("--init", help="Weights to begin with: .h5, .ckpt, .safetensors, .bin, or owner/name on the hub.")
 @click.option("--init-params", type=_PATH, help="params.json of these weights  [default: --params].")
-@click.option("--init-head", default="0", show_default=True, help="Head that these weights hold.")
+@click.option("--init-head", help="Head of these weights  [default: the one a .ckpt is the best of, else the first].")
 @click.option("--keep-head", is_flag=True, help="Begin with their head too, not a new one.")
 @click.option("--freeze", type=click.Choice(FREEZE), default="none", show_default=True, help="What does not learn.")
 @click.option("--lora-rank", type=_COUNT, help="Train low-rank adapters of this rank beside the frozen trunk.")
@@ -60,24 +64,27 @@ def train(
 ) -> None:
     """Train a Borzoi-family network on one data set per head, or fine-tune one.
 
-    OUT gets last.ckpt, best.ckpt, train.csv, valid.csv, TensorBoard files and run.json; `borzoi-rt export checkpoint`
-    makes a bundle of a checkpoint.
+    OUT gets last.ckpt, best.ckpt, train.csv, valid.csv, TensorBoard files, run.json and run.yaml; `borzoi-rt export
+    checkpoint` makes a bundle of a checkpoint, `borzoi-rt train --config OUT/run.yaml --out OTHER` repeats the run.
+    Ctrl-C ends the update in progress, keeps it, and stops.
     """
     values = read_params(params)
     penalties = [Penalty.parse(text) for text in choices.pop("penalties")]
-    run = RunOptions(progress=True, **{name: choices.pop(name) for name in _RUN})
+    run = taken(choices, (*RUN, "squash"))
     tune = _tune(choices)
-    last = run_training(
-        values,
-        data,
-        out,
-        options=TrainOptions.from_params(values, **choices),
-        heads=heads,
-        penalties=penalties,
-        tune=tune,
-        run=run,
-        resume=resume,
-    )
+    options = TrainOptions.from_params(values, **choices)
+    with stops_told(out):
+        last = run_training(
+            values,
+            data,
+            out,
+            options=options,
+            heads=heads,
+            penalties=penalties,
+            tune=tune,
+            run=RunOptions(progress=True, record=resolved(**options.to_dict()), **run),
+            resume=resume,
+        )
     if not is_first_process():
         return
     best = validation_pearson(last)

@@ -107,7 +107,7 @@ def convert_checkpoint(
     squash: str | None = None,
     unscale: bool = False,
     unclip: bool = True,
-    head: int | str = 0,
+    head: int | str | None = None,
     crop: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     **options: Any,
@@ -122,8 +122,8 @@ def convert_checkpoint(
         How the targets were squashed; None takes what the training data say.
     unscale, unclip : bool
         Defaults of the inverse.
-    head : int or str
-        Number or name of the head.
+    head : int or str, optional
+        Number or name of the head. When None: the head that the checkpoint is the best of, else the first.
     crop : int, optional
         Output bins to drop on each side, instead of what the params say.
     provenance : mapping, optional
@@ -132,7 +132,10 @@ def convert_checkpoint(
         See :func:`convert_calico`.
     """
     meta, tensors = read_checkpoint(checkpoint)
-    config, state = network_state(meta, tensors, head=head)
+    try:
+        config, state = network_state(meta, tensors, head=head)
+    except (FormatError, InputError) as error:
+        raise type(error)(f"{checkpoint}: {error}") from error
     config = config if crop is None else replace(config, crop_bins=crop)
     entry = next(item for item in meta["heads"] if item["name"] == config.head)
     recorded = entry["squash"]
@@ -145,6 +148,7 @@ def convert_checkpoint(
     facts = {
         "step": meta["step"],
         "seed": meta["options"]["seed"],
+        "ema": meta["options"].get("ema", 0.0),
         "targets_sha256": entry["targets_sha256"],
         "statistics_sha256": entry["statistics_sha256"],
         "validation_pearson": meta["validation_pearson"].get(config.head),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..bundle.manifest import Geometry
 from ..errors import FormatError, InputError
@@ -40,7 +40,18 @@ class Split(Protocol):
         """Yield the windows in the order of sequences.bed."""
 
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
-        """Yield each window once, in an order that the seed fixes; of these only the indices that are wanted."""
+        """Yield each window once, in an order that the seed fixes; of these only the ranks that are wanted."""
+
+
+@runtime_checkable
+class IndexedSplit(Split, Protocol):
+    """A split any window of which can be read without its neighbours, by several threads at once."""
+
+    def __getitem__(self, number: int) -> Window:
+        """Return a window by its number in the order of sequences.bed."""
+
+    def order(self, seed: Sequence[int]) -> list[int]:
+        """Return the numbers of the windows in the order of :meth:`shuffled`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

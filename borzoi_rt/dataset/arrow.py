@@ -14,6 +14,7 @@ fixed_shape_tensor(float16, (tracks, bins)). Schema metadata holds ``borzoi-rt-w
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class ArrowSplit:
         self._paths = tuple(paths)
         self._schema = schema_of(length, tracks, bins)
         self._shape = (tracks, bins)
-        self._readers: dict[int, Any] = {}
+        self._opened = threading.local()  # a reader belongs to one thread
         self._starts = [0]
         for number in range(len(self._paths)):
             self._starts.append(self._starts[-1] + self._reader(number).num_record_batches)
@@ -108,24 +109,29 @@ class ArrowSplit:
         return map(self.__getitem__, range(len(self)))
 
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
-        """Yield every window once, in an order that ``seed`` fixes; windows whose index is not wanted are not read."""
-        order = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
-        chosen = (number for index, number in enumerate(order) if wanted is None or wanted(index))
+        """Yield every window once, in an order that ``seed`` fixes; others than the wanted ranks are not read."""
+        chosen = (number for rank, number in enumerate(self.order(seed)) if wanted is None or wanted(rank))
         return map(self.__getitem__, chosen)
 
+    def order(self, seed: Sequence[int]) -> list[int]:
+        """Return the numbers of the windows in the order of :meth:`shuffled`."""
+        return np.random.default_rng(list(seed)).permutation(len(self)).tolist()
+
     def _reader(self, number: int) -> Any:
-        if number in self._readers:
-            return self._readers[number]
+        readers: dict[int, Any] = self._opened.__dict__.setdefault("readers", {})
+        if number in readers:
+            return readers[number]
         path = self._paths[number]
         try:
-            reader = pa.ipc.open_file(pa.OSFile(str(path)))
+            # A window is one buffer: Arrow's own threads would only hand it to each other.
+            reader = pa.ipc.open_file(pa.OSFile(str(path)), options=pa.ipc.IpcReadOptions(use_threads=False))
         except (pa.ArrowException, OSError) as error:
             raise FormatError(f"{path}: not an Arrow file, or cut short ({_line(error)})") from error
         if not reader.schema.equals(self._schema, check_metadata=True):
             raise FormatError(f"{path}: its windows have other sizes than statistics.json; make the data again")
-        if len(self._readers) >= _OPEN_FILES:
-            self._readers.pop(next(iter(self._readers)))
-        self._readers[number] = reader
+        if len(readers) >= _OPEN_FILES:
+            readers.pop(next(iter(readers)))
+        readers[number] = reader
         return reader
 
 

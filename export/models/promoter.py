@@ -37,8 +37,11 @@ class LongConv(nn.Conv1d):
             return super().forward(x)
         length, half = x.shape[-1], self.kernel_size[0] // 2
         size = 1 << (length + 2 * half - 1).bit_length()
-        product = torch.einsum("bcf,ocf->bof", torch.fft.rfft(x, size), torch.fft.rfft(self.weight, size).conj())
-        y = torch.fft.irfft(product, size)  # y[t] = sum over k of w[k] x[t + k]
+        with torch.autocast(x.device.type, enabled=False):  # no transform of half precision is exact enough
+            weight = self.weight
+            x = x.to(weight.dtype)
+            product = torch.einsum("bcf,ocf->bof", torch.fft.rfft(x, size), torch.fft.rfft(weight, size).conj())
+            y = torch.fft.irfft(product, size)  # y[t] = sum over k of w[k] x[t + k]
         y = torch.cat([y[..., size - half :], y[..., : length - half]], dim=-1)
         return y if self.bias is None else y + self.bias[:, None]
 

@@ -11,10 +11,13 @@ from ..graphs.finish import table
 from ..models.puffin import PuffinConfig, load_puffin
 from .bundle import export_promoter
 from .cli_train import train
+from .consensus import ACROSS_R, WITHIN_R, WITHIN_SHARE
+from .evaluate import evaluate_run, write_sites, write_strands
 from .runs import load_run
-from .store import consensus_of_runs, named, write_consensus
+from .store import arranged, consensus_of_runs, named, read_consensus, write_consensus
 
 _FILE = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0, 1)
 
 
 @click.group()
@@ -31,12 +34,70 @@ promoter.add_command(train)
 @click.option(
     "--layers", type=click.Choice(["motif", "other"]), default="motif", show_default=True, help="Which kernels."
 )
+@click.option(
+    "--min-correlation",
+    type=_SHARE,
+    default=WITHIN_R,
+    show_default=True,
+    help="Kernels of two nets of a tissue that are each other's best match, with a higher Pearson r, are one motif.",
+)
+@click.option(
+    "--min-correlation-across",
+    type=_SHARE,
+    default=ACROSS_R,
+    show_default=True,
+    help="Motifs of two tissues with a higher r are one.",
+)
+@click.option(
+    "--min-share",
+    type=_SHARE,
+    default=WITHIN_SHARE,
+    show_default=True,
+    help="A motif needs more kernels than this share of the nets of its tissue.",
+)
+@click.option(
+    "--min-validation",
+    type=float,
+    help="Leave out nets whose validation Pearson is lower  [default: none is left out].",
+)
 @click.option("--compat", is_flag=True, help="As published: asymmetric shifts, the middle member decides.")
-def consensus(runs: tuple[Path, ...], out: Path, layers: str, compat: bool) -> None:
-    """Take the motifs that several RUNS have found alike: weights, names, MEME and JASPAR files."""
-    kernels = consensus_of_runs(runs, layers=layers, compat=compat)
+def consensus(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
+    """Take the motifs that several RUNS have found alike: weights, names, MEME and JASPAR files.
+
+    OUT/merged.tsv says of every kernel of every run what it was merged into, or why it was left out.
+    """
+    kernels = consensus_of_runs(runs, **choices)
     write_consensus(out, kernels, named(kernels))
-    click.echo(f"{out}: {len(kernels)} motifs of {len(runs)} runs", err=True)
+    merged = sum(bool(fate.motif) for fate in kernels.fates)
+    click.echo(
+        f"{out}: {len(kernels)} motifs of {len(runs)} runs; {merged} of {len(kernels.fates)} kernels merged, the "
+        f"others left out: {out / 'merged.tsv'} says why",
+        err=True,
+    )
+
+
+@promoter.command()
+@click.argument("motifs", type=_FILE)
+@click.option("--out", required=True, type=_FILE, help="Directory of motifs to make.")
+@click.option("--order", default="", help="Comma list of names that come first  [default: as they are].")
+@click.option(
+    "--initiators",
+    help="Comma list of names that stand last, can be removed, and do not enter the normalised score; empty for none  "
+    "[default: those that are marked].",
+)
+@click.option("--drop", default="", help="Comma list of names to leave out  [default: none].")
+def arrange(motifs: Path, out: Path, order: str, initiators: str | None, drop: str) -> None:
+    """Order the consensus MOTIFS, mark the initiators among them, or leave some out."""
+    kernels, names = read_consensus(motifs)
+    chosen = None if initiators is None else _words(initiators)
+    taken, kept = arranged(kernels, names, order=_words(order), initiators=chosen, drop=_words(drop))
+    write_consensus(out, taken, kept)
+    marked = [name for name, flag in zip(kept, taken.initiator, strict=True) if flag]
+    click.echo(f"{out}: {len(kept)} motifs; initiators: {', '.join(marked) or 'none'}", err=True)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 @promoter.command()
@@ -51,6 +112,28 @@ def export(run: Path, out: Path, name: str | None, weights: str, overwrite: bool
     facts = {name: about[name] for name in ("step", "validation", "origin")}
     provenance = {"source": "promoter run", "tissue": about["options"]["tissue"], **facts}
     _report(export_promoter(model, out, name=name or run.name, provenance=provenance, overwrite=overwrite))
+
+
+@promoter.command()
+@click.argument("run", type=_FILE)
+@click.option("--fasta", required=True, type=_FILE, help="Indexed genome.")
+@click.option("--plus", required=True, type=_FILE, help="bigWig of 5' ends, + strand.")
+@click.option("--minus", required=True, type=_FILE, help="bigWig of 5' ends, - strand.")
+@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a CAGEfightR table (1-based thick.start).")
+@click.option("--chroms", required=True, help="Comma list of chromosomes to evaluate on.")
+@click.option("--out", required=True, type=_FILE, help="Table of correlations per strand to write (TSV).")
+@click.option("--sites", type=_FILE, help="Also write a row per site (TSV).")
+@click.option("--assay", default="TSS", show_default=True, help="Name of the counts, for the tables.")
+@click.option("--top", type=click.IntRange(min=1), help="TSSs of a table, by score  [default: all].")
+@click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Checkpoint.")
+@click.option("--seen", is_flag=True, help="Allow chromosomes that the run was trained on.")
+def evaluate(run: Path, out: Path, sites: Path | None, **choices: Any) -> None:
+    """Correlate the predictions of a RUN with counts of chromosomes it has not seen, per strand and per site."""
+    result = evaluate_run(run, **{**choices, "chroms": _words(choices["chroms"])})
+    write_strands(out, result)
+    if sites is not None:
+        write_sites(sites, result)
+    click.echo(f"{result.summary()} -> {out}", err=True)
 
 
 @promoter.command()

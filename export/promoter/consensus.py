@@ -25,6 +25,29 @@ MAX_LENGTH_SHARE = 40 / 51  # a motif as long as its kernel is no motif
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What became of one kernel of one net.
+
+    Attributes
+    ----------
+    source, tissue : str
+        The kernel, ``run:number``, and the tissue of its net.
+    motif : str
+        The kernel that stands for the motif it was merged into; empty where it was left out.
+    similarity : float
+        To that kernel, or to its best match in another net where it was left out; NaN where there is none.
+    reason : str
+        Why, with the numbers that decided.
+    """
+
+    source: str
+    tissue: str
+    motif: str
+    similarity: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Kernels:
     """Kernels of one net or one consensus.
 
@@ -36,7 +59,13 @@ class Kernels:
     source : tuple of str
         Where each kernel comes from.
     size : tuple of int
-        Members of its component.
+        Kernels of nets that were merged into each; 1 for the kernels of one net.
+    tissues : tuple of int
+        Tissues that each was found in.
+    initiator : tuple of bool
+        Kernels that are removed like the others but do not enter the normalised score.
+    fates : tuple of Fate
+        What became of every kernel of every net.
     """
 
     kernel: np.ndarray
@@ -44,15 +73,31 @@ class Kernels:
     reverse: np.ndarray
     source: tuple[str, ...]
     size: tuple[int, ...] = ()
+    tissues: tuple[int, ...] = ()
+    initiator: tuple[bool, ...] = ()
+    fates: tuple[Fate, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in (("size", 1), ("tissues", 1), ("initiator", False)):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (value,) * len(self.kernel))
 
     def __len__(self) -> int:
         return len(self.kernel)
 
-    def take(self, rows: Sequence[int], size: Sequence[int]) -> Kernels:
-        """Return some of the kernels."""
+    def take(self, rows: Sequence[int], size: Sequence[int] | None = None) -> Kernels:
+        """Return some of the kernels, with other counts of members where they are given."""
         index = list(rows)
-        source = tuple(self.source[row] for row in index)
-        return Kernels(self.kernel[index], self.forward[index], self.reverse[index], source, tuple(size))
+        return Kernels(
+            self.kernel[index],
+            self.forward[index],
+            self.reverse[index],
+            tuple(self.source[row] for row in index),
+            tuple(self.size[row] for row in index) if size is None else tuple(size),
+            tuple(self.tissues[row] for row in index),
+            tuple(self.initiator[row] for row in index),
+            self.fates,
+        )
 
     @property
     def effect(self) -> np.ndarray:
@@ -74,6 +119,7 @@ def within_tissue(
     share: float = WITHIN_SHARE,
     long_motifs: bool = True,
     compat: bool = False,
+    tissue: str = "",
 ) -> Kernels:
     """Return the motifs that enough nets of a tissue have found.
 
@@ -89,6 +135,8 @@ def within_tissue(
     compat : bool
         Similarity over the published, asymmetric range of shifts; a motif is dropped where the member most alike to the
         others is not one itself.
+    tissue : str
+        Its name, for the fates.
 
     Raises
     ------
@@ -97,6 +145,9 @@ def within_tissue(
     """
     if not nets:
         raise InputError("no nets to take motifs from")
+    for name, value in (("similarity", similarity), ("share", share)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} is {value!r}; a number in [0, 1] is needed")
     every = _joined(nets)
     net = np.repeat(np.arange(len(nets)), [len(item) for item in nets])
     r = similarities(every.kernel, every.kernel, shifts=_shifts(every, compat))
@@ -115,18 +166,59 @@ def within_tissue(
                     graph.add_edge(int(a[row]), int(b[column]))
     fit = np.stack([r[:, net == number].max(axis=1) for number in range(len(nets))], axis=1)
     fit[np.arange(len(net)), net] = 0.0
+    fates = _Fates(every.source, tissue, r, net)
     chosen, sizes = [], []
     for component in sorted(nx.connected_components(graph), key=min):
         members = sorted(component)
         candidates = [max(members, key=lambda row: fit[row].sum())] if compat else members
         if long_motifs:
             candidates = [row for row in candidates if is_motif(every.kernel[row])]
-        if len(members) > share * len(nets) and candidates:
-            chosen.append(max(candidates, key=lambda row: fit[row].sum()))
+        if len(members) <= share * len(nets):
+            fates.leave(
+                members, f"{len(members)} alike kernels in {len(nets)} nets, more than {share:g} of them needed"
+            )
+        elif not candidates:
+            fates.leave(members, "no motif: as long as its kernel, or of one letter")
+        else:
+            best = max(candidates, key=lambda row: fit[row].sum())
+            fates.merge(members, best, "mutual best match" if len(nets) > 1 else "the only net")
+            chosen.append(best)
             sizes.append(len(members))
     if not chosen:
         raise InputError(f"no motif is shared by more than {share:g} of {len(nets)} nets; train more nets, or longer")
-    return every.take(chosen, sizes)
+    return replace(every.take(chosen, sizes), fates=fates.all(strong, similarity))
+
+
+class _Fates:
+    """Collects what becomes of the kernels of a tissue."""
+
+    def __init__(self, source: Sequence[str], tissue: str, r: np.ndarray, net: np.ndarray) -> None:
+        self._source, self._tissue, self._r = source, tissue, r
+        self._elsewhere = np.where(net[:, None] == net[None, :], -np.inf, r)
+        self._found: dict[int, Fate] = {}
+
+    def merge(self, members: Sequence[int], into: int, reason: str) -> None:
+        for row in members:
+            said = f"stands for {len(members)} kernels" if row == into else reason
+            self._found[row] = self._fate(row, self._source[into], float(self._r[row, into]), said)
+
+    def leave(self, rows: Sequence[int], reason: str) -> None:
+        for row in rows:
+            best = float(self._elsewhere[row].max())
+            self._found[row] = self._fate(row, "", best if np.isfinite(best) else float("nan"), reason)
+
+    def all(self, strong: np.ndarray, similarity: float) -> tuple[Fate, ...]:
+        for row in set(range(len(self._source))) - self._found.keys():
+            if not strong[row]:
+                self.leave([row], f"weak: no weight above {MIN_WEIGHT:g}")
+                continue
+            column = int(self._elsewhere[row].argmax())
+            mutual = "" if self._elsewhere[row, column] <= similarity else ", which is closer to another"
+            self.leave([row], f"no match above {similarity:g}; the best is {self._source[column]}{mutual}")
+        return tuple(self._found[row] for row in sorted(self._found))
+
+    def _fate(self, row: int, motif: str, similarity: float, reason: str) -> Fate:
+        return Fate(self._source[row], self._tissue, motif, similarity, reason)
 
 
 def across_tissues(tissues: Sequence[Kernels], *, similarity: float = ACROSS_R, compat: bool = False) -> Kernels:
@@ -139,6 +231,8 @@ def across_tissues(tissues: Sequence[Kernels], *, similarity: float = ACROSS_R, 
     """
     if not tissues:
         raise InputError("no tissues to take motifs from")
+    if not 0 <= similarity <= 1:
+        raise InputError(f"similarity is {similarity!r}; a number in [0, 1] is needed")
     every = _joined(tissues)
     r = similarities(every.kernel, every.kernel, centred=False, shifts=_shifts(every, compat))
     graph = nx.Graph()
@@ -148,7 +242,30 @@ def across_tissues(tissues: Sequence[Kernels], *, similarity: float = ACROSS_R, 
         (sorted(group) for group in nx.connected_components(graph)), key=lambda group: (-len(group), group[0])
     )
     representatives = [max(group, key=lambda row: (graph.degree[row], -row)) for group in groups]
-    return every.take(representatives, [len(group) for group in groups])
+    tissue_of = np.repeat(np.arange(len(tissues)), [len(item) for item in tissues])
+    merged = every.take(representatives, [sum(every.size[row] for row in group) for group in groups])
+    return replace(
+        merged,
+        tissues=tuple(len(set(tissue_of[group].tolist())) for group in groups),
+        fates=_passed_on(every, groups, representatives, r),
+    )
+
+
+def _passed_on(
+    every: Kernels, groups: Sequence[Sequence[int]], representatives: Sequence[int], r: np.ndarray
+) -> tuple[Fate, ...]:
+    """Return the fates within tissues with the motifs that stand for theirs in the end."""
+    final = {
+        every.source[row]: (row, best) for group, best in zip(groups, representatives, strict=True) for row in group
+    }
+    fates = []
+    for fate in every.fates:
+        if fate.motif in final and final[fate.motif][0] != final[fate.motif][1]:
+            row, best = final[fate.motif]
+            reason = f"{fate.reason}; its motif {fate.motif} is alike across tissues, r {r[row, best]:.3f}"
+            fate = replace(fate, motif=every.source[best], reason=reason)
+        fates.append(fate)
+    return tuple(fates)
 
 
 def centred(kernels: Kernels) -> Kernels:
@@ -181,7 +298,11 @@ def _joined(parts: Sequence[Kernels]) -> Kernels:
     kernel, forward, reverse = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("kernel", "forward", "reverse")
     )
-    return Kernels(kernel, forward, reverse, tuple(name for part in parts for name in part.source))
+    source, size, tissues, initiator, fates = (
+        tuple(value for part in parts for value in getattr(part, name))
+        for name in ("source", "size", "tissues", "initiator", "fates")
+    )
+    return Kernels(kernel, forward, reverse, source, size, tissues, initiator, fates)
 
 
 def _shifts(kernels: Kernels, compat: bool) -> int | None:

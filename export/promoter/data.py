@@ -56,9 +56,9 @@ class PromoterData:
         return map(self._window, range(len(self)))
 
     def shuffled(self, seed: Sequence[int], wanted: Callable[[int], bool] | None = None) -> Iterator[Window]:
-        """Yield each window once, in an order that the seed fixes; of these only the places that are wanted."""
+        """Yield each window once, in an order that the seed fixes; of these only the ranks that are wanted."""
         order = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
-        return (self._window(number) for place, number in enumerate(order) if wanted is None or wanted(place))
+        return (self._window(number) for rank, number in enumerate(order) if wanted is None or wanted(rank))
 
     def about(self) -> dict[str, Any]:
         """Return the number of sites, and a digest by which other data are noticed."""

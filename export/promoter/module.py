@@ -8,15 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from borzoi_rt.dataset.window import UNKNOWN
-
 from ..models.promoter import MotifNetwork
 from ..training.steps import DivergedError, StepModule
+from .inputs import STRANDS, inputs_of
 from .objectives import Objective, data_terms, penalty_terms
 from .options import TrainOptions
-
-STRANDS = ("sense", "antisense")
-N_FILL = 0.25  # an unknown base is a quarter of each
 
 
 class PromoterModule(StepModule):
@@ -35,7 +31,13 @@ class PromoterModule(StepModule):
     def __init__(
         self, model: MotifNetwork, options: TrainOptions, objective: Objective, *, meta: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(heads=(options.tissue,), seed=options.seed, meta=meta)
+        super().__init__(
+            heads=(options.tissue,),
+            seed=options.seed,
+            accumulate=options.accumulate,
+            loss_scaling=options.precision == "16",
+            meta=meta,
+        )
         self.model, self.options, self.objective = model, options, objective
         self.validation: dict[str, float] = {}  # the last one
         self._sums = torch.zeros(4)
@@ -52,9 +54,10 @@ class PromoterModule(StepModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """Return the loss; stop where it is not finite."""
         self.seed_step(batch["number"])
-        p, t = self.model(inputs_of(batch["codes"])), batch["target"]
-        terms = penalty_terms(self.model.config.stage, self.model, self.objective)
-        loss, penalty = self._loss(p, t), _sum(terms, p)
+        p, t = self.model(inputs_of(batch["codes"])).float(), batch["target"]
+        with torch.autocast(p.device.type, enabled=False):
+            terms = penalty_terms(self.model.config.stage, self.model, self.objective)
+            loss, penalty = self._loss(p, t), _sum(terms, p)
         if not torch.isfinite(loss + penalty):
             raise self._not_finite(p.detach(), t, terms, where="step")
         return {"loss": loss + penalty, "data_loss": loss.detach(), "penalty": penalty.detach()}
@@ -72,8 +75,9 @@ class PromoterModule(StepModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Add a batch to the sums."""
-        p, t = self.model(inputs_of(batch["codes"])), batch["target"]
-        loss = self._loss(p, t)
+        p, t = self.model(inputs_of(batch["codes"])).float(), batch["target"]
+        with torch.autocast(p.device.type, enabled=False):
+            loss = self._loss(p, t)
         if not torch.isfinite(loss):
             raise self._not_finite(p, t, {}, where="validation after step")
         r = site_pearson(p, t)
@@ -99,18 +103,12 @@ class PromoterModule(StepModule):
 
     def _not_finite(self, p: Tensor, t: Tensor, penalties: Mapping[str, Tensor], *, where: str) -> DivergedError:
         wrong = [name for name, term in penalties.items() if not torch.isfinite(term)]
-        for place, strand in enumerate(STRANDS):
-            one = slice(place, place + 1)
+        for row, strand in enumerate(STRANDS):
+            one = slice(row, row + 1)
             terms = data_terms(self.model.config.stage, p[:, one], t[:, one], self.objective)
             wrong += [f"{name} of the {strand} strand" for name, term in terms.items() if not torch.isfinite(term)]
         cause = "training diverged" if torch.isfinite(t).all() else "the targets hold NaN or infinity"
         return self.diverged(f"{where} {self.global_step}", f"the loss is not finite ({', '.join(wrong)}): {cause}")
-
-
-def inputs_of(codes: Tensor) -> Tensor:
-    """Return one-hot DNA (batch, 4, length) as the network reads it: float32, unknown bases a quarter of each."""
-    bases = torch.arange(4, dtype=codes.dtype, device=codes.device)[:, None]
-    return (codes[:, None] == bases).float() + N_FILL * (codes[:, None] == UNKNOWN).float()
 
 
 def site_pearson(p: Tensor, t: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from borzoi_rt.errors import InputError
 
+from ..training.options import PRECISIONS
+
 SCHEDULES = ("constant", "cosine", "cycle")
 
 
@@ -25,6 +27,12 @@ class TrainOptions:
         Steps between validations, and between checkpoints.
     tissue : str
         What the data are from; consensus works within a tissue first.
+    accumulate : int
+        Batches whose mean gradient makes one update.
+    precision : str
+        ``32``, ``bf16`` or ``16``; weights, losses and regularisers stay in float32.
+    ema : float
+        Decay of the running average of the weights; 0 for none. See :class:`borzoi_export.training.average.Average`.
     """
 
     steps: int = 200_000
@@ -35,11 +43,19 @@ class TrainOptions:
     validate_every: int = 1000
     save_every: int = 1000
     tissue: str = "all"
+    accumulate: int = 1
+    precision: str = "32"
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule {self.schedule!r} is unknown; allowed: {', '.join(SCHEDULES)}")
-        for name, least in (("steps", 1), ("batch", 2), ("validate_every", 1), ("save_every", 1), ("seed", 0)):
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema is {self.ema!r}; a number in [0, 1) is needed")
+        counts = ("steps", "validate_every", "save_every", "accumulate")
+        for name, least in (*((name, 1) for name in counts), ("batch", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; a whole number of {least} or more is needed")
         if not (math.isfinite(self.rate) and self.rate > 0):

@@ -93,6 +93,7 @@ def train(
         "objective": asdict(objective),
         "training": training.about(),
         "validated": validation.about(),
+        "trained_chroms": sorted({site.chrom for site in training.sites}),
         "initial": _state_digest(model),
         "origin": origin,
         "trained": sorted(name for name, parameter in model.named_parameters() if parameter.requires_grad),
@@ -101,11 +102,16 @@ def train(
     module = PromoterModule(model, options, objective, meta=meta)
     batches = _batches(training, validation, options, world_of(run)[0])
     best = BestCheckpoint(folder, figure="pearson" if stage == 3 else "loss")
-    schedule = Schedule(updates=options.steps, valid_every=options.validate_every, save_every=options.save_every)
-    trainer = make_trainer(folder, schedule, run, watchers=[best])
+    schedule = Schedule(
+        updates=options.steps,
+        accumulate=options.accumulate,
+        valid_every=options.validate_every * options.accumulate,
+        save_every=options.save_every,
+    )
+    trainer = make_trainer(folder, schedule, run, watchers=[best], precision=options.precision, ema=options.ema)
     # The rate of a cosine depends on the number of steps; that of the others does not.
     free = ("save_every", *(() if options.schedule == "cosine" else ("steps",)))
-    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    batches.start = begin_run(folder, meta, options, run, resume=resume, fixed=_FIXED, free=free)
     fit(trainer, module, batches, folder, resume=batches.start > 0)
     about, _ = read_checkpoint(folder / "best.ckpt")
     return {**about["validation"], "step": about["step"]}
@@ -116,9 +122,11 @@ def _batches(training: PromoterData, validation: PromoterData, options: TrainOpt
     if not per_epoch:
         raise InputError(
             f"{len(training)} training sites, fewer than the {options.batch} of one batch of each of {world} "
-            "devices; give --batch, or more sites"
+            "devices; take a smaller batch, or more sites"
         )
-    epochs = -(-options.steps // per_epoch)
+    if len(validation) < world:
+        raise InputError(f"{len(validation)} validation sites, fewer than the {world} processes")
+    epochs = -(-options.steps * options.accumulate // per_epoch)
     return Batches([training], [validation], [_SWAPPED], batch_size=options.batch, epochs=epochs, seed=options.seed)
 
 

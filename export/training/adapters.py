@@ -69,10 +69,19 @@ def add_lora(network: Borzoi, options: LoraOptions) -> None:
     if unknown:
         known = ", ".join(sorted(name for name in layers if not name.isdigit()))
         raise InputError(f"no layer is called {unknown[0]!r}; layers: {known}")
+    grouped = {name.rsplit(".", 1)[-1] for name, module in network.named_modules() if getattr(module, "groups", 1) > 1}
+    if grouped & set(options.targets):
+        raise InputError(f"{', '.join(sorted(grouped))}: an adapter beside it could not be merged; leave it out")
     config = LoraConfig(
         r=options.rank, lora_alpha=options.alpha, target_modules=list(options.targets), lora_dropout=0.0, bias="none"
     )
-    inject_adapter_in_model(config, network)
+    try:
+        inject_adapter_in_model(config, network)
+    except ValueError as error:
+        raise InputError(
+            f"an adapter of rank {options.rank} cannot stand beside {', '.join(options.targets)}: "
+            f"{' '.join(str(error).split())[:160]}"
+        ) from error
     network.head.requires_grad_(True)
 
 
@@ -80,7 +89,7 @@ def initial_state(
     weights: str | os.PathLike[str],
     params: Mapping[str, Any],
     *,
-    head: int | str = 0,
+    head: int | str | None = None,
 ) -> dict[str, Tensor]:
     """Read a trained network to begin with: Calico's ``.h5``, our ``.ckpt``, or one of borzoi-pytorch.
 
@@ -90,19 +99,22 @@ def initial_state(
         A file; of borzoi-pytorch also a folder or a repository.
     params : mapping
         The params.json it was trained with; used for ``.h5``.
-    head : int or str
-        The head that the file holds.
+    head : int or str, optional
+        The head to take. When None: of a ``.ckpt`` the one it is the best of, else the first; else the first (human).
     """
     path = Path(weights)
     if path.suffix == ".h5":
-        return read_keras_h5(path, BorzoiConfig.from_params(params, head=head))
+        return read_keras_h5(path, BorzoiConfig.from_params(params, head=0 if head is None else head))
     if path.suffix == ".ckpt":
         meta, state = read_checkpoint(path)
-        return network_state(meta, state, head=head)[1]
+        try:
+            return network_state(meta, state, head=head)[1]
+        except (FormatError, InputError) as error:
+            raise type(error)(f"{path}: {error}") from error
     file, beside = locate(weights)
     values = read_config_json(beside) if beside is not None else None
-    head = "human" if head == 0 else head
-    return convert_state_dict(read_state_dict(file), values, head=head, source=str(file))[1]
+    theirs = "human" if head in (None, 0, "0") else head
+    return convert_state_dict(read_state_dict(file), values, head=theirs, source=str(file))[1]
 
 
 def load_initial(network: Borzoi, state: Mapping[str, Tensor], source: str, *, keep_head: bool) -> None:

@@ -21,7 +21,7 @@ class Batches(pl.LightningDataModule):
         Training windows of each head.
     validation : sequence of Split or None
         Validation windows of each head, if it has any.
-    strand_pairs, batch_size, epochs, seed, augment_rc, augment_shift
+    strand_pairs, batch_size, epochs, seed, augment_rc, augment_shift, workers
         See :class:`.loader.TrainBatches`.
     """
 
@@ -36,12 +36,13 @@ class Batches(pl.LightningDataModule):
         seed: int,
         augment_rc: bool = True,
         augment_shift: int = 0,
+        workers: int = 1,
     ) -> None:
         super().__init__()
         self.start = 0
         self._training, self._validation, self._pairs = tuple(training), tuple(validation), tuple(strand_pairs)
         self._size, self._epochs, self._seed = batch_size, epochs, seed
-        self._rc, self._shift = augment_rc, augment_shift
+        self._rc, self._shift, self._workers = augment_rc, augment_shift, workers
 
     @property
     def validated(self) -> bool:
@@ -60,6 +61,7 @@ class Batches(pl.LightningDataModule):
             world=world,
             augment_rc=self._rc,
             augment_shift=self._shift,
+            workers=self._workers,
         )
 
     def train_dataloader(self) -> TrainBatches:
@@ -72,9 +74,9 @@ class Batches(pl.LightningDataModule):
     def val_dataloader(self) -> list[ValidBatches]:
         """Return the validation batches of this process, a loader per head."""
         assert self.trainer is not None
-        place = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        process = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
         return [
-            ValidBatches(split, head=head, batch_size=self._size, **place)
+            ValidBatches(split, head=head, batch_size=self._size, workers=self._workers, **process)
             for head, split in enumerate(self._validation)
             if split is not None
         ]

@@ -9,24 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from .steps import StepModule
+from .stopping import StopRequest, stop_now
 
 LAST = "last.ckpt"
 STEP_COLUMNS = ("step", "batch", "epoch", "head", "loss", "penalty", "grad_norm", "learning_rate")
-
-
-class Progress(RichProgressBar):
-    """A bar over all batches of the run, on stderr."""
-
-    def __init__(self) -> None:
-        super().__init__(console_kwargs={"stderr": True})
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Return the loss; Lightning would add a version number of the log."""
-        metrics = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in metrics.items() if name == "loss"}
 
 
 class StepLog(Callback):
@@ -111,6 +100,8 @@ class Patience(Callback):
 class BestCheckpoint(Checkpoint):
     """Keep the best validation of each head: ``best.ckpt``, or ``best-HEAD.ckpt`` where there are several.
 
+    Such a checkpoint says in ``best_of`` which head it is the best of, whatever its file is called.
+
     The best has the highest Pearson correlation, or the lowest loss where ``figure`` is ``loss``.
     """
 
@@ -126,7 +117,9 @@ class BestCheckpoint(Checkpoint):
             if merit > self._best.get(head, -math.inf):
                 self._best[head] = merit
                 name = "best.ckpt" if len(module.heads) == 1 else f"best-{head}.ckpt"
+                module.best_of = head
                 trainer.save_checkpoint(self._folder / name)
+                module.best_of = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
@@ -138,11 +131,17 @@ class BestCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Write ``last.ckpt`` every so many updates, after validations and the last batch; must be the last callback."""
+    """Write ``last.ckpt`` every so many updates, after validations and the last batch; must be the last callback.
 
-    def __init__(self, folder: Path, *, every: int, valid_batches: int, total_batches: int) -> None:
+    Where a stop was asked for, it is written after the update in progress, and the run ends there.
+    """
+
+    def __init__(
+        self, folder: Path, *, every: int, valid_batches: int, total_batches: int, request: StopRequest
+    ) -> None:
+        self.kept: int | None = None  # updates in last.ckpt
         self._path, self._every = folder / LAST, every
-        self._valid_batches, self._total_batches = valid_batches, total_batches
+        self._valid_batches, self._total_batches, self._request = valid_batches, total_batches, request
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -151,14 +150,31 @@ class LastCheckpoint(Checkpoint):
         would leave the validation out."""
         assert isinstance(module, StepModule)
         done = batch["number"] + 1
-        accumulate = module.accumulate
-        due = done % accumulate == 0 and done // accumulate % self._every == 0
-        if (due or done == self._total_batches) and not (self._valid_batches and done % self._valid_batches == 0):
-            trainer.save_checkpoint(self._path)
+        updated = done % module.accumulate == 0
+        stop = self._request.agreed(trainer) and updated
+        due = updated and done // module.accumulate % self._every == 0
+        if (due or stop or done == self._total_batches) and not (
+            self._valid_batches and done % self._valid_batches == 0
+        ):
+            self._save(trainer)
+            if stop and done < self._total_batches:
+                stop_now()
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save with the outcome of the validation."""
+        self._save(trainer)
+        if self._request.agreed(trainer):
+            stop_now()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember what the run that is taken up has kept."""
+        self.kept = int(checkpoint["global_step"])
+
+    def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self._path)
+        self.kept = trainer.global_step
 
 
 def valid_figures(metrics: Mapping[str, Any], module: StepModule) -> dict[str, dict[str, float]]:
@@ -177,8 +193,10 @@ def _begin(path: Path, columns: Sequence[str], steps: int) -> None:
         with path.open(newline="", encoding="utf-8") as handle:
             # A line without its end was being written when the run was stopped.
             rows = [row for row in list(csv.reader(handle))[1:] if len(row) == len(columns) and int(row[0]) < steps]
-    with path.open("w", newline="", encoding="utf-8") as handle:
+    draft = path.with_name(f".{path.name}.partial")  # a kill in the midst must not cost the rows
+    with draft.open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle, lineterminator="\n").writerows([columns, *rows])
+    draft.replace(path)
 
 
 def _append(path: Path, row: Sequence[Any]) -> None:

@@ -35,8 +35,8 @@ class BorzoiModule(StepModule):
         Names of the tracks of each head, for messages.
     heads : sequence of str
         Names of the heads, for logs.
-    penalties : sequence of Penalty
-        Penalties on weights.
+    penalties, recipe : sequence of Penalty
+        Penalties on weights, chosen by the caller and of the params; see :class:`.regularisers.Penalties`.
     total_steps : int
         Updates of the whole run, for the schedule.
     meta : mapping
@@ -53,6 +53,7 @@ class BorzoiModule(StepModule):
         tracks: Sequence[Sequence[str]],
         heads: Sequence[str],
         penalties: Sequence[Penalty] = (),
+        recipe: Sequence[Penalty] = (),
         total_steps: int = 0,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
@@ -66,7 +67,7 @@ class BorzoiModule(StepModule):
         )
         self.model = model
         self.options, self.tracks, self.total_steps = options, tracks, total_steps
-        self.penalties = Penalties(model, penalties)
+        self.penalties = Penalties(model, penalties, recipe=recipe)
         bins = model.configs[0].bins
         weights = position_weights(bins, options.weight_range, options.weight_exp)
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
@@ -131,9 +132,9 @@ class BorzoiModule(StepModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log loss, Pearson's r and R2 of each head: means over tracks whose target is not constant."""
-        for place, name in enumerate(self.heads):
+        for head, name in enumerate(self.heads):
             sums, loss = (
-                self.trainer.strategy.reduce(values[place].clone(), reduce_op="sum")
+                self.trainer.strategy.reduce(values[head].clone(), reduce_op="sum")
                 for values in (self._sums, self._losses)
             )
             if not float(loss[1]):
@@ -159,7 +160,7 @@ class BorzoiModule(StepModule):
         self, losses: Tensor, prediction: Tensor, target: Tensor, head: int, *, where: str = "step"
     ) -> DivergedError:
         wrong = ~torch.isfinite(losses).all(dim=0)
-        names = [self.tracks[head][place] for place in torch.nonzero(wrong).flatten().tolist()]
+        names = [self.tracks[head][track] for track in torch.nonzero(wrong).flatten().tolist()]
         cause = "the targets hold NaN or infinity" if not torch.isfinite(target).all() else "training diverged"
         shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
         what = f"the loss of {len(names)} tracks of {self.heads[head]} is not finite ({shown}): {cause}"

@@ -62,7 +62,7 @@ class MultiHead(nn.Module):
     def train(self, mode: bool = True) -> MultiHead:
         """Set training mode on all but the frozen parts: ``requires_grad`` alone would let their statistics move."""
         super().train(mode)
-        # Looked up each time: layers that share statistics between devices take the place of the first ones.
+        # Looked up each time: layers that share statistics between devices replace the first ones.
         norms = (module for module in self.modules() if self.still and isinstance(module, NORMS))
         for module in (*self.frozen, *norms):
             module.eval()
@@ -98,7 +98,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Leave running statistics alone: the second pass over a batch must not count it twice."""
     norms = [module for module in block.modules() if isinstance(module, NORMS)]
-    before = [(norm.momentum, int(norm.num_batches_tracked or 0)) for norm in norms]
+    before = [(norm.momentum, _copy(norm.num_batches_tracked)) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -106,5 +106,9 @@ def _still_statistics(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.fill_(count)
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def _copy(count: Tensor | None) -> Tensor | None:
+    return None if count is None else count.clone()

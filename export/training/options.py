@@ -12,6 +12,7 @@ from borzoi_rt.evaluation.losses import position_weights
 
 PRECISIONS = ("32", "bf16", "16")
 SCHEDULES = ("constant", "cosine")
+ATTENTION = ("plain", "sdpa", "chunks")
 # Keys of the "train" object that have another name here, and those that name the only thing that can be done.
 _RENAMED = {"global_clipnorm": "clip_norm", "train_epochs_min": "min_epochs", "train_epochs_max": "max_epochs"}
 _FIXED = {"optimizer": "adam", "loss": "poisson_mn"}
@@ -55,6 +56,10 @@ class TrainOptions:
         ``32``, ``bf16`` or ``16``; the head and the loss always run in float32.
     checkpoint_blocks : bool
         Recompute activations in the backward pass instead of keeping them.
+    attention : str
+        ``plain``, ``sdpa`` or ``chunks``; see :mod:`.attention`.
+    ema : float
+        Decay of the running average of the weights; 0 for none. See :class:`.average.Average`.
     """
 
     batch_size: int = 1
@@ -80,6 +85,8 @@ class TrainOptions:
     seed: int = 0
     precision: str = "32"
     checkpoint_blocks: bool = False
+    attention: str = "plain"
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate", "max_epochs", "save_every"):
@@ -88,10 +95,10 @@ class TrainOptions:
             _check(name, getattr(self, name), 0, whole=True)
         for name in ("learning_rate", "clip_norm", "total_weight"):
             _check(name, getattr(self, name), 0, whole=False)
-        for name in ("adam_beta1", "adam_beta2"):
+        for name in ("adam_beta1", "adam_beta2", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; a number in [0, 1) is needed")
-        for name, allowed in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+        for name, allowed in (("precision", PRECISIONS), ("schedule", SCHEDULES), ("attention", ATTENTION)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")
         position_weights(2, self.weight_range, self.weight_exp)

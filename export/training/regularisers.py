@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from borzoi_rt.errors import InputError
 
 from .penalties import PENALTIES
+from .processes import is_first_process
+
+log = logging.getLogger(__name__)
 
 GROUPS = ("stem", "tower", "transformer", "unet", "tail", "head", "all")
 _ATTENTION = (".query.", ".key.", ".value.", ".relative_key.", ".attention.out.")
@@ -45,21 +49,42 @@ class Penalty:
 
 
 class Penalties:
-    """The penalties of a network, bound to its parameters."""
+    """The penalties of a network, bound to the weights that learn.
 
-    def __init__(self, network: nn.Module, penalties: Sequence[Penalty]) -> None:
+    Parameters
+    ----------
+    network : nn.Module
+    asked : sequence of Penalty
+        Those that a caller chose: one that would touch no trained weight is refused.
+    recipe : sequence of Penalty
+        Those of a params.json. They are the recipe of the whole network, so what is frozen is left out, and said once.
+
+    Raises
+    ------
+    InputError
+        If a penalty matches no weight, or a chosen one only frozen weights.
+    """
+
+    def __init__(self, network: nn.Module, asked: Sequence[Penalty], *, recipe: Sequence[Penalty] = ()) -> None:
         self._terms: list[tuple[float, str, Tensor]] = []
-        for penalty in penalties:
-            chosen = [
-                (penalty.weight, penalty.name, parameter)
-                for name, parameter in weights_of(network)
-                if parameter.requires_grad and _in_group(name, penalty.group)
-            ]
-            if not chosen:
+        weights, frozen = weights_of(network), 0
+        for penalty in (*recipe, *asked):
+            matched = [parameter for name, parameter in weights if _in_group(name, penalty.group)]
+            trained = [parameter for parameter in matched if parameter.requires_grad]
+            if not matched:
                 raise InputError(
-                    f"penalty group {penalty.group!r} has no trained weights; groups: {', '.join(GROUPS)}, or a pattern"
+                    f"penalty group {penalty.group!r} has no trained weights: it matches none; groups: "
+                    f"{', '.join(GROUPS)}, or a pattern of parameter names"
                 )
-            self._terms += chosen
+            if not trained and penalty in asked:
+                raise InputError(
+                    f"penalty group {penalty.group!r} has no trained weights: all {len(matched)} are frozen; leave the "
+                    "penalty out, or train them"
+                )
+            frozen += len(matched) - len(trained)
+            self._terms += [(penalty.weight, penalty.name, parameter) for parameter in trained]
+        if frozen and is_first_process():
+            log.warning("%d penalties on frozen weights left out; %d on trained ones kept", frozen, len(self._terms))
 
     def __bool__(self) -> bool:
         return bool(self._terms)
@@ -83,13 +108,13 @@ def calico_penalties(params: Mapping[str, Any], network: nn.Module) -> list[Pena
 
     Convolutions, dense layers of the U-net and heads take the global scale, or their block's; dense layers of the
     transformer that of its block; attention its ``mha_l2_scale``. Separable convolutions have none, because Keras drops
-    the argument.
+    the argument; low-rank adapters have none, because the params know no such weights.
     """
     model = params.get("model", params)
     found = []
     for kind, key in (("l2_sum", "l2_scale"), ("l1_sum", "l1_scale")):
         for name, _ in weights_of(network):
-            scale = _scale(model, name, key)
+            scale = 0.0 if ".lora_" in name else _scale(model, name, key)
             if scale:
                 found.append(Penalty(kind, name, float(scale)))
     return found

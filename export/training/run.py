@@ -15,6 +15,7 @@ from borzoi_rt.errors import FormatError, InputError
 
 from ..models.config import BorzoiConfig
 from .adapters import FREEZE, LoraOptions, add_lora, initial_state, load_initial
+from .attention import set_attention
 from .batches import Batches
 from .callbacks import LAST, BestCheckpoint, Patience
 from .module import BorzoiModule
@@ -39,8 +40,8 @@ class TuneOptions:
         Trained weights; see :func:`borzoi_export.training.adapters.initial_state`.
     init_params : mapping, optional
         The params.json of these weights, where the head differs.
-    init_head : int or str
-        The head they hold.
+    init_head : int or str, optional
+        The head of theirs to take; see :func:`borzoi_export.training.adapters.initial_state`.
     keep_head : bool
         Begin with their head too; otherwise with a new one.
     freeze : str
@@ -51,7 +52,7 @@ class TuneOptions:
 
     init: str | None = None
     init_params: Mapping[str, Any] | None = None
-    init_head: int | str = 0
+    init_head: int | str | None = None
     keep_head: bool = False
     freeze: str = "none"
     lora: LoraOptions | None = None
@@ -86,7 +87,8 @@ def train(
     data : sequence of path
         One directory per head.
     out : path
-        Directory to make: ``last.ckpt``, ``best.ckpt``, ``train.csv``, ``valid.csv``, ``tensorboard/``, ``run.json``.
+        Directory to make: ``last.ckpt``, ``best.ckpt``, ``train.csv``, ``valid.csv``, ``tensorboard/``, ``run.json``,
+        and ``run.yaml`` of a command.
     options : TrainOptions
         See there.
     heads : sequence of str
@@ -119,14 +121,15 @@ def train(
     meta = _meta(params, configs, sets, options, tune, run, world, penalties)
     settle(options.seed, run)
     model = _network(params, configs, options, tune)
-    batches = _batches(sets, options, world)
+    batches = _batches(sets, options, run)
     schedule, least = _schedule(batches, options, world)
     module = BorzoiModule(
         model,
         options,
         tracks=[track_names(item) for item in sets],
         heads=[config.head for config in configs],
-        penalties=[*calico_penalties(params, model), *penalties],
+        penalties=penalties,
+        recipe=calico_penalties(params, model),
         total_steps=schedule.updates,
         meta=meta,
     )
@@ -137,16 +140,18 @@ def train(
         run,
         watchers=watchers if schedule.valid_every else (),
         precision=options.precision,
+        ema=options.ema,
         heads=len(configs),
         sync=_shares_statistics(params),
     )
     free = _FREE if options.schedule == "constant" else _FREE[2:]
-    batches.start = begin_run(folder, meta, resume=resume, fixed=_FIXED, free=free)
+    batches.start = begin_run(folder, meta, options, run, resume=resume, fixed=_FIXED, free=free)
     fit(trainer, module, batches, folder, resume=batches.start > 0)
     return folder / LAST
 
 
-def _batches(sets: Sequence[Data], options: TrainOptions, world: int) -> Batches:
+def _batches(sets: Sequence[Data], options: TrainOptions, run: RunOptions) -> Batches:
+    world, _ = world_of(run)
     validation = [item.split("valid") if item.info.windows.get("valid") else None for item in sets]
     for item, split in zip(sets, validation, strict=True):
         if split is not None and len(split) < world:
@@ -160,6 +165,7 @@ def _batches(sets: Sequence[Data], options: TrainOptions, world: int) -> Batches
         seed=options.seed,
         augment_rc=options.augment_rc,
         augment_shift=options.augment_shift,
+        workers=run.readers,
     )
 
 
@@ -191,6 +197,7 @@ def _network(
         model.freeze()
     elif tune.freeze == "statistics":
         model.freeze_statistics()
+    set_attention(model.network, options.attention)
     if options.checkpoint_blocks:
         model.recompute()
     return model

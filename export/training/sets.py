@@ -42,7 +42,7 @@ def check_sets(sets: Sequence[Data], configs: Sequence[BorzoiConfig], options: T
 
 
 def strand_pairs(data: Data, options: TrainOptions) -> np.ndarray:
-    """Return the place of the opposite strand of each track; its own where batches are not turned."""
+    """Return the index of the opposite strand of each track; its own where batches are not turned."""
     if data.tracks is None or not options.augment_rc:
         return np.arange(data.info.tracks)
     return data.tracks.positions_of(data.tracks.strand_pair)

@@ -60,6 +60,7 @@ class StepModule(pl.LightningModule):
         super().__init__()
         self.heads, self.accumulate, self.meta = tuple(heads), accumulate, dict(meta or {})
         self.grad_norm = float("nan")
+        self.best_of: str | None = None  # the head whose best validation is being saved
         self._skipped = 0  # updates in a row
         self._seed, self._clip_norm, self._loss_scaling = seed, clip_norm, loss_scaling
 
@@ -89,6 +90,13 @@ class StepModule(pl.LightningModule):
             f"{where}: {what}; the last good checkpoint is kept; lower the learning rate or look at the data"
         )
 
+    def on_validation_start(self) -> None:
+        """Let every process validate with the statistics of the first, which are those that a checkpoint holds."""
+        if self.trainer.world_size > 1:
+            for tensor in self.state_dict(keep_vars=True).values():
+                if not isinstance(tensor, torch.nn.Parameter):
+                    torch.distributed.broadcast(tensor, src=0)
+
     def facts(self) -> dict[str, Any]:
         """Return JSON values that change during the run and belong into its checkpoints."""
         return {}
@@ -99,7 +107,8 @@ class StepModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an export needs, as JSON text: a checkpoint holds tensors and plain values only."""
         batches = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        checkpoint[META] = json.dumps({**self.meta, "step": self.global_step, "batches": batches, **self.facts()})
+        facts = {"step": self.global_step, "batches": batches, "best_of": self.best_of, **self.facts()}
+        checkpoint[META] = json.dumps({**self.meta, **facts})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the figures; forget that a run of fewer steps ended here, or Lightning would not go on."""

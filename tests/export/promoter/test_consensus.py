@@ -7,7 +7,7 @@ import pytest
 import torch
 from borzoi_export.models.promoter import build, set_kernels
 from borzoi_export.promoter.consensus import Kernels, across_tissues, centred, is_motif, within_tissue
-from borzoi_export.promoter.store import named, read_consensus, write_consensus
+from borzoi_export.promoter.store import arranged, named, read_consensus, write_consensus
 from numpy.testing import assert_allclose, assert_array_equal
 from promoter_toys import small_config
 
@@ -88,7 +88,10 @@ def test_tissues_share_motifs(nets):
     first = within_tissue(nets)
     second = net("other", kernel("GATTACA", 4, seed=8), kernel("ACACGTGT", 3, seed=9))
     merged = across_tissues([first, second])
-    assert sorted(merged.size) == [1, 1, 2]
+    # GATTACA of three nets of the first tissue and one of the second, CCGGAA of two, ACACGTGT of one.
+    assert sorted(zip(merged.size, merged.tissues, strict=True)) == [(1, 1), (2, 1), (4, 2)]
+    alone = across_tissues([first])
+    assert (sorted(alone.size), alone.tissues) == ([2, 3], (1, 1))
     with pytest.raises(InputError, match="no tissues"):
         across_tissues([])
 
@@ -152,3 +155,80 @@ def test_files_round_trip(tmp_path, nets):
     (tmp_path / "motifs" / "motif.npy").write_bytes(b"no")
     with pytest.raises(FormatError, match="consensus motifs"):
         read_consensus(tmp_path / "motifs")
+
+
+def test_every_kernel_has_a_fate_and_a_reason(nets, tmp_path):
+    weak = kernel("", noise=1e-3, seed=20)
+    nets[0] = net("n0", *nets[0].kernel, weak)
+    found = across_tissues([within_tissue(nets, tissue="leaf", share=0.7)])
+    fates = {fate.source: fate for fate in found.fates}
+    assert set(fates) == {source for item in nets for source in item.source}
+    assert {fate.tissue for fate in found.fates} == {"leaf"}
+    members = {source for source, fate in fates.items() if fate.motif}
+    assert members == {"n0:1", "n1:0", "n2:0"}  # GATTACA
+    representative = found.source[0]
+    assert fates[representative].reason == "stands for 3 kernels"
+    assert fates[representative].similarity == pytest.approx(1.0)
+    assert all(fates[source].motif == representative and fates[source].similarity > 0.9 for source in members)
+    assert "2 alike kernels in 3 nets, more than 0.7 of them needed" in fates["n0:2"].reason
+    assert fates["n0:3"].reason == "weak: no weight above 0.1"
+    assert fates["n0:0"].reason.startswith("no match above 0.9; the best is n")
+    assert fates["n0:0"].similarity < 0.9
+    write_consensus(tmp_path / "motifs", found, ["gattaca"])
+    lines = [line.split("\t") for line in (tmp_path / "motifs" / "merged.tsv").read_text().splitlines()]
+    assert lines[0] == ["source", "tissue", "motif", "similarity", "reason"]
+    assert {line[0] for line in lines if line[2] == "gattaca"} == members
+    assert read_consensus(tmp_path / "motifs")[0].fates[0].reason == found.fates[0].reason
+
+
+def test_a_motif_merged_across_tissues_keeps_its_members(nets):
+    leaf, root = (within_tissue(nets, tissue="leaf"), within_tissue([net("m0", *nets[0].kernel[1:2])], tissue="root"))
+    found = across_tissues([leaf, root])
+    fates = {fate.source: fate for fate in found.fates}
+    assert {fates[source].motif for source in ("n0:1", "n1:0", "n2:0", "m0:0")} == {found.source[0]}
+    assert sum("is alike across tissues, r 0." in fate.reason or "r 1.0" in fate.reason for fate in fates.values()) > 0
+
+
+def test_thresholds_decide(nets):
+    assert len(within_tissue(nets, similarity=0.5)) >= 2
+    with pytest.raises(InputError, match="no motif is shared"):
+        within_tissue(nets, similarity=0.9999)
+    with pytest.raises(InputError, match=r"similarity is 1.5; a number in \[0, 1\]"):
+        within_tissue(nets, similarity=1.5)
+
+
+def test_motifs_are_ordered_and_initiators_marked(tmp_path, nets):
+    found = across_tissues([within_tissue(nets)])
+    names = named(found, {"gattaca": encode("GATTACA").astype(float), "ets": encode("CCGGAA").astype(float)})
+    kernels, order = arranged(found, names, initiators=["gattaca"])
+    assert (order, kernels.initiator) == (["ets", "gattaca"], (False, True))
+    assert_array_equal(kernels.kernel[1], found.kernel[names.index("gattaca")])
+    write_consensus(tmp_path / "motifs", kernels, order)
+    back, again = read_consensus(tmp_path / "motifs")
+    assert (list(again), back.initiator, back.size) == (order, (False, True), kernels.size)
+    first, order = arranged(back, again, order=["gattaca"], initiators=[])
+    assert (order, first.initiator) == (["gattaca", "ets"], (False, False))
+    assert arranged(back, again, drop=["ets"], initiators=[])[1] == ["gattaca"]
+    assert arranged(back, again, order=["gattaca"])[1] == ["ets", "gattaca"]  # an initiator stands last
+    for words, message in (
+        ({"order": ["inr"]}, "no motif is called 'inr'; motifs: ets, gattaca"),
+        ({"initiators": ["ets", "ets"]}, "given twice"),
+        ({"drop": ["ets"]}, "no motif is left to score"),
+    ):
+        with pytest.raises(InputError, match=message):
+            arranged(back, again, **words)
+    table = tmp_path / "motifs" / "motifs.tsv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
+    with pytest.raises(FormatError, match="initiators must stand last"):
+        read_consensus(tmp_path / "motifs")
+
+
+def test_directories_of_older_releases_are_read(tmp_path, nets):
+    found = within_tissue(nets)
+    write_consensus(tmp_path / "motifs", found, ["one", "two"])
+    table = tmp_path / "motifs" / "motifs.tsv"
+    table.write_text("".join("\t".join(line.split("\t")[:4]) + "\n" for line in table.read_text().splitlines()))
+    (tmp_path / "motifs" / "merged.tsv").unlink()
+    back, names = read_consensus(tmp_path / "motifs")
+    assert (names, back.size, back.initiator, back.fates) == (("one", "two"), found.size, (False, False), ())

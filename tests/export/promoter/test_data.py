@@ -18,7 +18,7 @@ CONFIG = small_config(1, sequence_length_bp=400, crop_bp=80, tss_bp=240)
 
 
 def counts_file(path, values: dict[int, float], length: int = 1000):
-    rows = (("c", place, place + 1, value) for place, value in sorted(values.items()))
+    rows = (("c", rank, rank + 1, value) for rank, value in sorted(values.items()))
     pybigtools.open(str(path), "w").write({"c": length}, rows)
     return path
 
@@ -81,13 +81,13 @@ def test_windows_come_in_an_order_that_the_seed_fixes(data):
     orders = []
     for seed in ((1, 2), (1, 2), (1, 3)):
         windows = list(data.shuffled(seed))
-        places = [int(np.flatnonzero((data.codes == window.codes).all(axis=1))[0]) for window in windows]
-        for place, window in zip(places, windows, strict=True):
-            assert_array_equal(window.target, data.target[place])
-        assert sorted(places) == list(range(len(data)))
-        orders.append(places)
+        ranks = [int(np.flatnonzero((data.codes == window.codes).all(axis=1))[0]) for window in windows]
+        for rank, window in zip(ranks, windows, strict=True):
+            assert_array_equal(window.target, data.target[rank])
+        assert sorted(ranks) == list(range(len(data)))
+        orders.append(ranks)
     assert orders[0] == orders[1] != orders[2]
-    wanted = [window.codes for window in data.shuffled((1, 2), lambda place: place >= 3)]
+    wanted = [window.codes for window in data.shuffled((1, 2), lambda rank: rank >= 3)]
     assert_array_equal(wanted, data.codes[orders[0][3:]])
 
 

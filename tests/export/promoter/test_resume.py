@@ -56,7 +56,7 @@ def assert_same(one: Path, two: Path) -> None:
     moments, twins = (
         torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"] for run in (one, two)
     )
-    assert all(torch.equal(moments[place]["exp_avg_sq"], twins[place]["exp_avg_sq"]) for place in moments)
+    assert all(torch.equal(moments[number]["exp_avg_sq"], twins[number]["exp_avg_sq"]) for number in moments)
 
 
 @pytest.mark.parametrize(("stage", "stop"), [(1, 6), (2, 8), (3, 3), (3, 7)])

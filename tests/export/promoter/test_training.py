@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from borzoi_export.models.promoter import build
-from borzoi_export.promoter.module import inputs_of
+from borzoi_export.promoter.inputs import inputs_of
 from borzoi_export.promoter.options import TrainOptions
 from borzoi_export.promoter.runs import load_run
 from borzoi_export.promoter.train import train

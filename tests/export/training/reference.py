@@ -41,18 +41,18 @@ def keras_order() -> list[str]:
         return [f"{name}.weight", f"{name}.bias", "", ""]
 
     names = ["stem.weight", "stem.bias"]
-    for place in range(6):
-        names += [*norm(f"tower.{place}.norm"), f"tower.{place}.conv.weight", f"tower.{place}.conv.bias"]
-    for place in range(2):
-        block = f"transformer.{place}"
+    for number in range(6):
+        names += [*norm(f"tower.{number}.norm"), f"tower.{number}.conv.weight", f"tower.{number}.conv.bias"]
+    for number in range(2):
+        block = f"transformer.{number}"
         attention = [f"{block}.attention.{part}" for part in ("content_bias", "position_bias")]
         attention += [f"{block}.attention.{part}.weight" for part in ("query", "key", "value", "out")]
         names += [f"{block}.norm_attention.weight", f"{block}.norm_attention.bias", *attention]
         names += [f"{block}.attention.out.bias", f"{block}.attention.relative_key.weight"]
         for part in ("norm_dense", "dense_up", "dense_down"):
             names += [f"{block}.{part}.weight", f"{block}.{part}.bias"]
-    for place in range(2):
-        block = f"unet.{place}"
+    for number in range(2):
+        block = f"unet.{number}"
         names += [*norm(f"{block}.norm"), *norm(f"{block}.norm_skip")]
         names += [f"{block}.{part}" for part in ("dense.weight", "dense.bias", "dense_skip.weight", "dense_skip.bias")]
         names += [f"{block}.depthwise.weight", f"{block}.pointwise.weight", f"{block}.pointwise.bias"]

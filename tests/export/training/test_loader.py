@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
-from borzoi_export.training.loader import TrainBatches, ValidBatches, shifted, turned
+from borzoi_export.training import loader as loader_module
+from borzoi_export.training.loader import TrainBatches, ValidBatches, in_order, joined, shifted, turned
 from datasets import GRID, toy_windows
 from oracles import training
 
 from borzoi_rt.dataset import Data, open_data
-from borzoi_rt.dataset.window import codes_of
+from borzoi_rt.dataset.window import Window, codes_of
 from borzoi_rt.errors import InputError
 
 PAIRS = toys.tracks().strand_pair
@@ -117,9 +119,9 @@ def test_shifts_reach_both_ends_and_leave_targets(make_data: Callable[..., Data]
             (n, k) for n, item in enumerate(originals) for k in range(-3, 4) if (shifted(item.codes, k) == codes).all()
         ]
         assert len(candidates) == 1
-        place, shift = candidates[0]
+        number, shift = candidates[0]
         found.add(shift)
-        np.testing.assert_array_equal(batch["target"].numpy()[0], originals[place].target)
+        np.testing.assert_array_equal(batch["target"].numpy()[0], originals[number].target)
     assert found == set(range(-3, 4))
 
 
@@ -197,3 +199,75 @@ def test_tfrecords_can_be_taken_up_too(tmp_path: Path) -> None:
     for number, batch in enumerate(plain(data)):
         both = [parts[rank][number]["codes"][0] for rank in (0, 1)]
         assert all((got == want).all() for got, want in zip(both, batch["codes"], strict=True))
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_any_number_of_threads_gives_the_same_batches(make_data: Callable[..., Data], workers: int) -> None:
+    sets = make_data(windows=14), make_data(windows=5, seed=9)
+    one = list(batches(*sets))
+    loader = batches(*sets, workers=workers)
+    for start in (0, 7):
+        loader.start = start
+        many = list(loader)
+        assert len(many) == len(one) - start
+        assert all(same(a, b) for a, b in zip(many, one[start:], strict=True))
+    valid = make_data(windows=2, valid=7).split("valid")
+    for rank in (0, 1):
+        parts = [
+            list(ValidBatches(valid, head=0, batch_size=2, rank=rank, world=2, workers=count)) for count in (1, workers)
+        ]
+        assert [item["target"].numpy().tobytes() for item in parts[0]] == [
+            item["target"].numpy().tobytes() for item in parts[1]
+        ]
+
+
+def test_threads_read_at_the_same_time_and_stay_in_order() -> None:
+    """The first job ends only when the third has begun, and is the first to come out all the same."""
+    begun = threading.Event()
+
+    def first() -> dict[str, Any]:
+        assert begun.wait(60)
+        return {"number": 0}
+
+    def third() -> dict[str, Any]:
+        begun.set()
+        return {"number": 2}
+
+    jobs = [first, lambda: {"number": 1}, third, lambda: {"number": 3}]
+    assert [batch["number"] for batch in in_order(iter(jobs), 3)] == [0, 1, 2, 3]
+
+
+def test_an_error_comes_after_what_was_before_it() -> None:
+    def fails() -> dict[str, Any]:
+        raise InputError("broken")
+
+    reader = in_order(iter([lambda: {"number": 0}, fails, lambda: {"number": 2}]), 3)
+    assert next(reader)["number"] == 0
+    with pytest.raises(InputError, match="broken"):
+        next(reader)
+
+
+def test_a_reader_that_leaves_stops_the_threads(make_data: Callable[..., Data]) -> None:
+    def running() -> set[str]:
+        return {item.name for item in threading.enumerate() if "borzoi-rt" in item.name}
+
+    reader = iter(batches(make_data(windows=8), epochs=1000, workers=3))
+    next(reader)
+    assert running()
+    reader.close()
+    assert not running()
+
+
+@pytest.mark.parametrize("tracks", [1, 6])
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_turned_targets_are_the_formula(tracks: int, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "_TURNED_BYTES", 4 * 33 * np.dtype(kind).itemsize)  # 4 tracks at a time
+    generator = np.random.default_rng(1)
+    window = Window(codes_of("ACGTN"), generator.random((tracks, 33)).astype(kind))
+    pairs = generator.permutation(tracks)
+    batch = joined([lambda: window, lambda: window], pairs, 1)
+    assert [codes.tolist() for codes in batch["codes"].numpy()] == [codes_of("NNACG").tolist()] * 2
+    for target in batch["target"].numpy():
+        assert target.dtype == kind
+        for track in range(tracks):
+            np.testing.assert_array_equal(target[track], window.target[pairs[track]][::-1])

@@ -9,6 +9,7 @@ import pytest
 import torch
 import toys
 from borzoi_export.models.config import BorzoiConfig
+from borzoi_export.training.adapters import LoraOptions, add_lora
 from borzoi_export.training.network import MultiHead
 from borzoi_export.training.regularisers import Penalties, Penalty, calico_penalties
 from torch import Tensor
@@ -80,10 +81,43 @@ def test_nonsense_is_refused(model: MultiHead, text: str, message: str) -> None:
         Penalties(model, [Penalty.parse(text)])
 
 
-def test_frozen_weights_are_left_out(model: MultiHead) -> None:
+def test_a_chosen_penalty_on_frozen_weights_is_refused(model: MultiHead) -> None:
     model.freeze()
-    with pytest.raises(InputError, match="no trained weights"):
+    with pytest.raises(InputError, match=r"group 'stem' has no trained weights: all 1 are frozen"):
         Penalties(model, [Penalty("l2_sum", "stem", 1.0)])
+
+
+def test_a_chosen_penalty_keeps_to_what_learns(model: MultiHead, caplog: pytest.LogCaptureFixture) -> None:
+    model.freeze()
+    got = Penalties(model, [Penalty("l2_sum", "all", 2.0)])()
+    assert float(got.detach()) == pytest.approx(2 * float(kernels(model, "head")[0].square().sum()), rel=1e-5)
+    assert "penalties on frozen weights left out; 1 on trained ones kept" in caplog.text
+
+
+def test_the_recipe_of_frozen_weights_is_left_out_and_said_once(
+    model: MultiHead, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = toys.params(l2_scale=2e-8)
+    whole = len(calico_penalties(params, model))
+    model.freeze()
+    penalties = Penalties(model, [], recipe=calico_penalties(params, model))
+    assert float(penalties().detach()) == pytest.approx(
+        2e-8 * float(kernels(model, "head")[0].square().sum()), rel=1e-5
+    )
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{whole - 1} penalties on frozen weights left out; 1 on trained ones kept"]
+
+
+def test_adapters_have_no_penalty_of_the_params(model: MultiHead) -> None:
+    """The params' mha_l2_scale is of the attention's own weights, which are frozen beside adapters."""
+    params = toys.params(l2_scale=2e-8)
+    params["trunk"][2]["mha_l2_scale"] = 1e-8
+    add_lora(model.network, LoraOptions(rank=2, alpha=4.0, targets=("query", "conv")))
+    found = calico_penalties(params, model)
+    assert any("base_layer" in penalty.group for penalty in found)
+    assert not any("lora" in penalty.group for penalty in found)
+    Penalties(model, [], recipe=found)().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {"network.head.weight"}
 
 
 def test_scales_of_the_published_params(shared: Path) -> None:

@@ -34,11 +34,11 @@ class Adam:
     def step(self, rate: float) -> None:
         norm = np.sqrt(sum(float((tensor.grad**2).sum()) for tensor in self.tensors if tensor.grad is not None))
         self.rates.append(rate)
-        for place, tensor in enumerate(self.tensors):
+        for number, tensor in enumerate(self.tensors):
             assert tensor.grad is not None
-            self.gradients[place].append(tensor.grad.numpy().copy() * min(1.0, CLIP / norm))
+            self.gradients[number].append(tensor.grad.numpy().copy() * min(1.0, CLIP / norm))
             with torch.no_grad():
-                moved = oracle.keras_adam(self.start[place], self.gradients[place], self.rates, 1e-7)
+                moved = oracle.keras_adam(self.start[number], self.gradients[number], self.rates, 1e-7)
                 tensor.copy_(torch.from_numpy(moved))
             tensor.grad = None
 

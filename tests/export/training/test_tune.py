@@ -256,6 +256,52 @@ def test_two_processes_are_one_run_with_larger_batches(begun: tuple[Path, Data],
         train(params, [data.path], tmp_path / "both", options=options, tune=tune, run=CPU, resume=True)
 
 
+def test_two_nodes_are_one_run(begun: tuple[Path, Data], tmp_path: Path) -> None:
+    """Two torchrun agents, as on two machines, with one process each: the same run as two processes on one."""
+    import json
+    import socket
+    import subprocess
+    import sys
+
+    checkpoint, data = begun
+    (tmp_path / "params.json").write_text(json.dumps(toy_params(warmup_steps=0)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--params", tmp_path / "params.json", "--data", data.path, "--max-steps", 4, "--batch-size", 1]
+    words += ["--init", checkpoint, "--accelerator", "cpu", "--threads", 1, "--ema", 0.5, "--accumulate", 2]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    launch += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    started = [
+        subprocess.Popen(
+            [
+                *launch,
+                "--node-rank",
+                str(node),
+                "-m",
+                "borzoi_rt",
+                "train",
+                *map(str, words),
+                "--out",
+                tmp_path / "two",
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in (0, 1)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert ["trained -> " in text for text in said] == [True, False]
+    one = [sys.executable, "-m", "borzoi_rt", "train", *map(str, words), "--devices", "2", "--out", tmp_path / "one"]
+    subprocess.run(one, check=True, capture_output=True, timeout=300)
+    assert losses(tmp_path / "two") == losses(tmp_path / "one")
+    first, second = (read_checkpoint(tmp_path / name / "last.ckpt") for name in ("two", "one"))
+    assert first[0]["world"] == 2
+    for key, tensor in second[1].items():
+        torch.testing.assert_close(first[1][key], tensor, rtol=1e-5, atol=1e-6)
+
+
 def test_from_borzoi_pytorch_weights(tmp_path: Path) -> None:
     """Their names for our numbers, in safetensors; the mouse head lies beside and is left."""
     torch.manual_seed(13)
