@@ -51,7 +51,8 @@ class ArraySession:
         grid = self.geometry
         inner = window[:, :, grid.crop_bp : grid.crop_bp + grid.bins * grid.bin_size_bp]
         binned = inner.reshape(len(window), 4, grid.bins, grid.bin_size_bp).sum(axis=-1)
-        return np.einsum("tc,ncb->ntb", self.weights[index], binned[..., start:end]).astype(np.float32)
+        found: np.ndarray = np.einsum("tc,ncb->ntb", self.weights[index], binned[..., start:end]).astype(np.float32)
+        return found
 
     def close(self) -> None:
         """Nothing to free."""

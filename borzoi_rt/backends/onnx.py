@@ -304,7 +304,8 @@ def _onnxruntime() -> ModuleType:
     except ImportError as error:
         raise missing_package(error, "onnxruntime", "cpu") from error
     onnxruntime.disable_telemetry_events()  # where somebody else has imported it before
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _session_options(runtime: ModuleType, threads: int | None) -> Any:

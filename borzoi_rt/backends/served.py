@@ -11,9 +11,10 @@ import numpy as np
 from ..bundle.manifest import Tiling
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
+from .address import Address
 from .checks import check_bins, check_motif_input, check_run_input, motif_channels
 from .device import Device
-from .triton import MESSAGE_BYTES, Address, Connection, Counters
+from .triton import MESSAGE_BYTES, Connection, Counters
 
 # Under the 64 MiB that newer servers allow a body of HTTP, and under gRPC's message.
 _SENT_BYTES = 60 * 2**20

@@ -84,7 +84,8 @@ class Connection:
         BackendError
             If it cannot be reached.
         """
-        return self._persistently(lambda: self._parameters(model))
+        found: dict[str, str] = self._persistently(lambda: self._parameters(model))
+        return found
 
     def expect(self, model: str, bundle_sha256: str) -> dict[str, str]:
         """Make sure that a model was made of a bundle, now and with every request; return its parameters.
@@ -144,7 +145,8 @@ class Connection:
             self.counters.seconds += time.monotonic() - started
             self.counters.bytes_sent += sum(map(_size, inputs.values()))
             self.counters.bytes_received += sum(map(_size, values.values()))
-        return values
+        found: dict[str, np.ndarray] = values
+        return found
 
     def close(self) -> None:
         """Close; shared memory is given back."""

@@ -228,7 +228,8 @@ class BundleInfo:
             }
             if values.get("tiling") is not None:
                 values["tiling"] = _tiling(values["tiling"])
-            return _build(cls, values)
+            info: BundleInfo = _build(cls, values)
+            return info
         except FormatError as error:
             raise FormatError(f"{source}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -326,7 +327,8 @@ def _tiling(section: Mapping[str, Any]) -> Tiling:
         name: _build(BodyInfo, {**body, "skips": tuple((int(start), int(end)) for start, end in body["skips"])})
         for name, body in section["bodies"].items()
     }
-    return _build(Tiling, {**section, "skips_per_token": tuple(section["skips_per_token"]), "bodies": bodies})
+    found: Tiling = _build(Tiling, {**section, "skips_per_token": tuple(section["skips_per_token"]), "bodies": bodies})
+    return found
 
 
 def _build(cls: type[Any], values: Any) -> Any:

@@ -21,7 +21,7 @@ from ._progress import Reporter, progress_bar
 __all__ = ["Reporter", "progress_bar"]  # other names of this module are options and what is made of them
 
 
-class DeviceText(click.ParamType):
+class DeviceText(click.ParamType):  # type: ignore[type-arg]
     """Where a model runs, as one text; what release 0.1 called it is told in today's words."""
 
     name = "device"
@@ -168,7 +168,7 @@ def say_notes(notes: Sequence[str]) -> None:
         click.echo(f"note: {note}", err=True)
 
 
-class IntegerList(click.ParamType):
+class IntegerList(click.ParamType):  # type: ignore[type-arg]
     """A comma list of integers, like ``0,1,-1``."""
 
     name = "integers"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-class Window(click.ParamType):
+class Window(click.ParamType):  # type: ignore[type-arg]
     """Bases upstream and downstream of the TSS, like ``3500,500``."""
 
     name = "up,down"

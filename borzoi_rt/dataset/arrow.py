@@ -115,7 +115,8 @@ class ArrowSplit:
 
     def order(self, seed: Sequence[int]) -> list[int]:
         """Return the numbers of the windows in the order of :meth:`shuffled`."""
-        return np.random.default_rng(list(seed)).permutation(len(self)).tolist()
+        found: list[int] = np.random.default_rng(list(seed)).permutation(len(self)).tolist()
+        return found
 
     def _reader(self, number: int) -> Any:
         readers: dict[int, Any] = self._opened.__dict__.setdefault("readers", {})

@@ -81,7 +81,8 @@ def bin_coverage(values: np.ndarray, bin_size_bp: int, sum_stat: str) -> np.ndar
         raise InputError(f"sum_stat {sum_stat!r} cannot be made; allowed: {', '.join(SUM_STATS)}")
     bins = values.reshape(-1, bin_size_bp)
     made = bins.sum(axis=1) if sum_stat.startswith("sum") else bins.mean(axis=1)
-    return made.astype(np.float32)
+    found: np.ndarray = made.astype(np.float32)
+    return found
 
 
 class Mask:

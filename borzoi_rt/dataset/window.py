@@ -37,4 +37,5 @@ def codes_of(sequence: str) -> np.ndarray:
 
 def onehot_of(codes: np.ndarray) -> np.ndarray:
     """Return one-hot DNA uint8 (..., 4, length) of codes (..., length); an unknown base is a column of zeros."""
-    return (codes[..., None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.uint8)
+    found: np.ndarray = (codes[..., None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.uint8)
+    return found

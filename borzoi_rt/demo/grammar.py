@@ -123,7 +123,8 @@ def plant(generator: np.random.Generator, length: int, *, spacing_bp: int = 900)
 
 def _random_onehot(generator: np.random.Generator, length: int) -> np.ndarray:
     bases = generator.choice(4, length, p=(0.29, 0.21, 0.21, 0.29))
-    return (bases[None, :] == np.arange(4)[:, None]).astype(np.uint8)
+    found: np.ndarray = (bases[None, :] == np.arange(4)[:, None]).astype(np.uint8)
+    return found
 
 
 def _promoter(generator: np.random.Generator) -> dict[int, str]:

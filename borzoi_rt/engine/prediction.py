@@ -376,12 +376,13 @@ class Predictor:
     def _predict(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
         # One window a run, whatever its company: the same sequence then gives the same bits, so that a null variant
         # scores exactly 0 and no score depends on its neighbours.
-        forward = self.session.run(window[None], self.positions, n_fill=self._n_fill, bins=bins)[0]
+        forward: np.ndarray = self.session.run(window[None], self.positions, n_fill=self._n_fill, bins=bins)[0]
         if not self.options.rc:
             return forward
         reverse = reverse_complement(window)[None]
         backward = self.session.run(reverse, self._opposite, n_fill=self._n_fill, bins=self._mirrored(bins))[0]
-        return (forward + backward[:, ::-1]) * np.float32(0.5)
+        found: np.ndarray = (forward + backward[:, ::-1]) * np.float32(0.5)
+        return found
 
     def _mirrored(self, bins: tuple[int, int]) -> tuple[int, int]:
         """Return where bins lie in the output of the reverse complement."""

@@ -31,7 +31,8 @@ def position_weights(bins: int, weight_range: float = 1.0, weight_exp: float = 4
     position = np.linspace(-end, end, bins)
     sigma = end / math.log(weight_range) ** (1.0 / weight_exp)
     weights = np.exp(-((position / sigma) ** weight_exp))
-    return weights / weights.max()
+    found: np.ndarray = weights / weights.max()
+    return found
 
 
 def poisson_multinomial(

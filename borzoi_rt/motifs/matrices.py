@@ -213,4 +213,5 @@ def _moved(values: np.ndarray, offset: int) -> np.ndarray:
 def _standardised(rows: np.ndarray) -> np.ndarray:
     rows = rows - rows.mean(axis=1, keepdims=True)
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    found: np.ndarray = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    return found

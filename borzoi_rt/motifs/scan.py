@@ -83,7 +83,8 @@ def without(
     for start, end in _stretches(hits):
         low, high = max(0, start - context_bp), min(len(codes), end + context_bp)
         codes[start:end] = dinucleotide_shuffle(codes[low:high], generator)[start - low : end - low]
-    return (codes[None, :] == np.arange(4)[:, None]).astype(np.uint8)
+    found: np.ndarray = (codes[None, :] == np.arange(4)[:, None]).astype(np.uint8)
+    return found
 
 
 def dinucleotide_shuffle(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -140,4 +141,5 @@ def _lightmotif() -> ModuleType:
         import lightmotif
     except ImportError as error:
         raise missing_package(error, "lightmotif", "promoter", "scanning for motifs") from error
-    return lightmotif
+    module: ModuleType = lightmotif
+    return module

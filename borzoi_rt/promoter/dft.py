@@ -248,7 +248,8 @@ def _centres(X: Complexes, delta_sum: DoubleArray, mass: DoubleArray, bins: int,
 
 def _magnitude_distance(base: Complexes, X: Complexes, bins: int) -> DoubleArray:
     change = np.abs(base + X) - np.abs(base)
-    return np.sqrt((hermitian_weights(bins) * change**2).sum(axis=-1))
+    found: DoubleArray = np.sqrt((hermitian_weights(bins) * change**2).sum(axis=-1))
+    return found
 
 
 def _normalised(raw: DoubleArray, compat: str | None) -> dict[str, npt.NDArray[Any]]:

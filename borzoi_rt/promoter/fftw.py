@@ -93,7 +93,8 @@ def _pyfftw() -> ModuleType:
         import pyfftw
     except ImportError as error:
         raise missing_package(error, "pyfftw", "promoter", "the DFT score") from error
-    return pyfftw
+    module: ModuleType = pyfftw
+    return module
 
 
 def _store_wisdom(library: ModuleType) -> None:

@@ -114,7 +114,8 @@ def band_share(X: Complexes, bins: int, dt: float, low_bp: float, high_bp: float
     chosen = np.where((period >= low_bp) & (period < high_bp), hermitian_weights(bins), 0.0)
     power = np.abs(X) ** 2
     total = power @ hermitian_weights(bins)
-    return np.divide(power @ chosen, total, out=np.zeros(len(X)), where=total > 0)
+    found: DoubleArray = np.divide(power @ chosen, total, out=np.zeros(len(X)), where=total > 0)
+    return found
 
 
 def row_products(a: DoubleArray, b: DoubleArray) -> DoubleArray:

@@ -28,12 +28,13 @@ from ..sequence import encode
 from ..tracks import RowTable
 from ..types import DoubleArray, FloatArray, SignArray
 from .clusters import clustered
+from .formulas import Statistic
 from .gene_scores import GeneBins, GeneFinder, GeneScorer, genes_of
 from .options import ScoreOptions
 from .reference import Reference, check_reference
 from .results import RegionScores, ScoredVariant
 from .selection import select_rows
-from .statistics import Statistic, are_sums, joined_rows, profile_scales, score_pair, score_sums
+from .statistics import are_sums, joined_rows, profile_scales, score_pair, score_sums
 
 _Prediction = AllelePrediction | AlleleSums
 

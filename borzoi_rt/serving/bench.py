@@ -18,8 +18,9 @@ from ..errors import InputError, ParityError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import ScoredVariant, Scorer
+from ..scoring.pipeline import Scorer
 from ..scoring.remote import RemoteScorer
+from ..scoring.results import ScoredVariant
 from .latency import Latencies, closed_loop, open_loop
 
 Call = Callable[[Variant], ScoredVariant]

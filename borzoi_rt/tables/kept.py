@@ -121,14 +121,16 @@ def scores_of(table: pa.Table, stat: str, rows: int) -> FloatArray:
     """Return float32 (kept rows, tracks) of one statistic; NaN where there are no scores."""
     values, missing = _matrix(table, f"score:{stat}", rows)
     values[missing] = np.nan
-    return values
+    found: FloatArray = values
+    return found
 
 
 def strands_of(table: pa.Table, stat: str, rows: int) -> SignArray:
     """Return int8 (kept rows, tracks): 1 where the '+' strand is stronger, -1 where '-' is, 0 where none is known."""
     values, missing = _matrix(table, f"strand:{stat}", rows)
     values[missing] = 0
-    return values
+    found: SignArray = values
+    return found
 
 
 def _matrix(table: pa.Table, name: str, rows: int) -> tuple[Any, BoolArray]:
