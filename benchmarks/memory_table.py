@@ -42,6 +42,7 @@ def main() -> None:
             for blocks in (False, True):
                 peaks = [_peak(config, size, precision, attention, blocks) for size in options.batch_size]
                 rows.append((precision, attention, "yes" if blocks else "no", *(f"{peak:.1f}" for peak in peaks)))
+                print(f"{precision} {attention} {blocks}: {peaks}", file=sys.stderr)
     print("GiB at the peak of a step, weights, gradients and Adam included\n")
     print_table(("precision", "attention", "--checkpoint-blocks", *(f"batch {n}" for n in options.batch_size)), rows)
 

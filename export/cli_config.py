@@ -12,7 +12,8 @@ import click
 
 from borzoi_rt.errors import BackendError, FormatError
 
-_NOT_SAVED = ("config", "help", "resume")
+_NO_KEYS = ("config", "help", "verbose")  # of the call, not of the run
+_NOT_SAVED = (*_NO_KEYS, "resume")
 _META = "borzoi_rt.other_keys"
 
 
@@ -59,7 +60,7 @@ def resolved(**found: Any) -> dict[str, Any]:
     saved = {
         _key(parameter): _plain(values[parameter.name])
         for parameter in context.command.params
-        if parameter.name in values and parameter.name not in _NOT_SAVED
+        if parameter.name in values and _key(parameter) not in _NOT_SAVED
     }
     return {key: value for key, value in saved.items() if value not in (None, [])} | other_keys()
 
@@ -91,8 +92,9 @@ def _sorted(
     known = {
         name.removeprefix("--"): parameter
         for parameter in command.params
-        if parameter.name not in ("config", "help")
+        if _key(parameter) not in _NO_KEYS
         for name in parameter.opts
+        if name.startswith("--")
     }
     found: dict[str, Any] = {}
     rest: dict[str, Any] = {}

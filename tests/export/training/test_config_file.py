@@ -58,8 +58,8 @@ def test_every_option_can_stand_in_a_file(cli: Cli, recipe: dict[str, Any], tmp_
     """A file with each option of the command, by its own name, is read: what is refused is the absent data."""
     values: dict[str, Any] = {}
     for parameter in train.params:
-        name = parameter.opts[0].removeprefix("--")
-        if name in ("config", "help"):
+        name = max(parameter.opts, key=len).removeprefix("--")
+        if name in ("config", "help", "verbose"):
             continue
         choices = getattr(parameter.type, "choices", None)
         values[name] = (
