@@ -146,7 +146,7 @@ def _plain(value: Any) -> Any:
 
 def _yaml(text: str) -> Any:
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ModuleNotFoundError as error:
         raise BackendError("a YAML file needs pyyaml; pip install 'borzoi-rt[train]', or write JSON") from error
 
