@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
+MOST_THREADS = 512  # more would only stop a machine that others use too
 KINDS = ("cpu", "cuda", "tensorrt", "triton")
 ALLOWED = "cpu, cpu:THREADS, cuda[:N], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
 
@@ -32,8 +33,8 @@ class Device:
     url: str = ""
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads is {self.threads}; a positive number is needed")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise InputError(f"threads is {self.threads}; a positive number up to {MOST_THREADS} is needed")
 
     def __str__(self) -> str:
         if self.kind == "triton":

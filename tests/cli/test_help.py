@@ -115,7 +115,7 @@ OLD = [
     (["--backend=triton:grpc://h:1/m"], "--backend is now --device: give --device triton:grpc://h:1/m"),
     (["--device", "0"], "'0' is no device any more; GPU 0 is now --device cuda:0"),
     (["--device", "rocm"], "device 'rocm' is unknown; allowed: cpu, cpu:THREADS"),
-    (["--device", "cpu:0"], "threads is 0; a positive number is needed"),
+    (["--device", "cpu:0"], "threads is 0; a positive number"),
 ]
 
 
