@@ -167,7 +167,7 @@ def test_a_missing_job_is_done_again_to_the_same_bytes(
 
 
 def test_workers_share_the_cores_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("borzoi_rt.runs.settings.cores", lambda: 8)
+    monkeypatch.setattr("borzoi_rt.runs.settings.usable_cores", lambda: 8)
     threads = [
         RunSettings(**choices).worker_device.threads  # type: ignore[arg-type]
         for choices in (
