@@ -91,7 +91,7 @@ def test_a_process_that_dies_ends_the_run_and_keeps_the_rest(tmp_path: Path) -> 
     with Journal(tmp_path / "out") as journal:
         journal.begin(plan.identity, resume=True)
         assert 5 not in journal.done
-        assert journal.done >= {0, 1, 2}  # at most two were on their way and two more were waiting
+        assert len(journal.done) >= 2  # when job 5 began, all before it had but for one been kept or were being written
         run_jobs(SquaresPlan(8, tmp_path / "out.partial"), journal, workers=2)
         assert results(journal) == [number**2 for number in range(8)]
 
@@ -167,7 +167,7 @@ def test_a_missing_job_is_done_again_to_the_same_bytes(
 
 
 def test_workers_share_the_cores_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("borzoi_rt.runs.settings.cores", lambda: 8)
+    monkeypatch.setattr("borzoi_rt.runs.settings.usable_cores", lambda: 8)
     threads = [
         RunSettings(**choices).worker_device.threads  # type: ignore[arg-type]
         for choices in (

@@ -25,6 +25,7 @@ from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import Scorer, score_variants
 from borzoi_rt.scoring.results import SCORED, STATUSES, ScoredVariant
+from borzoi_rt.scoring.selection import select_rows
 from borzoi_rt.sequence import encode
 from borzoi_rt.squash import KINDS
 
@@ -196,17 +197,23 @@ def test_slicing_tracks_commutes_with_scoring(toy_bundle: Bundle, genome: Fasta)
             scorer = Scorer(toy_bundle, session, genome, options)
             found[tracks] = scorer.score(VariantRecord(0, 0, variant)), scorer.rows.identifier
     (whole, names), (part, kept) = found.values()
-    assert (names, kept) == (("cage+", "rna+", "dnase", "chip"), ("chip", "rna+"))
+    assert (names, kept) == (("cage+/-", "rna+/-", "dnase", "chip"), ("chip", "rna+/-"))
     for stat in ("logSUM", "D2"):
         # The head multiplies fewer columns, and may sum in another order.
         assert_allclose(scores(part, stat), scores(whole, stat)[[3, 1]], rtol=1e-3, atol=1e-6)
 
 
-def test_half_a_strand_pair_cannot_be_merged(bundle: Bundle, genome: Fasta) -> None:
-    with pytest.raises(InputError, match=r"cage\+.*merge_strands=False"):
-        results(bundle, genome, [Variant("chr1", 2982, "C", "G")], tracks="cage\\+")
-    found = result(bundle, genome, Variant("chr1", 2982, "C", "G"), tracks="cage\\+", merge_strands=False)
-    assert_array_equal(scores(found), [1])
+def test_half_a_strand_pair_takes_its_other_half_along(bundle: Bundle, genome: Fasta) -> None:
+    """A row of two strands needs both: those of C>G are 1 and -1 in the CAGE pair. Kept apart, one is enough."""
+    variant = Variant("chr1", 2982, "C", "G")
+    whole = result(bundle, genome, variant, tracks="cage", stats=("D1",))
+    half = result(bundle, genome, variant, tracks="cage\\+", stats=("D1",))
+    assert_array_equal(scores(half, "D1"), scores(whole, "D1"))
+    assert_array_equal(scores(half, "D1"), [2])
+    options = ScoreOptions(tracks="cage\\+")
+    assert select_rows(bundle.tracks, options).added == ("cage-",)
+    apart = result(bundle, genome, variant, tracks="cage\\+", merge_strands=False)
+    assert_array_equal(scores(apart), [1])
 
 
 @pytest.mark.parametrize(("written", "stands_for"), [("1", "chr1"), ("chrMT", "chrM"), ("MT", "chrM")])

@@ -27,6 +27,7 @@ from borzoi_rt.tables.rows import Rows, empty_table, long_tables, score_table, t
 OPTIONS = ScoreOptions(stats=("SUM", "D2@span:64", "SUM@span:64", "JS"))
 TRACKS = select_rows(toys.tracks(), OPTIONS).rows
 ROWS = Rows(TRACKS, OPTIONS.specs)
+COLUMNS = [f"{spec.name}|{track}" for spec in OPTIONS.specs for track in TRACKS.identifier]
 META = {"borzoi_rt": "0", "model": "toy", "score_ids": {spec.name: "f" * 64 for spec in OPTIONS.specs}}
 
 
@@ -90,7 +91,7 @@ def test_no_row_that_is_ok_lacks_a_number(tmp_path: Path, suffix: str, layout: s
     rows = read(written(tmp_path / f"out{suffix}", RESULTS, layout=layout))
     if layout == "wide":
         assert [row["status"] for row in rows] == ["ok", "symbolic_alt", "undefined", "flipped", "symbolic_alt"]
-        assert [sum(row[name] in ("", None) for name in ROWS.columns) for row in rows] == [0, 16, 1, 0, 16]
+        assert [sum(row[name] in ("", None) for name in COLUMNS) for row in rows] == [0, 16, 1, 0, 16]
     else:
         assert all((row["score"] in ("", None)) is (row["status"] in ("undefined", "symbolic_alt")) for row in rows)
         assert sum(row["status"] == "undefined" for row in rows) == 1
@@ -168,8 +169,7 @@ def test_wide_columns_are_named_by_score_and_track() -> None:
     kept = score_table(RESULTS, ROWS.specs, len(TRACKS))
     table = wide_table(kept, ROWS)
     assert len(table) == len(RESULTS)
-    names = [f"{spec.name}|{track}" for spec in OPTIONS.specs for track in TRACKS.identifier]
-    assert table.column_names[-len(names) :] == names
+    assert table.column_names[-len(COLUMNS) :] == COLUMNS
     by_key = {
         (row["record"], row["region"], row["stat"], row["track_id"]): row["score"]
         for row in long_rows(RESULTS)
