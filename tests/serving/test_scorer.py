@@ -83,7 +83,7 @@ def test_scores_are_those_of_this_process(
     triton_server: TritonServer, local: Scorer, variants: list[Variant], scheme: str
 ) -> None:
     with RemoteScorer(url(triton_server, scheme)) as scorer:
-        assert scorer.rows == ("cage+", "rna+", "dnase", "chip")
+        assert scorer.rows == ("cage+/-", "rna+/-", "dnase", "chip")
         got = scorer.score(variants)
         spent = scorer.counters.bytes_received
     want = score_locally(local, variants)
