@@ -148,8 +148,8 @@ class Model:
             annotation = replace(annotation, sites=read_sites(pas))
         scorer = self._scorer(chosen, annotation)
         found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
-        kept = chosen.with_alleles
-        return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes, with_alleles=kept)
+        notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
+        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=chosen.with_alleles)
 
     def ism(
         self,

@@ -161,7 +161,7 @@ def score(
         raise InputError("--pas needs --genes: sites are compared along genes")
     model = open_bundle(bundle)
     if choices["preset"] is not None:
-        check_preset(choices["preset"], model.info, options.squash)
+        _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
     with _shared.progress_bar("scoring") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)

@@ -177,7 +177,9 @@ class ScoreOptions:
             notes.append(
                 f"unknown bases are coded {chosen.prediction.n_code!r} ({whose}); the bundle says {bundle.n_policy!r}"
             )
-        if chosen.squash != bundle.squash.kind:
+        if chosen.squash == "none" and bundle.squash.kind != "none":
+            notes.append(f"the squashed scale is kept; the bundle's is of kind {bundle.squash.kind!r}")
+        elif chosen.squash != bundle.squash.kind:
             notes.append(f"squash kind {chosen.squash!r} is undone instead of the bundle's {bundle.squash.kind!r}")
         return notes
 
