@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .errors import ParityError as ParityError
     from .errors import ReferenceMismatchError as ReferenceMismatchError
     from .genome.fasta import Fasta as Fasta
+    from .genome.gene_index import open_genes as open_genes
+    from .genome.genes import Genes as Genes
     from .genome.intervals import Interval as Interval
     from .genome.variants import Variant as Variant
     from .genome.variants import VariantRecord as VariantRecord
@@ -57,6 +59,7 @@ _HOME = {
     "EngineOptions": "engine.sessions",
     "Fasta": "genome.fasta",
     "FormatError": "errors",
+    "Genes": "genome.genes",
     "InputError": "errors",
     "Interval": "genome.intervals",
     "IsmResult": "results",
@@ -76,6 +79,7 @@ _HOME = {
     "VariantRecord": "genome.variants",
     "VariantScores": "results",
     "open_bundle": "bundle.opening",
+    "open_genes": "genome.gene_index",
     "open_model": "model",
     "open_session": "backends.opening",
     "predict_regions": "runs.predict",

@@ -22,6 +22,7 @@ from .genome.fasta import Fasta
 from .genome.gene_index import open_genes
 from .genome.genes import Genes
 from .genome.intervals import Interval
+from .genome.pas import read_sites
 from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
@@ -110,6 +111,7 @@ class Model:
         preset: str | None = None,
         options: ScoreOptions | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
+        pas: str | os.PathLike[str] | None = None,
     ) -> ScoreResult:
         """Score variants, and keep the result in memory.
 
@@ -129,6 +131,8 @@ class Model:
             Everything else.
         genes : Genes or path, optional
             Annotation in GTF or GFF3, for scores over regions of genes, like ``logSED@exons``.
+        pas : path, optional
+            Table of polyadenylation sites, for scores of region ``pas``, like ``COVR@pas``.
 
         Returns
         -------
@@ -137,10 +141,15 @@ class Model:
         """
         chosen = self._options(stats, tracks, preset, options)
         check_genes(chosen, genes is not None)
-        scorer = self._scorer(chosen, genes if genes is None or isinstance(genes, Genes) else open_genes(genes))
+        annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+        if pas is not None:
+            if annotation is None:
+                raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")
+            annotation = replace(annotation, sites=read_sites(pas))
+        scorer = self._scorer(chosen, annotation)
         found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
-        kept = chosen.with_alleles
-        return ScoreResult(found, scorer.rows, scorer.specs, scorer.notes, with_alleles=kept)
+        notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
+        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=chosen.with_alleles)
 
     def ism(
         self,

@@ -10,6 +10,9 @@ import click
 from ..bundle.opening import open_bundle
 from ..engine.alleles import INDEL_POLICIES
 from ..engine.gene_bins import BIN_RULES
+from ..errors import InputError
+from ..genome.gene_index import open_genes
+from ..genome.pas import SITE_KINDS
 from ..runs.score import score_file, score_list
 from ..runs.settings import RunSettings
 from ..scoring.options import GENE_MODES, REF_POLICIES
@@ -49,6 +52,23 @@ from . import _scoring, _shared
     type=click.Path(path_type=Path),
     help="Annotation for scores of genes (STAT@exons, STAT@span, STAT@tss:BP): GTF or GFF3, plain or compressed. It is "
     "indexed once, in the user's cache  [default: none].",
+)
+@click.option(
+    "--pas",
+    type=click.Path(path_type=Path),
+    help="Table of polyadenylation sites (PolyA_DB 3) for scores of region pas, like COVR@pas  [default: none].",
+)
+@click.option(
+    "--sites",
+    type=click.Choice(SITE_KINDS),
+    help="Sites that are compared: utr3 takes those of the last exon, as long as no number is missing, intron also "
+    "those of introns  [default: utr3].",
+)
+@click.option("--site-pseudo", type=float, help="Pseudo-count of scores of region pas, in coverage  [default: 50].")
+@click.option(
+    "--site-min-coverage",
+    type=float,
+    help="Coverage above which sites are compared where one has it, mean over tracks  [default: 100].",
 )
 @click.option(
     "--gene",
@@ -123,6 +143,7 @@ def score(
     out: Path,
     layout: str,
     annotation: Path | None,
+    pas: Path | None,
     **choices: Any,
 ) -> None:
     """Score every ALT allele of VCF (VCF, BCF or - for stdin) and write a table.
@@ -136,9 +157,12 @@ def score(
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
     running = _shared.take_run(choices)
     options = _scoring.read_options(**choices)
+    if pas is not None and annotation is None:
+        raise InputError("--pas needs --genes: sites are compared along genes")
     model = open_bundle(bundle)
     if choices["preset"] is not None:
-        check_preset(choices["preset"], model.info, options.squash)
+        _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
+    genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
     with _shared.progress_bar("scoring") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)
         given: dict[str, Any] = {
@@ -146,7 +170,7 @@ def score(
             "fasta": fasta,
             "options": options,
             "settings": settings,
-            "genes": annotation,
+            "genes": genes,
         }
         if vcf is None:
             counts = score_list(variants, out, layout=layout, **given)

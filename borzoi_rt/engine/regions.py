@@ -10,6 +10,7 @@ Regions of genes hold bins of each gene near the variant, see :mod:`borzoi_rt.en
 ``exons``     the exons of all transcripts, united
 ``span``      everything from the first to the last exon
 ``tss:BP``    BP bases around the first base of the span that is transcribed
+``pas``       four bins on each side of its polyadenylation sites
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..bundle.manifest import Geometry
 from ..errors import InputError
 from ..genome.variants import Variant
 
-ALLOWED = "window, span:BP, center:BP; of genes exons, span, tss:BP"
+ALLOWED = "window, span:BP, center:BP; of genes exons, span, tss:BP, pas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Region:
     @property
     def of_genes(self) -> bool:
         """Whether it is a region of every gene, and not one of the variant."""
-        return self.kind in ("exons", "tss") or (self.kind == "span" and self.width_bp is None)
+        return self.kind in ("exons", "tss", "pas") or (self.kind == "span" and self.width_bp is None)
 
     def __str__(self) -> str:
         return self.kind if self.width_bp is None else f"{self.kind}:{self.width_bp}"
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Read ``window``, ``span:2000``, ``center:501``, ``exons``, ``span`` or ``tss:1000``.
+        """Read ``window``, ``span:2000``, ``center:501``, ``exons``, ``span``, ``tss:1000`` or ``pas``.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class Region:
         found = re.fullmatch(r"(span|center|tss):([1-9][0-9]{0,8})", text)
         if found:
             return cls(found[1], int(found[2]))
-        if text not in ("window", "exons", "span"):
+        if text not in ("window", "exons", "span", "pas"):
             raise InputError(f"region {text!r} is unknown; allowed: {ALLOWED} with BP of 1 or more")
         return cls(text)
 

@@ -13,6 +13,7 @@ import os
 import time
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from ..errors import FormatError
 from .annotation import read_genes
 from .genes import Genes, Texts
+from .pas import read_sites
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +31,20 @@ _SETTLED_NS = 2 * 10**9  # a file changed this short ago might change again with
 _ARRAYS = ("contig", "type_code", "strand", "exon_ends", "exons")
 
 
-def open_genes(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None) -> Genes:
+def open_genes(
+    path: str | os.PathLike[str],
+    *,
+    pas: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Genes:
     """Open an annotation, from the index where there is one.
 
     Parameters
     ----------
     path : path
         GTF or GFF3, plain, gzip or bgzip.
+    pas : path, optional
+        Table of polyadenylation sites, see :mod:`borzoi_rt.genome.pas`.
     cache : path, optional
         Folder of indices; ``borzoi_rt/genes`` in ``XDG_CACHE_HOME`` or in ``~/.cache`` when None.
 
@@ -48,7 +57,11 @@ def open_genes(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | 
     FormatError
         If the file is missing or malformed.
     """
-    path = Path(path)
+    genes = _opened(Path(path), cache)
+    return genes if pas is None else replace(genes, sites=read_sites(pas))
+
+
+def _opened(path: Path, cache: str | os.PathLike[str] | None) -> Genes:
     if not path.is_file():
         raise FormatError(f"{path}: no such annotation file")
     folder = Path(cache) if cache is not None else cache_folder()

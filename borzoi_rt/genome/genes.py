@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..types import BoolArray, ByteArray, IndexArray
+from .pas import Sites
 
 _VERSION = re.compile(r"\.\d+(_PAR_Y)?$|_PAR_Y$")
 _SHOWN = 5
@@ -131,6 +132,8 @@ class Genes:
     exons : int64 ndarray of shape (exons, 2)
     aliases : dict of str to str
         Other names of contigs that the annotation gives, as RefSeq's ``chromosome=1``.
+    sites : Sites, optional
+        Polyadenylation sites, of a table of their own.
     """
 
     source: str
@@ -144,6 +147,7 @@ class Genes:
     exon_ends: IndexArray
     exons: IndexArray
     aliases: dict[str, str]
+    sites: Sites | None = None
 
     def __len__(self) -> int:
         return len(self.contig)
@@ -187,6 +191,8 @@ class Genes:
         digest.update(self.ids.letters.tobytes())
         for values in (self.ids.ends, self.contig, self.strand, self.exon_ends, self.exons):
             digest.update(values.astype("<i8").tobytes())
+        if self.sites is not None:
+            digest.update(self.sites.digest.encode())
         return digest.hexdigest()
 
     def overlapping(self, contig: int, start: int, end: int) -> IndexArray:

@@ -27,7 +27,7 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer, check_genes, records_of
+from ..scoring.pipeline import Scorer, check_genes, check_sites, records_of
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import Selection, select_rows
 from ..tables import WRITERS, TableContext, suffix_of
@@ -260,6 +260,7 @@ def _score(
     check_target(target, sources)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation)

@@ -250,6 +250,21 @@ class Stronger:
         return np.asarray(np.maximum(coverage.alt.sum(-1), coverage.ref.sum(-1)))
 
 
+@dataclass(frozen=True, slots=True)
+class SiteSplit:
+    """Size of the best split of polyadenylation sites, see :mod:`borzoi_rt.scoring.site_scores`; or it, signed."""
+
+    direction: bool = False
+    internal: bool = False
+    binwise = True
+    squares = False
+
+    @property
+    def signed(self) -> bool:
+        """Whether a gain and a loss differ in sign."""
+        return self.direction
+
+
 Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
 
 Summed = Difference | LogTotal | Extreme | Distance

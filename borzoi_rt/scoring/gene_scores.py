@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from ..genome.genes import Gene, Genes
 from ..genome.variants import Variant
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, IndexArray
-from .formulas import Statistic, quartile, scaled
+from .formulas import SiteSplit, Statistic, quartile, scaled
+from .site_scores import SiteBins, genes_with_sites, splits
 from .statistics import finish_scores, joined_rows, mean_scores
 
 _BLOCK_BYTES = 8 * 2**20
@@ -40,6 +42,8 @@ class GeneFinder:
         The genome; its rule for names of contigs applies.
     names, types : sequence of str
         Which genes are wanted, see :meth:`borzoi_rt.genome.genes.Genes.mask`.
+    site_kind : str
+        Which polyadenylation sites are compared, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
 
     Raises
     ------
@@ -47,7 +51,15 @@ class GeneFinder:
         If no contig of the annotation is in the genome, or nothing is left of its genes.
     """
 
-    def __init__(self, genes: Genes, fasta: Fasta, *, names: Sequence[str] = (), types: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        genes: Genes,
+        fasta: Fasta,
+        *,
+        names: Sequence[str] = (),
+        types: Sequence[str] = (),
+        site_kind: str = "utr3",
+    ) -> None:
         self.genes = genes
         self._kept = genes.mask(names, types)
         if not self._kept.any():
@@ -62,6 +74,26 @@ class GeneFinder:
                 f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
                 f"({', '.join(list(fasta.contigs)[:3])}, ...); use the annotation of this assembly"
             )
+
+        self._sites: IndexArray | None = None
+        self._site_chroms: dict[str, list[str]] = {}
+        if genes.sites is not None:
+            self._sites = genes.sites.of_kind(site_kind)
+            for name in dict.fromkeys(genes.sites.chrom):
+                self._site_chroms.setdefault(str(fasta.resolve(name)), []).append(name)
+
+    def with_sites(
+        self, variant: Variant, frames: Sequence[tuple[Frame, Frame]], *, window_start: int, geometry: Geometry
+    ) -> list[SiteBins]:
+        """Return the wanted genes that have polyadenylation sites in the output window."""
+        if self.genes.sites is None or self._sites is None:
+            raise InputError("scores of region pas need a table of polyadenylation sites (pas)")
+        start = window_start + geometry.crop_bp
+        near = self.near(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
+        chroms = self._site_chroms.get(variant.chrom, [])
+        return genes_with_sites(
+            self.genes.sites, self._sites, chroms, near, frames, window_start=window_start, geometry=geometry
+        )
 
     def near(self, chrom: str, start: int, end: int) -> list[Gene]:
         """Return the wanted genes of a contig of the genome whose span meets [start, end), in the order of start."""
@@ -95,6 +127,9 @@ class GeneBins:
         return int(held.min()), int(held.max()) + 1
 
 
+_Bins = TypeVar("_Bins", GeneBins, SiteBins)
+
+
 def genes_of(
     finder: GeneFinder,
     variant: Variant,
@@ -116,9 +151,12 @@ def genes_of(
         bins = tuple((ref.bins(intervals, rule, geometry), alt.bins(intervals, rule, geometry)) for ref, alt in frames)
         if all(len(part) for pair in bins for part in pair):
             found.append(GeneBins(region, gene, bins, covered_fraction(intervals, window_start, geometry)))
-    if mode == "nearest" and found:
-        return [min(found, key=lambda item: _distance(variant, item.gene))]
-    return found
+    return nearest(found, variant) if mode == "nearest" else found
+
+
+def nearest(found: Sequence[_Bins], variant: Variant) -> list[_Bins]:
+    """Return the item whose gene is nearest to a variant; none of none."""
+    return [min(found, key=lambda item: _distance(variant, item.gene))] if found else []
 
 
 def _distance(variant: Variant, gene: Gene) -> tuple[int, int, str]:
@@ -178,6 +216,34 @@ class GeneScorer:
             found.append(scores)
         means = {name: np.mean([scores[name] for scores in found], axis=0) for name in statistics}
         return finish_scores(means, statistics, late, None)
+
+    def score_sites(
+        self, item: SiteBins, statistics: Mapping[str, SiteSplit], *, pseudo: float, min_coverage: float
+    ) -> tuple[dict[str, FloatArray], str]:
+        """Return float32 (rows,) of each statistic, and in words where the sites of the gene part."""
+        early, late = self._joining(item.gene.strand)
+        plan = late or early
+        arrays = (self._ref, self._alt)
+        low, high = (edge - self._first_bin for edge in item.range)
+        sums = []
+        for side, values in enumerate(arrays):
+            parts = []
+            for number, pairs in enumerate(item.sides):
+                rows = joined_rows(values[number : number + 1, :, low:high], slice(None), plan)[0]
+                own = [pair[side ^ int(self._turned)] for pair in pairs]
+                edges = [(start - self._first_bin - low, end - self._first_bin - low) for start, end in own]
+                parts.append(np.stack([rows[:, start:end].sum(axis=1) for start, end in edges], axis=1))
+            sums.append(np.mean(parts, axis=0))
+        scores: dict[str, FloatArray] = {}
+        where = ""
+        for name, statistic in statistics.items():
+            values, split = splits(
+                sums[0], sums[1], pseudo=pseudo, min_coverage=min_coverage, internal=statistic.internal
+            )
+            scores[name] = (values if statistic.direction else np.abs(values)).astype(np.float32)
+            if not statistic.internal or not where:
+                where = "" if split is None else str(split)
+        return scores, where
 
     def coverage(self, item: GeneBins) -> tuple[FloatArray, FloatArray]:
         """Return the sums of coverage of REF and ALT over the bins of a gene, float32 (rows,), mean over pairs."""

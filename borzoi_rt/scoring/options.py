@@ -12,6 +12,7 @@ from ..bundle.manifest import BundleInfo
 from ..engine.gene_bins import BIN_RULES
 from ..engine.options import PredictionOptions
 from ..errors import InputError
+from ..genome.pas import SITE_KINDS
 from ..squash import KINDS
 from .spec import ScoreSpec, read_specs
 from .statistics import STRAND_ORDERS
@@ -28,6 +29,7 @@ FAMILY_DEFAULTS: Mapping[str, Mapping[str, str]] = {
 # `hound_snpgene` takes every bin that an exon meets, `borzoi_sed` those that rounded ends hold.
 FAMILY_BIN_RULES: Mapping[str, str] = {"hound": "overlap", "sad": "half"}
 _OF_GENES = ("gene_names", "gene_types", "gene_mode", "bin_rule")  # options that only scores of genes heed
+_OF_SITES = ("sites", "site_pseudo", "site_min_coverage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,10 @@ class ScoreOptions:
         span is nearest to the variant.
     bin_rule : str, optional
         One of :data:`borzoi_rt.engine.gene_bins.BIN_RULES`; None is the family's.
+    sites : str
+        Which polyadenylation sites scores of region ``pas`` compare, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
+    site_pseudo, site_min_coverage : float
+        Pseudo-count and limit of these scores, in coverage as it is un-squashed; the published 50 and 100 are reads.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
@@ -95,6 +101,9 @@ class ScoreOptions:
     gene_types: tuple[str, ...] = ()
     gene_mode: str = "all"
     bin_rule: str | None = None
+    sites: str = "utr3"
+    site_pseudo: float = 50.0
+    site_min_coverage: float = 100.0
 
     def __post_init__(self) -> None:
         specs = read_specs(self.stats, self.family, self.region)
@@ -104,12 +113,18 @@ class ScoreOptions:
             ("squash", KINDS),
             ("gene_mode", GENE_MODES),
             ("bin_rule", BIN_RULES),
+            ("sites", SITE_KINDS),
         ):
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
         if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
             raise InputError(f"max_n_fraction is {self.max_n_fraction!r}; a share between 0 and 1 is needed")
+        if not self.site_pseudo > 0 or not self.site_min_coverage >= 0:
+            raise InputError(
+                f"site_pseudo is {self.site_pseudo!r} and site_min_coverage {self.site_min_coverage!r}; a number above "
+                "0 and one of at least 0 are needed"
+            )
         if not any(spec.of_genes for spec in specs):
             idle = [name for name in _OF_GENES if getattr(self, name) not in ((), None, "all")]
             if idle:
@@ -162,7 +177,9 @@ class ScoreOptions:
             notes.append(
                 f"unknown bases are coded {chosen.prediction.n_code!r} ({whose}); the bundle says {bundle.n_policy!r}"
             )
-        if chosen.squash != bundle.squash.kind:
+        if chosen.squash == "none" and bundle.squash.kind != "none":
+            notes.append(f"the squashed scale is kept; the bundle's is of kind {bundle.squash.kind!r}")
+        elif chosen.squash != bundle.squash.kind:
             notes.append(f"squash kind {chosen.squash!r} is undone instead of the bundle's {bundle.squash.kind!r}")
         return notes
 
@@ -182,13 +199,16 @@ class ScoreOptions:
         genes : str, optional
             Hash of the annotation, which fixes scores of genes.
         """
-        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", *_OF_GENES)
+        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", *_OF_GENES, *_OF_SITES)
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
-        return {
-            spec.name: _hash({"score": spec.name, **shared, **context, **(of_genes if spec.of_genes else {})})
-            for spec in self.specs
-        }
+        # The mean over tracks makes scores of sites depend on which tracks there are.
+        of_sites = {name: getattr(self, name) for name in ("tracks", *_OF_SITES)}
+
+        def more(spec: ScoreSpec) -> dict[str, Any]:
+            return {**(of_genes if spec.of_genes else {}), **(of_sites if spec.region.kind == "pas" else {})}
+
+        return {spec.name: _hash({"score": spec.name, **shared, **context, **more(spec)}) for spec in self.specs}
 
 
 def read_options(text: str) -> ScoreOptions:

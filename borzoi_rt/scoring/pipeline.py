@@ -28,12 +28,13 @@ from ..sequence import encode
 from ..tracks import RowTable
 from ..types import DoubleArray, FloatArray, SignArray
 from .clusters import clustered
-from .formulas import Statistic
-from .gene_scores import GeneBins, GeneFinder, GeneScorer, genes_of
+from .formulas import SiteSplit, Statistic
+from .gene_scores import GeneBins, GeneFinder, GeneScorer, genes_of, nearest
 from .options import ScoreOptions
 from .reference import Reference, check_reference
 from .results import RegionScores, ScoredVariant
 from .selection import select_rows
+from .site_scores import SiteBins
 from .statistics import are_sums, joined_rows, profile_scales, score_pair, score_sums
 
 _Prediction = AllelePrediction | AlleleSums
@@ -74,6 +75,7 @@ class Scorer:
         self, bundle: Bundle, session: Session, fasta: Fasta, options: ScoreOptions, genes: Genes | None = None
     ) -> None:
         check_genes(options, genes is not None)
+        check_sites(options, genes)
         self.options = options.resolved(bundle.info)
         self.notes = options.notes(bundle.info)
         self.fasta = fasta
@@ -84,7 +86,13 @@ class Scorer:
         self._finder = (
             None
             if genes is None
-            else GeneFinder(genes, fasta, names=self.options.gene_names, types=self.options.gene_types)
+            else GeneFinder(
+                genes,
+                fasta,
+                names=self.options.gene_names,
+                types=self.options.gene_types,
+                site_kind=self.options.sites,
+            )
         )
         self.selection = select_rows(bundle.tracks, self.options)
         self.rows: RowTable = self.selection.rows
@@ -100,7 +108,7 @@ class Scorer:
             positions=self.selection.positions,
             options=self.options.prediction,
         )
-        statistics = {spec.stat: spec.statistic for spec in self.specs}
+        statistics = {spec.stat: spec.statistic for spec in self.specs if not isinstance(spec.statistic, SiteSplit)}
         # The graph that sums has the bundle's own kind of the squashed scale in it, and knows no bins of genes.
         own_squash = self.options.squash == bundle.info.squash.kind
         sums = own_squash and are_sums(statistics) and not self.gene_regions
@@ -163,7 +171,7 @@ class Scorer:
                 return f"{binwise[0]} compares bins, which an indel moves; choose another indel policy than 'none'"
         return ""
 
-    def _genes(self, reference: Reference, window_start: int | None) -> dict[Region, list[GeneBins]]:
+    def _genes(self, reference: Reference, window_start: int | None) -> dict[Region, Sequence[GeneBins | SiteBins]]:
         """Return the genes of each region of genes that have bins in the window of a variant."""
         if self._finder is None:
             return {}
@@ -174,7 +182,14 @@ class Scorer:
         frames = frames_of(variant, window_start, self._geometry, prediction, reference.genome_allele)
         how: dict[str, Any] = {"rule": str(self.options.bin_rule), "mode": self.options.gene_mode}
         where: dict[str, Any] = {"window_start": window_start, "geometry": self._geometry}
-        return {region: genes_of(self._finder, variant, region, frames, **where, **how) for region in self.gene_regions}
+        found: dict[Region, Sequence[GeneBins | SiteBins]] = {}
+        for region in self.gene_regions:
+            if region.kind == "pas":
+                sites = self._finder.with_sites(variant, frames, **where)
+                found[region] = nearest(sites, variant) if self.options.gene_mode == "nearest" else sites
+            else:
+                found[region] = genes_of(self._finder, variant, region, frames, **where, **how)
+        return found
 
     def _nothing(self) -> str:
         """Say of what no gene has a bin."""
@@ -186,7 +201,7 @@ class Scorer:
         prediction: _Prediction,
         status: str,
         detail: str,
-        genes: Mapping[Region, Sequence[GeneBins]] = MappingProxyType({}),
+        genes: Mapping[Region, Sequence[GeneBins | SiteBins]] = MappingProxyType({}),
     ) -> ScoredVariant:
         limit = self.options.max_n_fraction
         if limit is not None and prediction.n_fraction > limit:
@@ -251,7 +266,7 @@ class Scorer:
         return tuple(parts)
 
     def _gene_parts(
-        self, prediction: _Prediction, genes: Mapping[Region, Sequence[GeneBins]], *, turned: bool
+        self, prediction: _Prediction, genes: Mapping[Region, Sequence[GeneBins | SiteBins]], *, turned: bool
     ) -> tuple[RegionScores, ...] | None:
         """Return the scores of every gene, and what has none last; None where the coverage itself is not finite."""
         if not genes:
@@ -266,20 +281,36 @@ class Scorer:
             if not held:
                 missing.append(RegionScores(str(region), ".", {}, status="no_gene"))
             for item in held:
+                if isinstance(item, SiteBins):
+                    scores, where = scorer.score_sites(
+                        item,
+                        {spec.stat: spec.statistic for spec in self.specs if isinstance(spec.statistic, SiteSplit)},
+                        pseudo=self.options.site_pseudo,
+                        min_coverage=self.options.site_min_coverage,
+                    )
+                else:
+                    scores, where = scorer.score(item, self._statistics(region)), ""
                 part = RegionScores(
                     region=str(region),
                     gene=item.gene.id,
-                    scores=scorer.score(item, self._statistics(region)),
+                    scores=scores,
+                    detail=where,
                     gene_name=item.gene.name,
                     gene_strand=item.gene.strand,
                     covered_fraction=item.covered_fraction,
-                    coverage=scorer.coverage(item) if self.options.with_alleles else None,
+                    coverage=scorer.coverage(item)
+                    if self.options.with_alleles and isinstance(item, GeneBins)
+                    else None,
                 )
                 parts.append(part)
         return (*parts, *missing)
 
     def _statistics(self, region: Region) -> dict[str, Statistic]:
-        return {spec.stat: spec.statistic for spec in self.specs if spec.region == region}
+        return {
+            spec.stat: spec.statistic
+            for spec in self.specs
+            if spec.region == region and not isinstance(spec.statistic, SiteSplit)
+        }
 
     def _total(self, values: FloatArray) -> DoubleArray:
         """Return the coverage of a region, (tracks,), mean over pairs."""
@@ -297,7 +328,7 @@ class Scorer:
         return joined[0].astype(np.float32), joined[1].astype(np.float32)
 
     def _predicted(
-        self, reference: Reference, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins]]
+        self, reference: Reference, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins | SiteBins]]
     ) -> _Prediction:
         assert reference.variant is not None
         how: dict[str, Any] = {
@@ -438,6 +469,22 @@ def check_genes(options: ScoreOptions, given: bool) -> None:
         raise InputError(
             f"genes are given, but no score is over a region of genes; name one, like {options.specs[0].stat}@exons"
         )
+
+
+def check_sites(options: ScoreOptions, genes: Genes | None) -> None:
+    """Refuse scores of polyadenylation sites without a table of them, and a table for nothing.
+
+    Raises
+    ------
+    InputError
+        Naming a score.
+    """
+    asked = [spec.name for spec in options.specs if spec.region.kind == "pas"]
+    given = genes is not None and genes.sites is not None
+    if asked and not given:
+        raise InputError(f"{asked[0]} compares polyadenylation sites; give a table of them (pas)")
+    if given and not asked:
+        raise InputError("a table of polyadenylation sites is given (pas), but no score of region pas, like COVR@pas")
 
 
 def records_of(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..errors import InputError
 from .options import ScoreOptions
 
-PRESETS: Mapping[str, ScoreOptions] = {
+_OF_WINDOWS: dict[str, ScoreOptions] = {
     # `hound_snp` as it stands, indels averaged over two phases, wrong-way records flipped, deletions included.
     "hound-default": ScoreOptions.for_family(
         "hound",
@@ -60,13 +61,41 @@ PRESETS: Mapping[str, ScoreOptions] = {
         unclip=True,
     ),
 }
+# The paper's scores of genes. `borzoi_sed` and `borzoi_sed_paqtl_cov` share the ways of `borzoi_sad`.
+_PAPER: dict[str, Any] = {"rc": True, "n_code": "uniform", "ref_policy": "edit", "unscale": False, "unclip": True}
+_SITES: dict[str, Any] = {**_PAPER, "stats": ("COVR@pas",), "unscale": True, "unclip": False}
+PRESETS: Mapping[str, ScoreOptions] = {
+    **_OF_WINDOWS,
+    "eqtl-sad": _OF_WINDOWS["paper-eqtl-sad"],
+    "eqtl-sed": ScoreOptions.for_family("sad", stats=("SED@exons", "logSED@exons"), **_PAPER),
+    # `--span --no_untransform`: the squashed scale is kept.
+    "sqtl": ScoreOptions.for_family(
+        "sad", stats=("nDi@span",), squash="none", **{**_PAPER, "unscale": None, "unclip": None}
+    ),
+    "paqtl": ScoreOptions.for_family("sad", sites="utr3", **_SITES),
+    "ipaqtl": ScoreOptions.for_family("sad", sites="intron", **_SITES),
+}
 
 # The squash kind that a published command names (`-u`); a preset without one takes the bundle's.
-PRESET_SQUASH: Mapping[str, str] = {"paper-eqtl-sad": "old", "paper-satmut-sad": "old"}
+PRESET_SQUASH: Mapping[str, str] = {
+    **dict.fromkeys(("paper-eqtl-sad", "paper-satmut-sad", "eqtl-sad", "eqtl-sed", "paqtl", "ipaqtl"), "old"),
+}
+# The bins of the output for which a command was published: what lies beyond them it could not see, and sums over a
+# window depend on them.
+PRESET_BINS: Mapping[str, int] = {
+    **dict.fromkeys(("paper-eqtl-sad", "eqtl-sad", "eqtl-sed"), 6144),
+    **dict.fromkeys(("sqtl", "paqtl", "ipaqtl"), 16352),
+    "paper-satmut-sad": 128,
+}
 
 
-def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> None:
+def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> list[str]:
     """Refuse a preset whose published command undoes another squash than the run would.
+
+    Returns
+    -------
+    list of str
+        In words, where the bundle's output is not that of the published command.
 
     Parameters
     ----------
@@ -88,3 +117,9 @@ def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> No
             f"preset {name!r} is a command for squash kind {wanted!r}, {bundle.name} is of kind {kind!r}; use a bundle "
             f"of kind {wanted!r}, undo that kind on purpose (squash {wanted!r}), or give the options one by one"
         )
+    if PRESETS[name].squash is not None and squash not in (None, PRESETS[name].squash):
+        raise InputError(f"preset {name!r} keeps the squashed scale; leave squash {squash!r} out")
+    bins = PRESET_BINS.get(name, bundle.geometry.bins)
+    if bins == bundle.geometry.bins:
+        return []
+    return [f"preset {name!r} is a command for an output of {bins} bins, {bundle.name} gives {bundle.geometry.bins}"]

@@ -17,6 +17,7 @@ from .formulas import (
     LogTotal,
     MeanDifference,
     Profile,
+    SiteSplit,
     Statistic,
     Stronger,
 )
@@ -114,4 +115,11 @@ REGISTRY: dict[str, dict[str, _Entry]] = {
 }
 STATISTICS: dict[str, dict[str, Statistic]] = {
     family: {name: entry.statistic for name, entry in entries.items()} for family, entries in REGISTRY.items()
+}
+
+# Statistics over polyadenylation sites, and over nothing else.
+SITE_STATISTICS: dict[str, SiteSplit] = {
+    "COVR": SiteSplit(),
+    "SCOVR": SiteSplit(direction=True),
+    "COVR_internal": SiteSplit(internal=True),
 }

@@ -48,6 +48,8 @@ class RegionScores:
         Sum of coverage over the region for REF and for ALT, where it was asked for.
     status : str, optional
         Instead of the status of the allele: ``no_gene`` where no gene has a bin in the region, and there are no scores.
+    detail : str
+        What there is to say of these scores alone.
     """
 
     region: str
@@ -59,6 +61,7 @@ class RegionScores:
     covered_fraction: float | None = None
     coverage: tuple[FloatArray, FloatArray] | None = None
     status: str | None = None
+    detail: str = ""
 
     def name_of(self, stat: str) -> str:
         """Return what a score of this region is called: ``logSED``, ``logSED@span:2000``, ``logSED@exons|GENE``."""

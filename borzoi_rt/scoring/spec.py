@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..engine.regions import WINDOW, Region
 from ..errors import InputError
-from .formulas import Statistic
+from .formulas import SiteSplit, Statistic
+from .registry import SITE_STATISTICS
 from .statistics import STATISTICS, canonical_names
 
 
@@ -16,7 +17,7 @@ class ScoreSpec:
 
     stat: str
     region: Region
-    statistic: Statistic
+    statistic: Statistic | SiteSplit
 
     @property
     def name(self) -> str:
@@ -27,6 +28,18 @@ class ScoreSpec:
     def of_genes(self) -> bool:
         """Whether there is one such score for every gene near the variant."""
         return self.region.of_genes
+
+
+def _spec(stat: str, region: Region, family: str) -> ScoreSpec:
+    of_sites = {name.casefold(): name for name in SITE_STATISTICS}.get(stat.casefold())
+    if region.kind == "pas":
+        if of_sites is None:
+            raise InputError(f"{stat!r} is no statistic of region pas; allowed: {', '.join(SITE_STATISTICS)}")
+        return ScoreSpec(of_sites, region, SITE_STATISTICS[of_sites])
+    if of_sites is not None:
+        raise InputError(f"{of_sites} compares polyadenylation sites; write {of_sites}@pas, not @{region}")
+    (name,) = canonical_names([stat], family)
+    return ScoreSpec(name, region, STATISTICS[family][name])
 
 
 def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> tuple[ScoreSpec, ...]:
@@ -48,11 +61,10 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
     """
     default = Region.parse(region)
     parts = [name.partition("@") for name in names]
-    known = canonical_names([stat for stat, _, _ in parts], family)
-    specs = tuple(
-        ScoreSpec(stat, Region.parse(where) if at else default, STATISTICS[family][stat])
-        for stat, (_, at, where) in zip(known, parts, strict=True)
-    )
+    regions = [Region.parse(where) if at else default for _, at, where in parts]
+    specs = tuple(_spec(stat, region, family) for (stat, _, _), region in zip(parts, regions, strict=True))
+    if not specs:
+        canonical_names([], family)
     for number, spec in enumerate(specs):
         if any(spec.name == other.name for other in specs[:number]):
             raise InputError(f"score {spec.name!r} is named twice; a table holds each once")

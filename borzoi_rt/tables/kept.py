@@ -84,7 +84,9 @@ def score_table(
         "ref": _text([item.variant.ref for item, _ in parts]),
         "alt": _text([item.variant.alt for item, _ in parts]),
         "status": _text([item.status if part is None else part.status or item.status for item, part in parts]),
-        "status_detail": _text([item.detail for item, _ in parts]),
+        "status_detail": _text(
+            ["; ".join(filter(None, (item.detail, part.detail if part is not None else ""))) for item, part in parts]
+        ),
         "k": pa.array([item.variant.k for item, _ in parts], pa.int32()),
         "window_start": pa.array([item.window_start for item, _ in parts], pa.int64()),
         "stitch_bin": pa.array([item.stitch_bin for item, _ in parts], pa.int32()),

@@ -55,6 +55,35 @@ def run(tiny_bundle: Bundle, shared: Path, genes: Genes) -> Iterator[Run]:
         yield score
 
 
+@pytest.fixture(scope="module")
+def run_sites(
+    tiny_bundle: Bundle, shared: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    """Score eqtl.vcf over sites with the 40 RNA tracks of the reference run."""
+    path = tmp_path_factory.mktemp("sites")
+    sites = [("GPLUS", "+", at) for at in (71000, 71700, 72340)] + [("GMINUS", "-", at) for at in (85900, 85020)]
+    numbers = [1, 2, 3, 1, 2]
+    lines = ["chrom\tposition_hg38\tstrand\tgene\tsite_num\tsite_type\tpas_id"]
+    for number, (gene, strand, at) in zip(numbers, sites, strict=True):
+        lines.append(f"chr1\t{at}\t{strand}\t{gene}\t{number}\t3' most exon\tchr1:{at}:{strand}")
+    (path / "pas.tsv").write_text("\n".join(lines) + "\n")
+    genes = open_genes(folder / "genes.gtf", pas=path / "pas.tsv", cache=path / "index")
+    with h5py.File(folder / "sed_sed.h5") as file:
+        tracks = ",".join(name.decode() for name in file["target_ids"][:])
+    with (
+        closing(open_engine(tiny_bundle, "cpu", options=EngineOptions())) as session,
+        Fasta(shared / "data" / "hg38_1m" / "hg38_1m.fa.gz") as fasta,
+    ):
+
+        def score(stats: Sequence[str], **choices: object) -> tuple[list[ScoredVariant], list[str]]:
+            options = ScoreOptions.for_family("sad", stats=tuple(stats), rc=True, tracks=tracks, **choices)
+            scorer = Scorer(tiny_bundle, session, fasta, options, genes)
+            items = read_variants(shared / "data" / "variants" / "eqtl.vcf")
+            return [scorer.score(item) for item in items], list(scorer.rows.track_identifier)
+
+        yield score
+
+
 def pick(file: h5py.File, rows: Sequence[str]) -> np.ndarray:
     """Return where the targets of a golden file stand among our rows."""
     return np.array([rows.index(name.decode()) for name in file["target_ids"][:]])
@@ -122,3 +151,25 @@ def test_scores_of_snpgene(run: Run, folder: Path, genes: Genes) -> None:
                 seen += len(scored)
                 close(np.stack([scored[name] for name in golden]), np.stack(list(golden.values())), f"{gene.id} {stat}")
     assert seen == 14 * len(stats)
+
+
+def test_scores_of_polyadenylation_sites(run_sites: Run, tiny_bundle: Bundle) -> None:
+    """borzoi_sed_paqtl_cov --utr3, which always averages strands; new inverse with 50 and 100, then -u with 1 and 1.
+
+    The sites: GPLUS 71000, 71700, 72340, GMINUS 85900, 85020; its output has 10 rows, some of variants without a gene
+    of the other strand. ``n`` is the number of sites.
+    """
+    for choices, total in (
+        ({}, 0.0037180),
+        ({"squash": "old", "site_pseudo": 1.0, "site_min_coverage": 1.0}, 0.0421827),
+    ):
+        found, rows = run_sites(("COVR@pas", "SCOVR@pas"), unscale=True, unclip=False, **choices)
+        pairs = [(number, part) for number, item in enumerate(found) for part in item.regions]
+        assert [number for number, _ in pairs] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 6]
+        assert [part.gene for _, part in pairs] == [*("GPLUS", "GMINUS") * 4, "GMINUS", "GMINUS"]
+        assert len(rows) == 25
+        covr = np.stack([part.scores["COVR"] for _, part in pairs])
+        np.testing.assert_array_equal(np.abs(np.stack([part.scores["SCOVR"] for _, part in pairs])), covr)
+        # The file holds float16, here below its smallest normal number: 250 values with steps of 6e-8.
+        np.testing.assert_allclose(covr.sum(), total, rtol=2e-3, atol=250 * 3e-8)
+        assert all(part.detail.startswith("split ") for _, part in pairs)

@@ -1,0 +1,98 @@
+"""``borzoi-rt score --genes``: what the options become, and what is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import worlds
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def gtf(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(desk.folder / "cache"))
+    path = desk.folder / "toy.gtf"
+    lines = [
+        f'chr1\tx\texon\t{start}\t{start + 99}\t.\t+\t.\tgene_id "{name}"; gene_type "{kind}";\n'
+        for name, start, kind in (("NEAR", 1901, "protein_coding"), ("NEXT", 2101, "lncRNA"))
+    ]
+    path.write_text("".join(lines))
+    worlds.write_vcf(desk.vcf, [f"chr1 2000 a {base(desk, 2000)}"])
+    return path
+
+
+def base(desk: Desk, pos: int) -> str:
+    text = "".join(desk.fasta.read_text().splitlines()[1:])
+    held = text[pos - 1]
+    return f"{held} {'ACGT'[('ACGT'.index(held) + 1) % 4]}"
+
+
+def score(cli: Cli, desk: Desk, *more: object) -> Any:
+    return cli("score", desk.vcf, "--bundle", desk.bundle, "--fasta", desk.fasta, "--out", desk.out, *more)
+
+
+def genes_of(desk: Desk) -> list[str]:
+    with desk.out.open() as handle:
+        return list(dict.fromkeys(row["gene"] for row in csv.DictReader(handle, delimiter="\t")))
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ([], ["NEAR", "NEXT"]),
+        (["--gene", "NEXT"], ["NEXT"]),
+        (["--gene", "NEXT", "--gene", "NEAR"], ["NEAR", "NEXT"]),
+        (["--gene-type", "lncRNA"], ["NEXT"]),
+        (["--gene-mode", "nearest"], ["NEAR"]),
+        (["--bin-rule", "half", "--with-alleles"], ["NEAR", "NEXT"]),
+    ],
+)
+def test_which_genes_are_scored(cli: Cli, desk: Desk, gtf: Path, more: list[str], wanted: list[str]) -> None:
+    ended = score(cli, desk, "--genes", gtf, "--stats", "logSED@exons", *more)
+    assert ended.code == 0, ended.err
+    assert genes_of(desk) == wanted
+    about = json.loads(desk.out.with_name("out.tsv.meta.json").read_text())
+    assert about["genes"] == "toy.gtf"
+    assert about["options"]["bin_rule"] == ("half" if "half" in more else "overlap")
+    assert ("ref_value" in desk.out.read_text().splitlines()[0]) is ("--with-alleles" in more)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--stats", "SUM", "--genes", "GTF"], "genes are given, but no score is over a region of genes"),
+        (["--stats", "SUM@exons"], "SUM@exons is a score of genes; give their annotation"),
+        (
+            ["--stats", "SUM@exons", "--genes", "GTF", "--gene", "NEER"],
+            "no gene has the name or id 'NEER'; nearest: NEAR",
+        ),
+        (["--stats", "SUM@exons", "--genes", "GTF", "--gene-type", "x"], "types: protein_coding, lncRNA"),
+        (["--stats", "SUM@exons", "--genes", "none.gtf"], "none.gtf: no such annotation file"),
+        (["--stats", "SUM", "--gene", "NEAR"], "gene_names is for scores of genes"),
+    ],
+)
+def test_refusals(cli: Cli, desk: Desk, gtf: Path, more: list[str], message: str) -> None:
+    ended = score(cli, desk, *[gtf if word == "GTF" else word for word in more])
+    assert ended.code != 0
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_another_annotation_is_another_run(cli: Cli, desk: Desk, gtf: Path) -> None:
+    """The identity of a score holds the annotation and the bin rule, not the choice of genes."""
+
+    def identity(*more: object) -> str:
+        assert score(cli, desk, "--genes", gtf, "--stats", "SUM@exons", *more).code == 0
+        return str(json.loads(desk.out.with_name("out.tsv.meta.json").read_text())["score_ids"]["SUM@exons"])
+
+    first = identity()
+    assert identity("--gene", "NEAR") == first
+    assert identity("--bin-rule", "half") != first
+    gtf.write_text(gtf.read_text().replace("1901", "1902"))
+    assert identity() != first
