@@ -137,9 +137,10 @@ def test_repo_and_lint(cli: Cli, toy_bundle: Bundle, triton_genome: Path, tmp_pa
     check_error(cli("triton", "lint", out), "'sequence' is TYPE_FP32, the graph has TYPE_UINT8")
 
 
-def test_serve_prints_the_line_for_production(cli: Cli, tmp_path: Path) -> None:
-    code, out, _ = cli("triton", "serve", tmp_path, "--docker")
-    assert code == 0
+def test_serve_prints_the_line_for_production(cli: Cli, triton_repository: Path, tmp_path: Path) -> None:
+    check_error(cli("triton", "serve", tmp_path, "--docker"), "holds no model")
+    code, out, err = cli("triton", "serve", triton_repository, "--docker")
+    assert code == 0, err
     assert out.startswith("docker run --rm --gpus=all")
 
 
