@@ -214,7 +214,7 @@ class Scorer:
         if windows is None or of_genes is None:
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
         regions = (*windows, *of_genes)
-        undefined = self._undefined(regions)
+        reference, undefined = status, self._undefined(regions)
         if undefined:
             status, detail = "undefined", "; ".join(text for text in (undefined, detail) if text)
         return ScoredVariant(
@@ -227,6 +227,7 @@ class Scorer:
             stitch_bin=prediction.stitch_bin,
             n_fraction=prediction.n_fraction,
             regions=regions,
+            reference=reference,
         )
 
     def _regions(self, prediction: _Prediction, *, turned: bool) -> tuple[RegionScores, ...] | None:

@@ -21,7 +21,7 @@ from .options import ScoreOptions, read_options
 from .results import SCORED, RegionScores, ScoredVariant
 
 BATCH = 16
-_SIDE = ("status", "detail", "window_start", "stitch_bin", "n_fraction")
+_SIDE = ("status", "reference", "detail", "window_start", "stitch_bin", "n_fraction")
 _NOWHERE = Variant(".", 0, "N", "N")
 
 
@@ -209,7 +209,7 @@ class RemoteScorer:
     def _result(
         self, number: int, variant: Variant, answer: dict[str, np.ndarray], names: Sequence[str]
     ) -> ScoredVariant:
-        status, detail, start, seam, share = (answer[name][number, 0] for name in _SIDE)
+        status, reference, detail, start, seam, share = (answer[name][number, 0] for name in _SIDE)
         scored = status.decode() in SCORED
         by_region: dict[str, dict[str, np.ndarray]] = {}
         for name in names if scored else ():
@@ -224,6 +224,7 @@ class RemoteScorer:
             window_start=int(start) if scored else None,
             stitch_bin=int(seam) if scored and seam >= 0 else None,
             n_fraction=float(share) if scored else None,
+            reference=reference.decode(),
             regions=tuple(RegionScores(region, ".", scores) for region, scores in by_region.items()),
         )
 

@@ -88,6 +88,9 @@ class ScoredVariant:
         See :class:`borzoi_rt.engine.prediction.AllelePrediction`; None without scores.
     regions : tuple of RegionScores
         In the order in which the regions were asked for; empty without scores.
+    reference : str
+        How REF compared with the genome where there are scores, ``ok``, ``flipped`` or ``ref_edited``: the status of
+        the scores that are defined.
     """
 
     record: int
@@ -99,6 +102,7 @@ class ScoredVariant:
     stitch_bin: int | None = None
     n_fraction: float | None = None
     regions: tuple[RegionScores, ...] = ()
+    reference: str = "ok"
 
     @property
     def scores(self) -> dict[str, FloatArray] | None:

@@ -235,6 +235,7 @@ def _scorer_inputs() -> Iterator[Tensor]:
 
 def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
     yield Tensor("status", "BYTES", (1,))
+    yield Tensor("reference", "BYTES", (1,))
     yield Tensor("detail", "BYTES", (1,))
     yield Tensor("window_start", "INT64", (1,))
     yield Tensor("stitch_bin", "INT64", (1,))

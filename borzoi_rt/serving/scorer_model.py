@@ -102,6 +102,7 @@ class TritonPythonModel:
 
         columns = {
             "status": np.array([[result.status.encode()] for result in results], dtype=np.object_),
+            "reference": np.array([[result.reference.encode()] for result in results], dtype=np.object_),
             "detail": np.array([[result.detail[:500].encode()] for result in results], dtype=np.object_),
             "window_start": numbers("window_start", -1, "int64"),
             "stitch_bin": numbers("stitch_bin", -1, "int64"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..promoter.spectra import rfft
 from ..types import DoubleArray
 from .dft import Shards, stored_windows
+from .hdf5_files import new_hdf5
 
 
 def write_curves(path: Path, shards: Shards, position_bp: DoubleArray, dt: float, metadata: Mapping[str, Any]) -> None:
@@ -58,16 +59,11 @@ def write_curves(path: Path, shards: Shards, position_bp: DoubleArray, dt: float
 
 @contextmanager
 def _hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open a new file and close it whatever happens; h5py says in more than one way that a disk is full."""
-    file = None
+    """Open a new file; a full disk is said in words."""
     try:
-        file = h5py.File(path, "w")
-        yield file
-        file.close()
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError, RuntimeError):
-            if file is not None:
-                file.close()
+        with new_hdf5(path) as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # h5py says in more than one way that a disk is full
         raise InputError(f"{path.name}: cannot be written ({error}); make room, and resume the run") from error
 
 

@@ -87,6 +87,7 @@ def score_table(
         "status_detail": _text(
             ["; ".join(filter(None, (item.detail, part.detail if part is not None else ""))) for item, part in parts]
         ),
+        "reference": _text([item.reference for item, _ in parts]),
         "k": pa.array([item.variant.k for item, _ in parts], pa.int32()),
         "window_start": pa.array([item.window_start for item, _ in parts], pa.int64()),
         "stitch_bin": pa.array([item.stitch_bin for item, _ in parts], pa.int32()),

@@ -48,7 +48,7 @@ def long_tables(table: pa.Table, rows: Rows) -> Iterator[pa.Table]:
     """Yield one row per allele, region, track and statistic, a bounded number of bytes at a time.
 
     An allele without scores is one row with no track and no score. A score that is not a finite number is empty, and
-    the status of its row is ``undefined``; the other rows of such an allele say ``ok``.
+    the status of its row is ``undefined``; the other rows of such an allele say what they would without it.
     """
     count, stats = len(rows.tracks), rows.stats
     if not len(table):
@@ -88,8 +88,9 @@ def _long_slice(
     values = np.where(missing, np.nan, cube[index])
     undefined = ~missing & ~np.isfinite(values)
     partly = (statuses == "undefined") & ~undefined & ~missing
-    columns["status"] = pa.array(np.where(partly, "ok", np.where(undefined, "undefined", statuses)), pa.string())
-    columns["flipped"] = pa.array(statuses == "flipped")
+    reference = np.array(table["reference"].to_pylist(), dtype=object)[kept]
+    columns["status"] = pa.array(np.where(partly, reference, np.where(undefined, "undefined", statuses)), pa.string())
+    columns["flipped"] = pa.array((reference == "flipped") & ~missing)
     columns["gene"], columns["region"] = table["gene"].take(take), table["region"].take(take)
 
     def named(texts: Any, kind: pa.DataType) -> pa.Array:

@@ -33,9 +33,10 @@ META = {"borzoi_rt": "0", "model": "toy", "score_ids": {spec.name: "f" * 64 for 
 
 def scored(number: int, *, alt: str = "C", status: str = "ok", undefined: int | None = None) -> ScoredVariant:
     """Return an allele with scores that say where they belong: number, score, row; one of JS may be undefined."""
+    reference = status
     vectors = {
-        name: np.arange(len(TRACKS), dtype=np.float32) + 10 * place + 100 * number
-        for place, name in enumerate(("SUM", "JS", "D2@span:64", "SUM@span:64"))
+        name: np.arange(len(TRACKS), dtype=np.float32) + 10 * index + 100 * number
+        for index, name in enumerate(("SUM", "JS", "D2@span:64", "SUM@span:64"))
     }
     if undefined is not None:
         vectors["JS"][undefined] = np.nan
@@ -45,7 +46,7 @@ def scored(number: int, *, alt: str = "C", status: str = "ok", undefined: int | 
         RegionScores("span:64", ".", {"D2": vectors["D2@span:64"], "SUM": vectors["SUM@span:64"]}),
     )
     variant = Variant("chr1", 1000 + number, "A", alt, f"v{number}")
-    return ScoredVariant(number, 0, variant, status, "", 5, None, 0.0, regions)
+    return ScoredVariant(number, 0, variant, status, "", 5, None, 0.0, regions, reference)
 
 
 def failed(number: int) -> ScoredVariant:
@@ -83,6 +84,15 @@ def test_an_undefined_score_is_empty_and_its_row_alone_says_so() -> None:
         ("JS", TRACKS.identifier[3], "undefined", None)
     ]
     assert all(row["score"] is not None for row in rows if row["status"] == "ok")
+
+
+@pytest.mark.parametrize("reference", ["flipped", "ref_edited"])
+def test_the_defined_scores_of_a_flipped_allele_say_flipped(reference: str) -> None:
+    rows = long_rows([scored(0, status=reference, undefined=2)])
+    undefined = [row for row in rows if row["score"] is None]
+    assert [(row["status"], row["stat"]) for row in undefined] == [("undefined", "JS")]
+    assert {row["status"] for row in rows} - {"undefined"} == {reference}
+    assert {row["flipped"] for row in rows} == {reference == "flipped"}
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
