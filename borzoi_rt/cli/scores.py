@@ -27,12 +27,12 @@ PRESETS = {
     "hound-stitch": "hound_snp.py --indel_stitch: logSUM, indels stitched at the variant",
     "hound-cluster": "hound_snp.py -c 0.25: neighbours share windows, so a score depends on what else the file holds",
     "paper-eqtl-sad": "borzoi_sad.py --rc -u, eQTL scores of the paper: SAD, logSAD, D2, logD2",
-    "eqtl-sad": "the same as paper-eqtl-sad",
+    "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper, for a crop of 8,128 bins",
+    "eqtl-sad": "the same as paper-eqtl-sad, under a short name",
     "eqtl-sed": "borzoi_sed.py --rc -u, eQTL scores of genes: SED, logSED over exons",
     "sqtl": "borzoi_sed.py --rc --span --no_untransform, splice scores: nDi over spans of genes, squashed scale kept",
     "paqtl": "borzoi_sed_paqtl_cov.py --utr3 -u, polyadenylation in last exons: COVR (--pas)",
     "ipaqtl": "borzoi_sed_ipaqtl_cov.py -u, polyadenylation in introns too: COVR (--pas)",
-    "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper, for a crop of 8,128 bins",
 }
 
 

@@ -23,6 +23,7 @@ CLASSES = {"causal": 120, "neutral in motif": 60, "neutral elsewhere": 60}
 CAUSAL_LOG2_FOLD = 0.5
 PSEUDO_STRENGTH = ONE_MISMATCH
 _REACH_BP = 400  # more than a planted block: no motif farther away can take part
+_EXONS = ((0, 300), (500, 900))  # of every gene, in bp from its TSS
 _MARGIN_BP = 5000  # from the ends of a contig, so that windows hold no unknown bases
 
 
@@ -57,8 +58,30 @@ class PlantedVariant:
         return "neutral elsewhere" if self.site == "background" else "neutral in motif"
 
 
+def write_genes(path: Path, genome: dict[str, str]) -> int:
+    """Write a gene of two exons behind every active promoter of a genome as GTF; return how many there are.
+
+    The gene of the first promoter of ``synthA`` is ``synthA_1``, whatever its strand. Its first exon begins at the
+    start of transcription, where CAGE and RNA of its strand are.
+    """
+    lines = []
+    for chrom, sequence in genome.items():
+        starts = sorted({(promoter.tss, promoter.strand) for promoter in promoters(sequence)})
+        for number, (tss, strand) in enumerate(starts, start=1):
+            for part, (near, far) in enumerate(_EXONS, start=1):
+                low, high = (tss + near, tss + far) if strand == "+" else (tss - far + 1, tss - near + 1)
+                low, high = max(low, 0), min(high, len(sequence))
+                if low < high:
+                    text = f'gene_id "{chrom}_{number}"; gene_type "protein_coding"; exon_number {part};'
+                    lines.append(f"{chrom}\tdemo\texon\t{low + 1}\t{high}\t.\t{strand}\t.\t{text}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return len({line.split('"')[1] for line in lines})
+
+
 def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list[PlantedVariant]]:
     """Write ``genome.fa`` with its index, ``variants.vcf`` and ``truth.tsv``; return the first two paths and the truth.
+
+    ``genes.gtf`` beside them has a gene behind every promoter.
 
     Half of the variants are causal, see ``CLASSES``.
     """
@@ -66,6 +89,7 @@ def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list
     genome = {name: plant(generator, length) for name, length in CONTIGS.items()}
     fasta = folder / "genome.fa"
     write_fasta(fasta, genome)
+    write_genes(folder / "genes.gtf", genome)
     planted = _choose(generator, genome)
     vcf = folder / "variants.vcf"
     _write_vcf(vcf, genome, planted)

@@ -97,7 +97,7 @@ def test_scores_lists_all_there_is(cli: Cli, family: str) -> None:
     parts = [re.findall(r"^  (\S+) +(\S.*)$", part, re.MULTILINE) for part in ended.out.split("\n\n")]
     statistics, regions, presets = ([name for name, _ in part] for part in parts)
     assert sorted(statistics) == sorted(STATISTICS[family])
-    assert regions == ["window", "span:BP", "center:BP"]
+    assert regions == ["window", "span:BP", "center:BP", "exons", "span", "tss:BP", "pas"]
     assert presets == list(PRESETS)
     assert all(len(text.split()) > 4 for part in parts for _, text in part)
 

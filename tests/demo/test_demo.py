@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from borzoi_rt import open_model
 from borzoi_rt.demo import run as demo_run
 from borzoi_rt.demo.data import CAUSAL_LOG2_FOLD, CLASSES, PlantedVariant, log2_fold, write_demo_data
 from borzoi_rt.demo.grammar import promoters
 from borzoi_rt.demo.run import auroc, embedded_bundle, read_hits, run_demo
 from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.genome.annotation import read_genes
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
+from borzoi_rt.scoring.options import ScoreOptions
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -114,3 +117,29 @@ def test_the_embedded_bundle_is_small_and_whole() -> None:
     assert min(bundle.info.provenance["validation_pearson"].values()) > 0.95
     assert bundle.info.parity["magnifies_rounding"] is False
     assert 0 < bundle.info.parity["golden_noise"]["rms"] < 1e-6 * bundle.info.parity["golden_noise"]["largest"]
+
+
+def test_a_gene_begins_at_every_promoter(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    fasta, _ = planted
+    genes = read_genes(fasta.with_name("genes.gtf"))
+    with Fasta(fasta) as genome:
+        starts = {
+            (chrom, promoter.tss, promoter.strand)
+            for chrom, length in genome.contigs.items()
+            for promoter in promoters(genome.fetch(chrom, 0, length))
+        }
+    found = [genes[number] for number in range(len(genes))]
+    assert {(gene.chrom, gene.tss, gene.strand) for gene in found} == starts
+    assert len({gene.id for gene in found}) == len(found) > 100
+    assert all(gene.exons.shape == (2, 2) for gene in found if 1000 < gene.span[0] < 149_000 - 900)
+
+
+def test_a_causal_variant_changes_a_gene(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    """The demo model on genes: the nearest gene of a causal variant changes more than that of a neutral one."""
+    fasta, items = planted
+    chosen = [*(item for item in items if item.causal)][:12] + [item for item in items if not item.causal][:12]
+    with open_model(embedded_bundle(), fasta=fasta) as model:
+        options = ScoreOptions.for_family("hound", stats=("logSED@exons",), gene_mode="nearest")
+        found = model.score([item.variant for item in chosen], options=options, genes=fasta.with_name("genes.gtf"))
+    sizes = [float(np.abs(item["logSED@exons"].array).max()) if item.genes else 0.0 for item in found]
+    assert auroc(np.array(sizes), np.array([item.causal for item in chosen])) > 0.8
