@@ -25,7 +25,7 @@ from borzoi_rt.engine.sessions import EngineOptions
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import score_variants
+from borzoi_rt.scoring.stream import score_variants
 
 from ._common import print_header, print_table
 

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .runs.score import score_file as score_file
     from .runs.settings import RunSettings as RunSettings
     from .scoring.options import ScoreOptions as ScoreOptions
-    from .scoring.pipeline import score_variants as score_variants
     from .scoring.results import ScoredVariant as ScoredVariant
+    from .scoring.stream import score_variants as score_variants
     from .squash import Squash as Squash
     from .tracks import TrackTable as TrackTable
 
@@ -85,7 +85,7 @@ _HOME = {
     "predict_regions": "runs.predict",
     "score_file": "runs.score",
     "score_ism": "runs.ism",
-    "score_variants": "scoring.pipeline",
+    "score_variants": "scoring.stream",
 }
 
 __all__ = ["__version__", "sequence", *sorted(_HOME)]

@@ -28,8 +28,9 @@ from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .scoring.options import ScoreOptions
-from .scoring.pipeline import Scorer, check_genes, records_of
+from .scoring.pipeline import Scorer, check_genes
 from .scoring.presets import PRESETS, check_preset
+from .scoring.stream import records_of
 from .sequence import encode
 from .tracks import TrackTable
 

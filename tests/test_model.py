@@ -28,7 +28,7 @@ from borzoi_rt.runs.ism import score_ism
 from borzoi_rt.runs.predict import CoverageOptions, predict_regions
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import score_variants
+from borzoi_rt.scoring.stream import score_variants
 from borzoi_rt.sequence import encode
 from borzoi_rt.tables import frames
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from ..demo.data import CLASSES
-from ..demo.run import STATISTIC, DemoReport, embedded_bundle, run_demo
+from ..demo.run import GENE_SCORE, SHOWN, STATISTIC, DemoReport, embedded_bundle, run_demo
 from . import _shared
 
-_SHOWN = 12
 _WRITTEN = {
     "genome.fa": "synthetic genome, with its index",
+    "genes.gtf": "a gene behind every promoter",
     "variants.vcf": "variants that were scored",
     "truth.tsv": "what each variant is known to do",
     "scores.tsv": "all scores, a row for each variant, track and statistic",
@@ -70,9 +70,16 @@ def _show(report: DemoReport) -> None:
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("true log2 fold", justify="right")
-    for hit in report.hits[:_SHOWN]:
+    for hit in report.hits[:SHOWN]:
         item = hit.planted
         table.add_row(str(item.variant), f"{hit.score:.2f}", hit.track, item.kind, item.site, f"{item.log2_fold:+.2f}")
+    genes = Table(title=f"The nearest gene of these, {GENE_SCORE}", title_justify="left")
+    for name in ("variant", "gene", "strand", "covered", "log2 fold", "track"):
+        genes.add_column(name)
+    for found in report.genes:
+        share, score = f"{found.covered_fraction:.2f}", f"{found.score:+.2f}"
+        genes.add_row(str(found.planted.variant), found.gene, found.strand, share, score, found.track)
     console = Console()
     console.print(table)
+    console.print(genes)
     console.print(f"AUROC causal against neutral: {report.auroc:.4f}", highlight=False)

@@ -15,6 +15,7 @@ from ..bundle.opening import Bundle
 from ..engine.prediction import Predictor
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
+from ..model import open_model
 from ..report.figures import plot_alleles
 from ..runs.score import score_file
 from ..runs.settings import RunSettings
@@ -24,6 +25,8 @@ from .packaged import new_folder, packaged_bundle
 
 STATISTIC = "logD2"
 PLOTTED = 4
+SHOWN = 12
+GENE_SCORE = "logSED@exons"
 _PLOT_REACH_BP = 1500
 
 
@@ -40,11 +43,24 @@ class DemoHit:
 
 
 @dataclass(frozen=True)
+class GeneHit:
+    """The nearest gene of one of the strongest variants, with the largest ``GENE_SCORE`` of its tracks."""
+
+    planted: PlantedVariant
+    gene: str
+    strand: str
+    covered_fraction: float
+    score: float
+    track: str
+
+
+@dataclass(frozen=True)
 class DemoReport:
-    """What the demo found: hits by falling score, the area under the ROC curve, the files written."""
+    """What the demo found: hits by falling score, the area under the ROC curve, genes of the first hits, the files."""
 
     hits: tuple[DemoHit, ...]
     auroc: float
+    genes: tuple[GeneHit, ...]
     files: tuple[Path, ...]
 
 
@@ -65,7 +81,7 @@ def run_demo(
     Parameters
     ----------
     out : path
-        Directory to make: genome.fa, variants.vcf, truth.tsv, scores.tsv and PNG figures.
+        Directory to make: genome.fa, genes.gtf, variants.vcf, truth.tsv, scores.tsv and PNG figures.
     device, threads
         See :func:`borzoi_rt.open_session`.
     progress : callable, optional
@@ -94,8 +110,28 @@ def run_demo(
     )
     hits = read_hits(folder / "scores.tsv", planted)
     area = auroc([hit.score for hit in hits], [hit.planted.causal for hit in hits])
+    genes = _genes_of([hit.planted for hit in hits[:SHOWN]], folder / "genes.gtf", bundle, fasta, device, threads)
     _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, device, threads)
-    return DemoReport(tuple(hits), area, tuple(sorted(folder.iterdir())))
+    return DemoReport(tuple(hits), area, genes, tuple(sorted(folder.iterdir())))
+
+
+def _genes_of(
+    planted: Sequence[PlantedVariant], genes: Path, bundle: Bundle, fasta: Path, device: str, threads: int | None
+) -> tuple[GeneHit, ...]:
+    """Score the nearest gene of each variant over its exons; a variant without a gene in its window is left out."""
+    options = ScoreOptions(stats=(GENE_SCORE,), gene_mode="nearest")
+    with open_model(bundle, fasta=fasta, device=device, threads=threads) as model:
+        result = model.score([item.variant for item in planted], options=options, genes=genes)
+    hits = []
+    for item, found in zip(planted, result, strict=True):
+        for part in found.found.regions:
+            values = part.scores.get(GENE_SCORE.partition("@")[0])
+            if values is not None and np.isfinite(values).any():
+                best = int(np.nanargmax(np.abs(values)))
+                share = part.covered_fraction if part.covered_fraction is not None else 0.0
+                track = result.tracks.identifier[best]
+                hits.append(GeneHit(item, part.gene_name, part.gene_strand, share, float(values[best]), track))
+    return tuple(hits)
 
 
 def read_hits(scores: Path, planted: Sequence[PlantedVariant]) -> list[DemoHit]:

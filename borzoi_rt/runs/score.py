@@ -27,9 +27,10 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer, check_genes, check_sites, records_of
+from ..scoring.pipeline import Scorer, check_genes, check_sites
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import Selection, select_rows
+from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows, score_table
 from .alleles import AlleleFile, write_alleles

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ..backends.device import Device
 from ..backends.protocols import Session
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import Bundle
 from ..engine.alleles import window_start as window_start_of
 from ..engine.gene_bins import frames_of
-from ..engine.prediction import AllelePrediction, AlleleSums, Predictor
+from ..engine.prediction import Predictor
 from ..engine.regions import WINDOW, Region
-from ..engine.sessions import EngineOptions, open_engine
 from ..engine.summing import Rows, SummingSession
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
-from ..genome.variants import Variant, VariantRecord, read_variants
+from ..genome.variants import Variant, VariantRecord
 from ..sequence import encode
 from ..tracks import RowTable
-from ..types import DoubleArray, FloatArray, SignArray
-from .clusters import clustered
-from .formulas import SiteSplit, Statistic
-from .gene_scores import GeneBins, GeneFinder, GeneScorer, genes_of, nearest
+from .formulas import SiteSplit
+from .gene_scores import GeneBins, GeneFinder, genes_of, nearest
+from .measure import Measure, Prediction
 from .options import ScoreOptions
 from .reference import Reference, check_reference
-from .results import RegionScores, ScoredVariant
+from .results import ScoredVariant
 from .selection import select_rows
 from .site_scores import SiteBins
-from .statistics import are_sums, joined_rows, profile_scales, score_pair, score_sums
-
-_Prediction = AllelePrediction | AlleleSums
+from .statistics import are_sums, profile_scales
 
 
 class Scorer:
@@ -96,6 +88,7 @@ class Scorer:
         )
         self.selection = select_rows(bundle.tracks, self.options)
         self.rows: RowTable = self.selection.rows
+        self._measure = Measure(self.options, self.selection, self.regions)
         self.predictor = Predictor(
             session,
             bundle.tracks,
@@ -198,7 +191,7 @@ class Scorer:
     def _finished(
         self,
         item: VariantRecord,
-        prediction: _Prediction,
+        prediction: Prediction,
         status: str,
         detail: str,
         genes: Mapping[Region, Sequence[GeneBins | SiteBins]] = MappingProxyType({}),
@@ -209,12 +202,12 @@ class Scorer:
                 item, "too_many_n", f"{prediction.n_fraction:.3f} of the window is unknown, {limit} allowed"
             )
         turned = status == "flipped"
-        windows = self._regions(prediction, turned=turned)
-        of_genes = self._gene_parts(prediction, genes, turned=turned)
+        windows = self._measure.windows(prediction, turned=turned)
+        of_genes = self._measure.genes(prediction, genes, turned=turned)
         if windows is None or of_genes is None:
             return self._failed(item, "error", "the model gave NaN or infinite coverage")
         regions = (*windows, *of_genes)
-        reference, undefined = status, self._undefined(regions)
+        reference, undefined = status, self._measure.undefined(regions)
         if undefined:
             status, detail = "undefined", "; ".join(text for text in (undefined, detail) if text)
         return ScoredVariant(
@@ -230,107 +223,9 @@ class Scorer:
             reference=reference,
         )
 
-    def _regions(self, prediction: _Prediction, *, turned: bool) -> tuple[RegionScores, ...] | None:
-        """Return the scores of every region; None where the coverage itself is not finite."""
-        parts = []
-        for number, (region, bins) in enumerate(zip(self.regions, prediction.regions, strict=True)):
-            statistics = self._statistics(region)
-            if bins[0] >= bins[1]:  # of several regions one may hold no bin, and must not go missing in silence
-                nothing = np.full(len(self.rows), np.nan, dtype=np.float32)
-                coverage = (nothing, nothing) if self.options.with_alleles else None
-                parts.append(RegionScores(str(region), ".", dict.fromkeys(statistics, nothing), coverage=coverage))
-                continue
-            stronger: dict[str, SignArray] = {}
-            how: dict[str, Any] = {
-                "statistics": statistics,
-                "strand_order": self.options.strand_order,
-                "merge": self.selection.merge,
-                "stronger": stronger,
-            }
-            with np.errstate(invalid="ignore", divide="ignore"):
-                if isinstance(prediction, AlleleSums):
-                    pairs = [sums.turned() if turned else sums for sums in prediction.sums[number] or ()]
-                    finite = all(np.isfinite([sums.ref[0], sums.alt[0]]).all() for sums in pairs)
-                    scores = score_sums(pairs, **how)
-                    totals = [np.mean([getattr(sums, name)[0] for sums in pairs], axis=0) for name in ("ref", "alt")]
-                else:
-                    inner = slice(bins[0] - prediction.first_bin, bins[1] - prediction.first_bin)
-                    ref, alt = prediction.ref[..., inner], prediction.alt[..., inner]
-                    finite = bool(np.isfinite(ref).all() and np.isfinite(alt).all())
-                    both = (alt, ref) if turned else (ref, alt)
-                    scores = score_pair(*both, **how)
-                    totals = [self._total(values) for values in both] if self.options.with_alleles else []
-            if not finite:
-                return None
-            coverage = self._coverage(totals) if self.options.with_alleles else None
-            parts.append(RegionScores(str(region), ".", scores, stronger, coverage=coverage))
-        return tuple(parts)
-
-    def _gene_parts(
-        self, prediction: _Prediction, genes: Mapping[Region, Sequence[GeneBins | SiteBins]], *, turned: bool
-    ) -> tuple[RegionScores, ...] | None:
-        """Return the scores of every gene, and what has none last; None where the coverage itself is not finite."""
-        if not genes:
-            return ()
-        assert isinstance(prediction, AllelePrediction)
-        merge, order = self.selection.merge, str(self.options.strand_order)
-        scorer = GeneScorer(prediction, merge, order, turned=turned)
-        if any(genes.values()) and not (np.isfinite(prediction.ref).all() and np.isfinite(prediction.alt).all()):
-            return None
-        parts, missing = [], []
-        for region, held in genes.items():
-            if not held:
-                missing.append(RegionScores(str(region), ".", {}, status="no_gene"))
-            for item in held:
-                if isinstance(item, SiteBins):
-                    scores, where = scorer.score_sites(
-                        item,
-                        {spec.stat: spec.statistic for spec in self.specs if isinstance(spec.statistic, SiteSplit)},
-                        pseudo=self.options.site_pseudo,
-                        min_coverage=self.options.site_min_coverage,
-                    )
-                else:
-                    scores, where = scorer.score(item, self._statistics(region)), ""
-                part = RegionScores(
-                    region=str(region),
-                    gene=item.gene.id,
-                    scores=scores,
-                    detail=where,
-                    gene_name=item.gene.name,
-                    gene_strand=item.gene.strand,
-                    covered_fraction=item.covered_fraction,
-                    coverage=scorer.coverage(item)
-                    if self.options.with_alleles and isinstance(item, GeneBins)
-                    else None,
-                )
-                parts.append(part)
-        return (*parts, *missing)
-
-    def _statistics(self, region: Region) -> dict[str, Statistic]:
-        return {
-            spec.stat: spec.statistic
-            for spec in self.specs
-            if spec.region == region and not isinstance(spec.statistic, SiteSplit)
-        }
-
-    def _total(self, values: FloatArray) -> DoubleArray:
-        """Return the coverage of a region, (tracks,), mean over pairs."""
-        return np.asarray(values.sum(axis=-1, dtype=np.float64).mean(axis=0))
-
-    def _coverage(self, totals: Sequence[DoubleArray]) -> tuple[FloatArray, FloatArray]:
-        """Return the coverage of REF and ALT by row, strands added; sums made by the engine may be rows already."""
-        merge = self.selection.merge
-        joined = [
-            values
-            if merge is None or len(values) == len(merge) != len(self.selection.positions)
-            else joined_rows(values[None, :, None], slice(None), merge)[0, :, 0]
-            for values in totals
-        ]
-        return joined[0].astype(np.float32), joined[1].astype(np.float32)
-
     def _predicted(
         self, reference: Reference, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins | SiteBins]]
-    ) -> _Prediction:
+    ) -> Prediction:
         assert reference.variant is not None
         how: dict[str, Any] = {
             "genome_allele": reference.genome_allele,
@@ -340,7 +235,7 @@ class Scorer:
         if self._rows is not None:
             return self.predictor.sums(self.fasta, reference.variant, self._rows, **how)
         bins = [item.range for held in genes.values() for item in held]
-        if bins and any(profile_scales(self._statistics(region)) for region in self.gene_regions):
+        if bins and any(profile_scales(self._measure.statistics(region)) for region in self.gene_regions):
             bins = [(0, self._geometry.bins)]  # a profile's pseudo-count is a percentile of the whole window
         return self.predictor.variant(self.fasta, reference.variant, bins=bins, **how)
 
@@ -353,106 +248,9 @@ class Scorer:
         count = len(self.selection.positions)
         return Rows(np.arange(count)[:, None], np.ones((count, 1)))
 
-    def _undefined(self, regions: Sequence[RegionScores]) -> str:
-        """Return which scores are not finite numbers, in words; nothing where all are."""
-        for part in regions:
-            for stat, values in part.scores.items():
-                wrong = np.flatnonzero(~np.isfinite(values))
-                if len(wrong):
-                    return (
-                        f"{stat}@{part.region} is not defined for {len(wrong)} of {len(values)} tracks, first "
-                        + repr(self.rows.identifier[int(wrong[0])])
-                    )
-        return ""
-
     @staticmethod
     def _failed(item: VariantRecord, status: str, detail: str) -> ScoredVariant:
         return ScoredVariant(item.record, item.alt_index, item.variant, status, detail)
-
-
-def score_variants(
-    variants: str | os.PathLike[str] | Iterable[Any],
-    *,
-    bundle: Bundle | str | os.PathLike[str],
-    fasta: Fasta | str | os.PathLike[str],
-    options: ScoreOptions | None = None,
-    session: Session | None = None,
-    device: str | Device | None = None,
-    threads: int | None = None,
-    engine: EngineOptions | None = None,
-    backend: str | None = None,
-    genes: Genes | str | os.PathLike[str] | None = None,
-) -> Iterator[ScoredVariant]:
-    """Score variants, one result per ALT allele, in the order of the input.
-
-    :func:`borzoi_rt.open_model` does the same with named rows; this is its lower floor, for streams.
-
-    Parameters
-    ----------
-    variants : path or iterable
-        A VCF or BCF file (``-`` for stdin); or variants, each in a form that :meth:`Variant.of` takes.
-    bundle, fasta : object or path
-        Model and genome.
-    options : ScoreOptions, optional
-        Statistics and policies.
-    session : Session, optional
-        The bundle, loaded: where it runs is settled, so that device, threads and engine must be left out. Otherwise
-        the bundle is loaded, with tiles shared between variants, and closed at the end.
-    device, threads
-        See :func:`borzoi_rt.open_session`; the CPU when None.
-    engine : EngineOptions, optional
-        Whether tiles are kept and shared, where, and how many windows are checked against whole passes.
-    backend : str, optional
-        The device, under its name of release 0.1.
-    genes : object or path, optional
-        Annotation in GTF or GFF3, for scores over regions of genes.
-
-    Yields
-    ------
-    ScoredVariant
-
-    Raises
-    ------
-    InputError
-        If choices exclude each other.
-
-    Examples
-    --------
-    >>> for result in score_variants("in.vcf", bundle="BUNDLE", fasta="hg38.fa"):  # doctest: +SKIP
-    ...     print(result.variant, result.status, result.scores and result.scores["logSUM"].max())
-    """
-    given = {"device": device, "backend": backend, "threads": threads, "engine": engine}
-    named = [name for name, value in given.items() if value is not None]
-    if session is not None and named:
-        raise InputError(f"{named[0]} is given with a session, which is loaded already; leave one of the two out")
-    if device is not None and backend is not None:
-        raise InputError("backend is an older name of device; leave one of the two out")
-    chosen = options or ScoreOptions()
-    check_genes(chosen, genes is not None)
-    return _score_all(variants, bundle, fasta, chosen, session, device or backend, threads, engine, genes)
-
-
-def _score_all(
-    variants: str | os.PathLike[str] | Iterable[Any],
-    bundle: Bundle | str | os.PathLike[str],
-    fasta: Fasta | str | os.PathLike[str],
-    options: ScoreOptions,
-    session: Session | None,
-    device: str | Device | None,
-    threads: int | None,
-    engine: EngineOptions | None,
-    genes: Genes | str | os.PathLike[str] | None,
-) -> Iterator[ScoredVariant]:
-    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
-    with ExitStack() as stack:
-        model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
-        if session is None:
-            session = open_engine(model, device or "cpu", threads=threads, options=engine)
-            stack.callback(session.close)
-        scorer = Scorer(model, session, genome, options, annotation)
-        for item in records_of(variants, options, model):
-            yield scorer.score(item)
 
 
 def check_genes(options: ScoreOptions, given: bool) -> None:
@@ -486,20 +284,3 @@ def check_sites(options: ScoreOptions, genes: Genes | None) -> None:
         raise InputError(f"{asked[0]} compares polyadenylation sites; give a table of them (pas)")
     if given and not asked:
         raise InputError("a table of polyadenylation sites is given (pas), but no score of region pas, like COVR@pas")
-
-
-def records_of(
-    variants: str | os.PathLike[str] | Iterable[Any], options: ScoreOptions, bundle: Bundle
-) -> Iterator[VariantRecord]:
-    """Yield what is to be scored: the alleles of a file, or variants by their number, with windows they share."""
-    records = _records(variants)
-    share = options.prediction.cluster_share
-    return records if share is None else clustered(records, share, bundle.geometry.sequence_length_bp)
-
-
-def _records(variants: str | os.PathLike[str] | Iterable[Any]) -> Iterator[VariantRecord]:
-    if isinstance(variants, str | os.PathLike):
-        yield from read_variants(variants)
-        return
-    for number, item in enumerate(variants):
-        yield item if isinstance(item, VariantRecord) else VariantRecord(number, 0, Variant.of(item))

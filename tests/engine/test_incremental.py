@@ -214,7 +214,7 @@ def test_options_that_contradict(wrong: dict[str, object]) -> None:
 def test_two_thousand_random_variants(tiny_bundle: Bundle, genome: Fasta) -> None:
     """The score of every variant, incremental and whole, within 1e-5 of the largest effect of its statistic."""
     from borzoi_rt.scoring.options import ScoreOptions
-    from borzoi_rt.scoring.pipeline import score_variants
+    from borzoi_rt.scoring.stream import score_variants
 
     generator = np.random.default_rng(20)
     chrom = next(iter(genome.contigs))

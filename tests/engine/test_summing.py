@@ -26,8 +26,10 @@ from borzoi_rt.errors import InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import ScoredVariant, Scorer, score_variants
+from borzoi_rt.scoring.pipeline import Scorer
+from borzoi_rt.scoring.results import ScoredVariant
 from borzoi_rt.scoring.statistics import STATISTICS, are_sums, score_sums
+from borzoi_rt.scoring.stream import score_variants
 
 torch = pytest.importorskip("torch", reason="export needs torch")
 

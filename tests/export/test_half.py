@@ -26,7 +26,7 @@ from borzoi_rt.errors import FormatError, InputError, ParityError  # noqa: E402
 from borzoi_rt.genome.fasta import Fasta  # noqa: E402
 from borzoi_rt.genome.variants import Variant  # noqa: E402
 from borzoi_rt.scoring.options import ScoreOptions  # noqa: E402
-from borzoi_rt.scoring.pipeline import score_variants  # noqa: E402
+from borzoi_rt.scoring.stream import score_variants  # noqa: E402
 
 
 def toy() -> Borzoi:

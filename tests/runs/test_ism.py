@@ -19,7 +19,7 @@ from borzoi_rt.genome.variants import Variant
 from borzoi_rt.runs.ism import Substitutions, score_ism
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import score_variants
+from borzoi_rt.scoring.stream import score_variants
 
 REGION = Interval("chr1", 3000, 3012)
 OPTIONS = ScoreOptions(stats=("logSED", "D2"))

@@ -21,8 +21,8 @@ from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.genes import Genes
 from borzoi_rt.genome.variants import Variant
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import score_variants
 from borzoi_rt.scoring.results import RegionScores, ScoredVariant
+from borzoi_rt.scoring.stream import score_variants
 
 # The toy model reads 2,048 bp and gives 32 bins of 32 bp: the output of a variant at POS is [POS - 512, POS + 512).
 POS = 6000

@@ -23,7 +23,7 @@ from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.runs.score import score_file
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import score_variants
+from borzoi_rt.scoring.stream import score_variants
 
 NAMES = ("SUM", "logSUM", "logSED", "sqrtSUM", "SAX", "D1", "D2", "logD1", "logD2", "sqrtD1", "sqrtD2", "JS")
 HALF_STEP = 2.0**-11

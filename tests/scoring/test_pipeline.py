@@ -23,9 +23,10 @@ from borzoi_rt.errors import BackendError, InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.pipeline import Scorer, score_variants
+from borzoi_rt.scoring.pipeline import Scorer
 from borzoi_rt.scoring.results import SCORED, STATUSES, ScoredVariant
 from borzoi_rt.scoring.selection import select_rows
+from borzoi_rt.scoring.stream import score_variants
 from borzoi_rt.sequence import encode
 from borzoi_rt.squash import KINDS
 

@@ -20,8 +20,9 @@ from borzoi_rt.engine.sessions import open_engine
 from borzoi_rt.errors import BackendError, InputError
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant, VariantRecord
-from borzoi_rt.scoring.pipeline import ScoredVariant, Scorer
+from borzoi_rt.scoring.pipeline import Scorer
 from borzoi_rt.scoring.remote import RemoteScorer
+from borzoi_rt.scoring.results import ScoredVariant
 from borzoi_rt.serving.bench import random_substitutions
 from borzoi_rt.serving.local.launcher import TritonServer
 
