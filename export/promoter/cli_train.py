@@ -103,7 +103,7 @@ def _published(text: str, name: str) -> str:
     "--validate-every",
     "validate_every",
     type=_COUNT,
-    help="Updates between validations  [default: by stage, or all of them if fewer].",
+    help="Updates between two validations  [default: by stage, or all of them if fewer].",
 )
 @click.option(
     "--save-every", type=_COUNT, help="Updates between checkpoints (last.ckpt)  [default: as between validations]."
