@@ -30,11 +30,11 @@ def print_header(command: str) -> None:
 def print_table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print rows of text and numbers, the first column to the left."""
     lines = [columns, *(tuple(_cell(value) for value in row) for row in rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
         cells = [
-            text.ljust(width) if not place else text.rjust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+            text.ljust(width) if not column else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
 

@@ -53,4 +53,16 @@ def missing_package(error: ImportError, package: str, extra: str, need: str = ""
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was interrupted from the keyboard; the message says what is kept and how to go on."""
+    """A run was interrupted from the keyboard; the message says what is kept.
+
+    Parameters
+    ----------
+    message : str
+        What was interrupted, and what of it is kept where.
+    resumable : bool
+        Whether the same run with ``resume`` goes on from there.
+    """
+
+    def __init__(self, message: str, *, resumable: bool = False) -> None:
+        super().__init__(message)
+        self.resumable = resumable

@@ -234,6 +234,11 @@ class Model:
     ) -> ScoreOptions:
         if preset is not None and options is not None:
             raise InputError("preset and options both say how to score; leave one of the two out")
+        if options is not None and not isinstance(options, ScoreOptions):
+            raise InputError(
+                f"options is {type(options).__name__}; a ScoreOptions is needed, as ScoreOptions.for_family('hound') "
+                "makes it"
+            )
         if preset is not None and preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; allowed: {', '.join(PRESETS)}")
         chosen = PRESETS[preset] if preset is not None else options or ScoreOptions()

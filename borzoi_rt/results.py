@@ -193,7 +193,8 @@ class ScoreResult(Sequence[VariantScores], Frames):
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
         scores = ", ".join(spec.name for spec in self.specs)
-        lines = [f"<ScoreResult: {len(self)} alleles ({counts}), {scores}, {len(self.tracks)} tracks>"]
+        size = f"{len(self)} allele{'' if len(self) == 1 else 's'}"
+        lines = [f"<ScoreResult: {size} ({counts}), {scores}, {len(self.tracks)} tracks>"]
         lines += [f"  {_line(self[number])}" for number in range(min(len(self), _SHOWN))]
         return "\n".join(lines + (["  ..."] if len(self) > _SHOWN else []))
 

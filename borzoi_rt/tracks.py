@@ -66,6 +66,9 @@ class RowTable:
         """Return the number of rows."""
         return len(self.identifier)
 
+    def __repr__(self) -> str:
+        return f"<RowTable: {len(self):,} rows, {_shown(self.identifier)}>"
+
 
 @dataclass(frozen=True)
 class TrackTable:
@@ -94,6 +97,9 @@ class TrackTable:
     scale: FloatArray
     strand_pair: IndexArray
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<TrackTable: {len(self.identifier):,} tracks, {_shown(self.identifier)}>"
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, n_tracks: int | None = None) -> TrackTable:
@@ -337,3 +343,7 @@ def pair_label(first: str, second: str) -> str:
 def _stem_name(first: str, second: str) -> str | None:
     same = first[:-1] == second[:-1] and first[-1:] == "+" and second[-1:] == "-"
     return f"{first}/-" if same else None
+
+
+def _shown(names: tuple[str, ...], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -19,41 +19,55 @@ from .graphs.tower import CONVOLUTIONS
 _FILE = click.Path(path_type=Path)
 
 
-_targets = click.option("--targets", required=True, type=_FILE, help="Track table, one row per output of the head.")
+_targets = click.option(
+    "--targets",
+    required=True,
+    type=_FILE,
+    help="Track table of Calico (TSV), a row for each output of the head: index, identifier, clip, clip_soft, scale, "
+    "sum_stat, strand_pair, description.",
+)
 _squash = click.option(
     "--squash",
     required=True,
     type=click.Choice(KINDS),
-    help="How the training targets were squashed. Published Borzoi weights: old. Never guessed.",
+    help="How the training targets were squashed: old for the published Borzoi weights, new for models trained with "
+    "today's baskerville, bp_old and bp_new as in borzoi-pytorch, none for plain coverage. It is never guessed.",
 )
 _unscale = click.option(
-    "--unscale/--no-unscale", default=False, show_default=True, help="Default of the inverse: in reads."
+    "--unscale/--no-unscale",
+    default=False,
+    show_default=True,
+    help="Let scores of this bundle divide by the scale of the track, which gives reads.",
 )
 _unclip = click.option(
-    "--unclip/--no-unclip", default=True, show_default=True, help="Default of the inverse: soft clip undone."
+    "--unclip/--no-unclip",
+    default=True,
+    show_default=True,
+    help="Let scores of this bundle undo the soft clip of high coverage.",
 )
 _n_policy = click.option(
     "--n-policy",
     type=click.Choice(tuple(N_POLICIES)),
     default="zero",
     show_default=True,
-    help="Code of unknown bases in training.",
+    help="Code of unknown bases (N) in training: zero, or uniform (0.25 for each base).",
 )
-_name = click.option("--name", help="Name of the model  [default: of the weight file].")
-_out = click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
+_name = click.option("--name", help="Name of the model in the bundle  [default: that of the weight file].")
+_out = click.option("--out", required=True, type=_FILE, help="Bundle: the directory to make.")
 _convolution = click.option(
     "--convolution",
     type=click.Choice(CONVOLUTIONS),
-    help="Form of the tower  [default: the fastest that passes].",
+    help="How the convolutions of the tower are computed: cook-toom with fewer products, direct as they are written  "
+    "[default: cook-toom, and direct where that fails the parity check].",
 )
 _precision = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="fp32",
     show_default=True,
-    help="Of all but the head; fp16 is for GPUs.",
+    help="Number format of all but the head; fp16 is for GPUs.",
 )
-_overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+_overwrite = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 
 
 def common_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,41 +83,75 @@ def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def export() -> None:
-    """Convert trained weights into an ONNX bundle."""
+    """Convert trained weights into an ONNX bundle, and check it against a float64 pass of the network."""
 
 
 @export.command()
-@click.option("--weights", required=True, type=_FILE, help="Keras .h5 of one head.")
-@click.option("--params", required=True, type=_FILE, help="params.json of the model.")
-@click.option("--head", default="0", show_default=True, help="Number or name of the head the file holds.")
-@click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
+@click.option("--weights", required=True, type=_FILE, help="Keras weights (.h5) of one head.")
+@click.option("--params", required=True, type=_FILE, help="params.json that the model was trained with.")
+@click.option("--head", default="0", show_default=True, help="Number or name of the head that the file holds.")
+@click.option(
+    "--crop",
+    type=click.IntRange(min=0),
+    help="Bins to leave out at each end of the output  [default: as the params say].",
+)
 @common_options
 def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any) -> None:
-    """Convert weights of calico/baskerville."""
+    """Convert weights of calico/baskerville (Keras), as the published Borzoi models have them.
+
+    Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
+    far it may be; a bundle that is further away is not written.
+    """
     _report(convert_calico(weights, params, targets, out, **_with_squash(options)))
 
 
 @export.command(name="torch")
 @click.option(
-    "--weights", required=True, help="State dict (.safetensors, .bin), its directory, or owner/name on the hub."
+    "--weights",
+    required=True,
+    help="Weights of borzoi-pytorch: .safetensors or .bin, their directory, or a Hugging Face repository, owner/name.",
 )
-@click.option("--config", type=_FILE, help="config.json  [default: beside the weights].")
-@click.option("--head", default="human", show_default=True, help="human or mouse.")
-@click.option("--revision", help="Revision of the repository.")
+@click.option("--config", type=_FILE, help="config.json of the weights  [default: the one beside them].")
+@click.option("--head", default="human", show_default=True, help="Head to convert: human or mouse.")
+@click.option("--revision", help="Branch, tag or commit of the Hugging Face repository  [default: its newest].")
 @common_options
 def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> None:
-    """Convert weights of borzoi-pytorch."""
+    """Convert weights of borzoi-pytorch, of a file or of a Hugging Face repository.
+
+    Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
+    far it may be; a bundle that is further away is not written.
+    """
     _report(convert_torch(weights, targets, out, **_with_squash(options)))
 
 
 @export.command()
-@click.option("--checkpoint", required=True, type=_FILE, help="last.ckpt or best.ckpt of `borzoi-rt train`.")
-@click.option("--head", help="Number or name of the head  [default: the one it is the best of, else the first].")
-@click.option("--crop", type=click.IntRange(min=0), help="Bins to drop on each side  [default: the params'].")
-@click.option("--squash", type=click.Choice(KINDS), help="How the targets were squashed  [default: what the data say].")
+@click.option(
+    "--checkpoint",
+    required=True,
+    type=_FILE,
+    help="Checkpoint of `borzoi-rt train`: last.ckpt, best.ckpt or best-HEAD.ckpt.",
+)
+@click.option(
+    "--head",
+    help="Number or name of the head to convert  [default: the one that it is the best of, else the first].",
+)
+@click.option(
+    "--crop",
+    type=click.IntRange(min=0),
+    help="Bins to leave out at each end of the output  [default: as the params say].",
+)
+@click.option(
+    "--squash",
+    type=click.Choice(KINDS),
+    help="How the training targets were squashed  [default: as the training data say].",
+)
 @_but_squash
 def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> None:
-    """Convert a checkpoint of borzoi-rt train."""
+    """Convert a checkpoint of `borzoi-rt train`.
+
+    Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
+    far it may be; a bundle that is further away is not written.
+    """
     bundle = convert_checkpoint(checkpoint, targets, out, **options)
     _report(bundle)
     facts = bundle.info.provenance

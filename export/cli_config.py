@@ -38,7 +38,8 @@ def config_option(others: Sequence[str] = (), *, about: str = "") -> Callable[[A
         is_eager=True,
         expose_value=False,
         callback=load,
-        help=f"YAML or JSON file of these options{about}; the command line wins. A run saves its own as OUT/run.yaml.",
+        help=f"YAML or JSON file of these options{about}; the command line wins. A run saves its own as "
+        "OUT/run.yaml  [default: none].",
     )
 
 

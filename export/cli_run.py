@@ -15,19 +15,31 @@ RUN = ("devices", "accelerator", "threads", "workers", "deterministic", "tf32")
 PRECISIONS = ("32", "bf16", "16")
 _COUNT = click.IntRange(min=1)
 _OPTIONS = (
-    click.option("--resume", is_flag=True, help="Go on from OUT/last.ckpt, with the same steps as an unbroken run."),
-    click.option("--devices", type=_COUNT, default=1, show_default=True, help="GPUs, or processes on the CPU."),
-    click.option("--accelerator", default="auto", show_default=True, help="auto, cpu or gpu."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on from OUT/last.ckpt, with the same steps as an unbroken run  [default: a new run].",
+    ),
+    click.option(
+        "--devices", type=_COUNT, default=1, show_default=True, help="GPUs to train on, or processes on the CPU."
+    ),
+    click.option(
+        "--accelerator",
+        default="auto",
+        show_default=True,
+        help="Where to train: cpu, gpu, or auto for a GPU where there is one.",
+    ),
     click.option("--threads", type=_COUNT, help="CPU threads of each process  [default: torch's choice]."),
     click.option(
         "--workers",
         type=_COUNT,
-        help="Threads of each process that read windows; batches are the same for any number  [default: by cores].",
+        help="Threads of each process that read windows; batches are the same for any number  [default: its share of "
+        "the cores, 8 at most; on the CPU a quarter].",
     ),
     click.option(
         "--precision",
         type=click.Choice(PRECISIONS),
-        help="Of the network; bf16 and 16 keep weights and loss in float32  [default: 32].",
+        help="Number format of the network; bf16 and 16 keep weights and loss in float32  [default: 32].",
     ),
     click.option(
         "--tf32/--no-tf32",

@@ -140,7 +140,7 @@ def convert_checkpoint(
     entry = next(item for item in meta["heads"] if item["name"] == config.head)
     recorded = entry["squash"]
     if recorded is None and squash is None:
-        raise InputError(f"{checkpoint}: its training data do not say how they were squashed; pass --squash")
+        raise InputError(f"{checkpoint}: its training data do not say how they were squashed; pass squash")
     if recorded and squash and recorded != squash:
         raise InputError(f"{checkpoint}: trained on targets squashed by {recorded!r}, not {squash!r}")
     spec = SquashSpec(kind=squash or recorded, unscale=unscale, unclip=unclip)

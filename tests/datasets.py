@@ -55,7 +55,7 @@ def write_toy_data(
             made[poison] = Window(made[poison].codes, target)
         for start in range(0, count, shard):
             write_shard(folder / "shards" / f"{split}-{start // shard:05d}.arrow", made[start : start + shard], schema)
-        regions += [f"chr1\t{2048 * place}\t{2048 * place + 1024}\t{split}" for place in range(count)]
+        regions += [f"chr1\t{2048 * index}\t{2048 * index + 1024}\t{split}" for index in range(count)]
     info = DataInfo(tracks=len(tracks), geometry=GRID, windows=counts, squash=squash)
     (folder / STATISTICS).write_text(json.dumps(info.to_json()))
     (folder / SEQUENCES).write_text("\n".join(regions) + "\n")

@@ -101,7 +101,7 @@ def test_type_checkers_see_the_same_names():
 
 
 def test_no_public_name_is_also_a_module():
-    """Importing such a module would put it in the place of the name (`sequence` is meant to be the module)."""
+    """Importing such a module would replace the name (`sequence` is meant to be the module)."""
     top = {module.split(".")[1] for module in runtime_modules() if "." in module}
     assert set(borzoi_rt.__all__) & top == {"sequence"}
 

@@ -113,7 +113,7 @@ def test_the_reader_sees_imports_of_every_form():
 @pytest.mark.parametrize("file", [file for file in FILES if file != "__init__.py"])
 def test_imports_point_downwards(file):
     room = module_name(file).split(".")[0]
-    assert room in LEVEL, f"{file}: give the room {room!r} its place in ROOMS"
+    assert room in LEVEL, f"{file}: give the room {room!r} its level in ROOMS"
     for name in internal(file):
         other = name.split(".")[0]
         # The package itself gives its version, which costs nothing.

@@ -65,7 +65,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_line_after_the_demo_scores_a_planted_variant(folder: Path) -> None:
-    rows = rows_of(folder / "one.tsv")
+    rows = rows_of(folder / "demo-out" / "one.tsv")
     assert {(row["chrom"], row["pos"], row["ref"], row["alt"], row["status"]) for row in rows} == {
         ("synthA", "22211", "AAGAC", "A", "ok")
     }

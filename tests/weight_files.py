@@ -17,7 +17,7 @@ Layers = dict[str, dict[str, np.ndarray]]
 STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
-def places(state: State, group: str) -> range:
+def block_numbers(state: State, group: str) -> range:
     """Ordinals of the blocks of a group: tower, transformer, unet."""
     return range(len({name.split(".")[1] for name in state if name.startswith(f"{group}.")}))
 
@@ -48,10 +48,10 @@ def keras_layers(state: State, *, first: int = 0) -> Layers:
         add("batch_normalization", **dict(zip(names, values, strict=True)))
 
     conv("stem")
-    for i in places(state, "tower"):
+    for i in block_numbers(state, "tower"):
         norm(f"tower.{i}.norm")
         conv(f"tower.{i}.conv")
-    for i in places(state, "transformer"):
+    for i in block_numbers(state, "transformer"):
         block = f"transformer.{i}"
         add(
             "layer_normalization",
@@ -72,7 +72,7 @@ def keras_layers(state: State, *, first: int = 0) -> Layers:
         add("layer_normalization", gamma=state[f"{block}.norm_dense.weight"], beta=state[f"{block}.norm_dense.bias"])
         dense(f"{block}.dense_up")
         dense(f"{block}.dense_down")
-    for i in places(state, "unet"):
+    for i in block_numbers(state, "unet"):
         norm(f"unet.{i}.norm")
         norm(f"unet.{i}.norm_skip")
         if f"unet.{i}.dense.weight" in state:
@@ -120,7 +120,7 @@ def torch_state(state: State, *, mouse: int = 0, prime: bool = False) -> dict[st
         yield "stem", "conv_dna.conv_layer"
         for i, name in enumerate(tower):
             yield from ((f"tower.{i}.norm", f"{name}.norm"), (f"tower.{i}.conv", f"{name}.conv_layer"))
-        for i in places(state, "transformer"):
+        for i in block_numbers(state, "transformer"):
             our = name = f"transformer.{i}"
             yield from ((f"{our}.norm_attention", f"{name}.0.fn.0"), (f"{our}.norm_dense", f"{name}.1.fn.0"))
             yield from ((f"{our}.dense_up", f"{name}.1.fn.1"), (f"{our}.dense_down", f"{name}.1.fn.4"))

@@ -54,5 +54,5 @@ def unsquashed(bundle: Bundle) -> Bundle:
 
 
 def counting_session(bundle: Bundle) -> ArraySession:
-    """Return a session in the place of the bundle's network that sums ``WEIGHTS`` over the bases of each bin."""
+    """Return a session instead of the bundle's network that sums ``WEIGHTS`` over the bases of each bin."""
     return ArraySession(bundle.geometry, WEIGHTS)

@@ -108,14 +108,14 @@ def _batches(data: Data, recipe: TrainOptions, *, augmented: bool) -> TrainBatch
 
 def _draws(data: Data, recipe: TrainOptions) -> tuple[list[list[int]], list[bool], list[int]]:
     """Return the windows of each batch, whether it is turned, and its shift, all read off the batches themselves."""
-    places = {window.codes.tobytes(): place for place, window in enumerate(data.split("train").in_order())}
+    numbers = {window.codes.tobytes(): number for number, window in enumerate(data.split("train").in_order())}
     order: list[list[int]] = []
     turns: list[bool] = []
     shifts: list[int] = []
     both = zip(_batches(data, recipe, augmented=False), _batches(data, recipe, augmented=True), strict=False)
     for _, (plain, changed) in zip(range(recipe.max_steps), both, strict=False):
         codes, found = plain["codes"].numpy(), changed["codes"].numpy()
-        order.append([places[row.tobytes()] for row in codes])
+        order.append([numbers[row.tobytes()] for row in codes])
         turn, shift = next(
             (turn, shift)
             for turn in (False, True)
@@ -258,7 +258,7 @@ def _write(path: Path, runs: dict[str, dict[str, Any]]) -> None:
         writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
         writer.writerow(["step", *(f"{kind}: {name}" for name in runs for kind in ("loss", "gradient norm"))])
         for step in range(len(runs["ours"]["log"])):
-            figures = [run["log"][step, place] for run in runs.values() for place in (0, 2)]
+            figures = [run["log"][step, column] for run in runs.values() for column in (0, 2)]
             writer.writerow([step + 1, *(f"{value:.9g}" for value in figures)])
 
 

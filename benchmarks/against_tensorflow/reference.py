@@ -101,22 +101,22 @@ def network(model: dict[str, Any]) -> tf.keras.Model:
     x = inputs = layers.Input((model["seq_length"], 4))
     x = layers.MaxPool1D(2)(conv(x, stem["filters"], stem["kernel_size"], "stem"))
     skips = []
-    for place, filters in enumerate(widths):
-        x = conv(active(x, f"tower.{place}.norm"), filters, tower["kernel_size"], f"tower.{place}.conv")
+    for index, filters in enumerate(widths):
+        x = conv(active(x, f"tower.{index}.norm"), filters, tower["kernel_size"], f"tower.{index}.conv")
         skips.append(x)
         x = layers.MaxPool1D(2)(x)
     channels = widths[-1]
-    for place in range(tall["repeat"]):
-        name = f"transformer.{place}"
+    for index in range(tall["repeat"]):
+        name = f"transformer.{index}"
         h = layers.LayerNormalization(epsilon=1e-3, name=f"{name}.norm_attention")(x)
         sizes = (tall["heads"], tall["key_size"], tall["num_position_features"], tall["mha_l2_scale"])
         x = x + Attention(f"{name}.attention", *sizes)(h)
         h = layers.LayerNormalization(epsilon=1e-3, name=f"{name}.norm_dense")(x)
         h = layers.Dense(2 * channels, kernel_regularizer=calm, name=f"{name}.dense_up")(h)
         x = x + layers.Dense(channels, kernel_regularizer=calm, name=f"{name}.dense_down")(tf.nn.relu(h))
-    for place, block in enumerate(unets):
-        name = f"unet.{place}"
-        skip = skips[-1 - place]
+    for index, block in enumerate(unets):
+        name = f"unet.{index}"
+        skip = skips[-1 - index]
         x, skip = active(x, f"{name}.norm"), active(skip, f"{name}.norm_skip")
         x = layers.Dense(channels, kernel_regularizer=regular, name=f"{name}.dense")(x)
         skip = layers.Dense(channels, kernel_regularizer=regular, name=f"{name}.dense_skip")(skip)
@@ -150,10 +150,10 @@ def named(model: tf.keras.Model) -> dict[str, tuple[Any, Callable[[np.ndarray], 
                 found[f"{layer.name}.{name}"] = getattr(layer, name), same
             found[f"{layer.name}.out.bias"] = layer.out_bias, same
         elif isinstance(layer, layers.SeparableConv1D):
-            place = layer.name.removesuffix(".separable")
-            found[f"{place}.depthwise.weight"] = layer.depthwise_kernel, lambda x: x.transpose(1, 2, 0)
-            found[f"{place}.pointwise.weight"] = layer.pointwise_kernel, turned
-            found[f"{place}.pointwise.bias"] = layer.bias, same
+            prefix = layer.name.removesuffix(".separable")
+            found[f"{prefix}.depthwise.weight"] = layer.depthwise_kernel, lambda x: x.transpose(1, 2, 0)
+            found[f"{prefix}.pointwise.weight"] = layer.pointwise_kernel, turned
+            found[f"{prefix}.pointwise.bias"] = layer.bias, same
         elif layer.weights:
             pointwise = layer.name.startswith("unet")  # a convolution of width 1 there, a dense layer here
             found[f"{layer.name}.weight"] = layer.kernel, (lambda x: x.T[..., None]) if pointwise else turned

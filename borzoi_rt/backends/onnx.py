@@ -144,7 +144,7 @@ class OnnxParts:
         self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
     ) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Parts.body`."""
-        feeds = {"tokens": tokens, **{f"skip_{place}": skip for place, skip in enumerate(skips)}}
+        feeds = {"tokens": tokens, **{f"skip_{number}": skip for number, skip in enumerate(skips)}}
         if token_start is not None:
             feeds["token_start"] = np.array([token_start], dtype=np.int64)
         embedding: np.ndarray = self._run(name, feeds)[0]

@@ -140,7 +140,7 @@ class ServedParts:
 
     def tile(self, sequence: np.ndarray, n_fill: float) -> tuple[np.ndarray, ...]:
         """See :meth:`borzoi_rt.backends.Parts.tile`."""
-        names = ("tokens", *(f"skip_{place}" for place in range(len(self.tiling.skips_per_token))))
+        names = ("tokens", *(f"skip_{number}" for number in range(len(self.tiling.skips_per_token))))
         fill = np.array([n_fill], dtype=np.float32)
         inputs = {"sequence": np.ascontiguousarray(sequence), "n_fill": fill}
         answer = self._connection.infer(f"{self._model}_trunk_tile", inputs, dict.fromkeys(names))
@@ -150,7 +150,7 @@ class ServedParts:
         self, tokens: np.ndarray, skips: Sequence[np.ndarray], *, name: str = "body", token_start: int | None = None
     ) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Parts.body`."""
-        inputs = {"tokens": tokens, **{f"skip_{place}": skip for place, skip in enumerate(skips)}}
+        inputs = {"tokens": tokens, **{f"skip_{number}": skip for number, skip in enumerate(skips)}}
         if token_start is not None:
             inputs["token_start"] = np.array([token_start], dtype=np.int64)
         return self._connection.infer(f"{self._model}_{name}", inputs, {"embedding": None})["embedding"]

@@ -48,6 +48,13 @@ class Bundle:
     files: Mapping[str, FileEntry]
     sha256: str
 
+    def __repr__(self) -> str:
+        grid = self.geometry
+        return (
+            f"<Bundle {self.path}: {self.info.name}, {grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of "
+            f"{grid.bin_size_bp} bp, squash {self.info.squash.kind}>"
+        )
+
     @property
     def geometry(self) -> Geometry:
         """Window and output grid."""

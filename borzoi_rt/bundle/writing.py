@@ -63,7 +63,7 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
     if not (target / MANIFEST).is_file():
         raise InputError(f"{target}: exists and is not a bundle; choose another name, it will not be replaced")
     if not overwrite:
-        raise InputError(f"{target}: exists; choose another name or pass overwrite (--overwrite)")
+        raise InputError(f"{target}: exists; choose another name, or pass overwrite")
 
 
 def _write_manifest(directory: Path, info: BundleInfo) -> None:

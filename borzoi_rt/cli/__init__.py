@@ -78,7 +78,9 @@ def _usage(error: click.ClickException) -> int:
 def _interruption(call: Call, stop: BaseException) -> int:
     """Say what is kept, where the run knows."""
     _show_traceback(call, stop)
-    _say(str(stop) if isinstance(stop, RunInterrupted) else "interrupted")
+    resumable = isinstance(stop, RunInterrupted) and stop.resumable
+    said = str(stop) if isinstance(stop, RunInterrupted) else "interrupted"
+    _say(f"{said}; repeat the command with --resume to go on" if resumable else said)
     return _TERMINATED if call.terminated else _INTERRUPTED
 
 

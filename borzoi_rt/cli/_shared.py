@@ -159,6 +159,7 @@ def take_run(choices: dict[str, Any]) -> dict[str, Any]:
 def say_counts(counts: Counter[str], noun: str, out: Path) -> None:
     """Say on stderr how many had which status."""
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    noun = noun.removesuffix("s") if counts.total() == 1 else noun
     click.echo(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}", err=True)
 
 

@@ -38,7 +38,11 @@ def bench() -> None:
     help="Calls per second that come at random moments, a line for each number, like 5,10  [default: none].",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed by which variants are drawn.")
-@_shared.threads_option
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of the model in this process  [default: all cores that may be used].",
+)
 def latency(
     bundle: Path,
     fasta: Path,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,7 +56,7 @@ def show(path: Path, as_json: bool, list_tracks: bool) -> None:
         "unknown bases": info.n_policy,
         "precision": f"{info.precision}, opset {info.opset}",
         "graphs": ", ".join(sorted(info.graphs)),
-        "parity at export": ", ".join(f"{key} {value}" for key, value in info.parity.items()),
+        "parity at export": _parity(info.parity),
         "provenance": ", ".join(f"{key} {value}" for key, value in info.provenance.items()),
         "identity": model.sha256,
     }
@@ -66,3 +68,14 @@ def show(path: Path, as_json: bool, list_tracks: bool) -> None:
         rows = zip(model.tracks.index, model.tracks.identifier, strand, model.tracks.description, strict=True)
         for unit, identifier, mark, text in rows:
             click.echo(f"{unit}\t{identifier}\t{mark}\t{text}")
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    """Return in words what the exporter measured; `--json` has all of it."""
+    try:
+        checks = parity["checks"].items()
+        parts = [f"{name} {check['rms']:.2e} of {check['allowed_rms']:.2e}" for name, check in checks]
+    except (AttributeError, KeyError, TypeError, ValueError):  # of another release, or damaged
+        return ", ".join(f"{key} {value}" for key, value in parity.items()) or "not recorded"
+    form = f"; {parity['convolution']} convolutions" if "convolution" in parity else ""
+    return f"difference from float64 in logits, root mean square: {', '.join(parts)} allowed{form}"

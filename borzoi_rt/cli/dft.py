@@ -48,25 +48,38 @@ def dft() -> None:
     help="Bundle directory; give it once for each net of an ensemble.",
 )
 @_shared.fasta_option
-@click.option("--bed", type=_FILE, help="TSSs to score, BED: the first base of each interval on its strand.")
+@click.option(
+    "--bed", type=_FILE, help="TSSs to score (BED): the first base of each interval on its strand  [default: none]."
+)
 @click.option(
     "--vcf",
     type=_FILE,
-    help="Variants to score: with --bed at every TSS whose window holds them, without it with the TSS at each variant.",
+    help="Variants to score: with --bed at every TSS whose window holds them, without it with the TSS at each "
+    "variant  [default: none].",
 )
 @click.option("--out", required=True, type=_FILE, help="Table to write (TSV); OUT.meta.json is written beside it.")
-@click.option("--curves", type=_FILE, help="HDF5 file to write, with the effect curves and spectra of every window.")
 @click.option(
-    "--profiles", type=_FILE, help="Table to write (TSV) of the mean effect of each motif by position, with bands."
+    "--curves",
+    type=_FILE,
+    help="HDF5 file to write, with the effect curves and spectra of every window  [default: none].",
 )
-@click.option("--plots", type=_FILE, help="Directory of figures to make.")
+@click.option(
+    "--profiles",
+    type=_FILE,
+    help="Table to write (TSV) of the mean effect of each motif by position, with 95 % bands  [default: none].",
+)
+@click.option(
+    "--plots", type=_FILE, help="Directory of figures (PNG) to make; it must not exist, or be empty  [default: none]."
+)
 @click.option(
     "--ablation",
     type=click.Choice(ABLATIONS),
     help="How a motif is removed: by its channels in a promoter model, or by editing the sequence  "
     "[default: channel; sequence with --motifs or a bundle of another family].",
 )
-@click.option("--motifs", type=_FILE, help="Motifs to look for, a MEME or JASPAR file; for --ablation sequence.")
+@click.option(
+    "--motifs", type=_FILE, help="Motifs to look for, a MEME or JASPAR file; for --ablation sequence  [default: none]."
+)
 @click.option(
     "--baseline",
     type=click.Choice(BASELINES),
@@ -122,7 +135,11 @@ def score(
     wisdom: Path | None,
     **choices: Any,
 ) -> None:
-    """Write a table of motif scores, one row per site, motif, track and allele."""
+    """Write a table of motif scores, one row per site, motif, track and allele.
+
+    The score is how much the prediction changes, in all frequencies of its discrete Fourier transform (DFT), when a
+    motif is removed; docs/promoter.md explains every column. --bed, --vcf or both are needed.
+    """
     if bed is None and vcf is None:
         raise click.UsageError("give TSSs (--bed), variants (--vcf), or both")
     from ..report.promoter import Gallery
@@ -159,7 +176,13 @@ def score(
 
 
 @dft.command()
-@click.option("--out", type=_FILE, default=Path("dft-demo-out"), show_default=True, help="Directory to make.")
+@click.option(
+    "--out",
+    type=_FILE,
+    default=Path("dft-demo-out"),
+    show_default=True,
+    help="Directory to make; it must not exist, or be empty.",
+)
 @_shared.device_option
 @_shared.threads_option
 def demo(out: Path, device: str, threads: int | None) -> None:

@@ -15,7 +15,7 @@ from . import _scoring, _shared
 
 
 @click.command()
-@click.argument("region")
+@click.argument("interval", metavar="REGION")
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option(
@@ -26,16 +26,19 @@ from . import _scoring, _shared
 )
 @_scoring.scoring_options
 @_shared.run_options
-def ism(region: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
+def ism(interval: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Score every substitution of REGION (1-based, like chr1:1,001-1,200) in the one window around its middle.
 
-    A score equals that of the same SNV given to `borzoi-rt score` with --window at:START of that window.
+    The bases that are changed are REGION; over which bins a score is taken is said by --stats, --region and --span. A
+    .h5 table holds an array of (positions, 4, tracks) for each score, its second axis in the order A, C, G, T; the base
+    that the genome has is 0. A score equals that of the same SNV given to `borzoi-rt score` with --window at:START of
+    that window.
     """
     running = _shared.take_run(choices)
     options = _scoring.read_options(**choices)
-    interval, model = Interval.parse(region), open_bundle(bundle)
+    bases, model = Interval.parse(interval), open_bundle(bundle)
     with _shared.progress_bar("mutating") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)
-        counts = score_ism(interval, out, bundle=model, fasta=fasta, options=options, settings=settings)
+        counts = score_ism(bases, out, bundle=model, fasta=fasta, options=options, settings=settings)
     _shared.say_notes(options.notes(model.info))
     _shared.say_counts(counts, "substitutions", out)

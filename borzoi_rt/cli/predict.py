@@ -49,7 +49,8 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
     """Predict the coverage of REGIONS, a BED file: a bigWig for each track, and predictions.npz.
 
     A region that is no longer than the output of the model gives the window around its middle; a longer one is cut into
-    adjacent windows that cover it.
+    adjacent windows that cover it: the output is always whole windows, not the bases of the region alone. OUT also gets
+    predictions.json, which says how they were made.
     """
     prediction = PredictionOptions(rc=bool(choices["rc"]), shifts=choices["shifts"] or (0,), n_code=choices["n_code"])
     options = CoverageOptions(
@@ -66,4 +67,5 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
             total=progress.total,
         )
         written = predict_regions(intervals, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
-    click.echo(f"{len(intervals)} regions: {len(written)} files -> {out}", err=True)
+    regions_text = f"{len(intervals)} region{'' if len(intervals) == 1 else 's'}"
+    click.echo(f"{regions_text}: {len(written)} files -> {out}", err=True)

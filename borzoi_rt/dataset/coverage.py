@@ -40,7 +40,7 @@ def check_contigs(
             held = ", ".join(list(bigwig.contigs)[:4])
             raise InputError(
                 f"{bigwig.path}: no contig {chrom!r}; it has {held}, ...; where a contig without reads is left out of "
-                "the file, pass --empty-contigs"
+                "the file, pass empty_contigs"
             )
 
 

@@ -64,10 +64,10 @@ def _read_strand(sequence: str) -> list[tuple[int, float]]:
     found = []
     for start in map(int, np.flatnonzero(tata <= 1)):
         for gap in GAPS:
-            place = start + width + gap
-            if place < len(inr) and tata[start] + inr[place] <= 1:
-                core = 1.0 if tata[start] + inr[place] == 0 else ONE_MISMATCH
-                found.append((place + TSS_OFFSET, core * _context(sequence[max(0, start - ENHANCER_BP) : start])))
+            inr_start = start + width + gap
+            if inr_start < len(inr) and tata[start] + inr[inr_start] <= 1:
+                core = 1.0 if tata[start] + inr[inr_start] == 0 else ONE_MISMATCH
+                found.append((inr_start + TSS_OFFSET, core * _context(sequence[max(0, start - ENHANCER_BP) : start])))
     return found
 
 
@@ -80,8 +80,8 @@ def _context(upstream: str) -> float:
 
 def _mismatches(onehot: np.ndarray, motif: str) -> np.ndarray:
     """Count mismatches of a motif at every start."""
-    places = onehot.shape[1] - len(motif) + 1
-    hits = np.zeros(max(places, 0), dtype=np.int8)
+    starts = onehot.shape[1] - len(motif) + 1
+    hits = np.zeros(max(starts, 0), dtype=np.int8)
     for offset, row in enumerate("ACGT".index(base) for base in motif):
         hits += onehot[row, offset : offset + len(hits)]
     return len(motif) - hits
@@ -110,14 +110,14 @@ def coverage(sequence: str) -> np.ndarray:
 def plant(generator: np.random.Generator, length: int, *, spacing_bp: int = 900) -> str:
     """Return random DNA with promoters and decoys planted about every ``spacing_bp``, on both strands."""
     letters = bytearray(decode(_random_onehot(generator, length)), "ascii")
-    place = int(generator.integers(0, spacing_bp))
-    while place + 260 < length:
+    start = int(generator.integers(0, spacing_bp))
+    while start + 260 < length:
         block = _promoter(generator) if generator.random() < 0.65 else _decoy(generator)
         if generator.random() < 0.5:
             block = {260 - offset - len(motif): reverse_complement(motif) for offset, motif in block.items()}
         for offset, motif in block.items():
-            letters[place + offset : place + offset + len(motif)] = motif.encode()
-        place += 260 + int(generator.integers(0, 2 * max(spacing_bp - 260, 1)))
+            letters[start + offset : start + offset + len(motif)] = motif.encode()
+        start += 260 + int(generator.integers(0, 2 * max(spacing_bp - 260, 1)))
     return letters.decode()
 
 
@@ -160,6 +160,6 @@ def _decoy(generator: np.random.Generator) -> dict[int, str]:
 
 
 def _mutated(generator: np.random.Generator, motif: str) -> str:
-    place = int(generator.integers(len(motif)))
-    others = [base for base in "ACGT" if base != motif[place]]
-    return motif[:place] + str(generator.choice(others)) + motif[place + 1 :]
+    index = int(generator.integers(len(motif)))
+    others = [base for base in "ACGT" if base != motif[index]]
+    return motif[:index] + str(generator.choice(others)) + motif[index + 1 :]

@@ -71,7 +71,7 @@ class TilePlan:
         if found != needed:
             raise FormatError(
                 f"graph 'trunk_tile' gives arrays of shape {found}, the manifest's tiling says {needed}; the bundle "
-                "has the tiles of another release: export the model again, or run whole passes (--full)"
+                "has the tiles of another release: export the model again, or run whole passes (full)"
             )
         return tuple(values[low * scale : high * scale].copy() for scale, values in zip(scales, outputs, strict=True))
 

@@ -56,6 +56,9 @@ class Fasta:
             self.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"<Fasta {self.path}: {len(self.contigs):,} contigs, {sum(self.contigs.values()):,} bp>"
+
     @property
     def name(self) -> str:
         """File name, for messages and records."""

@@ -46,7 +46,7 @@ def run_jobs(plan: Plan, journal: Journal, *, workers: int = 1, progress: Progre
         else:
             _run_processes(plan, journal, missing, min(workers, len(missing)), counter)
     except KeyboardInterrupt:
-        raise RunInterrupted(_kept(plan, journal)) from None
+        raise RunInterrupted(_kept(plan, journal), resumable=bool(journal.done)) from None
 
 
 def _kept(plan: Plan, journal: Journal) -> str:
@@ -54,7 +54,7 @@ def _kept(plan: Plan, journal: Journal) -> str:
     total = sum(plan.items(number) for number in range(plan.jobs))
     if not done:
         return f"interrupted before any of {total} was kept; run the command again"
-    return f"interrupted: {done} of {total} are kept in {journal.directory}; repeat the command with --resume to go on"
+    return f"interrupted: {done} of {total} are kept in {journal.directory}"
 
 
 class _Counter:

@@ -102,9 +102,7 @@ class Journal:
         held = self._lock is not None
         self.close()
         if held and kind is not None and issubclass(kind, KeyboardInterrupt) and not issubclass(kind, RunInterrupted):
-            raise RunInterrupted(
-                f"interrupted: what was done is kept in {self.directory}; repeat the command with --resume to go on"
-            ) from None
+            raise RunInterrupted(f"interrupted: what was done is kept in {self.directory}", resumable=True) from None
 
     def close(self) -> None:
         """Let other runs have the folder; what is in it stays."""

@@ -76,7 +76,10 @@ class RemoteScorer:
         try:
             parameters = self._connection.parameters(self._model)
             if "options" not in parameters:
-                raise InputError(f"{address}: is no scorer; `borzoi-rt triton repo --fasta` makes one, NAME_scorer")
+                raise InputError(
+                    f"{address}: is no scorer; a model repository that is written with a genome (fasta) has one, "
+                    "NAME_scorer"
+                )
             expected = parameters["bundle_sha256"] if bundle is None else bundle.sha256
             self._connection.expect(self._model, expected)
             if fasta is not None and fasta.fingerprint() != parameters["fasta_index_sha256"]:

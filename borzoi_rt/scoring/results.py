@@ -104,6 +104,11 @@ class ScoredVariant:
     regions: tuple[RegionScores, ...] = ()
     reference: str = "ok"
 
+    def __repr__(self) -> str:
+        found = self.scores or {}
+        shown = ", ".join(f"{name} {values.shape}" for name, values in found.items())
+        return f"<ScoredVariant {self.variant} {self.status}: {shown or self.detail}>"
+
     @property
     def scores(self) -> dict[str, FloatArray] | None:
         """Vectors of shape (rows,) by the name of the score, see :meth:`RegionScores.name_of`; None without scores."""

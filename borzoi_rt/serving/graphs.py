@@ -125,9 +125,9 @@ def _trim_output(graph: Any, name: str, path: Path) -> None:
     last = found.type.tensor_type.shape.dim[-1]
     whole = f"{name}_whole"
     for node in graph.node:
-        for place, output in enumerate(node.output):
+        for index, output in enumerate(node.output):
             if output == name:
-                node.output[place] = whole
+                node.output[index] = whole
     _rename_inputs(graph, name, whole)
     constants = {"trim_zero": 0, "trim_one": 1, "trim_two": 2, "trim_last": -1, "trim_size": last.dim_value}
     graph.initializer.extend(helper.make_tensor(key, kinds.INT64, [1], [size]) for key, size in constants.items())
@@ -145,9 +145,9 @@ def _trim_output(graph: Any, name: str, path: Path) -> None:
 
 def _rename_inputs(graph: Any, name: str, new: str) -> None:
     for node in graph.node:
-        for place, held in enumerate(node.input):
+        for index, held in enumerate(node.input):
             if held == name:
-                node.input[place] = new
+                node.input[index] = new
 
 
 def external_files(path: str | os.PathLike[str]) -> set[str]:

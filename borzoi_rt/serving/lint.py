@@ -82,12 +82,12 @@ def _lint_config(config: Any, model: Path) -> list[str]:
         scalars = [tensor.name for tensor in (*config.input, *config.output) if not tensor.dims]
         wrong += [f"{name!r} is a scalar, which Triton does not know without batching" for name in scalars]
     for version in versions:
-        place = model / str(version)
-        if not (place / "model.py").is_file():
+        folder = model / str(version)
+        if not (folder / "model.py").is_file():
             wrong.append(f"{version}/model.py is missing")
-        wrong += [f"{version}/{name} is no file of a model" for name in _strangers(place)]
-        if (place / MODEL_FILE).is_file():
-            wrong += _lint_graph(config, place / MODEL_FILE)
+        wrong += [f"{version}/{name} is no file of a model" for name in _strangers(folder)]
+        if (folder / MODEL_FILE).is_file():
+            wrong += _lint_graph(config, folder / MODEL_FILE)
         elif config.backend == "onnxruntime":
             wrong.append(f"{version}/{MODEL_FILE} is missing")
     return wrong

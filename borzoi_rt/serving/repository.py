@@ -113,7 +113,7 @@ def write_repository(
             raise FormatError(f"{target}: the repository would not be served as meant: {'; '.join(wrong)}")
         taken = [model for model in names if (target / model).exists()]
         if taken and not overwrite:
-            raise InputError(f"{target}: has a model {taken[0]!r}; choose another name or pass overwrite (--overwrite)")
+            raise InputError(f"{target}: has a model {taken[0]!r}; choose another name, or pass overwrite")
         for model in names:
             _replace(staging / model, target / model, staging)
     finally:
@@ -125,10 +125,10 @@ def _check_promoter(bundle: Bundle, fasta: str | os.PathLike[str] | None, limits
     if fasta is not None:
         raise InputError(
             f"{bundle.path.name}: no scorer is made of a promoter bundle, whose scores are those of `borzoi-rt dft "
-            "score`; leave out the genome (--fasta)"
+            "score`; leave out the genome (fasta)"
         )
     if limits.tensorrt:
-        raise InputError(f"{bundle.path.name}: no engine fits every form of a motif mask; leave out --tensorrt")
+        raise InputError(f"{bundle.path.name}: no engine fits every form of a motif mask; leave out tensorrt")
 
 
 def graph_model_name(name: str, graph: str) -> str:

@@ -30,9 +30,15 @@ promoter.add_command(train)
 
 @promoter.command()
 @click.argument("runs", nargs=-1, required=True, type=_FILE)
-@click.option("--out", required=True, type=_FILE, help="Directory of motifs to make.")
 @click.option(
-    "--layers", type=click.Choice(["motif", "other"]), default="motif", show_default=True, help="Which kernels."
+    "--out", required=True, type=_FILE, help="Directory of motifs to make: motif.npy, names, MEME and JASPAR files."
+)
+@click.option(
+    "--layers",
+    type=click.Choice(["motif", "other"]),
+    default="motif",
+    show_default=True,
+    help="Kernels to merge: motifs of stage 1, or short kernels (other) of stage 2.",
 )
 @click.option(
     "--min-correlation",
@@ -60,7 +66,11 @@ promoter.add_command(train)
     type=float,
     help="Leave out nets whose validation Pearson is lower  [default: none is left out].",
 )
-@click.option("--compat", is_flag=True, help="As published: asymmetric shifts, the middle member decides.")
+@click.option(
+    "--compat",
+    is_flag=True,
+    help="Merge as the published code does: asymmetric shifts, and the middle member decides  [default: not so].",
+)
 def consensus(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
     """Take the motifs that several RUNS have found alike: weights, names, MEME and JASPAR files.
 
@@ -78,14 +88,18 @@ def consensus(runs: tuple[Path, ...], out: Path, **choices: Any) -> None:
 
 @promoter.command()
 @click.argument("motifs", type=_FILE)
-@click.option("--out", required=True, type=_FILE, help="Directory of motifs to make.")
-@click.option("--order", default="", help="Comma list of names that come first  [default: as they are].")
+@click.option(
+    "--out", required=True, type=_FILE, help="Directory of motifs to make: motif.npy, names, MEME and JASPAR files."
+)
+@click.option(
+    "--order", default="", help="Names of motifs that come first, separated by commas  [default: as they are]."
+)
 @click.option(
     "--initiators",
-    help="Comma list of names that stand last, can be removed, and do not enter the normalised score; empty for none  "
-    "[default: those that are marked].",
+    help="Names of motifs, separated by commas, that stand last, can be removed, and do not enter the "
+    "normalised score; empty for none  [default: those that are marked].",
 )
-@click.option("--drop", default="", help="Comma list of names to leave out  [default: none].")
+@click.option("--drop", default="", help="Names of motifs to leave out, separated by commas  [default: none].")
 def arrange(motifs: Path, out: Path, order: str, initiators: str | None, drop: str) -> None:
     """Order the consensus MOTIFS, mark the initiators among them, or leave some out."""
     kernels, names = read_consensus(motifs)
@@ -102,12 +116,18 @@ def _words(text: str) -> list[str]:
 
 @promoter.command()
 @click.argument("run", type=_FILE)
-@click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
-@click.option("--name", help="Name of the model  [default: of the run].")
-@click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+@click.option("--out", required=True, type=_FILE, help="Bundle: the directory to make.")
+@click.option("--name", help="Name of the model in the bundle  [default: that of the run].")
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Checkpoint of the run to write.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 def export(run: Path, out: Path, name: str | None, weights: str, overwrite: bool) -> None:
-    """Write the network of a RUN as a bundle."""
+    """Write the network of a RUN as a bundle, and check it against a float64 pass of the network."""
     model, about = load_run(run, weights)
     facts = {name: about[name] for name in ("step", "validation", "origin")}
     provenance = {"source": "promoter run", "tissue": about["options"]["tissue"], **facts}
@@ -116,17 +136,27 @@ def export(run: Path, out: Path, name: str | None, weights: str, overwrite: bool
 
 @promoter.command()
 @click.argument("run", type=_FILE)
-@click.option("--fasta", required=True, type=_FILE, help="Indexed genome.")
-@click.option("--plus", required=True, type=_FILE, help="bigWig of 5' ends, + strand.")
-@click.option("--minus", required=True, type=_FILE, help="bigWig of 5' ends, - strand.")
-@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a CAGEfightR table (1-based thick.start).")
-@click.option("--chroms", required=True, help="Comma list of chromosomes to evaluate on.")
+@click.option("--fasta", required=True, type=_FILE, help="Genome: FASTA, plain or bgzip, with its index beside it.")
+@click.option("--plus", required=True, type=_FILE, help="bigWig of counts of 5' ends on the + strand.")
+@click.option("--minus", required=True, type=_FILE, help="bigWig of counts of 5' ends on the - strand.")
+@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a table of CAGEfightR (1-based thick.start).")
+@click.option("--chroms", required=True, help="Chromosomes to evaluate on, separated by commas.")
 @click.option("--out", required=True, type=_FILE, help="Table of correlations per strand to write (TSV).")
-@click.option("--sites", type=_FILE, help="Also write a row per site (TSV).")
-@click.option("--assay", default="TSS", show_default=True, help="Name of the counts, for the tables.")
-@click.option("--top", type=click.IntRange(min=1), help="TSSs of a table, by score  [default: all].")
-@click.option("--weights", type=click.Choice(["best", "last"]), default="best", show_default=True, help="Checkpoint.")
-@click.option("--seen", is_flag=True, help="Allow chromosomes that the run was trained on.")
+@click.option("--sites", type=_FILE, help="Second table to write: correlations of each site (TSV)  [default: none].")
+@click.option("--assay", default="TSS", show_default=True, help="Name of the counts, for a column of the tables.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help="Number of TSSs of a CAGEfightR table to take, those of highest score  [default: all].",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Checkpoint of the run to take.",
+)
+@click.option("--seen", is_flag=True, help="Allow chromosomes that the run was trained on  [default: an error].")
 def evaluate(run: Path, out: Path, sites: Path | None, **choices: Any) -> None:
     """Correlate the predictions of a RUN with counts of chromosomes it has not seen, per strand and per site."""
     result = evaluate_run(run, **{**choices, "chroms": _words(choices["chroms"])})
@@ -138,10 +168,14 @@ def evaluate(run: Path, out: Path, sites: Path | None, **choices: Any) -> None:
 
 @promoter.command()
 @click.argument("weights", type=_FILE)
-@click.option("--out", required=True, type=_FILE, help="Bundle directory to make.")
-@click.option("--length", "sequence_length_bp", type=int, default=4650, show_default=True, help="Window in bp.")
-@click.option("--tss", "tss_bp", type=int, default=2325, show_default=True, help="Position of the TSS in it, 0-based.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+@click.option("--out", required=True, type=_FILE, help="Bundle: the directory to make.")
+@click.option(
+    "--length", "sequence_length_bp", type=int, default=4650, show_default=True, help="Length of the window in bp."
+)
+@click.option(
+    "--tss", "tss_bp", type=int, default=2325, show_default=True, help="Position of the TSS in the window, 0-based."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 def puffin(weights: Path, out: Path, sequence_length_bp: int, tss_bp: int, overwrite: bool) -> None:
     """Write a bundle from your own copy of Puffin's WEIGHTS; its licence allows academic research only."""
     config = PuffinConfig(sequence_length_bp=sequence_length_bp, tss_bp=tss_bp)

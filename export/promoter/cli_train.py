@@ -32,54 +32,107 @@ _SIZES = tuple(item.name for item in fields(PromoterConfig))
 _T = TypeVar("_T", TrainOptions, Objective)
 
 
+def _published(text: str, name: str) -> str:
+    """Return a help text with the published values of the three stages."""
+    one, two, three = (getattr(PUBLISHED[stage], name) for stage in (1, 2, 3))
+    shown = [value if isinstance(value, str) else f"{value:g}" for value in (one, two, three)]
+    return f"{text}  [default: {shown[0]}, stage 2: {shown[1]}, stage 3: {shown[2]}]."
+
+
 @click.command()
 @config_option(_SIZES, about=", and of network sizes where they are not the published ones")
 @run_options
-@click.option("--stage", type=click.IntRange(1, 3), help="1 motifs, 2 short kernels, 3 predictor.")
-@click.option("--fasta", required=True, type=_FILE, help="Indexed genome.")
-@click.option("--plus", required=True, type=_FILE, help="bigWig of 5' ends, + strand.")
-@click.option("--minus", required=True, type=_FILE, help="bigWig of 5' ends, - strand.")
-@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a CAGEfightR table (1-based thick.start).")
-@click.option("--valid", required=True, help="Comma list of chromosomes to validate on.")
-@click.option("--test", default="", help="Comma list of chromosomes to leave out.")
-@click.option("--out", required=True, type=_FILE, help="Run directory to make.")
-@click.option("--kernels", type=_FILE, help="Consensus motifs, for stages 2 and 3.")
-@click.option("--other-kernels", type=_FILE, help="Consensus short kernels (motif.npy in a directory), for stage 3.")
-@click.option("--motifs", type=_COUNT, help="Kernels of stage 1  [default: 40].")
-@click.option("--others", type=_COUNT, help="Short kernels of stage 2  [default: 40].")
+@click.option(
+    "--stage",
+    type=click.IntRange(1, 3),
+    help="What to train: 1 finds motifs, 2 finds short kernels beside them, 3 is the predictor. Needed without --from.",
+)
+@click.option("--fasta", required=True, type=_FILE, help="Genome: FASTA, plain or bgzip, with its index beside it.")
+@click.option("--plus", required=True, type=_FILE, help="bigWig of counts of 5' ends on the + strand.")
+@click.option("--minus", required=True, type=_FILE, help="bigWig of counts of 5' ends on the - strand.")
+@click.option("--tss", required=True, type=_FILE, help="TSSs: BED, or a table of CAGEfightR (1-based thick.start).")
+@click.option("--valid", required=True, help="Chromosomes to validate on, separated by commas.")
+@click.option(
+    "--test",
+    default="",
+    help="Chromosomes to leave out of training and validation, separated by commas  [default: none].",
+)
+@click.option("--out", required=True, type=_FILE, help="Directory of the run to make, or with --resume to go on with.")
+@click.option("--kernels", type=_FILE, help="Directory of consensus motifs, which stages 2 and 3 need.")
+@click.option("--other-kernels", type=_FILE, help="Directory of consensus short kernels, which stage 3 needs.")
+@click.option("--motifs", type=_COUNT, help="Number of motif kernels in stage 1  [default: 40].")
+@click.option("--others", type=_COUNT, help="Number of short kernels in stage 2  [default: 40].")
 @click.option("--from", "origin", type=_FILE, help="Instead of --stage: tune this run of stage 3 to --tissue.")
 @click.option("--freeze", type=click.Choice(TUNE_FREEZE), help="What keeps its weights in tuning  [default: kernels].")
-@click.option("--new-head", is_flag=True, help="Tune with a new head, not the run's.")
-@click.option("--top", type=_COUNT, default=TOP, show_default=True, help="TSSs of a table, by score.")
-@click.option("--max-steps", "--steps", "steps", type=_COUNT, help="Updates  [default: by stage; tuning: 10 epochs].")
+@click.option("--new-head", is_flag=True, help="Tune with a new head  [default: the head of the run].")
+@click.option(
+    "--top",
+    type=_COUNT,
+    default=TOP,
+    show_default=True,
+    help="Number of TSSs of a CAGEfightR table to take, those of highest score.",
+)
+@click.option(
+    "--max-steps",
+    "--steps",
+    "steps",
+    type=_COUNT,
+    help="Updates after which training ends  [default: by stage; tuning: 10 epochs].",
+)
 @click.option(
     "--batch-size",
     "--batch",
     "batch",
     type=click.IntRange(min=2),
-    help="Windows per device  [default: 16, stage 3: 64, tuning: 32].",
+    help="Windows in a batch of each device  [default: 16, stage 3: 64, tuning: 32].",
 )
 @click.option(
-    "--learning-rate", "--rate", "rate", type=float, help="Of AdamW  [default: 2e-3, stage 3 and tuning: 1e-4]."
+    "--learning-rate",
+    "--rate",
+    "rate",
+    type=float,
+    help="Learning rate of AdamW  [default: 2e-3, stage 3 and tuning: 1e-4].",
 )
-@click.option("--schedule", type=click.Choice(SCHEDULES), help="Of the learning rate  [default: by stage].")
+@click.option(
+    "--schedule",
+    type=click.Choice(SCHEDULES),
+    help="Course of the learning rate: constant, cosine or cycle  [default: by stage].",
+)
 @click.option(
     "--valid-every",
     "--validate-every",
     "validate_every",
     type=_COUNT,
-    help="Updates between validations  [default: by stage, or all of them if fewer].",
+    help="Updates between two validations  [default: by stage, or all of them if fewer].",
 )
-@click.option("--save-every", type=_COUNT, help="Updates between checkpoints  [default: as validations].")
-@click.option("--seed", type=click.IntRange(min=0), help="Of everything that is drawn  [default: 0].")
-@click.option("--tissue", help="What the data are from  [default: all]; in tuning TISSUE.1 is the TPM of a table.")
-@click.option("--smooth-deconv", type=float, help="Roughness of the second convolution  [default: published].")
-@click.option("--l1-deconv", type=float, help="Size of the second convolution  [default: published].")
-@click.option("--l1-motif", type=float, help="Size of the first convolution  [default: published].")
-@click.option("--poisson-kl", type=float, help="Poisson term beside the profile  [default: published].")
-@click.option("--adamw-wd", type=float, help="Weight decay  [default: published].")
-@click.option("--smooth-form", type=_FORMS, help="Formula of --smooth-deconv  [default: published].")
-@click.option("--l1-form", type=_FORMS, help="Formula of --l1-deconv and --l1-motif  [default: published].")
+@click.option(
+    "--save-every", type=_COUNT, help="Updates between checkpoints (last.ckpt)  [default: as between validations]."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed, which fixes the whole run  [default: 0].")
+@click.option(
+    "--tissue",
+    help="Tissue of the data, by which the consensus groups runs; in tuning, of a CAGEfightR table those promoters "
+    "whose column TISSUE.1 (TPM) is above 1  [default: all].",
+)
+@click.option(
+    "--smooth-deconv",
+    type=float,
+    help=_published("Weight of the penalty on roughness of the second convolution", "smooth_deconv"),
+)
+@click.option(
+    "--l1-deconv", type=float, help=_published("Weight of the L1 penalty on the second convolution", "l1_deconv")
+)
+@click.option(
+    "--l1-motif", type=float, help=_published("Weight of the L1 penalty on the first convolution", "l1_motif")
+)
+@click.option(
+    "--poisson-kl", type=float, help=_published("Weight of the Poisson loss beside that of the profile", "poisson_kl")
+)
+@click.option("--adamw-wd", type=float, help=_published("Weight decay of AdamW", "adamw_wd"))
+@click.option("--smooth-form", type=_FORMS, help=_published("Formula of the penalty --smooth-deconv", "smooth_form"))
+@click.option(
+    "--l1-form", type=_FORMS, help=_published("Formula of the penalties --l1-deconv and --l1-motif", "l1_form")
+)
 def train(origin: Path | None, out: Path, resume: bool, **choices: Any) -> None:
     """Train one network of a stage, or tune one to a tissue, and write a run.
 

@@ -63,7 +63,7 @@ class TrainOptions:
         if self.validate_every > self.steps:
             raise InputError(
                 f"validate_every is {self.validate_every}, more than the {self.steps} steps, so that no best network "
-                f"would be kept; {self.steps} at most is allowed, give --validate-every"
+                f"would be kept; {self.steps} at most is allowed"
             )
 
     def factor(self, step: int) -> float:

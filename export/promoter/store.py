@@ -134,7 +134,7 @@ def write_consensus(folder: str | os.PathLike[str], kernels: Kernels, names: Seq
     """
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: exists and is not an empty directory; choose another with --out")
+        raise InputError(f"{path}: exists and is not an empty directory; choose another")
     path.mkdir(parents=True, exist_ok=True)
     np.save(path / "motif.npy", kernels.kernel.astype(np.float32))
     np.save(path / "motif_effect.npy", kernels.effect.astype(np.float32))

@@ -61,9 +61,9 @@ class TuneOptions:
         if self.freeze not in FREEZE:
             raise InputError(f"freeze {self.freeze!r} is unknown; allowed: {', '.join(FREEZE)}")
         if self.init is None and (self.freeze != "none" or self.lora or self.keep_head):
-            raise InputError("a frozen trunk, adapters or a kept head need weights to begin with (--init)")
+            raise InputError("a frozen trunk, adapters or a kept head need weights to begin with (init)")
         if self.lora and self.freeze == "trunk":
-            raise InputError("adapters change the trunk; leave out either --lora-rank or --freeze trunk")
+            raise InputError("adapters change the trunk; leave out either lora or freeze='trunk'")
 
 
 def train(

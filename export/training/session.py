@@ -125,7 +125,7 @@ def world_of(run: RunOptions) -> tuple[int, int]:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
         if run.devices not in (1, world):
-            raise InputError(f"--devices {run.devices}, but torchrun started {world} processes")
+            raise InputError(f"devices is {run.devices}, but torchrun started {world} processes")
         return world, local
     return run.devices, run.devices
 
@@ -257,7 +257,7 @@ def begin_run(
         done = int(before["batches"])
     # Processes of one run begin at different times: what the first has made is no obstacle to the others.
     elif is_first_process() and _in_the_way(folder) and not (resume and (folder / RUN).is_file()):
-        raise InputError(f"{folder}: exists and is not empty; pass --resume to go on, or choose another name")
+        raise InputError(f"{folder}: exists and is not empty; pass resume to go on, or choose another name")
     folder.mkdir(parents=True, exist_ok=True)
     if is_first_process():
         (folder / RUN).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -295,11 +295,11 @@ def _check_same(
         if before.get(key) != now[key]:
             raise InputError(
                 f"{folder}: cannot be taken up, {key} is another than in {LAST}; give what the run began with, or "
-                "choose another --out"
+                "choose another directory"
             )
     for key, value in now["options"].items():
         if key not in free and before["options"].get(key) != value:
             raise InputError(
                 f"{folder}: cannot be taken up, {key} is {value!r} and was {before['options'].get(key)!r}; give what "
-                "the run began with, or choose another --out"
+                "the run began with, or choose another directory"
             )

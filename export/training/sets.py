@@ -36,8 +36,8 @@ def check_sets(sets: Sequence[Data], configs: Sequence[BorzoiConfig], options: T
             raise InputError(f"{data.path} holds windows of {found}, the params give {needed}")
         if data.tracks is None and options.augment_rc:
             raise InputError(
-                f"{data.path / TARGETS}: missing, so the strands of reverse complements are unknown; add the table or "
-                "pass --no-rc"
+                f"{data.path / TARGETS}: missing, so the strands of reverse complements are unknown; add the table, or "
+                "do not augment by them (augment_rc)"
             )
 
 

@@ -79,5 +79,5 @@ def _unreachable(repository: str, error: Exception) -> BackendError:
     reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
     return BackendError(
         f"{repository}: not a local file, and the Hugging Face repository cannot be read ({reason}); download "
-        f"{WEIGHT_NAMES[0]} and config.json by hand and pass their directory to --weights"
+        f"{WEIGHT_NAMES[0]} and config.json by hand and name their directory instead"
     )

@@ -15,7 +15,7 @@ import borzoi_rt
 
 PACKAGED = Path(borzoi_rt.__file__).parent / "demo"
 
-# What a hostile or damaged manifest may say in place of anything.
+# What a hostile or damaged manifest may say instead of anything.
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 1e12, 0.5, -0.0, 1e308),
     *("", "x", "\0", "a\nb", "../x", "\ud800", "\x1b[2J", "new", "1"),

@@ -273,5 +273,5 @@ def agree(data: bytes) -> None:
     read = onnx.ModelProto.FromString(data)
     assert {node.op_type for node in read.graph.node} <= OPERATORS
     assert list(facts.inputs) == list(dict.fromkeys(value.name for value in read.graph.input))
-    places = {entry.value for tensor in read.graph.initializer for entry in tensor.external_data}
-    assert not any(text.startswith(("/", ".")) for text in places)
+    named = {entry.value for tensor in read.graph.initializer for entry in tensor.external_data}
+    assert not any(text.startswith(("/", ".")) for text in named)

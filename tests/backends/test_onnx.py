@@ -58,9 +58,9 @@ def test_coverage_does_not_depend_on_the_batch(session: Session) -> None:
     assert (together.shape, together.dtype) == ((3, TRACKS, BINS), np.float32)
     assert together.min() >= 0
     assert np.abs(together[0] - together[1]).max() > 0
-    for place in range(3):
+    for index in range(3):
         # Other block sizes inside the matrix products: rounding of sums of about 100 float32 products.
-        assert_allclose(session.run(batch[place : place + 1])[0], together[place], rtol=1e-5, atol=1e-6)
+        assert_allclose(session.run(batch[index : index + 1])[0], together[index], rtol=1e-5, atol=1e-6)
 
 
 def test_a_rerun_gives_the_same_bits(session: Session, toy_bundle: Bundle) -> None:

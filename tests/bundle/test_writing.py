@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(params=[False, True], ids=["new", "over another"])
 def out(request, tmp_path):
-    """A place for a bundle, empty or taken by one."""
+    """A directory for a bundle, empty or taken by one."""
     if request.param:
         write_bundle(tmp_path / "b", {"predict.onnx": toy_graph(b"before"), "weights.bin": b"old"})
     return tmp_path / "b"

@@ -78,8 +78,8 @@ def write_sources(folder: Path, stats: tuple[str, ...] = STATS) -> tuple[dict[st
     table(stats).write(folder / "targets.txt")
     regions = {"train": [("c1", 100, 900), ("c1", 1400, 1500), ("c1", 3300, 3307), ("c1", 4000, 4640)],
                "valid": [("c1", 5000, 5600)], "test": [("c2", 500, 1100), ("c2", 1700, 2300)]}  # fmt: skip
-    for split, places in regions.items():
-        lines = [f"{chrom}\t{start}\t{end}\n" for chrom, start, end in places]
+    for split, intervals in regions.items():
+        lines = [f"{chrom}\t{start}\t{end}\n" for chrom, start, end in intervals]
         (folder / f"{split}.bed").write_text("".join(lines))
     return sequences, tracks
 

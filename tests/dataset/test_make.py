@@ -63,8 +63,8 @@ def test_values_of_the_reference(tmp_path: Path, settings: tuple, values: dict[f
     write_sources(tmp_path, (stat,))
     change(tmp_path, clip_soft=np.array([knee]), clip=np.array([clip]), scale=np.array([scale], dtype="f4"))
     track = {name: np.zeros(length) for name, length in CONTIGS.items()}
-    for place, total in enumerate(values):
-        track["c1"][2000 + place * BIN : 2000 + (place + 1) * BIN] = min(total / BIN, 65504 if total > 2e6 else 1e9)
+    for index, total in enumerate(values):
+        track["c1"][2000 + index * BIN : 2000 + (index + 1) * BIN] = min(total / BIN, 65504 if total > 2e6 else 1e9)
     write_bigwig(tmp_path / "bw" / "0.bw", track)
     (tmp_path / "train.bed").write_text("c1\t2000\t2640\n")
     window = next(make(tmp_path, squash=kind).split("train").in_order())

@@ -66,8 +66,8 @@ def test_unmappable_bins_are_clipped_to_a_percentile_of_bins(tmp_path: Path) -> 
     got = target_of(tmp_path, "--unmappable", tmp_path / "umap.bed", "--umap-percentile", 25)
     limit = np.percentile(sums, 25)
     expected = sums.copy()
-    for place in (3, 5, 15, 16):
-        expected[place] = min(expected[place], limit)
+    for index in (3, 5, 15, 16):
+        expected[index] = min(expected[index], limit)
     np.testing.assert_allclose(got, expected, rtol=5e-4)
 
 
@@ -97,8 +97,8 @@ def test_decimals(tmp_path: Path) -> None:
 )
 def test_splits_by_name(tmp_path: Path, names: tuple[str, ...], counts: dict[str, int]) -> None:
     write_sources(tmp_path, ("sum",))
-    places = ["c1 500 f0", "c1 1500 f1", "c1 2500 f2", "c1 3500 f0", "c2 700 f3", "c2 2000 f0"]
-    rows = [place.split() for place in places]
+    regions = ["c1 500 f0", "c1 1500 f1", "c1 2500 f2", "c1 3500 f0", "c2 700 f3", "c2 2000 f0"]
+    rows = [region.split() for region in regions]
     lines = [f"{chrom}\t{start}\t{int(start) + 10}\t{fold}\n" for chrom, start, fold in rows]
     (tmp_path / "train.bed").write_text("".join(lines))
     data = make(tmp_path, *names)
@@ -172,7 +172,7 @@ def no_files(folder: Path) -> None:
         (missing_bigwig, r"1.bw: no such bigWig file"),
         (no_bigwig, r"1.bw: cannot be read as bigWig"),
         (other_lengths, r"1.bw: c1 has 7000 bp, in g.fa 6000; they are of different assemblies"),
-        (other_names, r"1.bw: no contig 'c1'; it has chrc1.*--empty-contigs"),
+        (other_names, r"1.bw: no contig 'c1'; it has chrc1.*empty_contigs"),
         (no_such_contig, r"g.fa has no contig 'chrc1'; did you mean 'c1'\?"),
         (beyond_the_end, r"its target region c1:5625-6265 leaves the contig of 6000 bp"),
         (negative_reads, r"track 't1-' is not finite in c1:180-820 after the squash 'old'"),

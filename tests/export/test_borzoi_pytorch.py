@@ -1,4 +1,4 @@
-"""State dicts of borzoi-pytorch: every published key has its place, and files that hold anything else are refused."""
+"""State dicts of borzoi-pytorch: every published key is known, and files that hold anything else are refused."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def published(listing: str) -> dict[str, Any]:
         key, *numbers = row.split() or [""]
         shape = tuple(map(int, numbers))
         if key.startswith("T/"):
-            for place in range(8):
-                add(f"transformer.{place}.{key[2:]}", *shape)
+            for block in range(8):
+                add(f"transformer.{block}.{key[2:]}", *shape)
         elif key.startswith("C/"):
             add(f"{key[2:]}.conv_layer.weight", *shape)
             add(f"{key[2:]}.conv_layer.bias", shape[0])

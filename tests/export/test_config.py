@@ -106,10 +106,10 @@ def test_training_keys_and_defaults_make_no_difference() -> None:
     assert not BorzoiConfig.from_params(params).upsample_conv
 
 
-def edit(place: int | None, **changes: Any) -> dict[str, Any]:
+def edit(index: int | None, **changes: Any) -> dict[str, Any]:
     """Return the toy params with keys of one block, or of the model, replaced; ``...`` removes a key."""
     params = toys.params()
-    target = params if place is None else params["trunk"][place]
+    target = params if index is None else params["trunk"][index]
     target.update(changes)
     for key in [key for key, value in target.items() if value is ...]:
         del target[key]

@@ -151,24 +151,24 @@ def test_weights_lie_once_in_one_file(bundle: Bundle, model: Borzoi) -> None:
     assert len({tensor.name for tensor in tensors}) == len(tensors)
     inline = [tensor for tensor in tensors if not tensor.external_data]
     assert all(len(tensor.raw_data) < 1024 for tensor in inline)
-    places = {}
+    stretches = {}
     for tensor in tensors:
         if tensor.external_data:
             entry = external(tensor)
             assert entry["location"] == WEIGHTS
             assert int(entry["offset"]) % 4096 == 0
-            places[int(entry["offset"])] = int(entry["length"])
-    for (start, length), (following, _) in itertools.pairwise(sorted(places.items())):
+            stretches[int(entry["offset"])] = int(entry["length"])
+    for (start, length), (following, _) in itertools.pairwise(sorted(stretches.items())):
         assert start + length <= following < start + length + 4096
-    assert max(start + length for start, length in places.items()) == (bundle.path / WEIGHTS).stat().st_size
+    assert max(start + length for start, length in stretches.items()) == (bundle.path / WEIGHTS).stat().st_size
     # every tensor of 1 kB or more of the network is in it, the 0/1 matrix of positions besides
     large = [tensor for tensor in model.state_dict().values() if tensor.numel() * 4 >= 1024]
-    assert sum(places.values()) >= sum(tensor.numel() * 4 for tensor in large)
-    # kernels of width 5 are stored at 8 points, the stem's at 4 places between zeros
+    assert sum(stretches.values()) >= sum(tensor.numel() * 4 for tensor in large)
+    # kernels of width 5 are stored at 8 points, the stem's at 4 positions between zeros
     stored = {name: tensor.numel() * 4 for name, tensor in model.state_dict().items()}
     tower = sum(size for name, size in stored.items() if name.startswith("tower") and name.endswith("conv.weight"))
     stem = model.stem.weight.shape[0] * 16 * 4 * ((model.stem.weight.shape[2] + 2) // 4 + 1) * 4
-    assert sum(places.values()) <= sum(stored.values()) + tower * 3 // 5 + stem + 4 * 31 * 9
+    assert sum(stretches.values()) <= sum(stored.values()) + tower * 3 // 5 + stem + 4 * 31 * 9
 
 
 def test_equal_tensors_are_stored_once(tmp_path: Path) -> None:

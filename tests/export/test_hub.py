@@ -1,4 +1,4 @@
-"""Where weights are looked for: a file, a directory, then the hub, and never a silent other place."""
+"""Where weights are looked for: a file, a directory, then the hub, and never anywhere else in silence."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_repository_without_weights(hub: dict[str, Any]) -> None:
 
 
 def check_unreachable(call: Callable[[], object]) -> None:
-    with pytest.raises(BackendError, match="pass their directory to --weights") as caught:
+    with pytest.raises(BackendError, match="name their directory instead") as caught:
         call()
     assert str(caught.value).startswith(
         f"{REPOSITORY}: not a local file, and the Hugging Face repository cannot be read"

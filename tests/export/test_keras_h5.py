@@ -1,4 +1,4 @@
-"""Keras files: every tensor finds its place whatever the layers are called, and a file that does not fit says why."""
+"""Keras files: every tensor is found whatever the layers are called, and a file that does not fit says why."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_not_keras(tmp_path: Path) -> None:
     assert "layer_names" in refused(tmp_path / "other.h5")
 
 
-# Members through which HDF5 reads another file, or another place of this one.
+# Members through which HDF5 reads another file, or another group of this one.
 MEMBERS: dict[str, Callable[[h5py.Group, str, str], Any]] = {
     "external link": lambda group, name, other: group.__setitem__(name, h5py.ExternalLink(other, "secret")),
     "soft link": lambda group, name, other: group.__setitem__(name, h5py.SoftLink("/elsewhere")),
@@ -210,13 +210,13 @@ def test_values_lie_in_the_file_itself(tmp_path: Path, layers: Layers, member: C
     assert any(words in message for words in ("is a link", "another file", "is not an array of floating-point"))
 
 
-@pytest.mark.parametrize("place", ["model_weights", "model_weights/conv1d", "model_weights/conv1d/conv1d"])
-def test_groups_are_not_followed_into_another_file(tmp_path: Path, layers: Layers, place: str) -> None:
+@pytest.mark.parametrize("group", ["model_weights", "model_weights/conv1d", "model_weights/conv1d/conv1d"])
+def test_groups_are_not_followed_into_another_file(tmp_path: Path, layers: Layers, group: str) -> None:
     other = write_keras(tmp_path / "other.h5", layers)
     path = write_keras(tmp_path / "m.h5", layers)
     with h5py.File(path, "r+") as file:
-        del file[place]
-        file[place] = h5py.ExternalLink(str(other), f"/{place}")
+        del file[group]
+        file[group] = h5py.ExternalLink(str(other), f"/{group}")
     assert "is a link; weights must lie in the file itself" in refused(path)
 
 

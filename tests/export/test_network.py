@@ -81,7 +81,7 @@ def test_rows_by_class_equal_the_plain_form(changes: dict[str, Any]) -> None:
         for block in model.transformer:
             block.attention.position_bias.zero_()
         other = model.embed(*model.trunk(x))
-    assert torch.equal(by_class, plain)  # the same products, only their places differ
+    assert torch.equal(by_class, plain)  # the same products, only their order differs
     assert (other - plain).abs().max() > 1e-3  # relative positions do matter here
 
 

@@ -129,9 +129,9 @@ def test_a_name_that_only_the_line_of_the_gene_has_is_found_behind_its_exons(tmp
 
 def test_an_id_on_two_contigs_or_two_strands_is_two_genes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = 'gene_id "P"; gene_name "PAR";'
-    places = [("X", 5, "+"), ("Y", 7, "+"), ("X", 21, "-")]
+    starts = [("X", 5, "+"), ("Y", 7, "+"), ("X", 21, "-")]
     genes = read_genes(
-        write(tmp_path / "a.gtf", [row(contig, "exon", at, at + 4, strand, text) for contig, at, strand in places])
+        write(tmp_path / "a.gtf", [row(contig, "exon", at, at + 4, strand, text) for contig, at, strand in starts])
     )
     assert [(item[0], item[3], item[5]) for item in described(genes)] == [
         ("P", "X", [[4, 9]]),

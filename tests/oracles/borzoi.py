@@ -99,17 +99,17 @@ def embedding(
     """What the head reads: (channels, bins) for one window (4, length)."""
     x = pool(conv(w, "stem", x))
     stored = []
-    for place in range(sum(name.startswith("tower.") and name.endswith("conv.bias") for name in w)):
-        x = conv(w, f"tower.{place}.conv", gelu(batch_norm(w, f"tower.{place}.norm", x)))
+    for number in range(sum(name.startswith("tower.") and name.endswith("conv.bias") for name in w)):
+        x = conv(w, f"tower.{number}.conv", gelu(batch_norm(w, f"tower.{number}.norm", x)))
         stored.append(x)
         x = pool(x)
-    for place in range(depth):
-        name = f"transformer.{place}"
+    for number in range(depth):
+        name = f"transformer.{number}"
         x = x + attention(w, f"{name}.attention", layer_norm(w, f"{name}.norm_attention", x), heads, widths_of)
         hidden = dense(w, f"{name}.dense_up", layer_norm(w, f"{name}.norm_dense", x))
         x = x + dense(w, f"{name}.dense_down", np.maximum(hidden, 0))
-    for place in range(unets):
-        name = f"unet.{place}"
+    for number in range(unets):
+        name = f"unet.{number}"
         skip = next(item for item in reversed(stored) if item.shape[1] == 2 * x.shape[1])
         x = gelu(batch_norm(w, f"{name}.norm", x))
         if f"{name}.dense.weight" in w:

@@ -55,13 +55,13 @@ def test_layout(result: Path, fasta: Path, toy_bundle: Bundle) -> None:
 def test_the_base_of_the_genome_is_zero_and_an_unknown_one_is_missing(result: Path) -> None:
     with h5py.File(result) as file:
         scores, sequence = file["D2"][:], file["sequence"][()].decode()
-    for place, base in enumerate(sequence):
+    for offset, base in enumerate(sequence):
         if base == "N":
-            assert np.isnan(scores[place]).all()
+            assert np.isnan(scores[offset]).all()
             continue
         held = "ACGT".index(base)
-        assert (scores[place, held] == 0).all()
-        assert (np.delete(scores[place], held, axis=0) > 0).all()
+        assert (scores[offset, held] == 0).all()
+        assert (np.delete(scores[offset], held, axis=0) > 0).all()
 
 
 def test_each_substitution_equals_the_snv(result: Path, toy_bundle: Bundle, fasta: Path) -> None:
@@ -69,16 +69,16 @@ def test_each_substitution_equals_the_snv(result: Path, toy_bundle: Bundle, fast
     options = ScoreOptions.for_family("hound", stats=OPTIONS.stats, window=f"at:{start}")
     with h5py.File(result) as file, Fasta(fasta) as genome:
         variants = [
-            (place, index, Variant("chr1", REGION.start + place + 1, base, alt))
-            for place, base in enumerate(genome.fetch("chr1", REGION.start, REGION.end))
+            (offset, index, Variant("chr1", REGION.start + offset + 1, base, alt))
+            for offset, base in enumerate(genome.fetch("chr1", REGION.start, REGION.end))
             for index, alt in enumerate("ACGT")
             if base != "N" and alt != base
         ]
         snvs = score_variants([item[2] for item in variants], bundle=toy_bundle, fasta=genome, options=options)
-        for (place, index, _), scored in zip(variants, snvs, strict=True):
+        for (offset, index, _), scored in zip(variants, snvs, strict=True):
             assert scored.scores is not None
             for stat in OPTIONS.stats:
-                np.testing.assert_array_equal(file[stat][place, index], scored.scores[stat])
+                np.testing.assert_array_equal(file[stat][offset, index], scored.scores[stat])
 
 
 def test_tables_hold_the_same(result: Path, toy_bundle: Bundle, fasta: Path, tmp_path: Path) -> None:

@@ -207,9 +207,9 @@ def test_indels_of_the_reference(run: Run, genome: Fasta, tmp_path: Path, title:
     scores = run(vcf, family, stats=tuple(expected), **choices)
     for name, wanted in expected.items():
         got = np.abs(scores[name]).sum(axis=1)
-        for place, want in enumerate(wanted):
+        for index, want in enumerate(wanted):
             if want is not None:  # the table has four decimals, hence the absolute part
-                assert_allclose(got[place], want, rtol=HALF_STEP, atol=1e-4, err_msg=f"{name} {alleles[place]}")
+                assert_allclose(got[index], want, rtol=HALF_STEP, atol=1e-4, err_msg=f"{name} {alleles[index]}")
 
 
 def test_a_window_before_the_chromosome_sees_what_unknown_bases_are(run: Run, tmp_path: Path) -> None:

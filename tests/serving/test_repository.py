@@ -147,7 +147,7 @@ def test_a_promoter_bundle_has_no_scorer_and_no_engines(triton_genome: Path, tmp
     bundle = open_bundle(Path(borzoi_rt.__file__).parent / "demo" / "promoter_bundle")
     for choices, message in (
         ({"fasta": triton_genome}, "no scorer is made of a promoter bundle.*leave out the genome"),
-        ({"limits": Limits(tensorrt=True)}, "no engine fits every form of a motif mask; leave out --tensorrt"),
+        ({"limits": Limits(tensorrt=True)}, "no engine fits every form of a motif mask; leave out tensorrt"),
     ):
         with pytest.raises(InputError, match=message):
             write_repository(bundle, tmp_path / "models", **choices)

@@ -61,7 +61,7 @@ def remote(triton_server: TritonServer, toy_bundle: Bundle, fasta: Fasta) -> Ite
 def same(got: ScoredVariant, want: ScoredVariant) -> bool:
     """Compare all but the number of the record; scores bit by bit, but where a logarithm is taken.
 
-    The server has NumPy 1, whose log2 may differ from NumPy 2's in the last place of float64, hence here in the last of
+    The server has NumPy 1, whose log2 may differ from NumPy 2's in the last bit of float64, hence here in the last of
     float32.
     """
     sides = [(item.variant, item.status, item.detail, item.window_start, item.stitch_bin) for item in (got, want)]
@@ -140,8 +140,8 @@ def test_windows_given_as_bases(remote: RemoteScorer, local: Scorer, fasta: Fast
     (whole,) = score_locally(local, [variant])
     assert whole.window_start is not None
     ref = fasta.fetch(variant.chrom, whole.window_start, whole.window_start + 2048)
-    place = variant.pos - 1 - whole.window_start
-    alt = ref[:place] + variant.alt + ref[place + 1 :]
+    offset = variant.pos - 1 - whole.window_start
+    alt = ref[:offset] + variant.alt + ref[offset + 1 :]
     got, null = remote.score_windows([(ref, alt), (ref.lower(), ref)])
     assert all(np.allclose((got.scores or {})[name], (whole.scores or {})[name], rtol=1e-6) for name in OPTIONS.stats)
     assert all((values == 0).all() for values in (null.scores or {}).values())
@@ -204,7 +204,7 @@ def test_eight_clients_at_once_get_their_own_answers(
         random, right = np.random.default_rng(number), 0
         with RemoteScorer(url(triton_server, ("grpc", "http")[number % 2])) as scorer:
             for _ in range(40):
-                chosen = [pool[place] for place in random.integers(0, len(pool), random.integers(1, 5))]
+                chosen = [pool[number] for number in random.integers(0, len(pool), random.integers(1, 5))]
                 right += all(same(item, want[item.variant]) for item in scorer.score(chosen))
         return right
 

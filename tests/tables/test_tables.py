@@ -81,13 +81,13 @@ def tsv_rows(path: Path) -> list[dict[str, str]]:
 def check_long_rows(rows: list[dict[str, Any]], matrix: dict[str, np.ndarray], missing: object) -> None:
     """One row per allele, track and statistic, in this order; an allele without scores has one, and nothing in it."""
     expected = []
-    for place, (record, alt) in enumerate(ALTS):
-        if STATUSES[place] in SCORED:
+    for number, (record, alt) in enumerate(ALTS):
+        if STATUSES[number] in SCORED:
             for row, track in enumerate(TRACKS):
-                key = (record, alt, STATUSES[place], track)
-                expected += [(*key, stat, matrix[stat][place, row]) for stat in OPTIONS.stats]
+                key = (record, alt, STATUSES[number], track)
+                expected += [(*key, stat, matrix[stat][number, row]) for stat in OPTIONS.stats]
         else:
-            expected.append((record, alt, STATUSES[place], missing, missing, missing))
+            expected.append((record, alt, STATUSES[number], missing, missing, missing))
     got = [
         (
             int(row["record"]),
@@ -145,7 +145,7 @@ def test_hdf5_has_the_layout_of_the_reference(folder: Path, matrix: dict[str, np
         assert [name.decode() for name in file["target_ids"]] == list(PLUS)
         assert [name.decode() for name in file["row_ids"]] == list(TRACKS)
         assert [name.decode() for name in file["snp"][:4]] == ["far", "rs1", "rs1", "rs1"]
-        assert file["snp"][8] == b"chr1:2984"  # an unnamed variant is called by its place
+        assert file["snp"][8] == b"chr1:2984"  # an unnamed variant is called by its position
         assert file["ref_allele"][7], file["alt_allele"][7] == (b"G", b"C")  # as in the VCF, though it was flipped
         assert (file["pos"].dtype, file["SUM"].dtype, file["SUM"].shape) == (np.uint32, np.float32, (12, 4))
         assert all(h5py.check_string_dtype(file[name].dtype) for name in ("snp", "chr", "ref_allele", "target_labels"))
@@ -165,12 +165,12 @@ def test_vcf_is_the_input_with_fields_added(folder: Path, matrix: dict[str, np.n
     assert [record.alts for record in records] == [tuple(line.split()[4].split(",")) for line in ROWS]
     assert_allclose(records[1].info["AF"], [0.1, 0.2, 0.3], rtol=1e-6)
     assert (records[1].qual, list(records[1].filter), list(records[6].filter)) == (30, ["q10"], ["PASS"])
-    for place, (record, alt) in enumerate(ALTS):
+    for number, (record, alt) in enumerate(ALTS):
         info = records[record].info
-        assert info["BRT_STATUS"][alt] == STATUSES[place]
+        assert info["BRT_STATUS"][alt] == STATUSES[number]
         for stat in OPTIONS.stats:
-            values = matrix[stat][place]
-            if STATUSES[place] in SCORED:
+            values = matrix[stat][number]
+            if STATUSES[number] in SCORED:
                 best = np.abs(values).argmax()
                 assert info[f"BRT_{stat}_TRACK"][alt] == TRACKS[best]
                 assert np.float32(info[f"BRT_{stat}"][alt]) == values[best]

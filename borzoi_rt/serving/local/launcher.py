@@ -182,7 +182,7 @@ class TritonServer:
         self._end(signal.SIGTERM)
 
     def close(self) -> None:
-        """Stop, and forget the log if no place was named for it."""
+        """Stop, and forget the log if no file was named for it."""
         self.stop()
         if self._watchdog is not None:
             stop_watchdog(self._watchdog)

@@ -127,7 +127,7 @@ def test_kill_and_resume(files, tmp_path, cli):
     code, _, said = cli(*words(files, tmp_path / "whole"))
     assert code == 1
     assert said.startswith("error: ")
-    assert "exists and is not empty; pass --resume to go on, or choose another name" in said
+    assert "exists and is not empty; pass resume to go on, or choose another name" in said
 
 
 def test_more_steps_of_a_constant_rate_are_one_longer_run(split, tmp_path):
@@ -156,7 +156,7 @@ def test_another_run_is_not_taken_up(split, tmp_path_factory, changes, words):
     out = tmp_path_factory.getbasetemp() / "short"
     if not out.exists():
         go(split, out, steps=7)
-    with pytest.raises(InputError, match=words + ".*choose another --out"):
+    with pytest.raises(InputError, match=words + ".*choose another directory"):
         go(split, out, resume=True, **changes)
 
 

@@ -75,7 +75,7 @@ def test_evaluate_agrees_with_validation(
         ({"data": "absent"}, "absent: no such data directory"),
         ({"params": "absent.json"}, "absent.json: cannot be read as JSON"),
         ({"penalty": "l2:head"}, "NAME:GROUP:WEIGHT is needed"),
-        ({"freeze": "trunk"}, "need weights to begin with (--init)"),
+        ({"freeze": "trunk"}, "need weights to begin with (init)"),
         ({"head": "fly"}, "head 'fly' is not in the params"),
         ({"init": "absent.ckpt"}, "absent.ckpt: no such checkpoint"),
     ],

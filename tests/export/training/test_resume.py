@@ -130,5 +130,5 @@ def test_another_run_is_not_taken_up(
     run(toy_params(), [data], tmp_path / "run", max_steps=1)
     with pytest.raises(InputError, match=message):
         run(toy_params(), [data], tmp_path / "run", resume=True, **changes)
-    with pytest.raises(InputError, match="exists and is not empty; pass --resume"):
+    with pytest.raises(InputError, match="exists and is not empty; pass resume"):
         run(toy_params(), [data], tmp_path / "run")

@@ -181,7 +181,7 @@ def test_export_needs_a_squash_kind(make_data: Callable[..., Data], tmp_path: Pa
     text = (data.path / "statistics.json").read_text()
     (data.path / "statistics.json").write_text(text.replace('"squash": "new"', '"squash": null'))
     last = run(toy_params(), [data], tmp_path / "run", max_steps=1)
-    with pytest.raises(InputError, match="do not say how they were squashed; pass --squash"):
+    with pytest.raises(InputError, match="do not say how they were squashed; pass squash"):
         convert_checkpoint(last, data.path / "targets.txt", tmp_path / "bundle")
     bundle = convert_checkpoint(last, data.path / "targets.txt", tmp_path / "bundle", squash="old", unscale=True)
     assert (bundle.info.squash.kind, bundle.info.squash.unscale) == ("old", True)

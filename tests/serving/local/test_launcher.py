@@ -68,7 +68,7 @@ def listening(group: int) -> set[str]:
             fields = line.split()
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:  # 0A: LISTEN
                 words = bytes.fromhex(fields[1].partition(":")[0])
-                swapped = b"".join(words[place : place + 4][::-1] for place in range(0, len(words), 4))
+                swapped = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
                 address = ip_address(swapped)
                 found.add(str(getattr(address, "ipv4_mapped", None) or address))
     return found
@@ -78,8 +78,8 @@ def test_ready_on_the_loopback_alone(triton_server: TritonServer) -> None:
     assert triton_server.pid is not None
     assert listening(triton_server.pid) == {"127.0.0.1"}
     assert 0 < triton_server.seconds_to_ready < 60
-    for place in (triton_server.http, triton_server.grpc, triton_server.metrics):
-        host, port = place.split(":")
+    for address in (triton_server.http, triton_server.grpc, triton_server.metrics):
+        host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=5):
             pass
 
@@ -123,13 +123,13 @@ def test_a_model_that_loads_for_ever_is_given_up(small: Path, installed: ServerE
         TritonServer(small, environment=installed, ready_limit_s=1.5).start()
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_port_that_is_taken_is_said(small: Path, installed: ServerEnvironment, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_port_that_is_taken_is_said(small: Path, installed: ServerEnvironment, index: int) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
         ports = [0, 0, 0]
-        ports[place] = held.getsockname()[1]
+        ports[index] = held.getsockname()[1]
         with pytest.raises(BackendError, match="a port is already in use"):
             TritonServer(small, environment=installed, ports=(ports[0], ports[1], ports[2])).start()
 
@@ -176,8 +176,8 @@ def test_serve_prints_addresses_and_stops_on_a_signal(small: Path, installed: Se
     assert not any(path.exists() for path in held)
 
 
-def closed(place: str) -> bool:
-    host, port = place.split(":")
+def closed(address: str) -> bool:
+    host, port = address.split(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError:
@@ -193,8 +193,8 @@ def test_a_launcher_that_is_killed_leaves_no_server(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     before = sorted(small.rglob("*"))
     serving, lines, held = serve(small, installed)
-    places = [line.split("/")[2] for line in lines]
-    assert not any(map(closed, places))
+    addresses = [line.split("/")[2] for line in lines]
+    assert not any(map(closed, addresses))
     serving.kill()
     serving.communicate()
     ours = "borzoi-rt-*"
@@ -202,7 +202,7 @@ def test_a_launcher_that_is_killed_leaves_no_server(
     while time.monotonic() < limit and list((tmp_path / "temporary").glob(ours)):  # the last to go
         time.sleep(0.1)
     assert list((tmp_path / "temporary").glob(ours)) == []
-    assert all(map(closed, places))
+    assert all(map(closed, addresses))
     assert not any(path.exists() for path in held)
     assert sorted(small.rglob("*")) == before
 
