@@ -100,7 +100,7 @@ def test_the_other_seeds_are_read(tmp_path: Path) -> None:
 def test_spoilt_tiles_are_absent_or_true(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("tiles", numbered=True)
     store = TileStore(folder)
-    key, tensors = b"k" * 32, [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(3, dtype=np.float32)]
+    key, tensors = b"k" * 32, [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((3, 1), dtype=np.float32)]
     store.write(key, tensors)
     (path,) = (found for found in folder.rglob("*") if found.is_file())
     path.write_bytes(data.draw(spoilt((path.read_bytes(),))))
