@@ -4,9 +4,16 @@ A bundle is a directory.
 
 - It MUST hold ``bundle.json`` (UTF-8 JSON): ``format`` is ``"borzoi-rt-bundle"``, ``format_version`` is 1, and the keys
   of :class:`borzoi_rt.bundle.manifest.BundleInfo` follow.
-- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. The set is closed: a
-  file that is not listed, a listed file that is missing, a sub-directory, a symbolic link, a name with ``/`` or ``..``
-  and a wrong size or hash are errors.
+  Nothing MAY stand before or after the JSON object but one line feed; text in it MUST be printable.
+- ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. A file MUST have one of these
+  names: ``tracks.tsv``, ``golden.npz``, ``weights.bin``, and for every graph its name and ``.onnx``; a graph MUST be
+  called ``predict``, ``trunk_tile``, ``body``, ``body_BINS`` (a number of bins), ``head`` or ``statistics``. The set is
+  closed: any other file or folder, a file that is not listed, a listed file that is missing, a pipe or a device, and a
+  wrong size or hash are errors. Readers MUST ignore, with a warning, and MUST NOT copy what file managers and
+  downloads leave behind: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``.gitattributes``, ``.cache``, ``README.md``.
+- A symbolic link is an error, but in a cache of Hugging Face: where the directory lies below ``snapshots``, a file MAY
+  be a link to a regular file in ``blobs`` beside that folder; its hash MUST then be compared, always.
+- Readers MUST refuse windows of more than 2**24 bp, a table of more than 16 MiB, a graph file of more than 8 MiB.
 - ``tracks.tsv`` MUST be a Calico targets table with one row per output of the ``predict`` graph, in order.
   ``architecture.tracks`` SHOULD say how many these are; a table of another length is then an error.
 - ``graphs`` MUST name ``predict``: inputs ``sequence`` uint8 ``(batch, 4, length)`` in the order A, C, G, T (a
@@ -31,7 +38,9 @@ A bundle is a directory.
   defaults (ones and zeros) in the graph, so that a reader MAY leave them out. ``architecture.tss_bp`` is the 0-based
   position of the TSS in the window, ``architecture.scale`` the scale of the coverage (``"log1p"``: ln(1 + count)), and
   ``architecture.scored`` says how many motifs, from the first, enter the normalised DFT score.
-- All graphs SHOULD keep their weights in one external data file, ``weights.bin``.
+- A graph MUST hold operators of the list in :mod:`borzoi_rt.bundle.graph_check` alone, of ``ai.onnx`` 18 to 21, IR 8 to
+  10; no sub-graphs, functions, sparse or text tensors, nor attributes that are tensors; fixed sizes, and integer
+  constants up to 2**24. Weights that are not in the graph MUST lie in ``weights.bin``, each with offset and length.
 - ``squash.kind`` MUST be one of ``old, new, bp_old, bp_new, none``; readers MUST NOT assume a default.
 - ``golden.npz`` MUST hold ``sequence``, ``track_index`` and ``coverage``: what a float64 forward of the trained network
   gives for a window, rounded to float32. Readers MUST load it without pickle.
