@@ -4,19 +4,24 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
 MYPY_LINK := build/typing/borzoi_export
 
-.PHONY: demo test test-full lint demo-model promoter-model triton-venv clean
+.PHONY: demo test test-full fuzz lint demo-model promoter-model triton-venv clean
 
 # The runtime alone: no torch.
 demo: $(VENV)/.runtime
 	rm -rf demo-out
 	$(BIN)/borzoi-rt demo --out demo-out
 
+# Two processes; tests of one file stay together, since they share what is dear to make.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Adds the checks at the published size: about half an hour and 6 GB.
 test-full: $(VENV)/.test
 	$(BIN)/python -m pytest -m ""
+
+# The fuzzers of tests/attacks with many more, and other, examples.
+fuzz: $(VENV)/.test
+	BORZOI_RT_FUZZ=20000 $(BIN)/python -m pytest -n 2 tests/attacks --timeout 0
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
