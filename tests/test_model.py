@@ -146,6 +146,16 @@ def test_results_say_what_they_are(model: Model, result: ScoreResult) -> None:
     assert repr(result[0]["SUM"]).startswith("<SUM of 4 tracks, largest: ")
     assert repr(model) == ("<Model toy: 2,048 bp -> 32 bins of 32 bp x 6 tracks, toy.fa, on cpu>")
     assert (model.device, len(model.tracks)) == ("cpu", 6)
+    assert repr(model.bundle).endswith(": toy, 2,048 bp -> 32 bins of 32 bp, squash new>")
+    assert repr(model.tracks).startswith("<TrackTable: 6 tracks, ")
+    assert repr(result.tracks).startswith("<RowTable: 4 rows, ")
+    assert repr(model.fasta).startswith("<Fasta ")
+    assert repr(model.score(SNV, stats="SUM")).startswith("<ScoreResult: 1 allele (1 ok), SUM, ")
+
+
+def test_options_of_another_kind_are_refused(model: Model) -> None:
+    with pytest.raises(InputError, match="options is dict; a ScoreOptions is needed"):
+        model.score(SNV, options={"rc": True})  # type: ignore[arg-type]
 
 
 def test_frames(result: ScoreResult) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from borzoi_rt.backends.onnx import OnnxSession
 from borzoi_rt.bundle.opening import open_bundle
+from borzoi_rt.demo import packaged
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -59,6 +61,13 @@ def test_show(cli: Cli, desk: Desk) -> None:
     assert lines["identity"] == open_bundle(desk.bundle).sha256
     size = (desk.bundle / "weights.bin").stat().st_size
     assert lines["weights.bin"].startswith(f"{size:,} bytes")
+
+
+def test_show_tells_parity_in_words(cli: Cli) -> None:
+    ended = cli("bundle", "show", Path(packaged.__file__).parent / "bundle")
+    (line,) = (line for line in ended.out.splitlines() if line.startswith("parity at export"))
+    assert re.search(r"  difference from float64 in logits, root mean square: whole pass, .* \S+ of \S+ allowed", line)
+    assert "{" not in line
 
 
 def test_show_as_json(cli: Cli, desk: Desk) -> None:

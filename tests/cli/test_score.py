@@ -275,6 +275,17 @@ def test_span_is_short_for_a_region(cli: Cli, desk: Desk) -> None:
     assert "leave one of the two out" in ended.err
 
 
+def test_the_region_of_mutagenesis_is_honoured(cli: Cli, desk: Desk) -> None:
+    """REGION are the bases that change, --region the bins that scores are taken over."""
+    out = [desk.folder / f"{name}.tsv" for name in ("named", "option", "short", "whole")]
+    words = [["--stats", "SUM@span:200"], ["--stats", "SUM", "--region", "span:200"], ["--stats", "SUM", "--span", 200]]
+    for path, more in zip(out, [*words, ["--stats", "SUM"]], strict=True):
+        ended = cli("ism", "chr1:3,001-3,003", *desk.model(), "--out", path, *more)
+        assert (ended.code, ended.err) == (0, f"9 substitutions: 9 ok -> {path}\n")
+    named, option, short, whole = (path.read_bytes() for path in out)
+    assert named == option == short != whole
+
+
 @pytest.mark.parametrize("content", [b"", None], ids=["no bytes", "header only"])
 def test_a_file_without_variants_is_no_error(cli: Cli, desk: Desk, content: bytes | None) -> None:
     worlds.write_vcf(desk.vcf, [])
