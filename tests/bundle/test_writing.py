@@ -128,7 +128,7 @@ def test_the_old_bundle_is_put_back_when_the_new_one_cannot_be_moved(tmp_path, m
 def test_a_bundle_is_not_replaced_unasked(tmp_path):
     write_bundle(tmp_path / "b", {"predict.onnx": toy_graph(b"before")})
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"b: exists; choose another name or pass overwrite"):
+    with pytest.raises(InputError, match=r"b: exists; choose another name, or pass overwrite"):
         write_bundle(tmp_path / "b")
     assert contents(tmp_path) == before
 

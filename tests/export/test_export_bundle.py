@@ -166,7 +166,7 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path: Path, model: Borzoi, m
     first = write(model, out)
     torch.manual_seed(31)
     other = toys.model()
-    with pytest.raises(InputError, match=re.escape(f"{out}: exists; choose another name or pass overwrite")):
+    with pytest.raises(InputError, match=re.escape(f"{out}: exists; choose another name, or pass overwrite")):
         write(other, out)
     with monkeypatch.context() as patch:
         SABOTAGES["a bias left out"](patch)
