@@ -36,9 +36,9 @@ def test_every_single_bit_counts(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, TABLE)
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
-    for place in range(0, len(content), max(1, len(content) // 200)):
+    for offset in range(0, len(content), max(1, len(content) // 200)):
         spoilt_content = bytearray(content)
-        spoilt_content[place] ^= 1 << (place % 8)
+        spoilt_content[offset] ^= 1 << (offset % 8)
         path.write_bytes(spoilt_content)
         with pytest.raises(FormatError, match="damaged"):
             read_shard(tmp_path, 0)
