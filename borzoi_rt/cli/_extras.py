@@ -16,7 +16,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "promoter": ("pyfftw", "lightmotif"),
     "triton": ("tritonclient", "onnx"),
     "export": _EXPORT,
-    "train": (*_EXPORT, "lightning", "tensorboard", "peft"),
+    "train": (*_EXPORT, "lightning", "tensorboard", "peft", "yaml"),
 }
 # What a command cannot do without; that of the longest name counts. Commands that a server can serve (``score`` and
 # others) are not here: they need onnxruntime or a client of Triton, and the one that is used says what is missing.

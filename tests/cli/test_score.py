@@ -77,8 +77,19 @@ def test_options_reach_the_scores(cli: Cli, desk: Desk, arguments: list[str], ch
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets(cli: Cli, desk: Desk, name: str) -> None:
+    """Those of genes with a gene under the variants, those of polyadenylation with two sites of it."""
     desk.set_squash("old")
-    assert cli(*desk.score("--preset", name)).code == 0
+    more: list[object] = []
+    if any(spec.of_genes for spec in PRESETS[name].specs):
+        more += ["--genes", desk.folder / "genes.gtf"]
+        (desk.folder / "genes.gtf").write_text('chr1\ttest\texon\t2001\t2400\t.\t+\t.\tgene_id "g1";\n')
+    if any(spec.region.kind == "pas" for spec in PRESETS[name].specs):
+        more += ["--pas", desk.folder / "pas.tsv"]
+        rows = [f"chr1\t{position}\t+\tg1\t{number}\t3' most exon" for number, position in enumerate((2200, 2390), 1)]
+        header = "chrom\tposition_hg38\tstrand\tgene\tsite_num\tsite_type"
+        (desk.folder / "pas.tsv").write_text("\n".join([header, *rows]) + "\n")
+    ended = cli(*desk.score("--preset", name, *more))
+    assert ended.code == 0, ended.err
     assert stored_options(desk.out) == as_json(PRESETS[name], desk)
 
 
