@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -53,7 +54,7 @@ class Model:
         self._stack = stack
         self._engine: Session | None = None
         self._whole: Session | None = None
-        self._scorers: dict[tuple[ScoreOptions, str | None], Scorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], Scorer] = {}
         self._closed = False
 
     @property
@@ -252,7 +253,9 @@ class Model:
 
     def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> Scorer:
         self._check_open()
-        key = options, None if genes is None else genes.digest
+        # A list of tracks may have changed in its file; names and types of genes are not in their digest.
+        tracks = self.tracks.select(options.tracks).tobytes() if str(options.tracks)[:1] == "@" else b""
+        key = options, tracks, b"" if genes is None else _digest(genes)
         if key not in self._scorers:
             if self._engine is None:
                 self._engine = open_engine(self.bundle, self._device, options=self._engine_options)
@@ -325,6 +328,14 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
             "or several of these are needed"
         )
     return variants
+
+
+def _digest(genes: Genes) -> bytes:
+    """Return a hash of everything that scores of genes and their names depend on."""
+    digest = hashlib.sha256(f"{genes.digest} {genes.types}".encode("utf-8", "surrogateescape"))
+    for values in (genes.type_code, genes.names.letters, genes.names.ends):
+        digest.update(values.tobytes())
+    return digest.digest()
 
 
 def _interval(region: Interval | str) -> Interval:

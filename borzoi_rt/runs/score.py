@@ -290,7 +290,15 @@ def _score(
                 raise
             rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
             table = TableContext(rows, context, given.source, layout)
-            finish_output(target, journal, lambda draft: WRITERS[suffix](draft, journal.tables, table))
+
+            def write(draft: Path) -> None:
+                if suffix == ".vcf.gz":
+                    _check_unchanged(given)
+                WRITERS[suffix](draft, journal.tables, table)
+                if suffix == ".vcf.gz":
+                    _check_unchanged(given)
+
+            finish_output(target, journal, write)
     return counts
 
 
@@ -298,6 +306,27 @@ def inputs_of(bundle: Bundle | str | os.PathLike[str], options: ScoreOptions) ->
     """Return what is read besides the variants and the genome: the bundle and, where there is one, a list of tracks."""
     listed = [options.tracks.removeprefix("@")] if options.tracks is not None and options.tracks[:1] == "@" else []
     return [bundle.path if isinstance(bundle, Bundle) else bundle, *listed]
+
+
+def _check_unchanged(given: _Input) -> None:
+    """Refuse to copy an input that is not what was scored: its records would stand beside scores of others.
+
+    Raises
+    ------
+    FormatError
+        If the file was changed or is gone.
+    """
+    assert given.source is not None
+    try:
+        with given.source.open("rb") as handle:
+            same = hashlib.file_digest(handle, "sha256").hexdigest() == given.digest
+    except OSError:
+        same = False
+    if not same:
+        raise FormatError(
+            f"{given.source}: was changed after its variants were read; the scores are kept: put the file back and "
+            "resume, or score it anew"
+        )
 
 
 def job_size(bundle: Bundle, options: ScoreOptions) -> int:
