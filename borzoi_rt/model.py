@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
-from .scoring.options import ScoreOptions
+from .scoring.options import ScoreOptions, texts_of
 from .scoring.pipeline import Scorer, check_genes
 from .scoring.presets import PRESETS, check_preset
 from .scoring.stream import records_of
@@ -53,7 +54,7 @@ class Model:
         self._stack = stack
         self._engine: Session | None = None
         self._whole: Session | None = None
-        self._scorers: dict[tuple[ScoreOptions, str | None], Scorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], Scorer] = {}
         self._closed = False
 
     @property
@@ -173,14 +174,15 @@ class Model:
         -------
         IsmResult
         """
-        region = Interval.parse(interval) if isinstance(interval, str) else interval
+        region = _interval(interval)
         chosen = self._options(stats, tracks, None, options)
         where, chosen = ism_window(region, self.fasta, self.bundle, chosen)
         sequence = self.fasta.fetch(where.chrom, where.start, where.end)
         scorer = self._scorer(chosen)
         source = Substitutions(where, sequence, len(sequence))
         found = [scorer.score(item) for item in source.read(0)]
-        return IsmResult(ScoreResult(found, scorer.rows, scorer.specs, scorer.notes), where, sequence)
+        result = ScoreResult(found, scorer.rows, scorer.specs, scorer.notes, with_alleles=chosen.with_alleles)
+        return IsmResult(result, where, sequence)
 
     def predict(
         self,
@@ -217,8 +219,7 @@ class Model:
             windows = [Interval(".", grid.crop_bp, grid.crop_bp + grid.bins * grid.bin_size_bp)]
             values = [predictor.sequence(encode(region.upper()))]
         else:
-            where = Interval.parse(region) if isinstance(region, str) else region
-            _, found = windows_of([where], self.fasta, grid)
+            _, found = windows_of([_interval(region)], self.fasta, grid)
             windows = list(found)
             values = [predictor.window(self.fasta, item.chrom, item.start - grid.crop_bp) for item in windows]
         if not chosen.squashed:
@@ -248,14 +249,13 @@ class Model:
             raise InputError("tracks stand in the options too; leave one of the two out")
         if tracks is not None:
             chosen = replace(chosen, tracks=tracks)
-        if stats is None:
-            return chosen
-        names = [name.strip() for name in stats.split(",")] if isinstance(stats, str) else list(stats)
-        return replace(chosen, stats=tuple(names))
+        return chosen if stats is None else replace(chosen, stats=texts_of("stats", stats))
 
     def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> Scorer:
         self._check_open()
-        key = options, None if genes is None else genes.digest
+        # A list of tracks may have changed in its file; names and types of genes are not in their digest.
+        tracks = self.tracks.select(options.tracks).tobytes() if str(options.tracks)[:1] == "@" else b""
+        key = options, tracks, b"" if genes is None else _digest(genes)
         if key not in self._scorers:
             if self._engine is None:
                 self._engine = open_engine(self.bundle, self._device, options=self._engine_options)
@@ -318,7 +318,29 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
     """Return the file or the variants that one argument means."""
     if isinstance(variants, os.PathLike) or (isinstance(variants, str) and variants.endswith(_VCF_SUFFIXES)):
         return Path(variants)
-    one = isinstance(variants, str | Variant) or (
-        isinstance(variants, tuple) and len(variants) == 4 and not isinstance(variants[1], str | Variant | tuple)
-    )
-    return [variants] if one else variants
+    # (chrom, pos, ref, alt[, id]) is told from as many variants by its second item, a number.
+    fields = isinstance(variants, tuple | list) and len(variants) in (4, 5)
+    if isinstance(variants, str | Variant) or (fields and isinstance(variants[1], int | np.integer)):
+        return [variants]
+    if isinstance(variants, bytes | Mapping) or not isinstance(variants, Iterable):
+        raise InputError(
+            f"{variants!r:.60} is no variant; a file, a Variant, text like 'chr1:14677:G:A', (chrom, pos, ref, alt), "
+            "or several of these are needed"
+        )
+    return variants
+
+
+def _digest(genes: Genes) -> bytes:
+    """Return a hash of everything that scores of genes and their names depend on."""
+    digest = hashlib.sha256(f"{genes.digest} {genes.types}".encode("utf-8", "surrogateescape"))
+    for values in (genes.type_code, genes.names.letters, genes.names.ends):
+        digest.update(values.tobytes())
+    return digest.digest()
+
+
+def _interval(region: Interval | str) -> Interval:
+    if isinstance(region, Interval):
+        return region
+    if not isinstance(region, str):
+        raise InputError(f"region is {region!r:.60}; an Interval or text like 'chr1:1,001-2,000' is needed")
+    return Interval.parse(region)

@@ -24,7 +24,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class TrackValues(Mapping[str, float]):
-    """One score of one allele: a value for every track, by its identifier; NumPy reads it as an array.
+    """One score of one allele: a value for every track, by its name; NumPy reads it as an array.
+
+    The names are identifiers; where any of these comes twice, the unit of the head is part of each, ``RNA#7``.
 
     Attributes
     ----------
@@ -41,10 +43,10 @@ class TrackValues(Mapping[str, float]):
     array: np.ndarray
 
     def __getitem__(self, track: str) -> float:
-        return float(self.array[self._index(track)])
+        return float(self.array[self.tracks.position(track)])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.tracks.identifier)
+        return iter(self.tracks.labels)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -59,15 +61,8 @@ class TrackValues(Mapping[str, float]):
     def top(self, count: int = _SHOWN) -> list[tuple[str, float]]:
         """Return the tracks where the score is largest in size, with its value."""
         order = np.argsort(-np.nan_to_num(np.abs(self.array), nan=-1.0), kind="stable")[:count]
-        return [(self.tracks.identifier[int(index)], float(self.array[index])) for index in order]
-
-    def _index(self, track: str) -> int:
-        try:
-            return self.tracks.identifier.index(track)
-        except ValueError:
-            raise KeyError(
-                f"no track {track!r} among {len(self)}, first {', '.join(self.tracks.identifier[:3])}"
-            ) from None
+        labels = self.tracks.labels
+        return [(labels[int(index)], float(self.array[index])) for index in order]
 
 
 @dataclass(frozen=True)
@@ -214,7 +209,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
 class CoverageResult(Frames):
     """Coverage of adjacent windows, by track.
 
-    ``result["RNA+"]`` is float32 (bins,), all windows joined.
+    ``result["RNA+"]`` is float32 (bins,), all windows joined; for identifiers that come twice see :class:`TrackValues`.
 
     Attributes
     ----------
@@ -235,9 +230,7 @@ class CoverageResult(Frames):
         self.bin_size_bp = bin_size_bp
 
     def __getitem__(self, track: str) -> np.ndarray:
-        if track not in self.tracks.identifier:
-            raise KeyError(f"no track {track!r} among {len(self.tracks)}")
-        return self.values[:, self.tracks.identifier.index(track)].reshape(-1)
+        return self.values[:, self.tracks.position(track)].reshape(-1)
 
     @property
     def start(self) -> np.ndarray:
@@ -262,7 +255,7 @@ class CoverageResult(Frames):
             "start": pa.array(self.start),
             "end": pa.array(self.start + self.bin_size_bp),
         }
-        flat = {name: self[name] for name in self.tracks.identifier}
+        flat = {name: self[name] for name in self.tracks.labels}
         if layout == "wide":
             return pa.table({**base, **flat})
         count = len(self.start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,44 @@ class MergePlan:
         return len(self.first)
 
 
+class _Named:
+    """Names of the tracks or rows of a table."""
+
+    identifier: tuple[str, ...]
+    index: IndexArray
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Names that differ: the identifiers, each with its unit of the head, ``RNA#7``, where any comes twice."""
+        names = list(self.identifier)
+        if len(set(names)) == len(names):
+            return names  # a table may repeat an identifier, never a unit
+        return [f"{name}#{unit}" for name, unit in zip(names, self.index, strict=True)]
+
+    def position(self, name: str) -> int:
+        """Return the position of a label, or of an identifier that comes once.
+
+        Raises
+        ------
+        KeyError
+            If there is none, or more than one.
+        """
+        if name in self._positions:
+            return self._positions[name]
+        found = [label for label, own in zip(self.labels, self.identifier, strict=True) if own == name]
+        if len(found) == 1:
+            return self._positions[found[0]]
+        if found:
+            raise KeyError(f"{len(found)} tracks are called {name!r}; name one of {', '.join(found[:3])}")
+        raise KeyError(f"no track {name!r} among {len(self.labels)}, first {', '.join(self.labels[:3])}")
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {label: position for position, label in enumerate(self.labels)}
+
+
 @dataclass(frozen=True)
-class RowTable:
+class RowTable(_Named):
     """What the rows of a score are: tracks, or pairs of strands joined into one row.
 
     Attributes
@@ -71,7 +108,7 @@ class RowTable:
 
 
 @dataclass(frozen=True)
-class TrackTable:
+class TrackTable(_Named):
     """Tracks of a model or a selection of them.
 
     Attributes
@@ -167,9 +204,9 @@ class TrackTable:
 
     @property
     def strand(self) -> tuple[str, ...]:
-        """``.`` for an unstranded track, else the last character of its identifier (``+`` or ``-``)."""
+        """``+`` or ``-``, the last character of the identifier of a stranded track; ``.`` for all others."""
         return tuple(
-            "." if unit == pair else name[-1:]
+            name[-1:] if unit != pair and name.endswith(("+", "-")) else "."
             for unit, pair, name in zip(self.index, self.strand_pair, self.identifier, strict=True)
         )
 

@@ -369,3 +369,67 @@ def test_devices_are_judged_when_the_model_is_opened(toy_bundle: Bundle, fasta: 
         open_model(toy_bundle, fasta=fasta, device="gpu")
     with pytest.raises(InputError, match="name two numbers of threads"):
         open_model(toy_bundle, fasta=fasta, device="cpu:4", threads=2)
+
+
+def test_tracks_that_share_a_name_keep_their_own_values(toy_bundle: Bundle, fasta: Path) -> None:
+    """A table may repeat an identifier; no value is lost, and none stands under the name of another."""
+    bundle = replace(toy_bundle)
+    identifier = ("rna+", "rna-", "rna+", "rna-", "x", "x")
+    vars(bundle)["tracks"] = replace(bundle.tracks, identifier=identifier, description=identifier)
+    labels = [f"{name}#{unit}" for name, unit in zip(identifier, bundle.tracks.index, strict=True)]
+    with open_model(bundle, fasta=fasta, threads=1) as opened, open_model(toy_bundle, fasta=fasta, threads=1) as plain:
+        found, want = opened.score(SNV, stats="SUM")[0]["SUM"], plain.score(SNV, stats="SUM")[0]["SUM"]
+        assert list(dict(found).values()) == list(dict(want).values())
+        assert {name.split("#")[0] for name in found} == {"rna+/-", "x"}
+        assert [value for _, value in found.top(4)] == [value for _, value in want.top(4)]
+        assert len({name for name, _ in found.top(4)}) == 4
+        with pytest.raises(KeyError, match="2 tracks are called 'x'; name one of x#"):
+            found["x"]
+        coverage, other = opened.predict("chr1:3000-3010"), plain.predict("chr1:3000-3010")
+        for layout in ("wide", "long"):
+            table, wanted = coverage.to_arrow(layout), other.to_arrow(layout)
+            assert table.num_rows == wanted.num_rows
+            assert table.num_columns == wanted.num_columns
+        assert coverage.to_arrow("wide").column_names[3:] == labels
+        for number, label in enumerate(labels):
+            assert_array_equal(coverage[label], other.values[:, number].reshape(-1))
+        with pytest.raises(KeyError, match="2 tracks are called 'rna-'"):
+            coverage["rna-"]
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [
+        ("chr1", 3000, SNV.ref, SNV.alt, "rs1"),
+        ["chr1", np.int64(3000), SNV.ref, SNV.alt],
+        tuple([["chr1", 3000, SNV.ref, SNV.alt]] * 4),
+    ],
+    ids=["with an id", "a list of fields", "as many variants as fields"],
+)
+def test_fields_are_told_from_variants(model: Model, variants: Any) -> None:
+    assert {str(item.variant) for item in model.score(variants, stats="SUM", tracks="chip")} == {str(SNV)}
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"chr1:3000:A:C", {"chrom": "chr1"}])
+def test_what_is_neither_variants_nor_a_region(model: Model, wrong: Any) -> None:
+    with pytest.raises(InputError, match="is no variant"):
+        model.score(wrong)
+    for ask in (model.predict, model.ism):
+        with pytest.raises(InputError, match="an Interval or text like"):
+            ask(wrong)
+
+
+def test_a_list_of_tracks_is_read_each_time(model: Model, tmp_path: Path) -> None:
+    listed = tmp_path / "tracks.txt"
+    for name in ("chip", "dnase"):
+        listed.write_text(f"{name}\n")
+        assert model.score(SNV, stats="SUM", tracks=f"@{listed}").tracks.identifier == (name,)
+
+
+def test_ism_keeps_the_coverage_of_alleles(model: Model) -> None:
+    options = ScoreOptions(stats=("SUM",), tracks="chip", with_alleles=True)
+    table = model.ism("chr1:3000-3000", options=options).to_arrow().to_pydict()
+    want = model.ism("chr1:3000-3000", stats="SUM", tracks="chip").to_arrow()["score"].to_pylist()
+    assert table["score"] == want
+    for score, ref, alt in zip(table["score"], table["ref_value"], table["alt_value"], strict=True):
+        assert score == pytest.approx(alt - ref, abs=1e-5 * alt)  # sums of 32 bins, each rounded to float32

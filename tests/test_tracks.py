@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,15 @@ def test_a_byte_order_mark_belongs_to_no_name(tmp_path):
     assert same(TrackTable.read(marked), table)
     marked.write_bytes(codecs.BOM_UTF8 + b"a-\na+\n")
     assert table.select(f"@{marked}").tolist() == [1, 0]
+
+
+def test_only_signs_are_strands(tmp_path):
+    """Names of pairs that end otherwise say nothing of strands; a sign at the end of an unstranded track neither."""
+    table = TrackTable.read(write(tmp_path / "t.txt", HEADER, ROWS))
+    named = replace(table, identifier=("a.fwd", "a.rev", "b+"))
+    assert (table.strand, named.strand) == (("+", "-", "."), (".", ".", "."))
+    with pytest.raises(InputError, match="2 tracks have no mutual strand partner"):
+        named.merge_plan()
 
 
 def test_without_pairs_every_track_is_alone(tmp_path):

@@ -33,8 +33,9 @@ class Device:
     url: str = ""
 
     def __post_init__(self) -> None:
-        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
-            raise InputError(f"threads is {self.threads}; a positive number up to {MOST_THREADS} is needed")
+        number = self.threads if isinstance(self.threads, int) and not isinstance(self.threads, bool) else 0
+        if self.threads is not None and not 1 <= number <= MOST_THREADS:
+            raise InputError(f"threads is {self.threads!r:.40}; a positive number up to {MOST_THREADS} is needed")
 
     def __str__(self) -> str:
         if self.kind == "triton":

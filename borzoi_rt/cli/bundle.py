@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from ..backends.opening import open_session
 from ..backends.parity import replay_golden
 from ..bundle.opening import open_bundle
+from ..engine.sessions import open_engine
 from . import _shared
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
@@ -27,12 +29,17 @@ def bundle() -> None:
 @_shared.device_option
 @_shared.threads_option
 def verify(path: Path, device: str, threads: int | None) -> None:
-    """Check the hash of every file, and that the model reproduces its golden example on DEVICE; exit code 0 or 1."""
+    """Check the hash of every file, and that the model reproduces its golden example on DEVICE, whole and by tiles.
+
+    Exit code 0 or 1.
+    """
     model = open_bundle(path)
-    session = open_session(model, device, threads=threads, check=False)
-    report = replay_golden(session, model)
-    session.close()
-    click.echo(f"{path}: {len(model.files)} files match their hashes; golden example on {session.provider}, {report}")
+    with closing(open_session(model, device, threads=threads, check=False)) as session:
+        text = f"golden example on {session.provider}, {replay_golden(session, model)}"
+    if model.info.tiling is not None:  # scores are made by the split graphs
+        with closing(open_engine(model, device, threads=threads)) as engine:
+            text += f"; by tiles, {replay_golden(engine, model, split=True)}"
+    click.echo(f"{path}: {len(model.files)} files match their hashes; {text}")
 
 
 @bundle.command()

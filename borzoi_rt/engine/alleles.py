@@ -100,7 +100,7 @@ def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
 
 def check_window(window: str) -> None:
     """Refuse a window rule that is none of ``centered``, ``grid:BP``, ``at:START`` and ``cluster:SHARE``."""
-    if not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+|cluster:0?\.\d*[1-9]", window):
+    if not isinstance(window, str) or not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+|cluster:0?\.\d*[1-9]", window):
         raise InputError(f"window {window!r} is unknown; allowed: centered, grid:BP, at:START")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +15,34 @@ SHIFT_SPACES = ("unsquashed", "squashed")
 
 # What applies where neither the caller nor a family says otherwise; n_code is the bundle's.
 DEFAULTS: Mapping[str, str] = {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"}
+
+
+def check_flags(options: object, names: Sequence[str]) -> None:
+    """Refuse what is neither True, False nor None where only these mean something: ``"no"`` would count as yes.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, bool):
+            raise InputError(f"{name} is {value!r:.40}; True or False is needed")
+
+
+def whole_numbers(name: str, values: object) -> tuple[int, ...]:
+    """Return integers of any kind, NumPy's too, as a tuple that can be hashed and written as JSON.
+
+    Raises
+    ------
+    InputError
+        If it is no sequence of integers.
+    """
+    try:
+        return tuple(operator.index(value) for value in values)  # type: ignore[attr-defined]
+    except TypeError:
+        raise InputError(f"{name} is {values!r:.40}; a tuple of integers is needed, like (0, 1, -1)") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +81,8 @@ class PredictionOptions:
     window: str = "centered"
 
     def __post_init__(self) -> None:
+        check_flags(self, ("rc",))
+        object.__setattr__(self, "shifts", whole_numbers("shifts", self.shifts))
         for name, allowed in (
             ("shift_space", SHIFT_SPACES),
             ("indel", INDEL_POLICIES),

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..backends.device import Device
 from ..backends.opening import open_parts, open_session
+from ..backends.parity import replay_golden
 from ..backends.protocols import Session, SummingParts
 from ..bundle.manifest import Geometry
 from ..bundle.opening import STATISTICS, Bundle
 from ..bundle.parity import ParityRule, require
-from ..errors import InputError
+from ..errors import InputError, ParityError
 from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
 from .summing import SummingSession
@@ -67,7 +68,8 @@ def open_engine(
 ) -> Session:
     """Open a bundle for many related windows: incremental where it has split graphs, else by whole passes.
 
-    Parameters and errors are those of :func:`borzoi_rt.open_session`.
+    Parameters and errors are those of :func:`borzoi_rt.open_session`. The golden example is run before it returns,
+    everywhere but on the CPU.
     """
     options, where = options or EngineOptions(), Device.parse(device, threads=threads)
     if options.full or bundle.info.tiling is None:
@@ -78,13 +80,28 @@ def open_engine(
     parts = open_parts(bundle, where)
     cache = TileCache(Cache(options.memory_bytes), store)
     if _fuses(bundle, where, options):
-        return SummingSession(cast("SummingParts", parts), model=bundle.sha256, cache=cache)
+        summing = SummingSession(cast("SummingParts", parts), model=bundle.sha256, cache=cache)
+        if where.kind != "cpu":
+            _replay(summing, bundle)
+        return summing
     session = IncrementalSession(parts, model=bundle.sha256, cache=cache)
+    if where.kind != "cpu":
+        _replay(session, bundle)
     if not options.verify_fraction:
         return session
     whole = open_session(bundle, where)
     rule = ParityRule.pair(bundle.info.parity, bundle.info.precision)
     return VerifiedSession(session, whole, options.verify_fraction, rule)
+
+
+def _replay(session: IncrementalSession, bundle: Bundle) -> None:
+    """Run the golden example where the exporter has not; a session that gives other numbers is closed."""
+    try:
+        replay_golden(session, bundle, split=True)
+    except ParityError:
+        session.close()
+        raise
+    session.memory.clear()
 
 
 def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:

@@ -38,7 +38,7 @@ class Interval:
         """
         found = re.fullmatch(r"(\S+):([0-9,]+)-([0-9,]+)", text.strip())
         if not found:
-            raise InputError(f"region {text!r} cannot be read; write it like 'chr1:1,001-2,000'")
+            raise InputError(f"region {text[:60]!r} cannot be read; write it like 'chr1:1,001-2,000'")
         start, end = (int(number.replace(",", "") or 0) for number in found.groups()[1:])
         if not 1 <= start <= end:
             raise InputError(f"region {text!r}: 1 <= start <= end is needed")

@@ -66,6 +66,7 @@ class AlleleFile:
 def write_alleles(path: Path, records: Iterable[VariantRecord], block: int) -> AlleleFile:
     """Write alleles in blocks, in their order."""
     source, count = iter(records), 0
+    path.unlink(missing_ok=True)  # were it a link, what it names would be written over
     try:
         with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, _SCHEMA) as writer:
             while items := list(islice(source, block)):

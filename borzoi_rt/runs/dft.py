@@ -125,7 +125,7 @@ def score_file(
     if settings.engine not in (None, EngineOptions()):
         raise InputError("motif scores are made of whole passes; leave out the options of the engine")
     target, *others = [Path(path) for path in (out, curves, profiles) if path is not None]
-    _check_outputs([target, *others], (fasta, bed, vcf, motifs))
+    _check_outputs([target, *others], (fasta, bed, vcf, motifs, *bundles))
     nets = tuple(open_bundle(path) for path in bundles)
     matrices = None if motifs is None else tuple(read_motifs(motifs))
     chosen = resolved(options or DftOptions(), nets[0], matrices)

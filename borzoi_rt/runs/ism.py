@@ -19,7 +19,7 @@ from ..tables.rows import Rows
 from .executors import run_jobs
 from .journal import Journal
 from .outputs import check_target, finish_output
-from .score import ScorePlan, count_statuses, job_size, run_context, run_identity
+from .score import ScorePlan, count_statuses, inputs_of, job_size, run_context, run_identity
 from .settings import RunSettings
 
 BASES = "ACGT"
@@ -89,12 +89,14 @@ def score_ism(
     Counter
         Statuses.
     """
-    target, settings = Path(out), settings or RunSettings()
+    target, settings, options = Path(out), settings or RunSettings(), options or ScoreOptions()
     suffix = suffix_of(target, ISM_WRITERS)
-    check_target(target, (fasta,))
+    if options.with_alleles and suffix == ".h5":
+        raise InputError(f"{target.name}: holds scores alone; leave with_alleles out, or choose another suffix")
+    check_target(target, (fasta, *inputs_of(bundle, options)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     with Fasta(fasta) as genome:
-        where, chosen = ism_window(interval, genome, model, options or ScoreOptions())
+        where, chosen = ism_window(interval, genome, model, options)
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device)
         context["input"] = f"{where.chrom}:{where.start + 1}-{where.end}"
@@ -116,7 +118,7 @@ def score_ism(
         with Journal(target) as journal:
             journal.begin(plan.identity, resume=settings.resume)
             run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
-            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs), context)
+            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
             counts = count_statuses(journal)
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts

@@ -18,6 +18,13 @@ COMPANIONS = (".meta.json", ".tbi", ".csi")
 def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] = ()) -> None:
     """Refuse an output that cannot be written, or is one of the inputs, before anything is computed.
 
+    Parameters
+    ----------
+    target : Path
+        The output. What a writer puts beside it counts as well.
+    sources : iterable of path
+        The inputs; of one that is a directory, as a bundle is, nothing may be written into it.
+
     Raises
     ------
     InputError
@@ -27,18 +34,29 @@ def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] 
         raise InputError(f"{target}: is a directory; name a file")
     if target.exists() and not target.is_file():
         raise InputError(f"{target}: is a device or a pipe, which a rename would replace; name a file")
-    for source in sources:
-        if source is not None and target.exists() and Path(source).exists() and target.samefile(source):
-            raise InputError(f"{target}: is an input, which is never written over; choose another name")
     folder = target.parent
+    written = [target, *(target.with_name(target.name + suffix) for suffix in COMPANIONS)]
+    for source in (Path(source) for source in sources if source is not None):
+        _check_outside(target, source)
+        for path in written:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise InputError(
+                    f"{path}: is an input, which is never written over; choose another name for the output"
+                )
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; make it first")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: not writable; choose another folder for {target.name}")
 
 
-def check_directory(target: Path) -> None:
-    """Refuse an output directory that holds something, or cannot be made.
+def _check_outside(target: Path, source: Path) -> None:
+    """Refuse an output inside a directory that is an input: a bundle with a file more is no bundle."""
+    if source.is_dir() and target.parent.is_dir() and target.parent.samefile(source):
+        raise InputError(f"{target}: lies in {source}, an input, which nothing is written into; choose another folder")
+
+
+def check_directory(target: Path, sources: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Refuse an output directory that holds something, cannot be made, or lies in an input.
 
     Raises
     ------
@@ -47,6 +65,8 @@ def check_directory(target: Path) -> None:
     """
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise InputError(f"{target}: exists and is not an empty directory; choose another name")
+    for source in sources:
+        _check_outside(target, Path(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(target.parent, os.W_OK):
         raise InputError(f"{target.parent}: not writable; choose another folder for {target.name}")

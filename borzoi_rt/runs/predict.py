@@ -169,7 +169,7 @@ def predict_regions(
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
-    check_directory(target)
+    check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     positions = model.tracks.select(chosen.tracks)
     tracks = model.tracks.take(positions)
@@ -214,8 +214,10 @@ def windows_of(
         contig = fasta.resolve(region.chrom)
         if contig is None:
             raise InputError(f"{name}: {fasta.name} has no contig {region.chrom!r}")
-        if (region.start + region.end) // 2 >= fasta.contigs[contig]:
-            raise InputError(f"{name}: its middle lies beyond the end of {contig} ({fasta.contigs[contig]} bp)")
+        middle, length = (region.start + region.end) // 2, fasta.contigs[contig]
+        if not 0 <= middle < length:
+            end = "end" if middle >= length else "start"
+            raise InputError(f"{name}: its middle lies beyond the {end} of {contig} ({length} bp)")
         count = max(1, -(-(region.end - region.start) // width_bp))
         first = region.centred(count * width_bp).start
         for start in range(first, first + count * width_bp, width_bp):

@@ -258,7 +258,7 @@ def _score(
     suffix = suffix_of(target, WRITERS, layout)
     if chosen.with_alleles and suffix == ".vcf.gz":
         raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
-    check_target(target, sources)
+    check_target(target, (*sources, *inputs_of(bundle, chosen)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
@@ -290,8 +290,43 @@ def _score(
                 raise
             rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
             table = TableContext(rows, context, given.source, layout)
-            finish_output(target, journal, lambda draft: WRITERS[suffix](draft, journal.tables, table))
+
+            def write(draft: Path) -> None:
+                if suffix == ".vcf.gz":
+                    _check_unchanged(given)
+                WRITERS[suffix](draft, journal.tables, table)
+                if suffix == ".vcf.gz":
+                    _check_unchanged(given)
+
+            finish_output(target, journal, write)
     return counts
+
+
+def inputs_of(bundle: Bundle | str | os.PathLike[str], options: ScoreOptions) -> list[str | os.PathLike[str]]:
+    """Return what is read besides the variants and the genome: the bundle and, where there is one, a list of tracks."""
+    listed = [options.tracks.removeprefix("@")] if options.tracks is not None and options.tracks[:1] == "@" else []
+    return [bundle.path if isinstance(bundle, Bundle) else bundle, *listed]
+
+
+def _check_unchanged(given: _Input) -> None:
+    """Refuse to copy an input that is not what was scored: its records would stand beside scores of others.
+
+    Raises
+    ------
+    FormatError
+        If the file was changed or is gone.
+    """
+    assert given.source is not None
+    try:
+        with given.source.open("rb") as handle:
+            same = hashlib.file_digest(handle, "sha256").hexdigest() == given.digest
+    except OSError:
+        same = False
+    if not same:
+        raise FormatError(
+            f"{given.source}: was changed after its variants were read; the scores are kept: put the file back and "
+            "resume, or score it anew"
+        )
 
 
 def job_size(bundle: Bundle, options: ScoreOptions) -> int:
@@ -356,7 +391,7 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,
-        "tracks": list(selection.rows.identifier),
+        "tracks": [selection.positions.tolist(), list(selection.rows.identifier)],
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..engine.gene_bins import BIN_RULES
-from ..engine.options import PredictionOptions
+from ..engine.options import PredictionOptions, check_flags
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
 from ..squash import KINDS
@@ -106,6 +106,13 @@ class ScoreOptions:
     site_min_coverage: float = 100.0
 
     def __post_init__(self) -> None:
+        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles"))
+        for name in ("stats", "gene_names", "gene_types"):
+            object.__setattr__(self, name, texts_of(name, getattr(self, name)))
+        if not isinstance(self.prediction, PredictionOptions):
+            raise InputError(f"prediction is {self.prediction!r:.40}; a PredictionOptions is needed")
+        if self.tracks is not None and not isinstance(self.tracks, str):
+            raise InputError(f"tracks is {self.tracks!r:.40}; text is needed, a list has commas, like 'RNA,DNASE'")
         specs = read_specs(self.stats, self.family, self.region)
         for name, allowed in (
             ("ref_policy", REF_POLICIES),
@@ -118,7 +125,8 @@ class ScoreOptions:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
-        if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
+        share = self.max_n_fraction
+        if share is not None and not (isinstance(share, int | float) and 0.0 <= share <= 1.0):
             raise InputError(f"max_n_fraction is {self.max_n_fraction!r}; a share between 0 and 1 is needed")
         if not self.site_pseudo > 0 or not self.site_min_coverage >= 0:
             raise InputError(
@@ -227,6 +235,16 @@ def read_options(text: str) -> ScoreOptions:
         return ScoreOptions(**{**values, **lists}, prediction=prediction)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise InputError(f"options cannot be read ({error}); they come from another release of borzoi-rt") from error
+
+
+def texts_of(name: str, values: object) -> tuple[str, ...]:
+    """Return texts as a tuple; one text is a list with commas, as on the command line."""
+    if isinstance(values, str):
+        return tuple(part.strip() for part in values.split(","))
+    texts = tuple(values) if isinstance(values, Iterable) else (values,)
+    if not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{name} is {values!r:.40}; a tuple of texts is needed")
+    return tuple(map(str, texts))
 
 
 def _hash(values: dict[str, Any]) -> str:

@@ -63,10 +63,7 @@ class Rows:
     @property
     def labels(self) -> list[str]:
         """What tells the columns of tracks apart in the wide table."""
-        names = list(self.tracks.identifier)
-        if len(set(names)) == len(names):
-            return names  # a table may repeat an identifier, never a number
-        return [f"{name}#{unit}" for name, unit in zip(names, self.tracks.index, strict=True)]
+        return self.tracks.labels
 
 
 def score_table(

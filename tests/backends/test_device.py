@@ -79,3 +79,9 @@ def test_threads_are_said_once() -> None:
         Device.parse("cpu:4", threads=2)
     with pytest.raises(InputError, match="computes on a server; leave threads out"):
         Device.parse("triton:grpc://host:1/model", threads=2)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 513, 1.5, "2", True])
+def test_threads_that_are_no_number_of_threads(threads: object) -> None:
+    with pytest.raises(InputError, match=r"threads is .*a positive number up to 512 is needed"):
+        Device.parse("cpu", threads=threads)  # type: ignore[arg-type]

@@ -15,10 +15,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends.device import Device
-from borzoi_rt.backends.opening import open_session
+from borzoi_rt.backends.opening import open_parts, open_session
 from borzoi_rt.backends.parity import replay_golden
-from borzoi_rt.backends.protocols import Session
+from borzoi_rt.backends.protocols import Parts, Session
 from borzoi_rt.bundle.opening import Bundle, open_bundle
+from borzoi_rt.engine import sessions
 from borzoi_rt.errors import BackendError, FormatError, InputError, ParityError
 
 LENGTH, TRACKS, BINS = 2048, 6, 32  # the toy bundle
@@ -198,7 +199,7 @@ def test_a_parity_failure_names_track_and_bin(toy_bundle: Bundle, tmp_path: Path
 
     broken = copy_of(toy_bundle, tmp_path, rewrite)
     open_session(broken, threads=1).close()  # the CPU is checked at export, so only on demand here
-    with pytest.raises(ParityError, match=rf"worst track '{track[:-1]}.', bin 17; check the driver"):
+    with pytest.raises(ParityError, match=rf"worst track '{track[:-1]}.', bin 17; copy or export the bundle again"):
         open_session(broken, threads=1, check=True)
 
 
@@ -211,3 +212,30 @@ def test_a_golden_example_of_another_shape_is_refused(session: Session, toy_bund
 
     with pytest.raises(FormatError, match=r"golden\.npz: not a golden archive \(coverage has shape \(1, 6, 31\)"):
         replay_golden(session, copy_of(toy_bundle, tmp_path, rewrite))
+
+
+def test_split_graphs_are_checked_where_the_exporter_was_not(
+    toy_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that gives other numbers by tiles than the golden example is refused before anything is scored."""
+    asked: list[str] = []
+
+    def on_a_gpu(bundle: Bundle, device: Device) -> Parts:
+        asked.append(str(device))
+        return open_parts(bundle, "cpu", threads=1)
+
+    monkeypatch.setattr(sessions, "open_parts", on_a_gpu)
+    sound = sessions.open_engine(toy_bundle, "cuda:0", options=sessions.EngineOptions(fused=False))
+    assert sound.run(windows(1)).shape == (1, TRACKS, BINS)
+    golden = toy_bundle.golden()
+    golden["coverage"][0, 3, 17] *= 1.001
+
+    def rewrite(path: Path) -> None:
+        np.savez(path / "golden.npz", **golden)  # type: ignore[arg-type]
+
+    broken = copy_of(toy_bundle, tmp_path, rewrite)
+    for fused in (False, True):
+        with pytest.raises(ParityError, match="does not reproduce the golden example"):
+            sessions.open_engine(broken, "cuda:0", options=sessions.EngineOptions(fused=fused))
+    sessions.open_engine(broken, "cpu:1").close()  # checked at export
+    assert asked == ["cuda:0", "cuda:0", "cuda:0", "cpu"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -71,6 +72,15 @@ class Desk:
         manifest = self.bundle / "bundle.json"
         document = json.loads(manifest.read_text())
         document["squash"]["kind"] = kind
+        manifest.write_text(json.dumps(document))
+
+    def rehash(self) -> None:
+        """Let the manifest agree with the files as they are."""
+        manifest = self.bundle / "bundle.json"
+        document = json.loads(manifest.read_text())
+        for name, entry in document["files"].items():
+            content = (self.bundle / name).read_bytes()
+            entry.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         manifest.write_text(json.dumps(document))
 
     def model(self) -> list[object]:

@@ -163,3 +163,16 @@ def test_regions_that_cannot_be_read(text: str) -> None:
 
 def test_regions_are_one_based_as_in_browsers() -> None:
     assert Interval.parse("chr1:1,001-2,000") == Interval("chr1", 1000, 2000)
+
+
+def test_coverage_of_alleles_is_written_or_refused(toy_bundle: Bundle, fasta: Path, tmp_path: Path) -> None:
+    options = ScoreOptions(stats=("SUM",), with_alleles=True, tracks="chip")
+    given = {"bundle": toy_bundle, "fasta": fasta, "options": options}
+    with pytest.raises(InputError, match="with_alleles"):
+        score_ism(REGION, tmp_path / "ism.h5", **given)
+    score_ism(REGION, tmp_path / "ism.parquet", **given)
+    table = parquet.read_table(tmp_path / "ism.parquet").to_pydict()
+    for score, ref, alt in zip(table["score"], table["ref_value"], table["alt_value"], strict=True):
+        assert (score is None) == (ref is None) == (alt is None)
+        if score is not None:  # sums of 32 bins, each rounded to float32
+            assert score == pytest.approx(alt - ref, abs=1e-5 * alt)

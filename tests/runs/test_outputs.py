@@ -175,3 +175,31 @@ def test_inputs_are_never_outputs(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is an input, which is never written over"):
             check_target(target, [None, tmp_path / "none", source])
     check_target(tmp_path / "other.tsv", [source])
+
+
+@pytest.mark.parametrize("suffix", [".meta.json", ".tbi", ".csi"])
+def test_an_input_is_no_companion_of_the_output(tmp_path: Path, suffix: str) -> None:
+    """What a writer puts beside its table would replace the input, or remove it."""
+    source = tmp_path / f"out.tsv{suffix}"
+    source.write_text("x")
+    with pytest.raises(InputError, match=f"out.tsv{suffix}: is an input, which is never written over"):
+        check_target(tmp_path / "out.tsv", [source])
+
+
+def test_nothing_is_written_into_a_bundle(job: Job) -> None:
+    """A bundle with a file more is no bundle: neither the output nor what is kept until then may lie in it."""
+    before = sorted(job.bundle.path.iterdir())
+    for name in ("scores.tsv", "tracks.tsv"):
+        with pytest.raises(InputError, match="an input, which nothing is written into"):
+            job.run(str(job.bundle.path / name))
+    with pytest.raises(InputError, match="an input, which nothing is written into"):
+        check_directory(job.bundle.path / "coverage", [job.bundle.path])
+    assert sorted(job.bundle.path.iterdir()) == before
+
+
+def test_a_list_of_tracks_is_an_input(job: Job) -> None:
+    listed = job.folder / "tracks.tsv"
+    listed.write_text("chip\n")
+    with pytest.raises(InputError, match="is an input"):
+        job.run("tracks.tsv", options=ScoreOptions(tracks=f"@{listed}"))
+    assert listed.read_text() == "chip\n"

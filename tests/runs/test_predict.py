@@ -162,6 +162,7 @@ def test_odd_names_of_tracks_make_plain_file_names(toy_bundle: Bundle, genome: F
         (Interval("chr9", 0, 9), r"region chr9:1-9: toy.fa has no contig 'chr9'"),
         (Interval("chrS", 300, 400), r"region chrS:301-400: its middle lies beyond the end of chrS \(300 bp\)"),
         (Interval("chrS", 290, 9000), r"region chrS:291-9000: its middle lies beyond"),
+        (Interval("chrS", -500, -100), r"region chrS:-499--100: its middle lies beyond the start of chrS"),
     ],
 )
 def test_regions_outside_the_genome_are_refused(

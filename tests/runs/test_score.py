@@ -343,3 +343,52 @@ def test_variants_of_a_list_give_the_table_of_the_file(job: Job, suffix: str) ->
     with pytest.raises(InputError, match=r"a VCF is a copy of the input, and there is none"):
         run.score_list(variants, job.folder / "list.vcf.gz", **given)
     assert run.score_list(["chr1:2000:N:A"], job.folder / "text.tsv", **given) == {"invalid_allele": 1}
+
+
+def test_the_alleles_are_not_written_through_a_link(job: Job) -> None:
+    job.fail()
+    precious = job.folder / "precious"
+    precious.write_text("mine")
+    alleles = job.partial() / "alleles.arrow"
+    alleles.unlink()
+    alleles.symlink_to(precious)
+    job.run(resume=True)
+    assert precious.read_text() == "mine"
+
+
+def test_tracks_that_share_a_name_are_told_apart_when_a_run_goes_on(job: Job) -> None:
+    """The list in the file names another unit now, and both units have one identifier."""
+    listed = job.folder / "list.txt"
+    bundle = replace(job.bundle)
+    vars(bundle)["tracks"] = replace(bundle.tracks, identifier=("x",) * 6, strand_pair=bundle.tracks.index)
+    options = replace(OPTIONS, tracks=f"@{listed}")
+    listed.write_text("4\n")
+    job.fail(bundle=bundle, options=options)
+    listed.write_text("5\n")
+    with pytest.raises(InputError, match="kept by a run with another input"):
+        job.run(resume=True, bundle=bundle, options=options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_text("\n".join([*path.read_text().splitlines(), "chr1\t5\tx\tA\tC"]) + "\n"),
+        lambda path: path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n"),
+        lambda path: path.write_text(
+            "\n".join([*path.read_text().splitlines()[:2], *vcf_rows(2001)]).replace(" ", "\t")
+        ),
+        lambda path: path.unlink(),
+    ],
+    ids=["a line more", "lines less", "other variants", "gone"],
+)
+def test_a_file_that_changes_meanwhile_is_not_annotated(job: Job, change: Callable[[Path], object]) -> None:
+    """The copy would carry the scores of other records; they are kept until the file is as it was."""
+    text = job.vcf.read_text()
+    with pytest.raises(FormatError, match=r"in\.vcf: was changed after its variants were read; the scores are kept"):
+        job.run("out.vcf.gz", progress=lambda done: done == ALLELES and change(job.vcf))
+    assert not (job.folder / "out.vcf.gz").exists()
+    job.vcf.write_text(text)
+    job.run("out.vcf.gz", resume=True)
+    assert job.session.runs == 0
+    with gzip.open(job.folder / "out.vcf.gz", "rt") as handle:
+        assert sum("BRT_STATUS=ok" in line for line in handle) == ALLELES

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import bundles
+import numpy as np
 import pytest
 
 from borzoi_rt.bundle.manifest import BundleInfo, SquashSpec
@@ -47,6 +48,20 @@ def identity(options: ScoreOptions, score: str = "SUM", *, info: BundleInfo = IN
         ({"max_n_fraction": float("nan")}, "between 0 and 1"),
         ({"indel": "centre"}, "allowed: stitch"),
         ({"shifts": ()}, "shifts is empty"),
+        ({"shifts": 3}, "shifts is 3; a tuple of integers"),
+        ({"shifts": (0.5,)}, r"shifts is \(0.5,\); a tuple of integers"),
+        ({"shifts": ("1",)}, "a tuple of integers"),
+        ({"rc": "no"}, "rc is 'no'; True or False is needed"),
+        ({"unscale": "yes"}, "unscale is 'yes'; True or False"),
+        ({"unclip": 0}, "unclip is 0; True or False"),
+        ({"merge_strands": "no"}, "merge_strands is 'no'"),
+        ({"with_alleles": 1}, "with_alleles is 1"),
+        ({"flip_deletions": "false"}, "flip_deletions is 'false'"),
+        ({"tracks": ["RNA"]}, r"tracks is \['RNA'\]; text is needed"),
+        ({"stats": ("SUM", 5)}, "stats is .*a tuple of texts is needed"),
+        ({"stats": 5}, "stats is 5; a tuple of texts is needed"),
+        ({"max_n_fraction": "0.5"}, "between 0 and 1"),
+        ({"window": 5}, "window 5 is unknown"),
     ],
 )
 def test_what_is_refused(choices: dict[str, object], message: str) -> None:
@@ -279,3 +294,15 @@ def test_a_preset_is_for_one_squash() -> None:
         check_preset("paper-eqtl-sad", UNIFORM)
     with pytest.raises(InputError, match="is a command for squash kind 'old'"):
         check_preset("paper-eqtl-sad", INFO, "bp_old")
+
+
+def test_lists_and_numbers_of_numpy_are_taken() -> None:
+    """Options are keys of dicts and stand in JSON: whatever kind of sequence they were given as."""
+    wanted = ScoreOptions.for_family("hound", stats=("SUM", "D2"), shifts=(0, 1))
+    for stats, shifts in ((["SUM", "D2"], [0, 1]), ("SUM, D2", np.array([0, 1])), (np.array(["SUM", "D2"]), (0, 1))):
+        options = ScoreOptions.for_family("hound", stats=stats, shifts=shifts)
+        assert options == wanted
+        assert hash(options) == hash(wanted)
+        assert identity(options) == identity(wanted)
+    with pytest.raises(InputError, match="prediction is 5"):
+        ScoreOptions(prediction=5)  # type: ignore[arg-type]
