@@ -295,7 +295,9 @@ def test_two_nodes_are_one_run(begun: tuple[Path, Data], tmp_path: Path) -> None
     assert ["trained -> " in text for text in said] == [True, False]
     one = [sys.executable, "-m", "borzoi_rt", "train", *map(str, words), "--devices", "2", "--out", tmp_path / "one"]
     subprocess.run(one, check=True, capture_output=True, timeout=300)
-    assert losses(tmp_path / "two") == losses(tmp_path / "one")
+    # Between agents gloo adds gradients in another order: float32 rounding, as in the weights below.
+    two, together = ([float(value) for value in losses(tmp_path / name)] for name in ("two", "one"))
+    assert two == pytest.approx(together, rel=1e-6)
     first, second = (read_checkpoint(tmp_path / name / "last.ckpt") for name in ("two", "one"))
     assert first[0]["world"] == 2
     for key, tensor in second[1].items():
