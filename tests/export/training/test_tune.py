@@ -295,13 +295,14 @@ def test_two_nodes_are_one_run(begun: tuple[Path, Data], tmp_path: Path) -> None
     assert ["trained -> " in text for text in said] == [True, False]
     one = [sys.executable, "-m", "borzoi_rt", "train", *map(str, words), "--devices", "2", "--out", tmp_path / "one"]
     subprocess.run(one, check=True, capture_output=True, timeout=300)
-    # Between agents gloo adds gradients in another order: float32 rounding, as in the weights below.
+    # Between agents gloo adds gradients in another order, which rounds otherwise, and Adam magnifies that where a
+    # gradient is small: up to 1.3e-5 in a weight was seen. Another gradient moves weights by the learning rate, 2e-3.
     two, together = ([float(value) for value in losses(tmp_path / name)] for name in ("two", "one"))
     assert two == pytest.approx(together, rel=1e-6)
     first, second = (read_checkpoint(tmp_path / name / "last.ckpt") for name in ("two", "one"))
     assert first[0]["world"] == 2
     for key, tensor in second[1].items():
-        torch.testing.assert_close(first[1][key], tensor, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(first[1][key], tensor, rtol=1e-5, atol=1e-4)
 
 
 def test_from_borzoi_pytorch_weights(tmp_path: Path) -> None:
