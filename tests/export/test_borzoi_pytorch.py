@@ -106,7 +106,7 @@ def test_published_layout(shared: Path, listing: str, prime: bool, keys: int) ->
 
 
 @pytest.mark.parametrize("prime", [False, True])
-def test_every_tensor_finds_its_place(prime: bool) -> None:
+def test_every_tensor_finds_its_name(prime: bool) -> None:
     ours, theirs = small(prime)
     listed = published(LISTING + (PRIME if prime else BORZOI))
     assert theirs.keys() == {key for key in listed if not re.match(r"transformer\.[2-7]", key)}  # it has two blocks
