@@ -87,7 +87,7 @@ def export() -> None:
 
 
 @export.command()
-@click.option("--weights", required=True, type=_FILE, help="Keras weights (.h5) of one head.")
+@click.option("--weights", required=True, type=_FILE, help="Keras weights of one head: .h5, .weights.h5 or .keras.")
 @click.option("--params", required=True, type=_FILE, help="params.json that the model was trained with.")
 @click.option("--head", default="0", show_default=True, help="Number or name of the head that the file holds.")
 @click.option(

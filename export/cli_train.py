@@ -116,8 +116,8 @@ _TUNE = ("init", "init_head", "keep_head", "freeze")
 )
 @click.option(
     "--init",
-    help="Weights to begin with: .h5, .ckpt, .safetensors, .bin, or a Hugging Face repository, owner/name  [default: "
-    "random].",
+    help="Weights to begin with: .h5, .keras, .ckpt, .safetensors, .bin, or a Hugging Face repository, owner/name  "
+    "[default: random].",
 )
 @click.option("--init-params", type=_PATH, help="params.json of the weights of --init  [default: that of --params].")
 @click.option(

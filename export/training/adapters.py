@@ -103,7 +103,7 @@ def initial_state(
         The head to take. When None: of a ``.ckpt`` the one it is the best of, else the first; else the first (human).
     """
     path = Path(weights)
-    if path.suffix == ".h5":
+    if path.suffix in (".h5", ".keras"):
         return read_keras_h5(path, BorzoiConfig.from_params(params, head=0 if head is None else head))
     if path.suffix == ".ckpt":
         meta, state = read_checkpoint(path)

@@ -16,6 +16,7 @@ from borzoi_rt.errors import FormatError
 from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 from . import check_finite
+from .state_dicts import plain_names, unwrapped
 
 # The published models: 4,096 tokens of 128 bp; widths of the relative positions belong to these.
 _TOKENS, _TOKEN_BP = 4096, 128
@@ -25,10 +26,12 @@ _HEADS = {"human": "human_head", "mouse": "mouse_head", "0": "human_head", "1": 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read tensors from ``.safetensors``, or from ``.bin``/``.pt`` with ``weights_only`` so that nothing is executed.
 
+    A checkpoint that holds one state dict beside other values gives that one.
+
     Raises
     ------
     FormatError
-        If the file is damaged, or is a pickle of anything but tensors.
+        If the file is damaged, or holds no state dict or several.
     """
     try:
         if path.suffix == ".safetensors":
@@ -40,12 +43,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # on damaged bytes torch raises whatever its parsers raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
         raise FormatError(f"{path}: cannot be read as a state dict of tensors ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise FormatError(f"{path}: holds {type(state).__name__}; tensors by name are needed")
-    for key, value in state.items():
-        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized:
-            raise FormatError(f"{path}: {key!r} is not a plain tensor; a state dict holds nothing else")
-    return state
+    return unwrapped(state, str(path))
 
 
 def convert_state_dict(
@@ -56,7 +54,7 @@ def convert_state_dict(
     Parameters
     ----------
     state : mapping of str to Tensor
-        Keys as in borzoi-pytorch 0.4.4 and 0.5.1.
+        Keys as in borzoi-pytorch 0.4.4 and 0.5.1, with or without the prefixes of :func:`.state_dicts.plain_names`.
     config_json : mapping, optional
         Its config.json; without it the published window and output grid are taken.
     head : int or str
@@ -67,13 +65,16 @@ def convert_state_dict(
     FormatError
         Naming keys that are missing, unknown, of another shape or not finite.
     """
+    state = plain_names(state, source)
     if any(".mha.Wqkv" in key for key in state):
         raise FormatError(f"{source}: a Flashzoi checkpoint; only Borzoi and Borzoi Prime can be converted")
     left = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     head_key = _HEADS.get(str(head).removeprefix("head_"))
     if head_key is None or f"{head_key}.weight" not in left:
         held = [name for name in ("human", "mouse") if f"{name}_head.weight" in left]
-        raise FormatError(f"{source}: no head {head!r}; the checkpoint has {', '.join(held) or 'none'}")
+        raise FormatError(
+            f"{source}: no head {head!r}; the checkpoint has {', '.join(held) or 'neither human nor mouse'}"
+        )
     prime = "unet2.1.conv_layer.weight" in left
     names = _key_map(max(_count(left, "transformer."), 1), prime=prime, head=head_key)
     missing = [theirs for theirs in names.values() if theirs not in left]
@@ -88,8 +89,9 @@ def convert_state_dict(
         tensor = left[theirs]
         if not tensor.is_floating_point():
             raise FormatError(f"{source}: tensor {theirs!r} is {tensor.dtype}; floating point is needed")
-        check_finite(tensor.float().numpy(), f"{source}: tensor {theirs!r}")
-        converted[ours] = tensor.float().squeeze(-1) if ours == "head.weight" else tensor.float()
+        tensor = tensor.detach().float()
+        check_finite(tensor.numpy(), f"{source}: tensor {theirs!r}")
+        converted[ours] = tensor.squeeze(-1) if ours == "head.weight" else tensor
     try:
         config = _config(converted, config_json or {}, head="head_" + head_key.removesuffix("_head"), prime=prime)
     except (FormatError, IndexError) as error:

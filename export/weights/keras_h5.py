@@ -1,4 +1,4 @@
-"""Calico's Keras ``.h5`` files, read with h5py alone.
+"""Calico's Keras weights: the layers of a file, in whichever layout, become the state dict of our network.
 
 The role of a layer is its ordinal within its class: names carry a counter (``conv1d_7``) whose start depends on what
 the saving process had built before, so only the natural order within a class counts.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from borzoi_rt.errors import FormatError
 
 from ..models.config import BorzoiConfig
 from . import check_finite
+from .keras_layouts import read_layers
 
 # Keras tensor -> PyTorch tensor.
 _CONV = (2, 1, 0)
@@ -30,7 +29,7 @@ class _Layers:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._left: dict[str, list[tuple[int, list[tuple[str, np.ndarray]]]]] = {}
-        for layer, tensors in _read_layers(path):
+        for layer, tensors in read_layers(path):
             kind, _, number = layer.rpartition("_")
             if not number.isdecimal():
                 kind, number = layer, "0"
@@ -148,45 +147,3 @@ def _read_transformer(
         "out.bias": out_bias,
     }
     state.update({f"{role}.attention.{name}": tensor for name, tensor in attention.items()})
-
-
-def _read_layers(path: Path) -> list[tuple[str, list[np.ndarray]]]:
-    try:
-        with h5py.File(path, "r") as file:
-            group = _member(file, "model_weights") if "model_weights" in list(file) else file
-            found = []
-            for layer in map(_text, np.atleast_1d(group.attrs["layer_names"])):
-                held = _member(group, layer)
-                names = [_text(name) for name in np.atleast_1d(held.attrs["weight_names"])]
-                if names:
-                    found.append((layer, [_tensor(held, name) for name in names]))
-            return found
-    except FileNotFoundError:
-        raise FormatError(f"{path}: no such weight file") from None
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(f"{path}: not a complete Keras HDF5 weight file ({reason}); copy it again") from error
-
-
-def _member(group: Any, name: str) -> Any:
-    """Return what a path inside a group names, by hard links only: the others can lead into other files."""
-    for part in filter(None, name.split("/")):
-        if not isinstance(group, h5py.Group):
-            raise ValueError(f"{group.name!r} is not a group")
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{part!r} in {group.name!r} is a link; weights must lie in the file itself")
-        group = group[part]
-    return group
-
-
-def _tensor(layer: Any, name: str) -> np.ndarray:
-    values = _member(layer, name)
-    if not isinstance(values, h5py.Dataset) or values.dtype.kind != "f":
-        raise ValueError(f"{values.name!r} is not an array of floating-point numbers")
-    if values.external or values.is_virtual:
-        raise ValueError(f"{values.name!r} keeps its values in another file")
-    return np.asarray(values[()], dtype=np.float32)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

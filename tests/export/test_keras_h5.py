@@ -174,8 +174,12 @@ def test_not_keras(tmp_path: Path) -> None:
     assert "no such weight file" in refused(tmp_path / "absent.h5")
     assert "not a complete Keras HDF5 weight file" in refused(tmp_path)
     with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["layers/conv1d/vars/0"] = np.zeros(3)
-    assert "layer_names" in refused(tmp_path / "other.h5")
+        file["weights/conv1d"] = np.zeros(3)
+    message = refused(tmp_path / "other.h5")
+    assert "layer_names" in message
+    assert "it holds 'weights'" in message
+    assert "model.save('model.h5')" in message
+    assert "copy it again" not in message
 
 
 # Members through which HDF5 reads another file, or another group of this one.

@@ -66,7 +66,9 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     [
         {"step": 3},
         [torch.zeros(2)],
-        {"state_dict": {"a": torch.zeros(2)}},
+        {"state_dict": {"a": torch.zeros(2), "step": 3}},
+        {"state_dict": {}},
+        {"a": torch.zeros(2), "step": 3},
         torch.zeros(2),
         {1: torch.zeros(2)},
         {"a": torch.zeros(2).to_sparse()},
