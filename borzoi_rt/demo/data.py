@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +16,13 @@ from .grammar import MOTIFS, ONE_MISMATCH, plant, promoters, reverse_complement
 
 CONTIGS = {"synthA": 150_000, "synthB": 150_000}
 SEED = 7
-# Neutral variants in motifs lie where the motif does nothing or the change makes no difference: telling them from
+# Every neutral variant has a causal partner at the same distance from a start of transcription: the distance alone
+# tells nothing. Those in motifs lie where the motif does nothing or the change makes no difference: telling them from
 # causal ones needs the grammar and not only its words.
-CLASSES = {"causal": 120, "neutral in motif": 60, "neutral elsewhere": 60}
+CLASSES = {"causal": 300, "neutral in motif": 75, "neutral elsewhere": 225}
+NEAR_BP = 150  # all variants; no causal change of a promoter lies farther from its start of transcription
+MATCH_BP = 5  # a pair's distances differ by at most this: a change of the first base has no neutral one beside it
+_DRAWS = 24_000
 # Causal: at least this log2 fold change of the summed strength of the promoters around. Smaller changes are no
 # variants of the demo at all. The pseudo-strength is that of the weakest working promoter without a silencer.
 CAUSAL_LOG2_FOLD = 0.5
@@ -36,14 +41,20 @@ class PlantedVariant:
     variant : Variant
         The alleles.
     site : str
-        Motif that is hit, or ``background``.
+        Motif of which the alleles hold different numbers of words, working or not, or ``background``.
     log2_fold : float
         Summed strength of the promoters around, ALT over REF.
+    tss : int
+        0-based start of transcription, of the reference, that is nearest.
+    tss_distance_bp : int
+        From the bases that change to ``tss``; 0 where they hold it.
     """
 
     variant: Variant
     site: str
     log2_fold: float
+    tss: int
+    tss_distance_bp: int
 
     @property
     def causal(self) -> bool:
@@ -51,11 +62,16 @@ class PlantedVariant:
         return self.log2_fold != 0.0
 
     @property
+    def motif_changed(self) -> bool:
+        """Whether the variant breaks a motif, or makes one."""
+        return self.site != "background"
+
+    @property
     def kind(self) -> str:
         """One of ``CLASSES``."""
         if self.causal:
             return "causal"
-        return "neutral elsewhere" if self.site == "background" else "neutral in motif"
+        return "neutral in motif" if self.motif_changed else "neutral elsewhere"
 
 
 def write_genes(path: Path, genome: dict[str, str]) -> int:
@@ -83,7 +99,8 @@ def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list
 
     ``genes.gtf`` beside them has a gene behind every promoter.
 
-    Half of the variants are causal, see ``CLASSES``.
+    Half of the variants are causal, see ``CLASSES``; the neutral ones are matched to them by distance to the nearest
+    start of transcription.
     """
     generator = np.random.default_rng(seed)
     genome = {name: plant(generator, length) for name, length in CONTIGS.items()}
@@ -93,36 +110,75 @@ def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list
     planted = _choose(generator, genome)
     vcf = folder / "variants.vcf"
     _write_vcf(vcf, genome, planted)
-    lines = ["chrom\tpos\tref\talt\tclass\tsite\tlog2_fold"]
+    lines = ["chrom\tpos\tref\talt\tclass\tsite\tlog2_fold\ttss_distance_bp"]
     for item in planted:
         v = item.variant
-        lines.append(f"{v.chrom}\t{v.pos}\t{v.ref}\t{v.alt}\t{item.kind}\t{item.site}\t{item.log2_fold:.3f}")
+        known = f"{item.kind}\t{item.site}\t{item.log2_fold:.3f}\t{item.tss_distance_bp}"
+        lines.append(f"{v.chrom}\t{v.pos}\t{v.ref}\t{v.alt}\t{known}")
     (folder / "truth.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return fasta, vcf, planted
 
 
 def _choose(generator: np.random.Generator, genome: dict[str, str]) -> list[PlantedVariant]:
-    """Draw candidates until both classes are full; those in between (a weak change) are passed over."""
-    chosen: dict[Variant, PlantedVariant] = {}
-    room = dict(CLASSES)
+    """Draw candidates and pair them by distance, neutral ones in motifs first, since these are rare."""
+    pools = _pools(generator, genome)
+    free = pools["causal"]
+    chosen: list[PlantedVariant] = []
+    for kind in ("neutral in motif", "neutral elsewhere"):
+        drivers, partners = (pools[kind], free) if kind == "neutral in motif" else (free, pools[kind])
+        pairs = _pairs(drivers, partners, CLASSES[kind])
+        chosen += [item for pair in pairs for item in pair]
+        taken = {item.variant for item in chosen}
+        free = [item for item in free if item.variant not in taken]
+    return sorted(chosen, key=lambda item: (item.variant.chrom, item.variant.pos, item.variant.ref, item.variant.alt))
+
+
+def _pools(generator: np.random.Generator, genome: dict[str, str]) -> dict[str, list[PlantedVariant]]:
+    """Draw candidates near starts of transcription by kind; those in between (a weak change) are passed over."""
+    pools: dict[str, list[PlantedVariant]] = {kind: [] for kind in CLASSES}
     sites = {chrom: _motif_sites(sequence) for chrom, sequence in genome.items()}
-    for variant in _candidates(generator, genome, sites):
-        site = _site_of(sites[variant.chrom], variant)
-        item = PlantedVariant(variant, site, log2_fold(genome[variant.chrom], variant))
-        weak = item.causal and abs(item.log2_fold) < CAUSAL_LOG2_FOLD
-        if variant in chosen or weak or not room[item.kind]:
+    starts = {
+        chrom: np.array(sorted({promoter.tss for promoter in promoters(sequence)}))
+        for chrom, sequence in genome.items()
+    }
+    seen: set[Variant] = set()
+    for variant in itertools.islice(_candidates(generator, genome, sites, starts), _DRAWS):
+        tss, distance = nearest_tss(starts[variant.chrom], variant)
+        if variant in seen or distance > NEAR_BP:
             continue
-        chosen[variant] = item
-        room[item.kind] -= 1
-        if not any(room.values()):
-            break
-    return sorted(chosen.values(), key=lambda item: (item.variant.chrom, item.variant.pos))
+        seen.add(variant)
+        sequence = genome[variant.chrom]
+        fold = log2_fold(sequence, variant)
+        if fold == 0.0 or abs(fold) >= CAUSAL_LOG2_FOLD:
+            item = PlantedVariant(variant, site_of(sequence, variant), fold, tss, distance)
+            pools[item.kind].append(item)
+    return pools
+
+
+def _pairs(
+    drivers: list[PlantedVariant], partners: list[PlantedVariant], count: int
+) -> list[tuple[PlantedVariant, PlantedVariant]]:
+    """Give each driver in turn the free partner nearest in distance; without one in ``MATCH_BP`` it is left out."""
+    distances = np.array([item.tss_distance_bp for item in partners], dtype=np.float64)
+    pairs: list[tuple[PlantedVariant, PlantedVariant]] = []
+    for driver in drivers:
+        gaps = np.abs(distances - driver.tss_distance_bp)
+        best = int(gaps.argmin())
+        if gaps[best] <= MATCH_BP:
+            pairs.append((driver, partners[best]))
+            distances[best] = np.inf
+        if len(pairs) == count:
+            return pairs
+    raise AssertionError(f"{len(pairs)} pairs of {count}; more candidates are needed")
 
 
 def _candidates(
-    generator: np.random.Generator, genome: dict[str, str], sites: dict[str, dict[str, np.ndarray]]
+    generator: np.random.Generator,
+    genome: dict[str, str],
+    sites: dict[str, dict[str, np.ndarray]],
+    starts: dict[str, np.ndarray],
 ) -> Iterator[Variant]:
-    """Yield variants without end: half in a motif, half anywhere; one in five a short deletion."""
+    """Yield variants without end: half in a motif, half near a start of transcription; one in five a short deletion."""
     names, motifs = list(genome), list(MOTIFS)
     while True:
         chrom = names[int(generator.integers(len(names)))]
@@ -132,7 +188,7 @@ def _candidates(
             found = sites[chrom][motif]
             start = int(found[generator.integers(len(found))] + generator.integers(len(MOTIFS[motif])))
         else:
-            start = int(generator.integers(len(sequence)))
+            start = int(generator.choice(starts[chrom]) + generator.integers(-NEAR_BP, NEAR_BP + 1))
         if not _MARGIN_BP <= start < len(sequence) - _MARGIN_BP:
             continue
         if generator.random() < 0.2:
@@ -143,13 +199,25 @@ def _candidates(
             yield Variant(chrom, start + 1, sequence[start], others[int(generator.integers(3))])
 
 
-def _site_of(sites: dict[str, np.ndarray], variant: Variant) -> str:
-    """Return the motif that a variant overlaps, or ``background``."""
+def nearest_tss(starts: np.ndarray, variant: Variant) -> tuple[int, int]:
+    """Return the one of ``starts`` (0-based) nearest to the bases that a substitution or deletion changes, and how far.
+
+    The distance is in bp, 0 where one of these bases is the start.
+    """
+    first = variant.pos - 1 + (1 if len(variant.ref) > 1 else 0)  # a deletion keeps the base it is anchored at
+    last = variant.pos - 2 + len(variant.ref)
+    distances = np.maximum(np.maximum(first - starts, starts - last), 0)
+    best = int(distances.argmin())
+    return int(starts[best]), int(distances[best])
+
+
+def site_of(sequence: str, variant: Variant) -> str:
+    """Return the first motif of which ALT holds more or fewer words than REF, on either strand, or ``background``."""
     start, end = variant.pos - 1, variant.pos - 1 + len(variant.ref)
-    for name, found in sites.items():
-        if np.any((found < end) & (found + len(MOTIFS[name]) > start)):
-            return name
-    return "background"
+    reach = max(map(len, MOTIFS.values())) - 1
+    left, right = sequence[max(0, start - reach) : start], sequence[end : end + reach]
+    ref, alt = (_motif_sites(left + allele + right) for allele in (variant.ref, variant.alt))
+    return next((name for name in MOTIFS if len(ref[name]) != len(alt[name])), "background")
 
 
 def _motif_sites(sequence: str) -> dict[str, np.ndarray]:

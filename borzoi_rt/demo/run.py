@@ -13,17 +13,19 @@ import numpy as np
 from ..backends.opening import open_session
 from ..bundle.opening import Bundle
 from ..engine.prediction import Predictor
-from ..errors import FormatError, InputError
+from ..errors import FormatError
 from ..genome.fasta import Fasta
 from ..model import open_model
 from ..report.figures import plot_alleles
 from ..runs.score import score_file
 from ..runs.settings import RunSettings
 from ..scoring.options import ScoreOptions
+from .accuracy import Estimate, auroc, average_precision, correlation, estimate, same_sign
 from .data import PlantedVariant, write_demo_data
 from .packaged import new_folder, packaged_bundle
 
 STATISTIC = "logD2"
+SIGNED = "logSED@span:800"  # as far as the truth looks for promoters: 400 bp either way
 PLOTTED = 4
 SHOWN = 12
 GENE_SCORE = "logSED@exons"
@@ -35,11 +37,23 @@ class DemoHit:
     """A scored variant beside its truth: the largest ``STATISTIC`` over the rows of the table, and the row that has it.
 
     ``track`` is the name of that row: of a pair of strands (``RNA+/-``), or of a track that has no strand.
+    ``log2_fold`` is the mean of ``SIGNED`` over the rows.
     """
 
     planted: PlantedVariant
     score: float
     track: str
+    log2_fold: float
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """How well a number tells causal from neutral variants; ``hard`` is the AUROC against those in motifs alone."""
+
+    name: str
+    auroc: Estimate
+    average_precision: Estimate
+    hard: Estimate
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,26 @@ class GeneHit:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo found: hits by falling score, the area under the ROC curve, genes of the first hits, the files."""
+    """What the demo found.
+
+    Attributes
+    ----------
+    hits : tuple of DemoHit
+        By falling score.
+    classifiers : tuple of Classifier
+        The score, and two baselines that need no model.
+    correlation, same_sign : Estimate
+        Of ``SIGNED`` and the true log2 fold over the causal variants: Pearson's correlation, share of equal signs.
+    genes : tuple of GeneHit
+        Nearest genes of the first hits.
+    files : tuple of Path
+        What was written.
+    """
 
     hits: tuple[DemoHit, ...]
-    auroc: float
+    classifiers: tuple[Classifier, ...]
+    correlation: Estimate
+    same_sign: Estimate
     genes: tuple[GeneHit, ...]
     files: tuple[Path, ...]
 
@@ -99,7 +129,7 @@ def run_demo(
     folder = new_folder(out)
     bundle = embedded_bundle()
     fasta, vcf, planted = write_demo_data(folder)
-    options = ScoreOptions(stats=("SUM", "logSED", STATISTIC))
+    options = ScoreOptions(stats=("SUM", "logSED", SIGNED, STATISTIC))
     score_file(
         vcf,
         folder / "scores.tsv",
@@ -109,10 +139,42 @@ def run_demo(
         settings=RunSettings(device=device, threads=threads, progress=progress),
     )
     hits = read_hits(folder / "scores.tsv", planted)
-    area = auroc([hit.score for hit in hits], [hit.planted.causal for hit in hits])
     genes = _genes_of([hit.planted for hit in hits[:SHOWN]], folder / "genes.gtf", bundle, fasta, device, threads)
     _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, device, threads)
-    return DemoReport(tuple(hits), area, genes, tuple(sorted(folder.iterdir())))
+    return DemoReport(
+        tuple(hits),
+        (
+            _classifier(f"model, {STATISTIC}", hits, lambda hit: hit.score),
+            _classifier("TSS distance", hits, lambda hit: -hit.planted.tss_distance_bp),
+            _classifier("motif changed", hits, lambda hit: hit.planted.motif_changed),
+        ),
+        *_signed(hits),
+        genes,
+        tuple(sorted(folder.iterdir())),
+    )
+
+
+def _classifier(name: str, hits: Sequence[DemoHit], score: Callable[[DemoHit], float]) -> Classifier:
+    """Measure one score, the larger the more causal; promoters are drawn whole for its intervals."""
+
+    def measure(statistic: Callable[..., float], hits: Sequence[DemoHit]) -> Estimate:
+        causal = [hit.planted.causal for hit in hits]
+        return estimate(statistic, [float(score(hit)) for hit in hits], causal, groups=_promoters_of(hits))
+
+    hard = [hit for hit in hits if hit.planted.kind != "neutral elsewhere"]
+    return Classifier(name, measure(auroc, hits), measure(average_precision, hits), measure(auroc, hard))
+
+
+def _signed(hits: Sequence[DemoHit]) -> tuple[Estimate, Estimate]:
+    """Compare sign and size of the change with the truth, over the causal variants."""
+    hits = [hit for hit in hits if hit.planted.causal]
+    scores, truth = [hit.log2_fold for hit in hits], [hit.planted.log2_fold for hit in hits]
+    groups = _promoters_of(hits)
+    return estimate(correlation, scores, truth, groups=groups), estimate(same_sign, scores, truth, groups=groups)
+
+
+def _promoters_of(hits: Sequence[DemoHit]) -> list[str]:
+    return [f"{hit.planted.variant.chrom}:{hit.planted.tss}" for hit in hits]
 
 
 def _genes_of(
@@ -143,28 +205,23 @@ def read_hits(scores: Path, planted: Sequence[PlantedVariant]) -> list[DemoHit]:
         If a variant has no score.
     """
     best: dict[int, tuple[float, str]] = {}
+    signed: dict[int, list[float]] = {}
+    stat, _, region = SIGNED.partition("@")
     with scores.open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
             if row["stat"] == STATISTIC and row["score"]:
                 record, score = int(row["record"]), float(row["score"])
                 best[record] = max(best.get(record, (-1.0, "")), (score, row["track_id"]))
-    missing = sorted(set(range(len(planted))) - set(best))
-    if missing:
-        raise FormatError(
-            f"{scores}: no {STATISTIC} for {planted[missing[0]].variant}; the demo's own variants all have one"
-        )
-    hits = [DemoHit(item, *best[number]) for number, item in enumerate(planted)]
+            elif (row["stat"], row["region"]) == (stat, region) and row["score"]:
+                signed.setdefault(int(row["record"]), []).append(float(row["score"]))
+    for name, found in ((STATISTIC, best.keys()), (SIGNED, signed.keys())):
+        missing = sorted(set(range(len(planted))) - found)
+        if missing:
+            raise FormatError(
+                f"{scores}: no {name} for {planted[missing[0]].variant}; the demo's own variants all have one"
+            )
+    hits = [DemoHit(item, *best[number], float(np.mean(signed[number]))) for number, item in enumerate(planted)]
     return sorted(hits, key=lambda hit: -hit.score)
-
-
-def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
-    """Return the chance that a positive scores above a negative, ties counted half (Mann and Whitney's U)."""
-    values, labels = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
-    above, below = values[labels], values[~labels]
-    if not len(above) or not len(below):
-        raise InputError(f"{len(above)} positive and {len(below)} negative scores; one of each is needed")
-    difference = above[:, None] - below[None, :]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
 def _plot_strongest(

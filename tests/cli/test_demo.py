@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,11 @@ from borzoi_rt.genome.fasta import Fasta
 def rows_of(path: Path, stat: str) -> dict[tuple[str, ...], float]:
     with path.open(newline="") as handle:
         rows = csv.DictReader(handle, delimiter="\t")
-        return {(row["id"], row["track_id"]): float(row["score"]) for row in rows if row["stat"] == stat}
+        return {
+            (row["id"], row["track_id"]): float(row["score"])
+            for row in rows
+            if row["stat"] == stat and row["region"] == "window"
+        }
 
 
 def test_the_next_line_works_as_printed(tmp_path: Path) -> None:
@@ -33,12 +38,13 @@ def test_the_next_line_works_as_printed(tmp_path: Path) -> None:
     for name in ("genome.fa", "variants.vcf", "truth.tsv", "scores.tsv", "hit*.png"):
         assert f"  {name} " in ended.stderr
         assert list((tmp_path / "demo out").glob(name))
+    assert len(re.findall(r"\d\.\d{3} \[0\.\d\d, [01]\.\d\d\]", ended.stdout)) == 3 * 3 + 2  # whole at 80 columns
     again = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
-    assert "240 alleles: 240 ok -> demo out/mine.tsv" in again.stderr
+    assert "600 alleles: 600 ok -> demo out/mine.tsv" in again.stderr
     got, want = (rows_of(tmp_path / "demo out" / name, "logSED") for name in ("mine.tsv", "scores.tsv"))
     assert got.keys() == want.keys()
-    assert len(got) > 240
+    assert len(got) > 600
     assert all(got[key] == pytest.approx(value, rel=1e-4, abs=1e-6) for key, value in want.items())
 
 

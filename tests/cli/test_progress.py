@@ -108,7 +108,7 @@ def test_the_demo_shows_life(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("borzoi_rt.demo.run.score_file", few)
     ended = cli("demo", "--out", tmp_path / "demo")
     assert ended.code == 130
-    assert ended.err.splitlines()[0] == "scoring: 5 of 240"
+    assert ended.err.splitlines()[0] == "scoring: 5 of 600"
     assert ended.err.splitlines()[-1].startswith(f"interrupted: {tmp_path / 'demo'} is not complete; remove it")
 
 

@@ -11,9 +11,20 @@ import pytest
 
 from borzoi_rt import open_model
 from borzoi_rt.demo import run as demo_run
-from borzoi_rt.demo.data import CAUSAL_LOG2_FOLD, CLASSES, PlantedVariant, log2_fold, write_demo_data
-from borzoi_rt.demo.grammar import promoters
-from borzoi_rt.demo.run import auroc, embedded_bundle, read_hits, run_demo
+from borzoi_rt.demo.accuracy import auroc
+from borzoi_rt.demo.data import (
+    CAUSAL_LOG2_FOLD,
+    CLASSES,
+    MATCH_BP,
+    NEAR_BP,
+    PlantedVariant,
+    log2_fold,
+    nearest_tss,
+    site_of,
+    write_demo_data,
+)
+from borzoi_rt.demo.grammar import MOTIFS, promoters, reverse_complement
+from borzoi_rt.demo.run import embedded_bundle, read_hits, run_demo
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.genome.annotation import read_genes
 from borzoi_rt.genome.fasta import Fasta
@@ -39,7 +50,79 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Plante
 def test_causal_variants_are_told_from_neutral_ones(finished: tuple[Path, demo_run.DemoReport]) -> None:
     _, report = finished
     assert Counter(hit.planted.kind for hit in report.hits) == CLASSES
-    assert report.auroc > 0.95
+    model, distance, motif = report.classifiers
+    assert [one.name for one in report.classifiers] == ["model, logD2", "TSS distance", "motif changed"]
+    assert model.auroc.low > max(distance.auroc.high, motif.auroc.high, 0.9)
+    assert model.average_precision.low > max(distance.average_precision.high, motif.average_precision.high, 0.9)
+    assert distance.auroc.low < 0.5 < distance.auroc.high
+    assert model.hard.low > 0.8
+    assert motif.hard.value < 0.5  # every one of these neutral variants changes a motif
+    for one in report.classifiers:
+        for part in (one.auroc, one.average_precision, one.hard):
+            assert 0 <= part.low < part.value < part.high <= 1
+
+
+def test_sign_and_size_follow_the_truth(finished: tuple[Path, demo_run.DemoReport]) -> None:
+    """Recomputed from the table of scores and truth.tsv alone."""
+    folder, report = finished
+    with (folder / "truth.tsv").open(newline="") as handle:
+        truth = list(csv.DictReader(handle, delimiter="\t"))
+    signed: dict[int, list[float]] = {}
+    with (folder / "scores.tsv").open(newline="") as handle:
+        for row in csv.DictReader(handle, delimiter="\t"):
+            if (row["stat"], row["region"]) == ("logSED", "span:800"):
+                signed.setdefault(int(row["record"]), []).append(float(row["score"]))
+    causal = [number for number, row in enumerate(truth) if row["class"] == "causal"]
+    want = np.array([float(truth[number]["log2_fold"]) for number in causal])
+    got = np.array([np.mean(signed[number]) for number in causal])
+    assert report.correlation.value == pytest.approx(np.corrcoef(got, want)[0, 1], abs=1e-4)  # truth has 3 decimals
+    assert report.same_sign.value == pytest.approx(np.mean(np.sign(got) == np.sign(want)))
+    assert report.correlation.low > 0.4
+    assert report.same_sign.low > 0.9
+
+
+def test_neutral_variants_are_matched_by_distance(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    """Sorted, the distances of the two classes differ by no more than those of a pair, so neither lies nearer."""
+    near = {flag: sorted(i.tss_distance_bp for i in planted[1] if i.causal == flag) for flag in (True, False)}
+    assert len(near[True]) == len(near[False]) == 300
+    assert max(abs(a - b) for a, b in zip(near[True], near[False], strict=True)) <= MATCH_BP
+    assert near[True][-1] <= NEAR_BP
+    assert near[False][-1] <= NEAR_BP
+    assert abs(auroc([-i.tss_distance_bp for i in planted[1]], [i.causal for i in planted[1]]) - 0.5) < 0.05
+
+
+def test_distances_and_motifs_follow_from_the_sequences(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    """Every base that REF lacks in ALT, or has otherwise, against every start; every word, counted in whole contigs."""
+    fasta, items = planted
+    with Fasta(fasta) as genome:
+        text = {chrom: genome.fetch(chrom, 0, length) for chrom, length in genome.contigs.items()}
+    starts = {chrom: {promoter.tss for promoter in promoters(sequence)} for chrom, sequence in text.items()}
+
+    def words(sequence: str) -> dict[str, int]:
+        both = {name: (word, reverse_complement(word)) for name, word in MOTIFS.items()}
+        return {name: sum(sequence.startswith(pair, at) for at in range(len(sequence))) for name, pair in both.items()}
+
+    for item in items:
+        v, sequence = item.variant, text[item.variant.chrom]
+        changed = [v.pos - 1] if len(v.ref) == 1 else range(v.pos, v.pos - 1 + len(v.ref))
+        by_start = {tss: min(abs(tss - base) for base in changed) for tss in starts[v.chrom]}
+        assert item.tss_distance_bp == min(by_start.values()) == by_start[item.tss]
+        left, right = sequence[v.pos - 101 : v.pos - 1], sequence[v.pos - 1 + len(v.ref) :][:100]
+        ref, alt = (words(left + allele + right) for allele in (v.ref, v.alt))
+        differ = [name for name in MOTIFS if ref[name] != alt[name]]
+        assert item.site == (differ[0] if differ else "background")
+        assert item.motif_changed == bool(differ)
+
+
+def test_what_a_deletion_changes_is_not_its_anchor() -> None:
+    starts = np.array([100, 200])
+    assert nearest_tss(starts, Variant("c", 101, "A", "C")) == (100, 0)
+    assert nearest_tss(starts, Variant("c", 101, "AT", "A")) == (100, 1)  # 0-based base 101 goes
+    assert nearest_tss(starts, Variant("c", 190, "ATTT", "A")) == (200, 8)  # bases 190 to 192 go
+    sequence = "C" * 50 + MOTIFS["tata"] + "C" * 50
+    assert site_of(sequence, Variant("c", 58, "GC", "G")) == "background"
+    assert site_of(sequence, Variant("c", 58, "G", "C")) == "tata"
+    assert site_of(sequence[:57] + "C" + sequence[58:], Variant("c", 58, "C", "G")) == "tata"
 
 
 def test_files_are_written(finished: tuple[Path, demo_run.DemoReport]) -> None:
@@ -88,13 +171,6 @@ def test_same_seed_same_files(tmp_path: Path) -> None:
         write_demo_data(tmp_path / name)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
-
-
-def test_auroc_counts_pairs() -> None:
-    # Pairs (positive, negative): 3>2, 3>1, 1<2, 1=1 -> (1 + 1 + 0 + 0.5) / 4
-    assert auroc([3.0, 1.0, 2.0, 1.0], [True, True, False, False]) == pytest.approx(2.5 / 4)
-    with pytest.raises(InputError, match="one of each"):
-        auroc([1.0], [True])
 
 
 def test_a_variant_without_a_score_is_an_error(
