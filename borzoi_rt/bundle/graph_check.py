@@ -8,6 +8,7 @@ graph of harmless constants takes while it runs is not bounded here: limit the p
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,6 +125,10 @@ class GraphFacts:
     opset: int
 
 
+_passed: dict[tuple[bytes, int], GraphFacts] = {}
+_MOST_PASSED = 256
+
+
 def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None = None) -> GraphFacts:
     """Check an ONNX file.
 
@@ -151,8 +156,15 @@ def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None 
     if weights_bytes is None:
         beside = path.with_name(WEIGHTS)
         weights_bytes = beside.stat().st_size if beside.is_file() else 0
+    # Opening a bundle checks every graph, and loading one checks it again: by its bytes, which are seldom others.
+    key = (hashlib.sha256(data).digest(), weights_bytes)
     try:
-        return check_graph(data, weights_bytes)
+        if key not in _passed:
+            facts = check_graph(data, weights_bytes)
+            if len(_passed) >= _MOST_PASSED:
+                _passed.clear()
+            _passed[key] = facts
+        return _passed[key]
     except FormatError as error:
         raise FormatError(f"{path}: not a graph that a bundle may hold: {error}; export the model again") from None
 
