@@ -9,61 +9,25 @@ from ..bundle.manifest import BundleInfo
 from ..errors import InputError
 from .options import ScoreOptions
 
-_OF_WINDOWS: dict[str, ScoreOptions] = {
-    # `hound_snp` as it stands, indels averaged over two phases, wrong-way records flipped, deletions included.
-    "hound-default": ScoreOptions.for_family(
-        "hound",
-        stats=("logSUM",),
-        indel="average",
-        edge_fill="pad",
-        n_code="zero",
-        ref_policy="flip",
-        flip_deletions=True,
-    ),
-    "hound-stitch": ScoreOptions.for_family(
-        "hound",
-        stats=("logSUM",),
-        indel="stitch",
-        edge_fill="pad",
-        n_code="zero",
-        ref_policy="flip",
-        flip_deletions=True,
-    ),
-    # `hound_snp -c 0.25`: neighbours share windows, so that a score depends on what else the file holds.
-    "hound-cluster": ScoreOptions.for_family(
-        "hound",
-        stats=("logSUM",),
-        indel="average",
-        edge_fill="pad",
-        n_code="zero",
-        ref_policy="flip",
-        flip_deletions=True,
-        window="cluster:0.25",
-    ),
-    # The paper's eQTL scores (6,144 bins).
-    "paper-eqtl-sad": ScoreOptions.for_family(
-        "sad",
-        stats=("SAD", "logSAD", "D2", "logD2"),
-        rc=True,
-        n_code="uniform",
-        ref_policy="edit",
-        unscale=False,
-        unclip=True,
-    ),
-    # The paper's saturation mutagenesis scores, for a bundle exported with crop 8,128 (128 bins).
-    "paper-satmut-sad": ScoreOptions.for_family(
-        "sad",
-        stats=("SAD", "logSAD", "SADlog"),
-        rc=True,
-        n_code="uniform",
-        ref_policy="edit",
-        unscale=False,
-        unclip=True,
-    ),
-}
-# The paper's scores of genes. `borzoi_sed` and `borzoi_sed_paqtl_cov` share the ways of `borzoi_sad`.
+# What `hound_snp` does of itself: wrong-way records are flipped, deletions included; zeros for unknown bases.
+_HOUND: dict[str, Any] = {"edge_fill": "pad", "n_code": "zero", "ref_policy": "flip", "flip_deletions": True}
+# The paper's own options; `borzoi_sed` and `borzoi_sed_paqtl_cov` share the ways of `borzoi_sad`.
 _PAPER: dict[str, Any] = {"rc": True, "n_code": "uniform", "ref_policy": "edit", "unscale": False, "unclip": True}
 _SITES: dict[str, Any] = {**_PAPER, "stats": ("COVR@pas",), "unscale": True, "unclip": False}
+
+_OF_WINDOWS: Mapping[str, ScoreOptions] = {
+    # `hound_snp` as it stands, indels averaged over two phases.
+    "hound-default": ScoreOptions.for_family("hound", stats=("logSUM",), indel="average", **_HOUND),
+    "hound-stitch": ScoreOptions.for_family("hound", stats=("logSUM",), indel="stitch", **_HOUND),
+    # `hound_snp -c 0.25`: neighbours share windows, so that a score depends on what else the file holds.
+    "hound-cluster": ScoreOptions.for_family(
+        "hound", stats=("logSUM",), indel="average", window="cluster:0.25", **_HOUND
+    ),
+    # The paper's eQTL scores (6,144 bins).
+    "paper-eqtl-sad": ScoreOptions.for_family("sad", stats=("SAD", "logSAD", "D2", "logD2"), **_PAPER),
+    # The paper's saturation mutagenesis scores, for a bundle exported with crop 8,128 (128 bins).
+    "paper-satmut-sad": ScoreOptions.for_family("sad", stats=("SAD", "logSAD", "SADlog"), **_PAPER),
+}
 PRESETS: Mapping[str, ScoreOptions] = {
     **_OF_WINDOWS,
     "eqtl-sad": _OF_WINDOWS["paper-eqtl-sad"],
@@ -92,11 +56,6 @@ PRESET_BINS: Mapping[str, int] = {
 def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> list[str]:
     """Refuse a preset whose published command undoes another squash than the run would.
 
-    Returns
-    -------
-    list of str
-        In words, where the bundle's output is not that of the published command.
-
     Parameters
     ----------
     name : str
@@ -105,6 +64,11 @@ def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> li
         The model.
     squash : str, optional
         The kind that is undone instead of the bundle's.
+
+    Returns
+    -------
+    list of str
+        In words, where the bundle's output is not that of the published command.
 
     Raises
     ------
