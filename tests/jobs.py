@@ -21,6 +21,7 @@ from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import BackendError
 from borzoi_rt.runs import score as run
+from borzoi_rt.runs import score_plan
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
 
@@ -59,7 +60,7 @@ class Job:
         self.vcf = worlds.write_vcf(folder / "in.vcf", vcf_rows())
         self.session = Counted(bundle.geometry, worlds.WEIGHTS)
         patch.setattr(run, "job_size", lambda *_: 4)
-        patch.setattr(run, "open_engine", lambda *_, **__: self.session)
+        patch.setattr(score_plan, "open_engine", lambda *_, **__: self.session)
 
     def run(
         self, out: str = "out.tsv", *, resume: bool = False, progress: Any = None, workers: int = 1, **changes: Any

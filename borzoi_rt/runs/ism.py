@@ -19,7 +19,8 @@ from ..tables.rows import Rows
 from .executors import run_jobs
 from .journal import Journal
 from .outputs import check_target, finish_output
-from .score import ScorePlan, count_statuses, inputs_of, job_size, run_context, run_identity
+from .score import count_statuses, inputs_of, job_size, run_context, run_identity
+from .score_plan import ScorePlan
 from .settings import RunSettings
 
 BASES = "ACGT"
@@ -27,7 +28,7 @@ BASES = "ACGT"
 
 @dataclass(frozen=True)
 class Substitutions:
-    """The substitutions of an interval in blocks of bases; a :class:`borzoi_rt.runs.score.AlleleSource`.
+    """The substitutions of an interval in blocks of bases; a :class:`borzoi_rt.runs.score_plan.AlleleSource`.
 
     ``record`` counts bases, ``alt_index`` is the index of ALT in ACGT. A base that is unknown in the genome gives four
     records, which are of status ``invalid_allele``.

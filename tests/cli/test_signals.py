@@ -88,7 +88,7 @@ def test_before_anything_is_kept(cli: Cli, desk: Desk, monkeypatch: pytest.Monke
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("borzoi_rt.runs.score.ScoreWorker.run", interrupt)
+    monkeypatch.setattr("borzoi_rt.runs.score_plan.ScoreWorker.run", interrupt)
     ended = cli(*desk.score())
     assert (ended.code, ended.err) == (130, "interrupted before any of 10 was kept; run the command again\n")
     assert not list(desk.folder.glob("out*"))
@@ -104,7 +104,7 @@ def test_while_the_table_is_written(cli: Cli, desk: Desk, monkeypatch: pytest.Mo
     assert ended.err == (
         f"interrupted: what was done is kept in {desk.out}.partial; repeat the command with --resume to go on\n"
     )
-    monkeypatch.setattr("borzoi_rt.runs.score.ScoreWorker.run", interrupt)  # nothing is computed a second time
+    monkeypatch.setattr("borzoi_rt.runs.score_plan.ScoreWorker.run", interrupt)  # nothing is computed a second time
     monkeypatch.undo()
     assert cli(*desk.score("--resume")).code == 0
 
