@@ -16,7 +16,7 @@ import click
 import pytest
 from triton_servers import server_environment
 
-from borzoi_rt.backends.onnx import NO_REPORTS
+from borzoi_rt.backends.runtime import NO_REPORTS
 from borzoi_rt.cli import main
 from borzoi_rt.serving.config import FASTA_VARIABLE, TENSORRT_CACHE, Limits
 from borzoi_rt.serving.local.launcher import CLOSED, DRAIN_S, IMAGE, LOOPBACK, SERVER_OPTIONS, TritonServer

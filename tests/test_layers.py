@@ -36,7 +36,7 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # Import root -> files (or folders) that may import it. Everything else is NumPy or the standard library.
 DOORS = {
-    "onnxruntime": ("backends/onnx.py",),
+    "onnxruntime": ("backends/runtime.py",),
     "tritonclient": ("backends/triton.py",),
     "google": ("backends/triton.py",),
     "onnx": ("serving/graphs.py",),
@@ -105,8 +105,8 @@ def test_the_reader_sees_imports_of_every_form():
     assert {"sys", "click"} <= set(imports("cli/__init__.py"))
     assert {"_kernels.onehot", "errors", "types"} == internal("sequence.py")
     assert {"genome.fasta", "bundle.manifest", "errors"} <= internal("engine/alleles.py")
-    assert "onnxruntime" in set(imports("backends/onnx.py"))
-    assert "onnxruntime" not in set(imports("backends/onnx.py", top_level_only=True))
+    assert "onnxruntime" in set(imports("backends/runtime.py"))
+    assert "onnxruntime" not in set(imports("backends/runtime.py", top_level_only=True))
     assert "tracks" not in internal("squash.py")
 
 

@@ -1,14 +1,24 @@
-"""Where a model runs, as one text: ``cpu``, ``cpu:4``, ``cuda:0``, ``tensorrt:0``, ``triton:grpc://HOST:PORT/MODEL``."""
+"""Where a model runs, as one text: ``cpu``, ``cpu:4``, ``cuda:0``, ``tensorrt:0``, ``triton:grpc://HOST:PORT/MODEL``.
+
+On ``cuda`` two words may follow, ``cuda:0:tf32:tuned``: what they change is part of every score's record.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
 
 MOST_THREADS = 512  # more would only stop a machine that others use too
 KINDS = ("cpu", "cuda", "tensorrt", "triton")
-ALLOWED = "cpu, cpu:THREADS, cuda[:N], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
+WORDS = ("tf32", "tuned")
+ALLOWED = (
+    "cpu, cpu:THREADS, cuda[:N][:tf32][:tuned], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
+)
+_LOCAL = re.compile(
+    r"(?P<kind>cpu(?=:[0-9]+$|$)|cuda|tensorrt)(?::(?P<number>[0-9]+))?(?P<tf32>:tf32)?(?P<tuned>:tuned)?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +35,20 @@ class Device:
         CPU threads inside one operator; None takes every core this process may use.
     url : str
         Address of the served model, for ``triton``; see :class:`borzoi_rt.backends.address.Address`.
+    tf32 : bool
+        On ``cuda``: products of float32 graphs are made of factors rounded to 10 bits. Several times as fast, and
+        about as far from float32 as half precision.
+    tuned : bool
+        On ``cuda``: cuDNN chooses the kernel of each convolution by timing it, so that two processes may differ in
+        the last bits. Without it the choice depends on card and library alone.
     """
 
     kind: str
     number: int = 0
     threads: int | None = None
     url: str = ""
+    tf32: bool = False
+    tuned: bool = False
 
     def __post_init__(self) -> None:
         number = self.threads if isinstance(self.threads, int) and not isinstance(self.threads, bool) else 0
@@ -40,7 +58,9 @@ class Device:
     def __str__(self) -> str:
         if self.kind == "triton":
             return f"triton:{self.url}"
-        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.number}"
+        if self.kind == "cpu":
+            return self.kind
+        return ":".join([self.kind, str(self.number), *(word for word in WORDS if getattr(self, word))])
 
     @classmethod
     def parse(cls, text: str | Device, *, threads: int | None = None) -> Device:
@@ -69,14 +89,20 @@ class Device:
 
     @classmethod
     def _read(cls, text: str) -> Device:
-        kind, colon, rest = text.removeprefix("onnx:").partition(":")
-        if kind == "triton" and rest:
-            return cls("triton", url=rest)
-        if kind not in ("cpu", "cuda", "tensorrt") or (colon and not (rest.isascii() and rest.isdigit())):
+        name = text.removeprefix("onnx:")
+        kind, _, url = name.partition(":")
+        if kind == "triton" and url:
+            return cls("triton", url=url)
+        found = _LOCAL.fullmatch(name)
+        if found is None:
             raise InputError(f"device {text!r} is unknown; allowed: {ALLOWED}")
-        if kind == "cpu":
-            return cls("cpu", threads=int(rest) if rest else None)
-        return cls(kind, int(rest or 0))
+        number = int(found["number"] or 0)
+        if found["kind"] == "cpu":
+            return cls("cpu", threads=number if found["number"] else None)
+        words = {word: found[word] is not None for word in WORDS}
+        if found["kind"] != "cuda" and any(words.values()):
+            raise InputError(f"device {text!r} is unknown; allowed: {ALLOWED}")
+        return cls(found["kind"], number, **words)
 
     @property
     def gpu(self) -> bool:

@@ -1,11 +1,10 @@
-"""onnxruntime, in process: the only door to it."""
+"""A bundle on onnxruntime, in process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,11 @@ import numpy as np
 from ..bundle.graph_check import check_graph_file
 from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
-from ..errors import BackendError, FormatError, InputError, missing_package
+from ..errors import BackendError, FormatError, InputError
 from .checks import check_bins, check_motif_input, check_run_input
-from .cores import cache_root, usable_cores
 from .device import Device
 from .protocols import BinSums, Views
-
-# Environment of every process that imports onnxruntime, ours and a server's.
-NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1"}
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
+from .runtime import check_provider, line, load_graph, open_on
 
 
 class OnnxSession:
@@ -71,7 +62,7 @@ class OnnxSession:
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
-            raise BackendError(f"onnxruntime ({self.provider}) failed on {sequence.shape}: {_line(error)}") from error
+            raise BackendError(f"onnxruntime ({self.provider}) failed on {sequence.shape}: {line(error)}") from error
         return np.ascontiguousarray(coverage[..., start:end])
 
     def _run_masked(
@@ -94,7 +85,7 @@ class OnnxSession:
             (values,) = self._session.run([name], feed)
         except Exception as error:  # see run
             raise BackendError(
-                f"onnxruntime ({self.provider}) failed on {feed['sequence'].shape}: {_line(error)}"
+                f"onnxruntime ({self.provider}) failed on {feed['sequence'].shape}: {line(error)}"
             ) from error
         return np.asarray(values)
 
@@ -172,11 +163,11 @@ class OnnxParts:
         if self._closed:
             raise BackendError("this session is closed; open another with open_session")
         if name not in self._loaded:
-            self._loaded[name] = _load(self._bundle, name, self._device)
+            self._loaded[name] = load_graph(self._bundle, name, self._device)
         try:
             outputs: list[np.ndarray] = self._loaded[name].run(None, feeds)
         except Exception as error:  # see OnnxSession.run
-            raise BackendError(f"onnxruntime ({self.provider}) failed in graph {name!r}: {_line(error)}") from error
+            raise BackendError(f"onnxruntime ({self.provider}) failed in graph {name!r}: {line(error)}") from error
         return outputs
 
 
@@ -202,13 +193,8 @@ class Graph:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
-        runtime = _onnxruntime()
-        options = _session_options(runtime, threads)
         self.facts = check_graph_file(path)
-        try:
-            self._session = runtime.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
-        except Exception as error:  # see OnnxSession.run
-            raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
+        self._session = open_on(path, Device("cpu", threads=threads))
 
     def run(self, feeds: dict[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         """Return the named outputs.
@@ -226,7 +212,7 @@ class Graph:
             values: list[np.ndarray] = self._session.run(list(outputs), feeds)
         except Exception as error:  # see OnnxSession.run
             kind = InputError if "INVALID_ARGUMENT" in str(error) or "out of" in str(error) else BackendError
-            raise kind(f"onnxruntime failed: {_line(error)}") from error
+            raise kind(f"onnxruntime failed: {line(error)}") from error
         return values
 
     def close(self) -> None:
@@ -245,7 +231,7 @@ def open_session(bundle: Bundle, device: str | Device = "cpu") -> OnnxSession:
         If the graph cannot be read.
     """
     where = Device.parse(device)
-    session = _load(bundle, "predict", where)
+    session = load_graph(bundle, "predict", where)
     return OnnxSession(session, bundle.geometry, len(bundle.tracks), str(where))
 
 
@@ -261,96 +247,7 @@ def open_parts(bundle: Bundle, device: str | Device = "cpu") -> OnnxParts:
     if tiling is None:
         raise InputError(f"{bundle.path.name} has no split graphs; export the model again, or score with whole passes")
     where = Device.parse(device)
-    _check_provider(where)
+    check_provider(where)
     return OnnxParts(bundle, tiling, where)
 
 
-def _load(bundle: Bundle, graph: str, device: Device) -> Any:
-    """Load one graph and make sure that the provider asked for is the one that runs it."""
-    _check_provider(device)
-    runtime, wanted, path = _onnxruntime(), PROVIDERS[device.kind], bundle.check_graph(graph)
-    providers = _providers(device, bundle)
-    try:
-        session = runtime.InferenceSession(str(path), _session_options(runtime, device.threads), providers=providers)
-    except Exception as error:  # see OnnxSession.run
-        if device.kind == "cpu":
-            raise FormatError(f"{path}: onnxruntime cannot load the graph ({_line(error)})") from error
-        raise BackendError(f"{path}: onnxruntime cannot start {device.kind!r} ({_line(error)})") from error
-    # onnxruntime only warns when a provider's libraries do not load, and carries on with the CPU.
-    started = session.get_providers()[0]
-    if started != wanted:
-        raise BackendError(
-            f"provider {device.kind!r} is installed but did not start (onnxruntime fell back to {started}); "
-            "check the CUDA, cuDNN and TensorRT libraries and the driver, or choose the device cpu"
-        )
-    return session
-
-
-def _check_provider(device: Device) -> None:
-    """Refuse a device whose provider this onnxruntime lacks."""
-    available = _onnxruntime().get_available_providers()
-    if PROVIDERS[device.kind] not in available:
-        raise BackendError(
-            f"device {str(device)!r} was asked for, but this onnxruntime has {', '.join(available)}; "
-            "install the GPU build in an environment without the CPU one: pip install 'borzoi-rt[gpu]'"
-        )
-
-
-def _onnxruntime() -> ModuleType:
-    # From release 1.29 on it writes an identifier under HOME and reports to its maker, unless told so before import.
-    os.environ.update(NO_REPORTS)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_package(error, "onnxruntime", "cpu") from error
-    onnxruntime.disable_telemetry_events()  # where somebody else has imported it before
-    module: ModuleType = onnxruntime
-    return module
-
-
-def _session_options(runtime: ModuleType, threads: int | None) -> Any:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    # The graph is one chain of large operators: all threads inside the operator, none between operators.
-    # One level below "all": the blocked layout pads the 8 channels of a Cook-Toom tile to 16 and reorders twice.
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.inter_op_num_threads = 1
-    # Threads stop waiting for work when a run ends: several graphs take turns, and would else compete for the cores.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.intra_op_num_threads = threads or usable_cores()
-    return options
-
-
-def _providers(device: Device, bundle: Bundle) -> list[Any]:
-    # kSameAsRequested: activations differ by stage from 10 MB to 1 GB, doubling the arena would waste most of a card.
-    cuda = {
-        "device_id": device.number,
-        "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
-        "use_tf32": 0,
-    }
-    if device.kind == "cpu":
-        return [PROVIDERS["cpu"]]
-    if device.kind == "cuda":
-        return [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
-    cache = _engine_cache(bundle)
-    tensorrt = {"device_id": device.number, "trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
-    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
-
-
-def _engine_cache(bundle: Bundle) -> Path:
-    """Return the folder of TensorRT engines of one bundle; engines take minutes to build and depend on its hash."""
-    cache = cache_root() / "borzoi_rt" / "tensorrt" / bundle.sha256[:16]
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackendError(
-            f"{cache}: cannot be made ({error.strerror}); TensorRT keeps its engines there, name another folder in "
-            "XDG_CACHE_HOME"
-        ) from error
-    return cache
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

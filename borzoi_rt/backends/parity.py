@@ -9,6 +9,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..bundle.parity import Comparison, ParityRule, require
 from ..errors import ParityError
+from .device import Device
 from .protocols import Session
 
 
@@ -59,7 +60,8 @@ def _compared(got: np.ndarray, golden: Mapping[str, np.ndarray], provider: str, 
     if got.shape != want.shape:
         raise ParityError(f"{bundle.path}: the golden example has shape {want.shape}, {provider} gave {got.shape}")
     found, wanted = (np.concatenate(list(values), axis=-1) for values in (got, want))  # windows side by side
-    report = ParityRule.replay(bundle.info.parity, bundle.info.precision).compare(found, wanted)
+    tf32 = provider.startswith("cuda") and Device.parse(provider).tf32
+    report = ParityRule.replay(bundle.info.parity, bundle.info.precision, tf32=tf32).compare(found, wanted)
     track, position = report.worst
     name = bundle.tracks.identifier[int(index[track])]
     require(

@@ -21,7 +21,7 @@ window are compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -145,16 +145,30 @@ class ParityRule:
     sampled: bool = False
 
     @classmethod
-    def replay(cls, parity: Mapping[str, Any], precision: str) -> ParityRule:
-        """Return the rule of a golden example, from what a manifest says."""
+    def replay(cls, parity: Mapping[str, Any], precision: str, *, tf32: bool = False) -> ParityRule:
+        """Return the rule of a golden example, from what a manifest says; ``tf32`` as :meth:`pair` takes it."""
         noise = Noise.read(parity, "golden_noise")
-        return cls(factor=REPLAY_FACTOR, noise=noise, precision=precision, elsewhere=True)
+        rule = cls(factor=REPLAY_FACTOR, noise=noise, precision=precision, elsewhere=True)
+        return rule.rounded() if tf32 else rule
 
     @classmethod
-    def pair(cls, parity: Mapping[str, Any], precision: str) -> ParityRule:
-        """Return the rule of two computations of any window, from what a manifest says."""
+    def pair(cls, parity: Mapping[str, Any], precision: str, *, tf32: bool = False) -> ParityRule:
+        """Return the rule of two computations of any window, from what a manifest says.
+
+        ``tf32``: a device makes products of factors rounded to 10 bits, as those of half precision are.
+        """
         noise = Noise.read(parity, "noise")
-        return cls(factor=PAIR_FACTOR, noise=noise, precision=precision, elsewhere=True, sampled=True)
+        rule = cls(factor=PAIR_FACTOR, noise=noise, precision=precision, elsewhere=True, sampled=True)
+        return rule.rounded() if tf32 else rule
+
+    def rounded(self) -> ParityRule:
+        """Return the rule for factors rounded as in half precision: the noise of float32 grows as the rounding does."""
+        if self.precision != "fp32":
+            return self
+        step, noise = BOUND["fp16"] / BOUND["fp32"], self.noise
+        if noise is not None:
+            noise = Noise(rms=step * noise.rms, peak=step * noise.peak, largest=noise.largest)
+        return replace(self, noise=noise, precision="fp16")
 
     def compare(self, got: FloatArray, want: FloatArray) -> Comparison:
         """Compare squashed coverage (..., tracks, bins)."""

@@ -90,7 +90,7 @@ def open_engine(
     if not options.verify_fraction:
         return session
     whole = open_session(bundle, where)
-    rule = ParityRule.pair(bundle.info.parity, bundle.info.precision)
+    rule = ParityRule.pair(bundle.info.parity, bundle.info.precision, tf32=where.tf32)
     return VerifiedSession(session, whole, options.verify_fraction, rule)
 
 

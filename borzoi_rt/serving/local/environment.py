@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ...backends.cores import cache_root
-from ...backends.onnx import NO_REPORTS
+from ...backends.runtime import NO_REPORTS
 from ...errors import BackendError
 
 VARIABLE = "BORZOI_RT_TRITON"
