@@ -99,10 +99,10 @@ class Device:
         number = int(found["number"] or 0)
         if found["kind"] == "cpu":
             return cls("cpu", threads=number if found["number"] else None)
-        words = {word: found[word] is not None for word in WORDS}
-        if found["kind"] != "cuda" and any(words.values()):
+        tf32, tuned = found["tf32"] is not None, found["tuned"] is not None
+        if found["kind"] != "cuda" and (tf32 or tuned):
             raise InputError(f"device {text!r} is unknown; allowed: {ALLOWED}")
-        return cls(found["kind"], number, **words)
+        return cls(found["kind"], number, tf32=tf32, tuned=tuned)
 
     @property
     def gpu(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from ..bundle.graph_check import check_graph_file
 from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
-from ..errors import BackendError, FormatError, InputError
+from ..errors import BackendError, InputError
 from .checks import check_bins, check_motif_input, check_run_input
 from .device import Device
 from .protocols import BinSums, Views
@@ -150,7 +149,8 @@ class OnnxParts:
         """See :meth:`borzoi_rt.backends.SummingParts.sums`."""
         feeds = {**squash, "strand_share": strand_share}
         for name, views in (("ref", ref), ("alt", alt)):
-            feeds |= {name: views.embedding, f"{name}_share": views.share, f"{name}_tracks": views.tracks}
+            stacked = np.stack([np.asarray(view) for view in views.embedding])
+            feeds |= {name: stacked, f"{name}_share": views.share, f"{name}_tracks": views.tracks}
         ref_sum, alt_sum, absolute, square, extreme = self._run(STATISTICS, feeds)
         return BinSums(ref_sum, alt_sum, absolute, square, extreme[0])
 
@@ -160,15 +160,22 @@ class OnnxParts:
         self._closed = True
 
     def _run(self, name: str, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        if self._closed:
-            raise BackendError("this session is closed; open another with open_session")
-        if name not in self._loaded:
-            self._loaded[name] = load_graph(self._bundle, name, self._device)
+        graph = self._graph(name)
         try:
-            outputs: list[np.ndarray] = self._loaded[name].run(None, feeds)
+            outputs: list[np.ndarray] = graph.run(None, feeds)
         except Exception as error:  # see OnnxSession.run
             raise BackendError(f"onnxruntime ({self.provider}) failed in graph {name!r}: {line(error)}") from error
         return outputs
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendError("this session is closed; open another with open_session")
+
+    def _graph(self, name: str) -> Any:
+        self._check_open()
+        if name not in self._loaded:
+            self._loaded[name] = load_graph(self._bundle, name, self._device)
+        return self._loaded[name]
 
 
 class Graph:
@@ -243,11 +250,13 @@ def open_parts(bundle: Bundle, device: str | Device = "cpu") -> OnnxParts:
     InputError
         If the bundle has no split graphs.
     """
-    tiling = bundle.info.tiling
-    if tiling is None:
-        raise InputError(f"{bundle.path.name} has no split graphs; export the model again, or score with whole passes")
     where = Device.parse(device)
     check_provider(where)
-    return OnnxParts(bundle, tiling, where)
+    return OnnxParts(bundle, split_of(bundle), where)
 
 
+def split_of(bundle: Bundle) -> Tiling:
+    """Return how tiles make a window of a bundle."""
+    if bundle.info.tiling is None:
+        raise InputError(f"{bundle.path.name} has no split graphs; export the model again, or score with whole passes")
+    return bundle.info.tiling

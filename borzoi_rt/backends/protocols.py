@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..bundle.manifest import Geometry, Tiling
+from ..types import IndexArray
 
 
 class Session(Protocol):
@@ -79,21 +80,37 @@ class BinSums:
         return BinSums(self.alt, self.ref, self.absolute, self.square, -self.extreme)
 
 
+class Embedding(Protocol):
+    """What the head reads of a window, (bins, channels): a NumPy array, or memory of a device."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(bins, channels)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+
+    def setflags(self, *, write: bool) -> None:
+        """As of a NumPy array."""
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """What one allele's coverage is the sum of: views, each with a share of every bin.
 
     Attributes
     ----------
-    embedding : float32 ndarray of shape (views, bins, channels)
-        What the head reads; bins of a reverse complement already turned.
+    embedding : sequence of float32 arrays of shape (bins, channels)
+        What the head reads, one array a view, in the memory of the parts that made it; bins of a reverse complement
+        already turned.
     share : float32 ndarray of shape (views, bins)
         Weight of a view in each bin: a half for two strands, 0 or 1 for the halves of an indel.
     tracks : int64 ndarray of shape (views, tracks)
         Output of the head that each view reads for a track.
     """
 
-    embedding: np.ndarray
+    embedding: Sequence[Embedding]
     share: np.ndarray
     tracks: np.ndarray
 
@@ -175,4 +192,95 @@ class SummingParts(Parts, Protocol):
             As :meth:`borzoi_rt.squash.Squash.inverse_terms` gives it.
         strand_share : float64 ndarray of shape (rows, strands)
             Tracks, in the order of ``rows`` and then ``strands``, are added to rows with these weights.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class BankLayout:
+    """How tiles lie in the memory of a device: pages of equal size, on each the outputs of the tile graph for a batch.
+
+    Attributes
+    ----------
+    pages : int
+        How many there are.
+    tiles : int
+        Tiles a page, which is the batch they are computed in.
+    width : int
+        Tokens that a tile reads.
+    scales : tuple of int
+        Rows a token of each output: 1 for the tokens, then those of the skips.
+    """
+
+    pages: int
+    tiles: int
+    width: int
+    scales: tuple[int, ...]
+
+    @property
+    def page_rows(self) -> int:
+        """Rows of a page."""
+        return self.tiles * self.width * sum(self.scales)
+
+    def first_row(self, slot: IndexArray, output: int) -> IndexArray:
+        """Return the first row of an output of the tile in a slot; slots are numbered through the pages."""
+        page, position = np.divmod(slot, self.tiles)
+        before = self.tiles * self.width * sum(self.scales[:output])
+        first: IndexArray = page * self.page_rows + before + position * self.width * self.scales[output]
+        return first
+
+    def row(self, slot: int, output: int) -> int:
+        """Return the first row of an output of one tile."""
+        return int(self.first_row(np.array(slot), output))
+
+
+class ResidentParts(Parts, Protocol):
+    """Split graphs that leave what they compute on the device, in a bank of tiles."""
+
+    @property
+    def layout(self) -> BankLayout:
+        """How the bank is laid out."""
+
+    def fill(self, page: int, sequence: np.ndarray, n_fill: float) -> None:
+        """Compute tiles on a page.
+
+        Parameters
+        ----------
+        page : int
+            Where to.
+        sequence : uint8 ndarray of shape (at most layout.tiles, 4, tile length)
+            One-hot DNA; missing tiles of the batch repeat the first.
+        n_fill : float
+            Value of the four rows of an unknown base.
+        """
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a tile from one slot to another."""
+
+    def embed(
+        self, name: str, rows: Sequence[np.ndarray], picks: IndexArray, *, token_start: int | None = None
+    ) -> Embedding:
+        """Gather a window from the bank and run the body, as :meth:`cover` does; return its bins ``picks``."""
+
+    def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], strand_share: np.ndarray) -> BinSums:
+        """See :meth:`SummingParts.sums`; the embeddings are those of :meth:`embed`."""
+
+    def cover(
+        self, name: str, rows: Sequence[np.ndarray], track_index: np.ndarray, *, token_start: int | None = None
+    ) -> np.ndarray:
+        """Gather a window from the bank, and run body and head.
+
+        Parameters
+        ----------
+        name : str
+            A body of the tiling.
+        rows : sequence of int64 ndarray of shape (positions,)
+            Rows of the bank that are the tokens and the parts of the skips.
+        track_index : int64 ndarray of shape (tracks,)
+            Outputs of the head.
+        token_start : int, optional
+            First token of the output, for a body that moves.
+
+        Returns
+        -------
+        float32 ndarray of shape (1, tracks, bins)
         """

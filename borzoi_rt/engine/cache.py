@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 
-Arrays = Sequence[np.ndarray]
+class Held(Protocol):
+    """What is held: an array of the host, or memory of a device."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+
+    def setflags(self, *, write: bool) -> None:
+        """As of a NumPy array."""
+
+
+_Held = TypeVar("_Held", bound=Held)
 
 MEMORY_BYTES = 1 * 2**30
 
@@ -25,10 +36,10 @@ class Cache:
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
         self._limit = memory_bytes
         self._held = 0
-        self._entries: OrderedDict[bytes, Arrays] = OrderedDict()
+        self._entries: OrderedDict[bytes, Sequence[Any]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: bytes, compute: Callable[[], Arrays]) -> Arrays:
+    def get(self, key: bytes, compute: Callable[[], Sequence[_Held]]) -> Sequence[_Held]:
         """Return the arrays of a key, computed where they are not held; they are read-only.
 
         The key must be a hash of everything that the arrays depend on, so that an entry is never stale.
@@ -50,7 +61,7 @@ class Cache:
             self._entries.clear()
             self._held = 0
 
-    def _hold(self, key: bytes, arrays: Arrays) -> None:
+    def _hold(self, key: bytes, arrays: Sequence[Held]) -> None:
         with self._lock:
             if key in self._entries:
                 return
@@ -61,5 +72,5 @@ class Cache:
                 self._held -= _bytes_of(oldest)
 
 
-def _bytes_of(arrays: Arrays) -> int:
+def _bytes_of(arrays: Sequence[Held]) -> int:
     return sum(array.nbytes for array in arrays)

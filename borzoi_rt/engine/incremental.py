@@ -79,10 +79,14 @@ class IncrementalSession:
         """What was computed before, shared with whoever stands on this session."""
         return self._cache.memory
 
+    def clear(self) -> None:
+        """Forget what is held in memory."""
+        self._cache.clear()
+
     def close(self) -> None:
         """Free the graphs and the tiles held in memory."""
         self._parts.close()
-        self._cache.clear()
+        self.clear()
 
     def trunk(
         self, window: np.ndarray, n_fill: float, spans: Sequence[tuple[int, int]]
@@ -116,12 +120,16 @@ class IncrementalSession:
 
     def _tile(self, tile: Tile, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
-        # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
-        owned = (tile.start - tile.read, tile.end - tile.read)
-        key = hashlib.blake2b(bases.data, digest_size=32)
-        key.update(self._prefix + f" {n_fill!r} {owned}".encode())
         # One tile a run, whatever its company, so that equal bases give equal bits.
         return self._cache.get(
-            key.digest(),
+            self._key(tile, window, n_fill),
             lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)]),
         )
+
+    def _key(self, tile: Tile, window: np.ndarray, n_fill: float) -> bytes:
+        """Return the hash of everything that a tile depends on."""
+        # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
+        owned = (tile.start - tile.read, tile.end - tile.read)
+        key = hashlib.blake2b(np.ascontiguousarray(window[:, self._plan.bases(tile)]).data, digest_size=32)
+        key.update(self._prefix + f" {n_fill!r} {owned}".encode())
+        return key.digest()

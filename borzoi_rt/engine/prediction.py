@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.protocols import BinSums, Session, Views
+from ..backends.protocols import BinSums, Embedding, Session, Views
 from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
 from ..genome.fasta import Fasta
@@ -330,26 +330,27 @@ class Predictor:
 
     def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], comparison: _Comparison) -> Views:
         """Return the views of one allele, averaged over ``groups``; the strands of a view stand one after the other."""
-        embeddings, shares = [], []
+        embeddings: list[Embedding] = []
+        shares = []
         for views in groups:
             edges = (0, comparison.inner_seam, comparison.count) if len(views) == 2 else (0, comparison.count)
             for view, (start, end) in zip(views, pairwise(edges), strict=True):
                 strands = self._embedded(alleles.window(view), comparison.bins)
                 share = np.zeros((len(strands), comparison.count), dtype=np.float32)
                 share[:, start:end] = 1.0 / (len(strands) * len(groups))
-                embeddings.append(strands)
+                embeddings += strands
                 shares.append(share)
         order = [self.positions, self._opposite] if self.options.rc else [self.positions]
-        tracks = np.stack(order * len(embeddings))
-        return Views(np.concatenate(embeddings), np.concatenate(shares), tracks)
+        tracks = np.stack(order * len(shares))
+        return Views(embeddings, np.concatenate(shares), tracks)
 
-    def _embed(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
-        """Return what the head reads, (strands, bins, channels), in the order of the forward strand."""
+    def _embed(self, window: np.ndarray, bins: tuple[int, int]) -> list[Embedding]:
+        """Return what the head reads of each strand, (bins, channels) in the order of the forward strand."""
         strands = [self._summing.embed(window, self._n_fill, bins)]
         if self.options.rc:
-            backward = self._summing.embed(reverse_complement(window), self._n_fill, self._mirrored(bins))
-            strands.append(backward[::-1])
-        return np.stack(strands)
+            reverse, mirrored = reverse_complement(window), self._mirrored(bins)
+            strands.append(self._summing.embed(reverse, self._n_fill, mirrored, turned=True))
+        return strands
 
     @property
     def _summing(self) -> SummingSession:
@@ -365,8 +366,8 @@ class Predictor:
         """Return the coverage of a window, held for the ALTs of one line, which share their REF."""
         return self._memory.get(self._key_of("coverage", window, bins), lambda: [self._predict(window, bins)])[0]
 
-    def _embedded(self, window: np.ndarray, bins: tuple[int, int]) -> np.ndarray:
-        return self._memory.get(self._key_of("embedding", window, bins), lambda: [self._embed(window, bins)])[0]
+    def _embedded(self, window: np.ndarray, bins: tuple[int, int]) -> Sequence[Embedding]:
+        return self._memory.get(self._key_of("embedding", window, bins), lambda: self._embed(window, bins))
 
     def _key_of(self, kind: str, window: np.ndarray, bins: tuple[int, int]) -> bytes:
         key = hashlib.blake2b(window.data, digest_size=32)

@@ -13,12 +13,14 @@ from ..backends.device import Device
 from ..backends.opening import open_parts, open_session
 from ..backends.parity import replay_golden
 from ..backends.protocols import Session, SummingParts
+from ..backends.resident import open_resident
 from ..bundle.manifest import Geometry
 from ..bundle.opening import STATISTICS, Bundle
 from ..bundle.parity import ParityRule, require
 from ..errors import InputError, ParityError
 from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
+from .resident import ResidentSession, ResidentSummingSession
 from .summing import SummingSession
 from .tile_cache import TileCache, TileStore
 
@@ -76,15 +78,7 @@ def open_engine(
         if options.tile_cache is not None or options.verify_fraction or options.fused:
             raise InputError(f"{bundle.path.name} has no split graphs: leave out tile_cache, verify_fraction and fused")
         return open_session(bundle, where)
-    store = TileStore(options.tile_cache) if options.tile_cache is not None else None
-    parts = open_parts(bundle, where)
-    cache = TileCache(Cache(options.memory_bytes), store)
-    if _fuses(bundle, where, options):
-        summing = SummingSession(cast("SummingParts", parts), model=bundle.sha256, cache=cache)
-        if where.kind != "cpu":
-            _replay(summing, bundle)
-        return summing
-    session = IncrementalSession(parts, model=bundle.sha256, cache=cache)
+    session = _incremental(bundle, where, options)
     if where.kind != "cpu":
         _replay(session, bundle)
     if not options.verify_fraction:
@@ -94,6 +88,20 @@ def open_engine(
     return VerifiedSession(session, whole, options.verify_fraction, rule)
 
 
+def _incremental(bundle: Bundle, where: Device, options: EngineOptions) -> IncrementalSession:
+    """Open the split graphs; on CUDA what they compute stays there, but for tiles that are to be kept in a folder."""
+    fused, model = _fuses(bundle, where, options), bundle.sha256
+    if where.kind == "cuda" and options.tile_cache is None:
+        resident = open_resident(bundle, where, bank_bytes=options.memory_bytes)
+        kind = ResidentSummingSession if fused else ResidentSession
+        return kind(resident, model=model, cache=Cache(options.memory_bytes))
+    store = TileStore(options.tile_cache) if options.tile_cache is not None else None
+    parts, cache = open_parts(bundle, where), TileCache(Cache(options.memory_bytes), store)
+    if fused:
+        return SummingSession(cast("SummingParts", parts), model=model, cache=cache)
+    return IncrementalSession(parts, model=model, cache=cache)
+
+
 def _replay(session: IncrementalSession, bundle: Bundle) -> None:
     """Run the golden example where the exporter has not; a session that gives other numbers is closed."""
     try:
@@ -101,7 +109,7 @@ def _replay(session: IncrementalSession, bundle: Bundle) -> None:
     except ParityError:
         session.close()
         raise
-    session.memory.clear()
+    session.clear()
 
 
 def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:

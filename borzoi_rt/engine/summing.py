@@ -12,11 +12,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ..backends.checks import check_bins
-from ..backends.protocols import BinSums, SummingParts, Views
+from ..backends.protocols import BinSums, Embedding, SummingParts, Views
 from .incremental import IncrementalSession
 from .tile_cache import TileCache
-
-_BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +34,27 @@ class Rows:
 
 
 class SummingSession(IncrementalSession):
-    """An incremental session whose parts have the ``statistics`` graph."""
+    """An incremental session whose parts have the ``statistics`` graph.
+
+    Attributes
+    ----------
+    block_bytes : int
+        Most bytes of coverage, in float64, that the graph makes at once.
+    """
+
+    block_bytes = 32 * 2**20
 
     def __init__(self, parts: SummingParts, *, model: str, cache: TileCache | None = None) -> None:
         super().__init__(parts, model=model, cache=cache)
         self._summing = parts
 
-    def embed(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
-        """Return what the head reads of a window, uint8 (4, length): float32 (bins, channels)."""
-        embedding: np.ndarray = self._embedding(window, n_fill, check_bins(bins, self.geometry))[0]
-        return embedding
+    def embed(self, window: np.ndarray, n_fill: float, bins: tuple[int, int], *, turned: bool = False) -> Embedding:
+        """Return what the head reads of a window, uint8 (4, length): float32 (bins, channels).
+
+        ``turned``: last bin first, as a reverse complement is read on the forward strand.
+        """
+        embedding = self._embedding(window, n_fill, check_bins(bins, self.geometry))[0]
+        return np.ascontiguousarray(embedding[::-1]) if turned else embedding
 
     def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], rows: Rows) -> BinSums:
         """Return the sums of two alleles, some rows at a time.
@@ -59,7 +68,7 @@ class SummingSession(IncrementalSession):
         rows : Rows
             What to add up.
         """
-        block = max(1, _BLOCK_BYTES // (8 * ref.embedding.shape[1] * rows.tracks.shape[1]))
+        block = max(1, self.block_bytes // (8 * ref.share.shape[1] * rows.tracks.shape[1]))
         parts = []
         for start in range(0, len(rows.tracks), block):
             chosen = rows.tracks[start : start + block].ravel()

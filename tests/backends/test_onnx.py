@@ -15,9 +15,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends.device import Device
-from borzoi_rt.backends.opening import open_parts, open_session
+from borzoi_rt.backends.opening import open_session
 from borzoi_rt.backends.parity import replay_golden
-from borzoi_rt.backends.protocols import Parts, Session
+from borzoi_rt.backends.protocols import ResidentParts, Session
+from borzoi_rt.backends.resident import open_resident
 from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.engine import sessions
 from borzoi_rt.errors import BackendError, FormatError, InputError, ParityError
@@ -220,11 +221,11 @@ def test_split_graphs_are_checked_where_the_exporter_was_not(
     """A GPU that gives other numbers by tiles than the golden example is refused before anything is scored."""
     asked: list[str] = []
 
-    def on_a_gpu(bundle: Bundle, device: Device) -> Parts:
+    def on_a_gpu(bundle: Bundle, device: Device, *, bank_bytes: int) -> ResidentParts:
         asked.append(str(device))
-        return open_parts(bundle, "cpu", threads=1)
+        return open_resident(bundle, "cpu:1", bank_bytes=bank_bytes)
 
-    monkeypatch.setattr(sessions, "open_parts", on_a_gpu)
+    monkeypatch.setattr(sessions, "open_resident", on_a_gpu)
     sound = sessions.open_engine(toy_bundle, "cuda:0", options=sessions.EngineOptions(fused=False))
     assert sound.run(windows(1)).shape == (1, TRACKS, BINS)
     golden = toy_bundle.golden()
@@ -238,4 +239,4 @@ def test_split_graphs_are_checked_where_the_exporter_was_not(
         with pytest.raises(ParityError, match="does not reproduce the golden example"):
             sessions.open_engine(broken, "cuda:0", options=sessions.EngineOptions(fused=fused))
     sessions.open_engine(broken, "cpu:1").close()  # checked at export
-    assert asked == ["cuda:0", "cuda:0", "cuda:0", "cpu"]
+    assert asked == ["cuda:0", "cuda:0", "cuda:0"]

@@ -17,9 +17,12 @@ from oracles import statistics as oracle
 from borzoi_rt.backends.onnx import OnnxParts
 from borzoi_rt.backends.opening import open_parts
 from borzoi_rt.backends.protocols import BinSums, Views
+from borzoi_rt.backends.resident import open_resident
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.engine.cache import Cache
 from borzoi_rt.engine.prediction import Predictor
+from borzoi_rt.engine.resident import ResidentSummingSession
 from borzoi_rt.engine.sessions import EngineOptions, open_engine
 from borzoi_rt.engine.summing import Rows, SummingSession
 from borzoi_rt.errors import InputError
@@ -189,12 +192,34 @@ def test_a_null_variant_is_exactly_zero(toy_bundle: Bundle, genome: Fasta, rc: b
 def test_blocks_of_rows_change_nothing(toy_bundle: Bundle, genome: Fasta, monkeypatch: pytest.MonkeyPatch) -> None:
     variants = variants_of(genome)[:1]
     (whole,) = scored(toy_bundle, genome, variants, fused=True, stats=("SUM", "SAX"))
-    monkeypatch.setattr("borzoi_rt.engine.summing._BLOCK_BYTES", 1)  # one row a run
+    monkeypatch.setattr(SummingSession, "block_bytes", 1)  # one row a run
     (by_row,) = scored(toy_bundle, genome, variants, fused=True, stats=("SUM", "SAX"))
     assert whole.scores is not None
     assert by_row.scores is not None
     for name, values in whole.scores.items():
         assert_allclose(by_row.scores[name], values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, {"rc": True, "shifts": (0, -3)}, {"region": "center:64"}], ids=str)
+def test_embeddings_that_stay_on_a_device_give_the_same_sums(
+    toy_bundle: Bundle, genome: Fasta, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variants = variants_of(genome)
+    want = scored(toy_bundle, genome, variants, fused=True, stats=SUMMED, **how)
+
+    def on_a_device(bundle: Bundle, *_: object) -> ResidentSummingSession:
+        parts = open_resident(bundle, "cpu:1", bank_bytes=0)
+        return ResidentSummingSession(parts, model=bundle.sha256, cache=Cache())
+
+    monkeypatch.setattr("borzoi_rt.engine.sessions._incremental", on_a_device)
+    got = scored(toy_bundle, genome, variants, fused=True, stats=SUMMED, **how)
+    for found, other in zip(got, want, strict=True):
+        assert found.status == other.status
+        if found.scores is None or other.scores is None:
+            assert found.scores is other.scores
+            continue
+        for name, values in other.scores.items():
+            assert_allclose(found.scores[name], values, rtol=2e-3, atol=3e-6, err_msg=name)
 
 
 def test_js_is_made_of_coverage(toy_bundle: Bundle, genome: Fasta) -> None:
