@@ -72,8 +72,8 @@ _target = click.option(
     type=click.Choice(TARGETS),
     default="cpu",
     show_default=True,
-    help="What the graphs are written for: cpu with little memory, gpu with few large operators. Both run on both, more "
-    "slowly on the other.",
+    help="What the graphs are written for: cpu with little memory, gpu with few large operators. Both run on both, "
+    "more slowly on the other.",
 )
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 
@@ -182,7 +182,6 @@ def _report(bundle: Bundle) -> None:
             f"this network magnifies rounding: PyTorch itself differs from float64 by {noise['peak']:.2e} in logits of "
             f"up to {noise['largest']:.3g}"
         )
-    click.echo(
-        f"{bundle.path}: {len(bundle.tracks)} tracks; {parity['convolution']} convolutions, {bundle.info.precision}, for a "
-        f"{bundle.info.target.upper()}"
-    )
+    form = f"{parity['convolution']} convolutions, {bundle.info.precision}"
+    written_for = ", for GPUs" if bundle.info.target == "gpu" else ""
+    click.echo(f"{bundle.path}: {len(bundle.tracks)} tracks; {form}{written_for}")

@@ -153,7 +153,8 @@ class BundleInfo:
 
     ``architecture`` is the JSON form of the network's config, ``parity`` the noise of the network and the figures of
     the gate run at export (see :mod:`borzoi_rt.bundle.parity`), ``precision`` that of the trunk (inputs, outputs and
-    head are float32), ``target`` what the graphs were written for (they run on the other, too, more slowly), ``tiling`` how the split graphs work together (None: there is only ``predict``).
+    head are float32), ``target`` what the graphs were written for (they run on the other, too, more slowly), ``tiling``
+    how the split graphs work together (None: there is only ``predict``).
     """
 
     name: str

@@ -147,7 +147,7 @@ def bundle_info(
 def write_graphs(
     model: Borzoi, directory: Path, form: Form, precision: str, squash: str
 ) -> tuple[dict[str, GraphInfo], Tiling]:
-    """Write all graphs and the weights of a bundle into a directory, unproven; return what the manifest says of them."""
+    """Write graphs and weights of a bundle into a directory, unproven; return what the manifest says of them."""
     weights = WeightsFile(directory, precision)
     try:
         graphs, tiling = write_split(model, directory, weights, form)

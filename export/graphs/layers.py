@@ -32,9 +32,9 @@ def norm_gelu(
     mean, variance = (array(torch.as_tensor(part)).astype(np.float64) for part in (norm.running_mean, norm.running_var))
     scale = array(norm.weight) / np.sqrt(variance + BATCH_NORM_EPS)
     shift = array(norm.bias) - (mean - (0.0 if bias is None else array(bias).astype(np.float64))) * scale
-    scale, shift = (part.astype(np.float32).reshape(-1, *[1] * axes_behind) for part in (scale, shift))
-    x = graph.node("Mul", x, graph.weight(f"{name}.scale", scale), label=name)
-    x = graph.node("Add", x, graph.weight(f"{name}.shift", shift))
+    factor, term = (part.astype(np.float32).reshape(-1, *[1] * axes_behind) for part in (scale, shift))
+    x = graph.node("Mul", x, graph.weight(f"{name}.scale", factor), label=name)
+    x = graph.node("Add", x, graph.weight(f"{name}.shift", term))
     return graph.node("Gelu", x, approximate="tanh")
 
 
