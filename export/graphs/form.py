@@ -9,6 +9,7 @@ from borzoi_rt.errors import InputError
 CONVOLUTIONS = ("cook-toom", "direct")
 GPU_CONVOLUTIONS = ("conv", "products")
 GPU_ATTENTIONS = ("fused", "plain")
+GPU_NORMS = ("affine", "batch")
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class Form:
         One of ``CONVOLUTIONS`` or, for GPUs, of ``GPU_CONVOLUTIONS``: a ``Conv`` node, or products over all taps.
     attention : str
         Of GPUs: ``fused`` into one ``com.microsoft.MultiHeadAttention``, or ``plain`` products and a softmax.
+    norm : str
+        Of ``conv``: an ``affine`` product and sum, or one ``BatchNormalization``.
     """
 
     target: str = "cpu"
     convolution: str = "cook-toom"
     attention: str = "fused"
+    norm: str = "affine"
 
     @property
     def channels_first(self) -> bool:
@@ -38,7 +42,7 @@ class Form:
 DEFAULT_FORM = Form()
 
 
-def forms(target: str, precision: str, convolution: str | None = None, attention: str = "fused") -> tuple[Form, ...]:
+def forms(target: str, precision: str, convolution: str | None = None) -> tuple[Form, ...]:
     """Return the forms to try, the preferred first.
 
     Raises
@@ -49,7 +53,7 @@ def forms(target: str, precision: str, convolution: str | None = None, attention
     if target == "gpu":
         if convolution in CONVOLUTIONS:
             raise InputError(f"{convolution} convolutions are for the target cpu, not gpu; leave the form out")
-        return (Form(target, convolution or GPU_CONVOLUTIONS[0], attention),)
+        return (Form(target, convolution or GPU_CONVOLUTIONS[0]),)
     if convolution in GPU_CONVOLUTIONS:
         raise InputError(f"{convolution!r} convolutions are for the target gpu, not cpu; leave the form out")
     if precision == "fp32":

@@ -20,6 +20,8 @@ class ConvTower(BaseTower):
     The axis of length 1 is there because convolutions over two axes are what cuDNN has most kernels for.
     """
 
+    norm = "affine"
+
     def write(self, x: str) -> tuple[str, list[str]]:
         """Turn (batch, 4, length) into tokens (batch, tokens, channels) and raw skips without bias."""
         graph = self.graph
@@ -27,7 +29,9 @@ class ConvTower(BaseTower):
         x = self._halved(self._conv(x, self.stem.weight, "stem"))
         raw: list[str] = []
         for index, block in enumerate(self.blocks):
-            x = norm_gelu(graph, x, block.norm, f"tower.{index}.norm", self.bias_of(index), axes_behind=2)
+            x = norm_gelu(
+                graph, x, block.norm, f"tower.{index}.norm", self.bias_of(index), axes_behind=2, node=self.norm
+            )
             x = self._conv(x, block.conv.weight, f"tower.{index}.conv")
             raw.insert(0, x)
             x = self._halved(x)

@@ -27,5 +27,8 @@ def tower_writer(
     """Return the writer of a tower of ``tokens`` tokens that keeps ``skips``."""
     if form.target == "cpu":
         return Tower(graph, model, tokens=tokens, skips=skips, convolution=form.convolution)
-    kind = ConvTower if form.convolution == "conv" else ProductTower
-    return kind(graph, model, tokens=tokens, skips=skips)
+    if form.convolution == "products":
+        return ProductTower(graph, model, tokens=tokens, skips=skips)
+    tower = ConvTower(graph, model, tokens=tokens, skips=skips)
+    tower.norm = form.norm
+    return tower

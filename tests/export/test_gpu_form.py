@@ -35,6 +35,7 @@ from borzoi_export.graphs.unproven import write_unproven  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
 FORMS = [Form("gpu", *names) for names in itertools.product(GPU_CONVOLUTIONS, GPU_ATTENTIONS)]
+FORMS.append(Form("gpu", "conv", "fused", "batch"))
 VARIANTS: dict[str, dict[str, Any]] = {
     "toy": {},
     "borzoi": {"tail_filters": 24, "crop_bins": 15},
@@ -49,7 +50,7 @@ SQUASH = SquashSpec(kind="new")
 
 
 def name_of(form: Form) -> str:
-    return f"{form.convolution}, {form.attention}"
+    return f"{form.convolution}, {form.attention}, {form.norm}"
 
 
 def toy(**changes: Any) -> Borzoi:
@@ -224,7 +225,7 @@ def test_trained_model_keeps_its_scores(shared: Path, trained: Bundle, tiny_bund
         [item.scores for item in score_variants(variants, bundle=bundle, fasta=genome, options=options)]
         for bundle in (trained, tiny_bundle)
     ]
-    correlation, share = (0.999999, 1e-3) if trained.info.precision == "fp32" else (0.999, 0.01)
+    correlation, share = (0.999999, 1e-3) if trained.info.precision == "fp32" else (0.999, 0.02)
     for stat in options.stats:
         got, want = (np.stack([scores[stat] for scores in side if scores is not None]) for side in found)
         assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > correlation
