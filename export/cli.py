@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from borzoi_rt.bundle.manifest import N_POLICIES, PRECISIONS, SquashSpec
+from borzoi_rt.bundle.manifest import N_POLICIES, PRECISIONS, TARGETS, SquashSpec
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
 from .graphs.finish import table
-from .graphs.tower import CONVOLUTIONS
+from .graphs.form import CONVOLUTIONS
 
 _FILE = click.Path(path_type=Path)
 
@@ -58,7 +58,7 @@ _convolution = click.option(
     "--convolution",
     type=click.Choice(CONVOLUTIONS),
     help="How the convolutions of the tower are computed: cook-toom with fewer products, direct as they are written  "
-    "[default: cook-toom, and direct where that fails the parity check].",
+    "[default: cook-toom, and direct where that fails the parity check; with --target gpu neither].",
 )
 _precision = click.option(
     "--precision",
@@ -66,6 +66,14 @@ _precision = click.option(
     default="fp32",
     show_default=True,
     help="Number format of all but the head; fp16 is for GPUs.",
+)
+_target = click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    default="cpu",
+    show_default=True,
+    help="What the graphs are written for: cpu with little memory, gpu with few large operators. Both run on both, "
+    "more slowly on the other.",
 )
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 
@@ -76,7 +84,7 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (_overwrite, _precision, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
+    for option in (_overwrite, _target, _precision, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
         command = option(command)
     return command
 
@@ -174,6 +182,6 @@ def _report(bundle: Bundle) -> None:
             f"this network magnifies rounding: PyTorch itself differs from float64 by {noise['peak']:.2e} in logits of "
             f"up to {noise['largest']:.3g}"
         )
-    click.echo(
-        f"{bundle.path}: {len(bundle.tracks)} tracks; {parity['convolution']} convolutions, {bundle.info.precision}"
-    )
+    form = f"{parity['convolution']} convolutions, {bundle.info.precision}"
+    written_for = ", for GPUs" if bundle.info.target == "gpu" else ""
+    click.echo(f"{bundle.path}: {len(bundle.tracks)} tracks; {form}{written_for}")

@@ -51,7 +51,7 @@ def convert_calico(
     crop : int, optional
         Output bins to drop on each side, instead of what the params say.
     **options
-        ``name, n_policy, overwrite, convolution, precision`` of :func:`borzoi_export.graphs.export_bundle`.
+        ``name, n_policy, overwrite, convolution, precision, target`` of :func:`borzoi_export.graphs.export_bundle`.
 
     Raises
     ------

@@ -17,6 +17,7 @@ FORMAT = "borzoi-rt-bundle"
 FORMAT_VERSION = 1
 N_POLICIES = {"zero": 0.0, "uniform": 0.25}
 PRECISIONS = ("fp32", "fp16")
+TARGETS = ("cpu", "gpu")
 NOISES = ("noise", "golden_noise")
 RETIRED = ("averaging", "positional_widths")  # once written, never read
 
@@ -152,7 +153,8 @@ class BundleInfo:
 
     ``architecture`` is the JSON form of the network's config, ``parity`` the noise of the network and the figures of
     the gate run at export (see :mod:`borzoi_rt.bundle.parity`), ``precision`` that of the trunk (inputs, outputs and
-    head are float32), ``tiling`` how the split graphs work together (None: there is only ``predict``).
+    head are float32), ``target`` what the graphs were written for (they run on the other, too, more slowly), ``tiling``
+    how the split graphs work together (None: there is only ``predict``).
     """
 
     name: str
@@ -163,6 +165,7 @@ class BundleInfo:
     architecture: Mapping[str, Any]
     n_policy: str = "zero"
     precision: str = "fp32"
+    target: str = "cpu"
     opset: int = 20
     tiling: Tiling | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
@@ -173,6 +176,8 @@ class BundleInfo:
             raise FormatError(f"n_policy {self.n_policy!r} is unknown; allowed: {', '.join(N_POLICIES)}")
         if self.precision not in PRECISIONS:
             raise FormatError(f"precision {self.precision!r} is unknown; allowed: {', '.join(PRECISIONS)}")
+        if self.target not in TARGETS:
+            raise FormatError(f"target {self.target!r} is unknown; allowed: {', '.join(TARGETS)}")
         if "predict" not in self.graphs:
             raise FormatError(f"no graph named 'predict' among {sorted(self.graphs)}")
         for name, graph in self.graphs.items():
@@ -199,7 +204,10 @@ class BundleInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values (no file list)."""
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        values = asdict(self)
+        if self.target == "cpu":  # as in manifests that are older than the target, which thus stay as they are
+            del values["target"]
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **values}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], source: str) -> BundleInfo:

@@ -62,6 +62,7 @@ def show(path: Path, as_json: bool, list_tracks: bool) -> None:
         "squash": f"{info.squash.kind}, unscale {info.squash.unscale}, unclip {info.squash.unclip}",
         "unknown bases": info.n_policy,
         "precision": f"{info.precision}, opset {info.opset}",
+        "written for": info.target.upper() + ("; runs on a CPU too, more slowly" if info.target == "gpu" else ""),
         "graphs": ", ".join(sorted(info.graphs)),
         "parity at export": _parity(info.parity),
         "provenance": ", ".join(f"{key} {value}" for key, value in info.provenance.items()),

@@ -11,17 +11,17 @@ import numpy as np
 
 from borzoi_rt.bundle.manifest import BundleInfo, GraphInfo, SquashSpec, Tiling
 from borzoi_rt.bundle.opening import STATISTICS, Bundle
-from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.errors import FormatError
 from borzoi_rt.tracks import TrackTable
 
 from ..models.borzoi import Borzoi
 from .builder import OPSET, WeightsFile
 from .finish import NO_GRAPHS, finish_bundle
+from .form import Form, forms
 from .parity import borzoi_reference
 from .predict import write_predict
 from .split import write_split
 from .statistics import write_statistics
-from .tower import CONVOLUTIONS
 
 
 def export_bundle(
@@ -36,6 +36,7 @@ def export_bundle(
     overwrite: bool = False,
     convolution: str | None = None,
     precision: str = "fp32",
+    target: str = "cpu",
 ) -> Bundle:
     """Write a network as an ONNX bundle, and prove that it computes the same.
 
@@ -59,9 +60,12 @@ def export_bundle(
         Replace an existing bundle.
     convolution : str, optional
         ``cook-toom`` or ``direct``. None takes the first, which is faster, and the second where that breaks the
-        rule; a warning says so and the manifest records it. In half precision only ``direct``.
+        rule; a warning says so and the manifest records it. In half precision only ``direct``, for GPUs neither.
     precision : str
         ``fp32``, or ``fp16`` for GPUs: everything but the head, inputs and outputs in half precision.
+    target : str
+        ``cpu``, or ``gpu`` for graphs that compute a window at once, by convolutions and one attention node a block. A
+        bundle for GPUs also runs on a CPU, more slowly and with more memory.
 
     Returns
     -------
@@ -71,8 +75,50 @@ def export_bundle(
     ------
     FormatError
         If a weight is not finite or the table has another number of rows, or rows in another order.
+    InputError
+        If convolution, precision and target do not go together.
     ParityError
         If onnxruntime breaks the rule of :mod:`borzoi_rt.bundle.parity`; no bundle is left.
+    """
+    tried = {form.convolution: form for form in forms(target, precision, convolution)}
+    return finish_bundle(
+        model,
+        tracks,
+        out,
+        info=bundle_info(
+            model,
+            tracks,
+            squash=squash,
+            name=name,
+            n_policy=n_policy,
+            provenance=provenance,
+            precision=precision,
+            target=target,
+        ),
+        forms=tuple(tried),
+        write=lambda directory, form: write_graphs(model, directory, tried[form], precision, squash.kind),
+        reference=lambda: borzoi_reference(model, precision),
+        overwrite=overwrite,
+    )
+
+
+def bundle_info(
+    model: Borzoi,
+    tracks: TrackTable,
+    *,
+    squash: SquashSpec,
+    name: str,
+    n_policy: str = "zero",
+    provenance: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
+    target: str = "cpu",
+) -> BundleInfo:
+    """Return the manifest of a network before its graphs are written; parameters as of :func:`export_bundle`.
+
+    Raises
+    ------
+    FormatError
+        If the table has another number of rows than the head outputs, or rows in another order.
     """
     config = model.config
     if len(tracks) != config.tracks:
@@ -83,7 +129,7 @@ def export_bundle(
             f"row {misplaced[0]} of the track table is output {tracks.index[misplaced[0]]} by its index; rows must "
             f"stand in the order of the outputs, 0 to {config.tracks - 1}: sort the table by its first column"
         )
-    info = BundleInfo(
+    return BundleInfo(
         name=name,
         head=config.head,
         geometry=config.geometry,
@@ -92,38 +138,20 @@ def export_bundle(
         architecture={"family": "borzoi", **config.to_dict()},
         n_policy=n_policy,
         precision=precision,
+        target=target,
         opset=OPSET,
         provenance=provenance or {},
     )
-    return finish_bundle(
-        model,
-        tracks,
-        out,
-        info=info,
-        forms=_forms(convolution, precision),
-        write=lambda directory, form: _write_graphs(model, directory, form, precision, squash.kind),
-        reference=lambda: borzoi_reference(model, precision),
-        overwrite=overwrite,
-    )
 
 
-def _forms(convolution: str | None, precision: str) -> tuple[str, ...]:
-    """Return the forms of the convolutions to try, in order."""
-    if precision == "fp32":
-        return CONVOLUTIONS if convolution is None else (convolution,)
-    # The sums of a Cook-Toom product cancel; in half precision that costs a digit, on a GPU without any gain.
-    if convolution == "cook-toom":
-        raise InputError(f"cook-toom convolutions are for fp32, not {precision}; leave the form out")
-    return ("direct",)
-
-
-def _write_graphs(
-    model: Borzoi, directory: Path, convolution: str, precision: str, squash: str
+def write_graphs(
+    model: Borzoi, directory: Path, form: Form, precision: str, squash: str
 ) -> tuple[dict[str, GraphInfo], Tiling]:
+    """Write graphs and weights of a bundle into a directory, unproven; return what the manifest says of them."""
     weights = WeightsFile(directory, precision)
     try:
-        graphs, tiling = write_split(model, directory, weights, convolution)
+        graphs, tiling = write_split(model, directory, weights, form)
         graphs[STATISTICS] = write_statistics(model, squash, directory, weights)
-        return {"predict": write_predict(model, directory, weights, convolution), **graphs}, tiling
+        return {"predict": write_predict(model, directory, weights, form), **graphs}, tiling
     finally:
         weights.close()

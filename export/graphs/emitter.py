@@ -14,11 +14,11 @@ import torch
 from onnx import TensorProto
 
 from ..models.borzoi import LAYER_NORM_EPS, Borzoi, TransformerBlock, UnetBlock
-from .attention import AttentionWriter
 from .builder import GraphBuilder
-from .layers import array, dense, norm_gelu, pointwise, take
+from .form import DEFAULT_FORM, Form
+from .layers import array, dense, norm_gelu, padded, pointwise, take
 from .spans import Span, decoder_spans, whole_output
-from .tower import Tower
+from .writers import attention_writer, tower_writer
 
 
 class Emitter:
@@ -32,29 +32,32 @@ class Emitter:
         The trained network.
     output : Span, optional
         Bins to compute; those of the network when None.
-    convolution : str
-        Form of the tower's convolutions, see :class:`borzoi_export.graphs.tower.Tower`.
+    form : Form
+        How tower and attention are written.
     """
 
     def __init__(
-        self, graph: GraphBuilder, model: Borzoi, output: Span | None = None, *, convolution: str = "cook-toom"
+        self, graph: GraphBuilder, model: Borzoi, output: Span | None = None, *, form: Form = DEFAULT_FORM
     ) -> None:
         self.graph = graph
         self.model = model
         self.config = model.config
-        self.convolution = convolution
-        self.attention = AttentionWriter(graph)
+        self.form = form
+        self.attention = attention_writer(graph, form)
         self.output = whole_output(model.config) if output is None else output
         self.spans = decoder_spans(model.config, self.output)
 
     def filled(self, sequence: str, n_fill: str) -> str:
-        """x + n_fill * (1 - sum of the four rows), as (batch, length, 4)."""
+        """x + n_fill * (1 - sum of the four rows), as the tower takes it: (batch, length, 4) or (batch, 4, length)."""
         graph = self.graph
         x = graph.node("Cast", sequence, to=TensorProto.FLOAT)
         known = graph.node("ReduceSum", x, graph.integers(1), keepdims=1)
         one = graph.weight("one", np.array(1.0, dtype=np.float32), exact=True)
         fill = graph.node("Mul", graph.node("Sub", one, known), n_fill)
-        return graph.narrow(graph.node("Transpose", graph.node("Add", x, fill), perm=[0, 2, 1], label="filled"))
+        x = graph.node("Add", x, fill)
+        if not self.form.channels_first:
+            x = graph.node("Transpose", x, perm=[0, 2, 1], label="filled")
+        return graph.narrow(x)
 
     def trunk(self, x: str, *, tile_tokens: int | None = None) -> tuple[str, list[str]]:
         """Return tokens (batch, tokens, channels) and the skips as the decoder adds them.
@@ -66,7 +69,7 @@ class Emitter:
             tokens = tile_tokens
             lengths = [tokens * 2 ** (index + 1) for index in range(self.config.unets)]
             spans = [Span(0, length, length) for length in lengths]
-        tower = Tower(self.graph, self.model, tokens=tokens, skips=spans, convolution=self.convolution)
+        tower = tower_writer(self.graph, self.model, tokens, spans, self.form)
         x, raw = tower.write(x)
         skips = []
         for index, (block, skip) in enumerate(zip(cast("Iterable[UnetBlock]", self.model.unet), raw, strict=True)):
@@ -124,7 +127,9 @@ class Emitter:
         # Zero padding belongs to the ends of the grid; inside it the halo is real data and is used up.
         half = block.depthwise.kernel_size[0] // 2
         pads = (half - (made.start - read.start), half - (read.end - made.end))
-        if any(pads):
+        if any(pads) and self.form.target == "gpu":
+            x = padded(graph, x, *pads, channels)
+        elif any(pads):
             x = graph.node("Pad", x, graph.integers(0, pads[0], 0, 0, pads[1], 0))
         taps = [
             graph.node("Mul", graph.slice(x, 1, tap, tap + made.size), graph.weight(f"{name}.tap.{tap}", values))

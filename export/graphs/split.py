@@ -18,6 +18,7 @@ from ..models.borzoi import Borzoi
 from ..models.config import BorzoiConfig
 from .builder import GraphBuilder, WeightsFile
 from .emitter import Emitter
+from .form import Form
 from .spans import Span, decoder_spans, whole_output
 
 OWN_TOKENS = 32  # 4,096 bp for tokens of 128 bp: a power of two, so that windows on a grid of 4,096 bp share tiles
@@ -33,20 +34,20 @@ def halo_tokens(config: BorzoiConfig) -> int:
 
 
 def write_split(
-    model: Borzoi, directory: Path, weights: WeightsFile, convolution: str
+    model: Borzoi, directory: Path, weights: WeightsFile, form: Form
 ) -> tuple[dict[str, GraphInfo], Tiling]:
     """Write the split graphs and return their descriptions and how tiles make a window."""
     config = model.config
     halo = halo_tokens(config)
     width = min(OWN_TOKENS + 2 * halo, config.tokens)
-    graphs = {"trunk_tile": _write_tile(model, directory, weights, width, convolution)}
+    graphs = {"trunk_tile": _write_tile(model, directory, weights, width, form)}
     bodies: dict[str, BodyInfo] = {}
     outputs = {"body": whole_output(config)}
     for bins in MOVING_BINS:
         if bins < config.bins and _can_move(config, bins):
             outputs[f"body_{bins}"] = Span(0, bins, bins, origin="token_start")
     for name, output in outputs.items():
-        graphs[name], bodies[name] = _write_body(model, directory, weights, name, output)
+        graphs[name], bodies[name] = _write_body(model, directory, weights, name, output, form)
     graphs["head"] = _write_head(model, directory, weights)
     tiling = Tiling(
         token_bp=config.sequence_length_bp // config.tokens,
@@ -69,13 +70,13 @@ def _can_move(config: BorzoiConfig, bins: int) -> bool:
     )
 
 
-def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int, convolution: str) -> GraphInfo:
+def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int, form: Form) -> GraphInfo:
     config = model.config
     token_bp = config.sequence_length_bp // config.tokens
     graph = GraphBuilder("trunk_tile", weights)
     sequence = graph.input("sequence", TensorProto.UINT8, ["batch", 4, tokens * token_bp])
     n_fill = graph.input("n_fill", TensorProto.FLOAT, [])
-    emitter = Emitter(graph, model, convolution=convolution)
+    emitter = Emitter(graph, model, form=form)
     x, skips = emitter.trunk(emitter.filled(sequence, n_fill), tile_tokens=tokens)
     channels = config.tower_widths[-1]
     outputs: dict[str, tuple[str, list[int | str]]] = {"tokens": (graph.wide(x), ["batch", tokens, channels])}
@@ -86,14 +87,14 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
 
 
 def _write_body(
-    model: Borzoi, directory: Path, weights: WeightsFile, name: str, output: Span
+    model: Borzoi, directory: Path, weights: WeightsFile, name: str, output: Span, form: Form
 ) -> tuple[GraphInfo, BodyInfo]:
     config = model.config
     channels = config.tower_widths[-1]
     graph = GraphBuilder(name, weights)
     inputs = ["tokens"]
     tokens = graph.narrow(graph.input("tokens", TensorProto.FLOAT, ["batch", config.tokens, channels]))
-    emitter = Emitter(graph, model, output)
+    emitter = Emitter(graph, model, output, form=form)
     skips = []
     for index, span in enumerate(emitter.spans):
         inputs.append(f"skip_{index}")

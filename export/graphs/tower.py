@@ -21,12 +21,11 @@ from .builder import GraphBuilder
 from .layers import array, norm_gelu
 from .spans import Span
 
-CONVOLUTIONS = ("cook-toom", "direct")
 TOKEN_CHUNK = 256
 
 
-class Tower:
-    """Writes stem and tower for windows of ``tokens`` tokens.
+class BaseTower:
+    """What the forms of the tower share.
 
     Parameters
     ----------
@@ -38,9 +37,38 @@ class Tower:
         Length of the input in tokens.
     skips : sequence of Span
         Which positions of each skip to keep, in the order of the U-net blocks.
+    """
+
+    def __init__(self, graph: GraphBuilder, model: Borzoi, *, tokens: int, skips: Sequence[Span]) -> None:
+        self.graph = graph
+        self.stem = model.stem
+        self.blocks = [cast("NormConv", block) for block in model.tower]
+        self.widths = model.config.tower_widths
+        self.half = model.config.tower_width // 2
+        self.tokens = tokens
+        self.length_bp = tokens * (model.config.sequence_length_bp // model.config.tokens)
+        self.skips = list(skips)
+
+    def bias_of(self, index: int) -> Tensor | None:
+        """Return the bias that is missing in the input of a block."""
+        return self.blocks[index - 1].conv.bias if index else self.stem.bias
+
+    def with_bias(self, tokens: str) -> str:
+        """Add the bias of the last block."""
+        bias = self.graph.weight("tower.bias", array(_bias(self.blocks[-1].conv.bias)))
+        return self.graph.node("Add", tokens, bias, label="tokens")
+
+
+class Tower(BaseTower):
+    """Writes stem and tower for windows of ``tokens`` tokens.
+
+    Parameters
+    ----------
+    graph, model, tokens, skips
+        See :class:`BaseTower`.
     convolution : str
-        One of ``CONVOLUTIONS``. ``cook-toom`` is faster; ``direct`` keeps exact zeros exact, which a network without
-        biases needs, whose LayerNorms blow up what is left of a zero.
+        ``cook-toom`` is faster; ``direct`` keeps exact zeros exact, which a network without biases needs, whose
+        LayerNorms blow up what is left of a zero.
     """
 
     def __init__(
@@ -52,14 +80,7 @@ class Tower:
         skips: Sequence[Span],
         convolution: str = "cook-toom",
     ) -> None:
-        self.graph = graph
-        self.stem = model.stem
-        self.blocks = [cast("NormConv", block) for block in model.tower]
-        self.widths = model.config.tower_widths
-        self.half = model.config.tower_width // 2
-        self.tokens = tokens
-        self.length_bp = tokens * (model.config.sequence_length_bp // model.config.tokens)
-        self.skips = list(skips)
+        super().__init__(graph, model, tokens=tokens, skips=skips)
         self.convolve = self._tile_conv if convolution == "cook-toom" else self._direct_conv
         self.by_tiles = model.config.tower_width == cook_toom.WIDTH and tokens % 2 == 0
 
@@ -68,12 +89,7 @@ class Tower:
         half = self.stem.kernel_size[0] // 2
         x = self.graph.node("Pad", x, self.graph.integers(0, half, 0, 0, half + 3, 0))  # 3: whole groups of 4 bases
         tokens, skips = self._tiles(x) if self.by_tiles else self._plain(x)
-        bias = self.graph.weight("tower.bias", array(_bias(self.blocks[-1].conv.bias)))
-        return self.graph.node("Add", tokens, bias, label="tokens"), skips
-
-    def bias_of(self, index: int) -> Tensor | None:
-        """Return the bias that is missing in the input of a block."""
-        return self.blocks[index - 1].conv.bias if index else self.stem.bias
+        return self.with_bias(tokens), skips
 
     def _plain(self, x: str) -> tuple[str, list[str]]:
         """Run everything at once, convolutions as one product over all taps."""

@@ -29,7 +29,7 @@ import borzoi_export.models.borzoi as network  # noqa: E402
 from borzoi_export.graphs import export_bundle, finish  # noqa: E402
 from borzoi_export.graphs.exact import doubled, exact_coverage, filled, reach_tokens, tiled_trunk  # noqa: E402
 from borzoi_export.graphs.finish import NO_GRAPHS, Check, Reference, table  # noqa: E402
-from borzoi_export.graphs.tower import CONVOLUTIONS  # noqa: E402
+from borzoi_export.graphs.form import CONVOLUTIONS  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig, read_params  # noqa: E402
 from borzoi_export.promoter.bundle import export_promoter  # noqa: E402
