@@ -76,8 +76,9 @@ def padded(graph: GraphBuilder, x: str, left: int, right: int, channels: int) ->
     """Put zeros before and behind (batch, length, channels) without ``Pad``, which CUDA lacks in some releases."""
     batch = graph.node("Shape", x, start=0, end=1)
     zero = graph.weight("zero", np.zeros((1, 1, 1), dtype=np.float32))
-    ends = [
-        graph.node("Expand", zero, graph.node("Concat", batch, graph.integers(count, channels), axis=0))
-        for count in (left, right)
-    ]
-    return graph.node("Concat", ends[0], x, ends[1], axis=1)
+    parts = [x]
+    for count, where in ((left, 0), (right, 2)):
+        if count:
+            shape = graph.node("Concat", batch, graph.integers(count, channels), axis=0)
+            parts.insert(where, graph.node("Expand", zero, shape))
+    return graph.concat(parts, 1)
