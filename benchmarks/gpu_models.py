@@ -1,0 +1,95 @@
+"""The networks, bundles and windows of the GPU benchmark: the published shape, or a toy for a rehearsal."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.tracks import TrackTable
+
+if TYPE_CHECKING:
+    from borzoi_export.models.borzoi import Borzoi
+
+GTEX = range(7522, 7611)  # the 89 tracks of a gene-expression run
+TOY_TRACKS = 8
+_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
+_TOY: dict[str, Any] = {
+    "seq_length": 32_768,
+    "activation": "gelu",
+    "norm_type": "batch",
+    "bn_momentum": 0.9,
+    "trunk": [
+        {"name": "conv_dna", "filters": 16, "kernel_size": 15, "norm_type": None, "activation": "linear",
+         "pool_size": 2},
+        {"name": "res_tower", "filters_init": 16, "filters_end": 32, "divisible_by": 8, "kernel_size": 5,
+         "num_convs": 1, "pool_size": 2, "repeat": 6},
+        {"name": "transformer_tower", "key_size": 8, "heads": 2, "num_position_features": 8, "dropout": 0.0,
+         "attention_dropout": 0.0, "repeat": 2},
+        {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
+        {"name": "unet_conv", "kernel_size": 3, "upsample_conv": True},
+        {"name": "Cropping1D", "cropping": 64},
+    ],
+    "head_toy": {"name": "final", "units": TOY_TRACKS, "activation": "softplus"},
+}  # fmt: skip
+
+
+def build(options: argparse.Namespace) -> Borzoi:
+    """Return a network whose every parameter takes part, as in a trained one: no bias or attention output is zero."""
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig, read_params
+
+    params = _TOY if options.toy else read_params(_tables(options) / "borzoi_params.json")
+    torch.manual_seed(1)
+    model = Borzoi(BorzoiConfig.from_params(params))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith((".attention.out.weight", "content_bias", "position_bias")):
+                tensor.normal_(0.0, 0.02)
+            elif name.endswith(("running_mean", "bias")):
+                tensor.normal_(0.0, 0.1)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def table(options: argparse.Namespace) -> TrackTable:
+    """Return the tracks of the network."""
+    if not options.toy:
+        return TrackTable.read(_tables(options) / "targets_human.txt")
+    ones = np.ones(TOY_TRACKS, dtype=np.float32)
+    names = tuple(f"toy{number}" for number in range(TOY_TRACKS))
+    return TrackTable(
+        index=np.arange(TOY_TRACKS), identifier=names, description=names, sum_stat=("sum_sqrt",) * TOY_TRACKS,
+        clip=768 * ones, clip_soft=384 * ones, scale=ones, strand_pair=np.arange(TOY_TRACKS),
+    )  # fmt: skip
+
+
+def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, ...]) -> float:
+    """Write one bundle in a form and return the seconds it took."""
+    from borzoi_export.graphs.form import Form, forms
+    from borzoi_export.graphs.unproven import write_unproven
+
+    start = time.perf_counter()
+    target, precision, *words = form
+    chosen = Form(target, *words) if words else forms(target, precision)[0]
+    out, squash = options.out / name, SquashSpec(kind="old")
+    if not out.exists():
+        choices = {"squash": squash, "precision": precision, "target": target, "form": chosen}
+        write_unproven(build(options), table(options), out, **choices)
+    return time.perf_counter() - start
+
+
+def sequence(options: argparse.Namespace) -> np.ndarray:
+    """Return a random window, uint8 (4, length)."""
+    letters = np.random.default_rng(0).integers(0, 4, _TOY["seq_length"] if options.toy else 524_288)
+    return (letters == np.arange(4)[:, None]).astype(np.uint8)
+
+
+def _tables(options: argparse.Namespace) -> Path:
+    return options.tables or _SHARED
