@@ -75,6 +75,24 @@ def test_calico(cli: Cli, calico: dict[str, Path]) -> None:
         session.close()
 
 
+def test_calico_for_gpus(cli: Cli, calico: dict[str, Path]) -> None:
+    code, out, err = cli("export", "calico", *options(**calico, squash="new", target="gpu"))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"{calico['out']}: 6 tracks; conv convolutions, fp32, for GPUs"
+    assert open_bundle(calico["out"]).info.target == "gpu"
+    code, out, err = cli("bundle", "show", str(calico["out"]))
+    assert code == 0
+    assert re.search(r"^written for +GPU; runs on a CPU too, more slowly$", out, re.MULTILINE)
+
+
+def test_a_convolution_of_the_other_target(cli: Cli, calico: dict[str, Path]) -> None:
+    check_error(
+        cli("export", "calico", *options(**calico, squash="new", target="gpu", convolution="direct")),
+        "direct convolutions are for the target cpu, not gpu; leave the form out",
+    )
+    assert not calico["out"].exists()
+
+
 def test_options_arrive(cli: Cli, calico: dict[str, Path]) -> None:
     values = options(**calico, squash="old", head="toy", crop=3, n_policy="uniform", name="my model")
     assert cli("export", "calico", *values, "--unscale", "--no-unclip")[0] == 0
