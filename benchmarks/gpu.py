@@ -21,11 +21,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from borzoi_rt.engine.bank import BankRows
+from borzoi_rt.engine.tiles import TilePlan
 
 from ._common import peak_rss_gb, print_table
 from .gpu_models import GTEX, TOY_TRACKS, build, sequence, write_bundle
@@ -81,6 +84,8 @@ def runtime_steps(toy: bool) -> Iterator[Step]:
         words = ":tf32" if form == "gpu-fp32" else ""
         yield Step(f"variants {form}{words}", "variants", (form, cuda(words), "resident"))
     yield Step("variants gpu-fp16, tiles on the host", "variants", ("gpu-fp16", cuda(), "host"))
+    for form in ("gpu-fp16", "gpu-fp16-plain", "gpu-fp16-products"):
+        yield Step(f"parts {form}", "parts", (form, cuda()))
     for form in SCORED[:2]:
         for turn in ("first", "second"):
             yield Step(f"bits {form}, {turn} process", "bits", (form, cuda()))
@@ -97,16 +102,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=540.0, help="begin no step after so long (default 540)")
     parser.add_argument("--only", help="only steps whose name holds this word")
     parser.add_argument("--toy", action="store_true", help="a small network on the CPU, as a rehearsal")
+    parser.add_argument("--cuda", action="append", default=[], metavar="KEY=VALUE", help="option of the CUDA provider")
+    parser.add_argument("--tiles", type=int, default=8, help="tiles a batch of a resident session (default 8)")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
+        _change_runtime(options)
         print(json.dumps(_FUNCTIONS[options.step](options, *options.arguments)))
         return
     options.out.mkdir(parents=True, exist_ok=True)
     steps = [] if options.stage == "runtime" else list(torch_steps())
     steps += [] if options.stage == "torch" else list(runtime_steps(options.toy))
     steps = [step for step in steps if not options.only or options.only in step.name]
+    changed = [*options.cuda, *([f"tiles={options.tiles}"] if options.tiles != 8 else [])]
+    if changed:
+        steps = [replace(step, name=f"{step.name} [{' '.join(changed)}]") for step in steps]
     _run(steps, options)
     _print(options.out / "gpu.jsonl")
 
@@ -131,6 +142,7 @@ def _in_process(step: Step, options: argparse.Namespace, seconds: float) -> dict
     command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(options.out), "--step", step.function]
     command += ["--tables", str(options.tables)] if options.tables else []
     command += ["--toy"] if options.toy else []
+    command += [f"--tiles={options.tiles}", *(f"--cuda={choice}" for choice in options.cuda)]
     try:
         done = subprocess.run(
             [*command, "--", *step.arguments], capture_output=True, text=True, check=False, timeout=seconds
@@ -287,6 +299,26 @@ def forward(options: argparse.Namespace, form: str, device: str) -> dict[str, An
     }  # fmt: skip
 
 
+def parts(options: argparse.Namespace, form: str, device: str) -> dict[str, Any]:
+    """Time the graphs apart: a whole pass, tiles in batches of three sizes, and a body."""
+    from borzoi_rt.backends import resident
+
+    found = {"ms_forward": forward(options, form, device)["ms"]}
+    for tiles in (8, 16, 32):
+        resident.TILES = tiles
+        opened = resident.open_resident(_bundle(options, form), device, bank_bytes=0)
+        layout, window = opened.layout, sequence(options)
+        one_hot = np.stack([window[:, : layout.width * opened.tiling.token_bp]] * tiles)
+        found[f"ms_fill_{tiles}_tiles"] = _ms(partial(opened.fill, 1, one_hot, 0.0), options)
+        if tiles == 8:
+            name = "body_64" if options.toy else "body_256"
+            spans = [(0, end - start) for start, end in opened.tiling.bodies[name].skips]
+            rows = BankRows(TilePlan.of(opened.geometry, opened.tiling), layout).of(np.full(4096, 8), spans)
+            found[f"ms_{name}"] = _ms(partial(opened._embedding, name, rows, 2 if options.toy else 64), options)
+        opened.close()
+    return found
+
+
 @contextmanager
 def _placement_recorded() -> Iterator[None]:
     """Let sessions that are opened keep which provider runs each node."""
@@ -365,6 +397,10 @@ def _breakdown(session: Any, options: argparse.Namespace) -> dict[str, Any]:
     tiles = np.stack([window[:, :tile_bp]] * layout.tiles)
     found = {"ms_fill_8_tiles": _ms(lambda: parts.fill(1, tiles, 0.0), options)}
     found["ms_move_tile"] = _ms(lambda: parts.move(8, 17), options)
+    found["ms_keys"] = _ms(lambda: session._keys(window, 0.0), options)
+    found["ms_window_again_200_bins"] = _ms(
+        lambda: session.run(window[None], np.array(_gtex(options)), bins=(10, 20 if options.toy else 210)), options
+    )
     for name, body in parts.tiling.bodies.items():
         spans = [(0, end - start) for start, end in body.skips]
         rows = session._rows.of(np.full(len(session._plan.tiles), 8), spans)
@@ -421,6 +457,20 @@ def all_tracks(options: argparse.Namespace, form: str, device: str, kind: str) -
     return {"ms_variant": 1e3 * (time.perf_counter() - start) / len(done), "first_s": first, "peak_gb": _gpu_gb()}
 
 
+def _change_runtime(options: argparse.Namespace) -> None:
+    """Give every session the provider options and the batch of tiles that the command line asks for."""
+    from borzoi_rt.backends import resident, runtime
+
+    resident.TILES = options.tiles
+    plain, changes = runtime._providers, dict(choice.split("=", 1) for choice in options.cuda)
+
+    def changed(device: Any, engine_cache: Any) -> list[Any]:
+        found = plain(device, engine_cache)
+        return [(item[0], {**item[1], **changes}) if isinstance(item, tuple) else item for item in found]
+
+    runtime._providers = changed
+
+
 def _bundle(options: argparse.Namespace, form: str) -> Any:
     from borzoi_rt import open_bundle
 
@@ -473,7 +523,19 @@ def _gpu_gb() -> float:
 
 _FUNCTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     function.__name__: function
-    for function in (rates, reference, ours_in_torch, peer, training, bundles, forward, variants, bits, all_tracks)
+    for function in (
+        rates,
+        reference,
+        ours_in_torch,
+        peer,
+        training,
+        bundles,
+        forward,
+        parts,
+        variants,
+        bits,
+        all_tracks,
+    )
 }
 
 if __name__ == "__main__":

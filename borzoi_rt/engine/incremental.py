@@ -108,7 +108,8 @@ class IncrementalSession:
         -------
         tuple of float32 ndarray (1, tokens, channels) and list of the same of the skips
         """
-        tiles = [self._tile(tile, window, n_fill) for tile in self._plan.tiles]
+        keys = self._keys(window, n_fill)
+        tiles = [self._tile(tile, key, window, n_fill) for tile, key in zip(self._plan.tiles, keys, strict=True)]
         return self._plan.assemble(tiles, spans)
 
     def _embedding(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
@@ -118,18 +119,33 @@ class IncrementalSession:
         embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
         return np.ascontiguousarray(embedding[:, choice.offset : choice.offset + bins[1] - bins[0]])
 
-    def _tile(self, tile: Tile, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
+    def _tile(self, tile: Tile, key: bytes, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
         # One tile a run, whatever its company, so that equal bases give equal bits.
         return self._cache.get(
-            self._key(tile, window, n_fill),
-            lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)]),
+            key, lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)])
         )
 
-    def _key(self, tile: Tile, window: np.ndarray, n_fill: float) -> bytes:
-        """Return the hash of everything that a tile depends on."""
-        # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
-        owned = (tile.start - tile.read, tile.end - tile.read)
-        key = hashlib.blake2b(np.ascontiguousarray(window[:, self._plan.bases(tile)]).data, digest_size=32)
-        key.update(self._prefix + f" {n_fill!r} {owned}".encode())
-        return key.digest()
+    def _keys(self, window: np.ndarray, n_fill: float) -> list[bytes]:
+        """Return, for every tile, the hash of everything it depends on."""
+        bases = _packed(window)
+        prefix = hashlib.blake2b(self._prefix + f" {n_fill!r} ".encode(), digest_size=32)
+        bp = window.shape[1] // len(bases)  # that one row of what is hashed stands for
+        keys = []
+        for tile in self._plan.tiles:
+            read = self._plan.bases(tile)
+            key = prefix.copy()
+            # Which part is owned belongs to the key: the tiles at the ends of a window own more than those inside.
+            key.update(f"{tile.start - tile.read} {tile.end - tile.read} ".encode())
+            key.update(bases[read.start // bp : read.stop // bp].data)
+            keys.append(key.digest())
+        return keys
+
+
+def _packed(window: np.ndarray) -> np.ndarray:
+    """Return the bases of a window in the fewest bytes: two in each where they are one-hot, else as they are."""
+    if window.shape[1] % 2 or window.max(initial=0) > 1:
+        return np.ascontiguousarray(window.T)
+    codes = window[0] | window[1] << 1 | window[2] << 2 | window[3] << 3
+    packed: np.ndarray = codes[::2] | codes[1::2] << 4
+    return packed

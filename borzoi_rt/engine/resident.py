@@ -75,8 +75,12 @@ class _Resident(IncrementalSession):
 
     def _slots(self, window: np.ndarray, n_fill: float) -> np.ndarray:
         """Return the slot of every tile of a window; those that are missing are computed."""
-        tiles = [(self._key(tile, window, n_fill), self._plan.bases(tile)) for tile in self._plan.tiles]
-        missing = {key: bases for key, bases in tiles if self.bank.slot(key) is None}
+        tiles = self._keys(window, n_fill)
+        missing = {
+            key: self._plan.bases(tile)
+            for key, tile in zip(tiles, self._plan.tiles, strict=True)
+            if self.bank.slot(key) is None
+        }
         size = self.bank.layout.tiles
         keys = list(missing)
         batches = [keys[first : first + size] for first in range(0, len(keys), size)]
@@ -85,7 +89,7 @@ class _Resident(IncrementalSession):
         except BaseException:
             self.bank.clear()  # what was to be computed has slots already
             raise
-        slots = [self.bank.slot(key) for key, _ in tiles]
+        slots = [self.bank.slot(key) for key in tiles]
         if None in slots:  # its tiles lay on more pages than the bank has, and one was given up for another
             self.bank.clear()
             return self._slots(window, n_fill)
