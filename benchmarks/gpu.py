@@ -19,9 +19,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,13 @@ def runtime_steps(toy: bool) -> Iterator[Step]:
     forwards += [("gpu-fp16-batchnorm", ""), ("gpu-fp32", ""), ("gpu-fp32-products", ":tf32"), ("cpu-fp32", "")]
     forwards += [("gpu-fp16", ":tuned"), ("cpu-fp32", ":tf32")]
     for form, words in forwards:
-        yield Step(f"forward {form}{words}", "forward", (form, cuda(words)))
+        yield Step(f"forward {form}{words}.", "forward", (form, cuda(words)))
     for form in SCORED:
         words = ":tf32" if form == "gpu-fp32" else ""
-        yield Step(f"variants {form}{words}", "variants", (form, cuda(words), "resident"))
+        yield Step(f"variants {form}{words}.", "variants", (form, cuda(words), "resident"))
     yield Step("variants gpu-fp16, tiles on the host", "variants", ("gpu-fp16", cuda(), "host"))
     for form in ("gpu-fp16", "gpu-fp16-plain", "gpu-fp16-products"):
-        yield Step(f"parts {form}", "parts", (form, cuda()))
+        yield Step(f"parts of {form}.", "parts", (form, cuda()))
     for form in SCORED[:2]:
         for turn in ("first", "second"):
             yield Step(f"bits {form}, {turn} process", "bits", (form, cuda()))
@@ -119,7 +120,7 @@ def main() -> None:
     if changed:
         steps = [replace(step, name=f"{step.name} [{' '.join(changed)}]") for step in steps]
     _run(steps, options)
-    _print(options.out / "gpu.jsonl")
+    _print(options.out / "gpu.jsonl", {step.name for step in steps})
 
 
 def _run(steps: list[Step], options: argparse.Namespace) -> None:
@@ -155,12 +156,12 @@ def _in_process(step: Step, options: argparse.Namespace, seconds: float) -> dict
     return found
 
 
-def _print(log: Path) -> None:
-    """Print the table of all steps, each against the arithmetic of its card."""
+def _print(log: Path, names: Set[str]) -> None:
+    """Print the table of these steps."""
     results = {line["step"]: line for line in map(json.loads, log.read_text().splitlines())}
     rates = results.get("rates", {})
     rows = []
-    for name, found in results.items():
+    for name, found in ((name, found) for name, found in results.items() if name in names):
         for key, value in found.items():
             if isinstance(value, int | float) and key not in ("took",):
                 rows.append((name, key, float(value)))
