@@ -43,6 +43,7 @@ DOORS = {
     "triton_python_backend_utils": ("serving/graph_model.py", "serving/scorer_model.py"),
     "pysam": ("genome/fasta.py", "genome/lines.py", "genome/vcf_copy.py"),
     "pybigtools": ("genome/bigwig.py",),
+    "ray": ("runs/ray.py",),
     "pyarrow": ("runs/", "tables/", "results.py", "dataset/arrow.py"),
     "h5py": ("tables/",),
     "matplotlib": ("report/figures.py",),

@@ -13,10 +13,13 @@ EVERY_S = 30.0
 
 
 class Reporter:
-    """Takes the number of items, once it is known, and how many are done; see :func:`progress_bar`."""
+    """Takes the number of items, how many are done, and tiles asked for and computed; see :func:`progress_bar`."""
 
     def __init__(self, set_total: Callable[[int], None], set_done: Callable[[int], None]) -> None:
         self.total, self.done = set_total, set_done
+
+    def tiles(self, asked: int, computed: int) -> None:
+        """Take how many tiles were asked for, and how many of these had to be computed."""
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from ..bundle.manifest import N_POLICIES
 from ..engine.options import PredictionOptions
 from ..genome.intervals import read_bed
 from ..runs.predict import CoverageOptions, predict_regions
-from ..runs.settings import RunSettings
 from ..squash import KINDS
-from . import _shared
+from . import _runs, _shared
 
 
 @click.command()
@@ -41,8 +40,7 @@ from . import _shared
     default=None,
     help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
 )
-@_shared.resume_option
-@_shared.workers_option
+@_runs.spread_options
 @_shared.device_option
 @_shared.threads_option
 def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -52,20 +50,16 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
     adjacent windows that cover it: the output is always whole windows, not the bases of the region alone. OUT also gets
     predictions.json, which says how they were made.
     """
+    settings_of = _runs.take_settings(choices)
     prediction = PredictionOptions(rc=bool(choices["rc"]), shifts=choices["shifts"] or (0,), n_code=choices["n_code"])
     options = CoverageOptions(
         prediction=prediction, **{name: choices[name] for name in ("tracks", "squashed", "squash", "unscale")}
     )
     intervals = read_bed(regions)
     with _shared.progress_bar("predicting") as progress:
-        settings = RunSettings(
-            device=choices["device"],
-            threads=choices["threads"],
-            workers=choices["workers"],
-            resume=choices["resume"],
-            progress=progress.done,
-            total=progress.total,
-        )
+        settings = settings_of(progress)
         written = predict_regions(intervals, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
     regions_text = f"{len(intervals)} region{'' if len(intervals) == 1 else 's'}"
-    click.echo(f"{regions_text}: {len(written)} files -> {out}", err=True)
+    left = _runs.said_of_shard(settings, out)
+    held = f"{len(written)} files" if left == out else "a shard of their windows"
+    click.echo(f"{regions_text}: {held} -> {left}", err=True)

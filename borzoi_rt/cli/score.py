@@ -14,11 +14,10 @@ from ..errors import InputError
 from ..genome.gene_index import open_genes
 from ..genome.pas import SITE_KINDS
 from ..runs.score import score_file, score_list
-from ..runs.settings import RunSettings
 from ..scoring.options import GENE_MODES, REF_POLICIES
 from ..scoring.presets import PRESETS, check_preset
 from ..tables import LAYOUTS
-from . import _scoring, _shared
+from . import _runs, _scoring, _shared
 
 
 @click.command()
@@ -134,7 +133,7 @@ from . import _scoring, _shared
     type=click.Choice(tuple(PRESETS)),
     help="All options of a published command; `borzoi-rt scores` says which  [default: none].",
 )
-@_shared.run_options
+@_runs.run_options
 def score(
     vcf: str | None,
     variants: tuple[str, ...],
@@ -155,7 +154,7 @@ def score(
     """
     if (vcf is None) == (not variants):
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
-    running = _shared.take_run(choices)
+    settings_of = _runs.take_settings(choices)
     options = _scoring.read_options(**choices)
     if pas is not None and annotation is None:
         raise InputError("--pas needs --genes: sites are compared along genes")
@@ -164,7 +163,7 @@ def score(
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
     with _shared.progress_bar("scoring") as progress:
-        settings = RunSettings(**running, progress=progress.done, total=progress.total)
+        settings = settings_of(progress)
         given: dict[str, Any] = {
             "bundle": model,
             "fasta": fasta,
@@ -177,4 +176,4 @@ def score(
         else:
             counts = score_file(vcf, out, layout=layout, **given)
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "alleles", out)
+    _shared.say_counts(counts, "alleles", _runs.said_of_shard(settings, out))

@@ -16,9 +16,8 @@ from ..scoring.options import ScoreOptions
 from ..scoring.selection import select_rows
 from ..tables import ISM_WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
-from .executors import run_jobs
-from .journal import Journal
 from .outputs import check_target, finish_output
+from .run import do_jobs, is_shard, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
 from .score_plan import ScorePlan
 from .settings import RunSettings
@@ -113,14 +112,14 @@ def score_ism(
             device=settings.worker_device,
             engine=settings.engine,
             identity=run_identity(context, selection, context["input"]),
+            genome=context["identity_genome"],
         )
-        if settings.total is not None:
-            settings.total(sum(source.items(number) for number in range(source.blocks)))
-        with Journal(target) as journal:
-            journal.begin(plan.identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
-            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
+        with open_journal(target, settings) as journal:
+            do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
+            if is_shard(plan, journal, settings):
+                return counts
+            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
 

@@ -23,15 +23,16 @@ from ..bundle.manifest import Geometry
 from ..bundle.opening import Bundle, open_bundle
 from ..engine.options import PredictionOptions
 from ..engine.prediction import Predictor
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
-from .executors import run_jobs
 from .journal import Journal
 from .outputs import check_directory, finish_directory
 from .plan import Tick
+from .run import do_jobs, is_shard, open_journal
+from .score_plan import open_genome
 from .settings import RunSettings
 
 ARCHIVE = "predictions.npz"
@@ -90,6 +91,22 @@ class CoveragePlan:
         """Return 1: a job is a window."""
         return 1
 
+    def units(self, number: int) -> int:
+        """Return 1: a window is not cut."""
+        return 1
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        """Refuse: coverage has no status.
+
+        Raises
+        ------
+        BackendError
+            Naming the window.
+        """
+        window = self.windows[number]
+        where = f"{window.chrom}:{window.start + 1}-{window.end}"
+        raise BackendError(f"window {where} cannot be predicted: {detail}; leave its region out, or take fewer workers")
+
     def open(self) -> CoverageWorker:
         """Load the model and open the genome."""
         return CoverageWorker(self)
@@ -100,11 +117,11 @@ class CoverageWorker:
 
     def __init__(self, plan: CoveragePlan) -> None:
         self._plan = plan
-        self._fasta = Fasta(plan.fasta)
+        self._fasta = open_genome(plan.fasta, plan.identity["genome"])
         self._session = open_session(plan.bundle, plan.device)
         self._predictor = coverage_predictor(plan.bundle, self._session, np.array(plan.positions), plan.options)
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Predict a window: a row for each track, its bins in ``coverage``."""
         plan, window = self._plan, self._plan.windows[number]
         values = self._predictor.window(self._fasta, window.chrom, window.start - plan.bundle.geometry.crop_bp)
@@ -164,7 +181,7 @@ def predict_regions(
     Returns
     -------
     list of Path
-        The files written.
+        The files written; none where the settings name a shard.
     """
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
     if settings.engine is not None:
@@ -186,11 +203,10 @@ def predict_regions(
             "tracks": list(units),
         }
         plan = CoveragePlan(windows, units, model, genome.path, chosen, settings.worker_device, identity)
-        if settings.total is not None:
-            settings.total(plan.jobs)
-        with Journal(target) as journal:
-            journal.begin(identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+        with open_journal(target, settings) as journal:
+            do_jobs(plan, journal, settings)
+            if is_shard(plan, journal, settings):
+                return []
             coverage = _Coverage(journal, windows, numbers, model.geometry)
             finish_directory(target, journal, lambda folder: _write(folder, coverage, tracks, genome, identity))
     return sorted(target.iterdir())

@@ -30,9 +30,9 @@ from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
-from .executors import run_jobs
 from .journal import Journal
 from .outputs import check_target, finish_output
+from .run import do_jobs, is_shard, open_journal
 from .score_plan import ScorePlan
 from .settings import RunSettings
 
@@ -96,7 +96,8 @@ def score_file(
     """
 
     def read(journal: Journal, share: _Share, block: int) -> _Input:
-        return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"))
+        again = settings is not None and settings.shard is not None
+        return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"), again=again)
 
     sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
     return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes)
@@ -163,7 +164,7 @@ def _score(
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation)
-        with Journal(target) as journal:
+        with open_journal(target, settings) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
             context["input"] = given.name
             plan = ScorePlan(
@@ -174,13 +175,13 @@ def _score(
                 device=settings.worker_device,
                 engine=settings.engine,
                 identity=run_identity(context, selection, given.digest),
+                genome=context["identity_genome"],
                 genes=annotation,
             )
-            if settings.total is not None:
-                settings.total(given.alleles.count)
-            journal.begin(plan.identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
+            if is_shard(plan, journal, settings):
+                return counts
             try:
                 _judge(counts, journal, genome, given.name)
             except (FormatError, InputError):
@@ -233,13 +234,20 @@ def job_size(bundle: Bundle, options: ScoreOptions) -> int:
     return max(1, min(_LARGEST_JOB, _BASES_OF_JOB // (bundle.geometry.sequence_length_bp * passes)))
 
 
-def _read_file(vcf: str | os.PathLike[str], journal: Journal, share: _Share, block: int, *, keep: bool) -> _Input:
-    """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made."""
+def _read_file(
+    vcf: str | os.PathLike[str], journal: Journal, share: _Share, block: int, *, keep: bool, again: bool
+) -> _Input:
+    """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made.
+
+    ``again``: the file must be such that other runs can read it too.
+    """
     path, stdin = Path(vcf), str(vcf) == "-"
     once = stdin or path.is_fifo()
     if not once and not path.is_file():
         raise FormatError(f"{path}: no such VCF file")
     name = "stdin" if stdin else path.name
+    if once and again:
+        raise InputError(f"{name}: can be read only once, and every shard reads the whole input; name a file")
     copied = once and (keep or not stdin)  # a reader of variants takes stdin as it comes, but no other pipe
     kept = journal.directory / f"{name}.vcf" if copied else path
     if copied:
@@ -286,6 +294,9 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
     return {
         "schema": SCHEMA_VERSION,
         "borzoi_rt": __version__,
+        "bundle": context["identity_bundle"],
+        "genome": context["identity_genome"],
+        "genes": context.get("identity_genes"),
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,

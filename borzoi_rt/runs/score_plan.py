@@ -12,13 +12,14 @@ import pyarrow as pa
 from ..backends.device import Device
 from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions, open_engine
-from ..errors import InputError
+from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import Scorer
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
+from ..scoring.results import ScoredVariant
 from ..scoring.selection import select_rows
 from ..tables.rows import score_table
 from .plan import Tick, Worker
@@ -49,6 +50,7 @@ class ScorePlan:
     device: Device
     engine: EngineOptions | None
     identity: Mapping[str, Any]
+    genome: str
     genes: Genes | None = None
 
     @property
@@ -60,6 +62,17 @@ class ScorePlan:
         """Return the number of alleles of a job."""
         return self.alleles.items(number)
 
+    def units(self, number: int) -> int:
+        """Return the number of alleles of a job."""
+        return self.items(number)
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        """Return the row of an allele that cannot be scored."""
+        specs = self.options.resolved(self.bundle.info).specs
+        rows = len(select_rows(self.bundle.tracks, self.options).rows)
+        result = failed(self.alleles.read(number)[unit], detail)
+        return score_table([result], specs, rows, with_alleles=self.options.with_alleles)
+
     def open(self) -> Worker:
         """Load the model and open the genome, or connect to a scorer that has both."""
         if self.device.kind == "triton" and is_scorer(self.device.url):
@@ -67,28 +80,64 @@ class ScorePlan:
         return ScoreWorker(self)
 
 
+def failed(item: VariantRecord, detail: str) -> ScoredVariant:
+    """Return the result of an allele whose scoring went wrong."""
+    return ScoredVariant(item.record, item.alt_index, item.variant, "error", detail)
+
+
+def open_genome(path: Path, fingerprint: str) -> Fasta:
+    """Open the genome of a plan, which may be long after the plan was made.
+
+    Raises
+    ------
+    InputError
+        If it is another one by now.
+    """
+    genome = Fasta(path)
+    if genome.fingerprint() != fingerprint:
+        genome.close()
+        raise InputError(
+            f"{path}: was replaced by another genome after the run had begun ({genome.fingerprint()} now, "
+            f"{fingerprint} then); put it back and resume, or start anew"
+        )
+    return genome
+
+
 class ScoreWorker:
     """A scorer that answers a job."""
 
     def __init__(self, plan: ScorePlan) -> None:
         self._plan = plan
-        self._fasta = Fasta(plan.fasta)
+        self._fasta = open_genome(plan.fasta, plan.genome)
         self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
         self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Score the alleles of a job."""
         results = []
-        for item in self._plan.alleles.read(number):
-            results.append(self._scorer.score(item))
+        for item in _some(self._plan.alleles.read(number), part):
+            results.append(self._score(item))
             tick()
         kept = self._plan.options.with_alleles
         return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
+
+    def _score(self, item: VariantRecord) -> ScoredVariant:
+        """Score an allele; what nobody foresaw costs its row, and not the run."""
+        try:
+            return self._scorer.score(item)
+        except (BackendError, FormatError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            return failed(item, f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         """Free the model and close the genome."""
         self._session.close()
         self._fasta.close()
+
+
+def _some(items: list[VariantRecord], part: range | None) -> list[VariantRecord]:
+    return items if part is None else items[part.start : part.stop]
 
 
 class RemoteWorker:
@@ -102,13 +151,13 @@ class RemoteWorker:
         self._specs = plan.options.resolved(plan.bundle.info).specs
         rows = select_rows(plan.bundle.tracks, plan.options).rows
         self._rows = len(rows)
-        with Fasta(plan.fasta) as genome:
+        with open_genome(plan.fasta, plan.genome) as genome:
             self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome)
         self._scorer.check(plan.options.resolved(plan.bundle.info), rows.identifier)
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Have the alleles of a job scored."""
-        items = self._plan.alleles.read(number)
+        items = _some(self._plan.alleles.read(number), part)
         names = [spec.name for spec in self._specs]
         found = self._scorer.score_all([item.variant for item in items], stats=names)
         results = []

@@ -1,0 +1,157 @@
+"""Options of the commands that are runs of numbered jobs: processes, cluster, shards, resumption; what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.sessions import EngineOptions
+from ..errors import InputError
+from ..runs.executors import EXECUTORS
+from ..runs.settings import RunSettings
+from ..runs.shards import Shard
+from . import _shared
+from ._progress import Reporter
+
+# How a run is made; an output does not depend on it, and a shard forgets it.
+_HOW = ("resume", "workers", "engine", "address", "shard", "adopt")
+
+
+class ShardText(click.ParamType):  # type: ignore[type-arg]
+    """Which share of how many, like ``3/16``."""
+
+    name = "i/n"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, checked; click shows the error."""
+        try:
+            return str(Shard.parse(str(value)))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def spread_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add resumption, processes, cluster and shards; see :func:`take_settings`."""
+    for option in (
+        click.option("--adopt", hidden=True, multiple=True, type=click.Path(path_type=Path), help="Shards to merge."),
+        click.option(
+            "--shard",
+            type=ShardText(),
+            metavar="I/N",
+            help="Do share I of N alone, like 3/16, and leave it in the folder OUT.shard-I-of-N; `borzoi-rt merge` "
+            "makes OUT of all of them  [default: the whole run].",
+        ),
+        click.option(
+            "--address",
+            help="Address of the Ray cluster, with --engine ray, like auto or HOST:6379  [default: one is started on "
+            "this machine].",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(EXECUTORS),
+            default=EXECUTORS[0],
+            show_default=True,
+            help="Who starts the --workers: this machine, or a Ray cluster (extra: ray), whose nodes need the files "
+            "under the same paths.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Processes that share the work; each loads the model, and results do not depend on their number.",
+        ),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Go on where an interrupted run with the same input and options stopped  [default: start anew].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def tile_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add how coverage is computed: tiles, their folder, checks and sums inside the graph."""
+    for option in (
+        click.option(
+            "--fused/--no-fused",
+            default=None,
+            help="Sum over bins inside the graph, where statistics allow it  [default: on GPUs only].",
+        ),
+        click.option(
+            "--verify-fraction",
+            type=click.FloatRange(0.0, 1.0),
+            default=0.0,
+            show_default=True,
+            help="Share of windows, 0 to 1, to compute by a whole pass too; a difference ends the run.",
+        ),
+        click.option(
+            "--tile-cache",
+            type=click.Path(path_type=Path),
+            help="Folder that keeps computed tiles for later runs  [default: none are kept].",
+        ),
+        click.option(
+            "--full",
+            is_flag=True,
+            help="Compute every window whole  [default: tiles that variants have in common are computed once].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add device, tiles, and what :func:`spread_options` adds: how a run is made, not what it gives."""
+    for add in (spread_options, tile_options, _shared.threads_option, _shared.device_option):
+        command = add(command)
+    return command
+
+
+def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
+    """Take the options of a run out of a command's arguments.
+
+    Returns
+    -------
+    callable
+        Makes the settings of a run that reports its progress.
+    """
+    arguments = _arguments(click.get_current_context())
+    held: dict[str, Any] = {name: choices.pop(name) for name in ("device", "threads", *_HOW)}
+    held["executor"] = held.pop("engine")
+    if "full" in choices:
+        names = ("full", "tile_cache", "verify_fraction", "fused")
+        held["engine"] = EngineOptions(**{name: choices.pop(name) for name in names})
+    return lambda progress: RunSettings(
+        **held, arguments=arguments, progress=progress.done, total=progress.total, tiles=progress.tiles
+    )
+
+
+def said_of_shard(settings: RunSettings, out: Path) -> Path:
+    """Return what a run leaves: its output, or the folder of its shard."""
+    shard = settings.chosen_shard
+    return out if shard is None else shard.path(out)
+
+
+def _arguments(context: click.Context) -> dict[str, Any]:
+    """Return a command and its arguments as JSON values, from which :mod:`borzoi_rt.cli.merge` calls it again."""
+    names = context.command_path.split()[1:]
+    return {
+        "command": names,
+        "params": {key: _plain(key, value) for key, value in context.params.items() if key not in _HOW},
+    }
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, tuple):
+        return [_plain(name, item) for item in value]
+    if name == "vcf" and isinstance(value, str) and value != "-":
+        return str(Path(value).absolute())
+    if name == "tracks" and isinstance(value, str) and value.startswith("@"):
+        return f"@{Path(value[1:]).absolute()}"
+    return value
