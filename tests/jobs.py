@@ -20,13 +20,18 @@ import worlds
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import BackendError
+from borzoi_rt.genome.variants import VariantRecord
 from borzoi_rt.runs import score as run
 from borzoi_rt.runs import score_plan
+from borzoi_rt.runs.plan import Worker
+from borzoi_rt.runs.score_plan import ScorePlan
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
+from borzoi_rt.scoring.results import ScoredVariant
 
 TEXT = worlds.random_dna(5000, seed=9)
 ALLELES = 20  # in jobs of 4
+KILLED = "2063"  # the position of a variant that ends a process, where a test wants it
 OPTIONS = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
 
 
@@ -132,6 +137,7 @@ class SquaresPlan:
     def open(self) -> SquaresWorker:
         with (self.folder.parent / "openings").open("a") as handle:
             handle.write(f"{os.getpid()}\n")
+        (self.folder.parent / f"gpu-{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         if self.cannot_open == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.cannot_open:
@@ -172,3 +178,29 @@ class SquaresWorker:
 
     def close(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class KillingPlan(ScorePlan):
+    """Variants of which some kill the process that scores them: while the environment says so, or once.
+
+    ``KILL_ALWAYS`` and ``KILL_ONCE`` hold positions, ``KILL_NOTES`` a folder in which deaths are noted.
+    """
+
+    def open(self) -> Worker:
+        worker: Any = super().open()
+        score, notes = worker._scorer.score, Path(os.environ["KILL_NOTES"])
+
+        def deadly(item: VariantRecord) -> ScoredVariant:
+            pos = str(item.variant.pos)
+            once = pos in os.environ.get("KILL_ONCE", "").split() and not (notes / pos).exists()
+            if once or pos in os.environ.get("KILL_ALWAYS", "").split():
+                (notes / pos).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if pos in os.environ.get("RAISE", "").split():
+                raise RuntimeError("what nobody foresaw")
+            found: ScoredVariant = score(item)
+            return found
+
+        worker._scorer.score = deadly
+        return worker

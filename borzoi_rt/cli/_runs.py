@@ -46,8 +46,8 @@ def spread_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--address",
-            help="Address of the Ray cluster, with --engine ray, like auto or HOST:6379  [default: one is started on "
-            "this machine].",
+            help="Address of the Ray cluster, with --engine ray, like HOST:6379  [default: that of the "
+            "environment, RAY_ADDRESS; else one is started on this machine].",
         ),
         click.option(
             "--engine",

@@ -40,6 +40,7 @@ def run_jobs(
     executor: str = "processes",
     address: str | None = None,
     tiles: Callable[[int, int], None] | None = None,
+    gpus: Sequence[str] = (),
 ) -> None:
     """Run the jobs whose results the journal lacks.
 
@@ -61,6 +62,8 @@ def run_jobs(
         Of a Ray cluster; one is started on this machine when None.
     tiles : callable, optional
         Called with the number of tiles that were asked for, and of these computed.
+    gpus : sequence of str
+        GPUs that the processes of this machine take in turn; see :func:`borzoi_rt.runs.processes.visible_gpus`.
 
     Raises
     ------
@@ -84,7 +87,8 @@ def run_jobs(
         else:
             count = min(workers, len(missing))
             tasks = Tasks(plan, journal, missing, count)
-            _run_crew(_crew(plan, journal, count, executor, address), plan, journal, tasks, counter)
+            crew = _crew(plan, journal, count, executor, address, gpus)
+            _run_crew(crew, plan, journal, tasks, counter)
     except KeyboardInterrupt:
         raise RunInterrupted(_kept(plan, journal, wanted), resumable=bool(journal.done)) from None
 
@@ -121,12 +125,12 @@ def _run_here(plan: Plan, journal: Journal, missing: list[int], counter: _Counte
             counter.count_tiles(getattr(worker, "tiles", (0, 0)))
 
 
-def _crew(plan: Plan, journal: Journal, workers: int, executor: str, address: str | None) -> Crew:
+def _crew(plan: Plan, journal: Journal, workers: int, executor: str, address: str | None, gpus: Sequence[str]) -> Crew:
     if executor == "ray":
         from .ray import RayCrew
 
         return RayCrew(plan, journal.directory, workers, address)
-    return Processes(plan, journal.directory, workers)
+    return Processes(plan, journal.directory, workers, gpus)
 
 
 def _run_crew(crew: Crew, plan: Plan, journal: Journal, tasks: Tasks, counter: _Counter) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -17,7 +18,9 @@ from .plan import Plan
 from .tasks import Task, Tasks
 from .worker import Hand
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 _OPENINGS = 3  # ended one after the other: then the fault is not from outside
+_GPUS = Path("/proc/driver/nvidia/gpus")
 _GUARD = "; a script that starts workers needs `if __name__ == '__main__':` around its call" if sys.argv[0] else ""
 
 
@@ -31,18 +34,20 @@ class Processes:
     directory : Path
         Of the journal.
     count : int
+    gpus : sequence of str
+        GPUs to be taken in turn, as ``CUDA_VISIBLE_DEVICES`` names them; none are chosen where it is empty.
     """
 
-    def __init__(self, plan: Plan, directory: Path, count: int) -> None:
-        self._plan, self._directory = plan, directory
+    def __init__(self, plan: Plan, directory: Path, count: int, gpus: Sequence[str] = ()) -> None:
+        self._plan, self._directory, self._gpus = plan, directory, gpus
         # Not forked: a fork copies locks that threads of this process may hold.
         self._context = multiprocessing.get_context("spawn")
         self._members: list[_Member] = []
         self._unopened = 0
         self._gone = (0, 0)
         try:
-            for _ in range(count):
-                self._members.append(_Member(self._context, plan, directory))
+            for number in range(count):
+                self._members.append(self._hire(number))
         except BaseException:
             self.close()
             raise
@@ -69,7 +74,7 @@ class Processes:
         heard = wait([member.connection for member in self._members])
         for number, member in enumerate(self._members):
             if member.connection in heard and not self._listen(member, tasks):
-                self._members[number] = _Member(self._context, self._plan, self._directory)
+                self._members[number] = self._hire(number)
 
     def close(self) -> None:
         """End all processes; a job under way is lost, its draft is not a result."""
@@ -87,6 +92,10 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _hire(self, number: int) -> _Member:
+        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        return _Member(self._context, self._plan, self._directory, gpu)
 
     def _listen(self, member: _Member, tasks: Tasks) -> bool:
         """Hear what a process says; return whether it lives."""
@@ -124,9 +133,9 @@ class Processes:
 class _Member:
     """One process, and how to talk to it."""
 
-    def __init__(self, context: Any, plan: Plan, directory: Path) -> None:
+    def __init__(self, context: Any, plan: Plan, directory: Path, gpu: str | None) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, plan, directory), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, plan, directory, gpu), daemon=True)
         self.process.start()
         theirs.close()
         self.opened = False
@@ -144,6 +153,14 @@ class _Member:
             self.connection.send(task)
 
 
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    named = os.environ.get(VISIBLE)
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    return [str(number) for number, _ in enumerate(_GPUS.iterdir())] if _GPUS.is_dir() else []
+
+
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         try:
@@ -153,8 +170,10 @@ def _ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _serve(connection: Connection, plan: Plan, directory: Path) -> None:
+def _serve(connection: Connection, plan: Plan, directory: Path, gpu: str | None) -> None:
     """Be a worker: open, then answer tasks until nobody is there to ask."""
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -19,7 +19,10 @@ from .worker import Hand
 
 NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is reported to anyone
 _OPENINGS = 3  # ended one after the other: then the fault is not from outside
+_PATIENCE_S = 60.0
 _STORE_BYTES = 80 * 2**20  # nothing is kept there
+
+log = logging.getLogger(__name__)
 
 
 class RayCrew:
@@ -34,7 +37,8 @@ class RayCrew:
     count : int
         Actors; each asks Ray for the threads of its session, and for a GPU where it computes on one.
     address : str, optional
-        Of the cluster; one is started here, and ended with the run, when None.
+        Of the cluster; that of the environment (``RAY_ADDRESS``, which a Ray job has) when None, and where there is
+        none, one is started here and ended with the run.
 
     Raises
     ------
@@ -47,9 +51,10 @@ class RayCrew:
         self._plan, self._directory, self._where = plan, directory.resolve(), str(Path.cwd())
         self._unopened, self._gone = 0, (0, 0)
         needs = _needs(plan)
-        self._own = not self._ray.is_initialized()
+        self._own, self._patient = not self._ray.is_initialized(), True
         if self._own:
-            _connect(self._ray, address, count, needs)
+            _connect(self._ray, address or os.environ.get("RAY_ADDRESS"), count, needs)
+        self._asked = f"{count} workers of {needs}"
         self._actor = self._ray.remote(max_restarts=0, **needs)(_Hand)
         self._members: dict[Any, _Member] = {}
         try:
@@ -73,7 +78,10 @@ class RayCrew:
             member.task = task
             member.answer = member.actor.do.remote(task.number, task.part)
         waiting = {member.answer: name for name, member in self._members.items() if member.answer is not None}
-        heard, _ = self._ray.wait(list(waiting), num_returns=1)
+        heard, _ = self._ray.wait(list(waiting), num_returns=1, timeout=_PATIENCE_S)
+        if not heard and self._patient and not any(member.opened for member in self._members.values()):
+            self._patient = False
+            log.warning("Ray has started no worker yet: asked for %s, it has %s", self._asked, self._resources())
         for answer in heard:
             self._listen(waiting[answer], tasks)
 
@@ -85,6 +93,9 @@ class RayCrew:
         self._members.clear()
         if self._own:
             self._ray.shutdown()
+
+    def _resources(self) -> dict[str, float]:
+        return {name: held for name, held in self._ray.cluster_resources().items() if name in ("CPU", "GPU")}
 
     def _hire(self) -> None:
         actor = self._actor.remote(self._plan, str(self._directory), self._where)

@@ -7,6 +7,7 @@ from pathlib import Path
 from .executors import run_jobs
 from .journal import Journal
 from .plan import Plan
+from .processes import visible_gpus
 from .settings import RunSettings
 from .shards import adopt_shards, finish_shard, shard_journal
 
@@ -36,6 +37,7 @@ def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
         executor=settings.executor,
         address=settings.address,
         tiles=settings.tiles,
+        gpus=visible_gpus() if settings.device in ("cuda", "tensorrt") else (),  # with a number it is that one
     )
 
 

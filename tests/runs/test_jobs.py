@@ -21,10 +21,9 @@ from borzoi_rt.errors import BackendError, InputError, RunInterrupted
 from borzoi_rt.runs import score as run
 from borzoi_rt.runs.executors import run_jobs
 from borzoi_rt.runs.journal import Journal
+from borzoi_rt.runs.processes import visible_gpus
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
-
-ENGINES = [{"workers": 2}]
 
 OPTIONS = ScoreOptions(stats=("SUM", "D2"), tracks="dnase")
 
@@ -90,45 +89,41 @@ def values(journal: Journal) -> list[int | None]:
     return [value for shard in journal.tables() for value in shard["square"].to_pylist()]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_process_is_replaced_and_its_job_done_again(tmp_path: Path, engine: dict[str, Any]) -> None:
-    plan = SquaresPlan(6, tmp_path / "out.partial", kills=((5, 1), (9, 2)), size=3)
+    """Beside a row that kills every process."""
+    plan = SquaresPlan(5, tmp_path / "out.partial", kills=((5, 1),), poison=(8,), size=3)
     seen: list[int] = []
     with Journal(tmp_path / "out") as journal:
         journal.begin(plan.identity, resume=False)
         run_jobs(plan, journal, **engine, progress=seen.append)
-        assert values(journal) == [unit**2 for unit in range(18)]
+        assert values(journal) == [None if unit == 8 else unit**2 for unit in range(15)]
         assert not list(journal.directory.glob("part-*"))
     assert seen == sorted(seen)
-    assert seen[-1] == 18
-    assert len((tmp_path / "openings").read_text().split()) in (
-        4,
-        5,
-    )  # two to begin with, one for each death but perhaps the last
+    assert seen[-1] == 15
+    assert (tmp_path / "deaths-5").read_text() == "x"
+    assert (tmp_path / "deaths-8").read_text() == "x" * 4  # the job twice, two units of it, and it alone
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("size", [1, 4])
-def test_a_row_that_kills_its_process_is_found_and_costs_no_other(
-    tmp_path: Path, engine: dict[str, Any], size: int
-) -> None:
-    """A single one, in several jobs, at every position of a job."""
-    poison = {1: (0, 6), 4: (5, 10, 23)}[size]
-    jobs = 24 // size
-    plan = SquaresPlan(jobs, tmp_path / "out.partial", poison=poison, size=size)
+def test_a_row_that_kills_its_process_is_found_and_costs_no_other(tmp_path: Path) -> None:
+    """Two, at other positions of their jobs; and one that is a job of its own."""
+    plan = SquaresPlan(5, tmp_path / "out.partial", poison=(5, 10), size=4)
     with Journal(tmp_path / "out") as journal:
         journal.begin(plan.identity, resume=False)
-        run_jobs(plan, journal, **engine)
-        assert values(journal) == [None if unit in poison else unit**2 for unit in range(24)]
-        assert sorted(ended(journal)) == list(range(jobs))
+        run_jobs(plan, journal, workers=2)
+        assert values(journal) == [None if unit in plan.poison else unit**2 for unit in range(20)]
+        assert sorted(ended(journal)) == list(range(5))
         assert not list(journal.directory.glob("part-*"))
+    plan = SquaresPlan(2, tmp_path / "one.partial", poison=(0,))
+    with Journal(tmp_path / "one") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, workers=2)
+        assert values(journal) == [None, 1]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_where_every_process_ends_no_row_is_blamed(tmp_path: Path, engine: dict[str, Any]) -> None:
+def test_where_every_process_ends_no_row_is_blamed(tmp_path: Path) -> None:
     plan = SquaresPlan(8, tmp_path / "out.partial", poison=tuple(range(8, 32)), size=4)
     with pytest.raises(BackendError, match=r"a worker process ended unexpectedly.* in a row.*2 of 8 jobs are kept"):
-        run_anew(plan, tmp_path / "out", **engine)
+        run_anew(plan, tmp_path / "out", workers=2)
     with Journal(tmp_path / "out") as journal:
         journal.begin(plan.identity, resume=True)
         assert journal.done == {0, 1}
@@ -136,18 +131,28 @@ def test_where_every_process_ends_no_row_is_blamed(tmp_path: Path, engine: dict[
         assert values(journal) == [unit**2 for unit in range(32)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    ("fault", "said", "openings"), [("no such provider", "no such provider", 2), ("kill", "before model and genome", 4)]
-)
-def test_what_cannot_be_opened_ends_the_run_and_is_not_tried_for_ever(
-    tmp_path: Path, engine: dict[str, Any], fault: str, said: str, openings: int
-) -> None:
-    plan = SquaresPlan(8, tmp_path / "out.partial", cannot_open=fault)
-    with pytest.raises(BackendError, match=said):
+def test_what_cannot_be_opened_ends_the_run_at_once(tmp_path: Path, engine: dict[str, Any]) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", cannot_open="no such provider")
+    with pytest.raises(BackendError, match=r"^no such provider$"):
         run_anew(plan, tmp_path / "out", **engine)
-    assert len((tmp_path / "openings").read_text().split()) <= openings
+    assert len((tmp_path / "openings").read_text().split()) <= 2
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_what_ends_processes_while_they_open_is_not_tried_for_ever(tmp_path: Path) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", cannot_open="kill")
+    with pytest.raises(BackendError, match=r"worker processes end \(SIGKILL\) before model and genome are open"):
+        run_anew(plan, tmp_path / "out", workers=2)
+    assert len((tmp_path / "openings").read_text().split()) <= 4
+
+
+def test_processes_take_the_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab")
+    plan = SquaresPlan(4, tmp_path / "out.partial", first_waits=True)
+    run_anew(plan, tmp_path / "out", workers=2, gpus=visible_gpus())
+    assert {path.read_text() for path in tmp_path.glob("gpu-*")} == {"3", "GPU-ab"}
 
 
 def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
