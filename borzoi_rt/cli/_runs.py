@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import click
 
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
+from ..runs.estimate import Estimate
 from ..runs.executors import EXECUTORS
 from ..runs.settings import RunSettings
 from ..runs.shards import Shard
 from . import _shared
-from ._progress import Reporter
+from ._progress import Reporter, duration
+from ._talk import json_option
 
 # How a run is made; an output does not depend on it, and a shard forgets it.
-_HOW = ("resume", "workers", "engine", "address", "shard", "adopt")
+_HOW = ("resume", "workers", "engine", "address", "shard", "adopt", "plan", "as_json")
 
 
 class ShardText(click.ParamType):  # type: ignore[type-arg]
@@ -36,6 +39,16 @@ class ShardText(click.ParamType):  # type: ignore[type-arg]
 def spread_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add resumption, processes, cluster and shards; see :func:`take_settings`."""
     for option in (
+        json_option,
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print what --plan finds as JSON  [default: as a table in words]."
+        ),
+        click.option(
+            "--plan",
+            is_flag=True,
+            help="Write nothing, but compute a few items, some seconds long, and print what the run will cost: passes, "
+            "arithmetic, time, memory and size of the output  [default: run].",
+        ),
         click.option("--adopt", hidden=True, multiple=True, type=click.Path(path_type=Path), help="Shards to merge."),
         click.option(
             "--shard",
@@ -125,15 +138,55 @@ def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
     if "full" in choices:
         names = ("full", "tile_cache", "verify_fraction", "fused")
         held["engine"] = EngineOptions(**{name: choices.pop(name) for name in names})
+    plan, as_json = held.pop("plan"), held.pop("as_json")
+    if as_json and not plan:
+        raise click.UsageError("--json is for --plan; leave it out, or give both")
+    if plan:
+        held["estimate"] = show_json if as_json else show
     return lambda progress: RunSettings(
         **held, arguments=arguments, progress=progress.done, total=progress.total, tiles=progress.tiles
     )
 
 
-def said_of_shard(settings: RunSettings, out: Path) -> Path:
+def left_by(settings: RunSettings, out: Path) -> Path:
     """Return what a run leaves: its output, or the folder of its shard."""
     shard = settings.chosen_shard
     return out if shard is None else shard.path(out)
+
+
+def is_told(settings: RunSettings) -> bool:
+    """Tell whether the run was only planned, so that nothing is left to say."""
+    return settings.estimate is not None
+
+
+def show_json(estimate: Estimate) -> None:
+    """Print an estimate as JSON."""
+    click.echo(json.dumps(estimate.to_dict(), indent=2))
+
+
+def show(estimate: Estimate) -> None:
+    """Print an estimate in words, a line for each number."""
+    reused = f" ({estimate.tiles_reused / estimate.tiles:.0%} of tiles used again)" if estimate.tiles else ""
+    flops = "not counted for this family" if estimate.flops is None else f"{estimate.flops / 1e12:,.3g} TFLOP"
+    workers = f", {estimate.workers} workers" if estimate.workers > 1 else ""
+    for name, text in (
+        ("items", f"{estimate.items:,} in {estimate.jobs:,} jobs"),
+        ("forwards", f"{estimate.forwards:,}{reused}"),
+        ("arithmetic", flops),
+        ("time", f"{duration(estimate.seconds)} on {estimate.device}{workers}"),
+        ("memory", _bytes(estimate.memory_bytes)),
+        ("output", _bytes(estimate.output_bytes)),
+        ("measured", f"{estimate.sampled:,} units in {estimate.sampled_seconds:.2g} s"),
+    ):
+        click.echo(f"{name:<12}{text}")
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
 
 
 def _arguments(context: click.Context) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import click
 from ..backends.device import ALLOWED, Device
 from ..errors import InputError, RunInterrupted
 from ._progress import Reporter, progress_bar
+from ._talk import say
 
 __all__ = ["Reporter", "progress_bar"]  # other names of this module are options and what is made of them
 
@@ -104,13 +105,13 @@ def say_counts(counts: Counter[str], noun: str, out: Path) -> None:
     """Say on stderr how many had which status."""
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     noun = noun.removesuffix("s") if counts.total() == 1 else noun
-    click.echo(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}", err=True)
+    say(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}")
 
 
 def say_notes(notes: Sequence[str]) -> None:
     """Say on stderr where the options depart from what the bundle says."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
 
 
 class IntegerList(click.ParamType):  # type: ignore[type-arg]

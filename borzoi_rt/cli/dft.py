@@ -169,9 +169,11 @@ def score(
             settings=settings,
             keep=None if gallery is None else gallery.add,
         )
+    if _runs.is_told(settings):
+        return
     if gallery is not None and settings.shard is None:
         gallery.draw()
-    _shared.say_counts(counts, "windows", _runs.said_of_shard(settings, out))
+    _shared.say_counts(counts, "windows", _runs.left_by(settings, out))
 
 
 @dft.command()

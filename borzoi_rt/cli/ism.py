@@ -36,8 +36,10 @@ def ism(interval: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> 
     settings_of = _runs.take_settings(choices)
     options = _scoring.read_options(**choices)
     bases, model = Interval.parse(interval), open_bundle(bundle)
-    with _shared.progress_bar("mutating") as progress:
+    with _shared.progress_bar("mutating", noun="variants") as progress:
         settings = settings_of(progress)
         counts = score_ism(bases, out, bundle=model, fasta=fasta, options=options, settings=settings)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "substitutions", _runs.said_of_shard(settings, out))
+    _shared.say_counts(counts, "substitutions", _runs.left_by(settings, out))

@@ -13,6 +13,7 @@ from ..genome.intervals import read_bed
 from ..runs.predict import CoverageOptions, predict_regions
 from ..squash import KINDS
 from . import _runs, _shared
+from ._talk import say
 
 
 @click.command()
@@ -59,7 +60,9 @@ def predict(regions: Path, bundle: Path, fasta: Path, out: Path, **choices: Any)
     with _shared.progress_bar("predicting") as progress:
         settings = settings_of(progress)
         written = predict_regions(intervals, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
+    if _runs.is_told(settings):
+        return
     regions_text = f"{len(intervals)} region{'' if len(intervals) == 1 else 's'}"
-    left = _runs.said_of_shard(settings, out)
+    left = _runs.left_by(settings, out)
     held = f"{len(written)} files" if left == out else "a shard of their windows"
-    click.echo(f"{regions_text}: {held} -> {left}", err=True)
+    say(f"{regions_text}: {held} -> {left}")

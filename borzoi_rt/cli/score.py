@@ -162,7 +162,7 @@ def score(
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
-    with _shared.progress_bar("scoring") as progress:
+    with _shared.progress_bar("scoring", noun="variants") as progress:
         settings = settings_of(progress)
         given: dict[str, Any] = {
             "bundle": model,
@@ -175,5 +175,7 @@ def score(
             counts = score_list(variants, out, layout=layout, **given)
         else:
             counts = score_file(vcf, out, layout=layout, **given)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "alleles", _runs.said_of_shard(settings, out))
+    _shared.say_counts(counts, "alleles", _runs.left_by(settings, out))

@@ -27,9 +27,10 @@ from ..tables.dft import StoredWindow, stored_windows, write_profiles, write_tsv
 from ..tables.dft_curves import write_curves
 from ..types import DoubleArray
 from .dft_plan import DftPlan, plan_targets
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_target, finish_output
-from .run import do_jobs, is_shard, open_journal
+from .run import do_jobs, is_over, open_journal
 from .score import count_statuses
 from .settings import RunSettings
 
@@ -146,12 +147,13 @@ def score_file(
         )
     about = {"borzoi_rt": __version__, **description(chosen, nets, matrices), "fasta": Path(fasta).name}
     with open_journal(target, settings) as journal, ExitStack() as stack:
-        # Against two runs into one archive; a shard writes none.
-        alone = others if settings.shard is None else []
+        # Against two runs into one archive; a shard and an estimate write none.
+        alone = others if settings.shard is None and settings.estimate is None else []
         locks = {path: stack.enter_context(Journal(path)) for path in alone}
         do_jobs(plan, journal, settings)
         counts = count_statuses(journal)
-        if is_shard(plan, journal, settings):
+        output = Output(target.name, lambda draft, shards: write_tsv(draft, shards, about))
+        if is_over(plan, journal, settings, output):
             return counts
         about.update(windows=dict(counts), identity_genome=plan.genome)
         if curves is not None and counts["ok"]:

@@ -26,6 +26,7 @@ from ..scoring.reference import check_reference
 from ..tables.dft import Row, as_table, failed_row, rows_of
 from .plan import Tick
 from .score_plan import open_genome
+from .tally import Tally, counted
 
 SCHEMA_VERSION = 2
 TARGET_VARIANTS = 16  # variants of one target, which scores the window of the genome once more
@@ -220,9 +221,10 @@ class DftWorker:
         try:
             sessions = []
             for net in plan.nets:
-                session = open_session(net, plan.device)
+                session = counted(open_session(net, plan.device))
                 self._open.callback(session.close)
                 sessions.append(session)
+            self._sessions = sessions
             self._genome = self._open.enter_context(open_genome(plan.fasta, plan.genome))
             self.scorer = SiteScorer(plan.nets, sessions, self._genome, plan.motifs, plan.options)
         except BaseException:
@@ -232,6 +234,21 @@ class DftWorker:
     def close(self) -> None:
         """Free models and genome."""
         self._open.close()
+
+    @property
+    def tally(self) -> Tally:
+        """What was computed: passes alone, for the arithmetic of promoter networks has no count."""
+        return Tally(sum(session.counts["whole"] for session in self._sessions), 0, 0, None)
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Nothing is kept."""
+        return 0, 0
+
+    def forget(self) -> None:
+        """Empty the tally."""
+        for session in self._sessions:
+            session.counts.clear()
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Return the rows of a job."""

@@ -16,8 +16,9 @@ from ..scoring.options import ScoreOptions
 from ..scoring.selection import select_rows
 from ..tables import ISM_WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
+from .estimate import Output
 from .outputs import check_target, finish_output
-from .run import do_jobs, is_shard, open_journal
+from .run import do_jobs, is_over, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
 from .score_plan import ScorePlan
 from .settings import RunSettings
@@ -117,11 +118,19 @@ def score_ism(
         with open_journal(target, settings) as journal:
             do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
-            if is_shard(plan, journal, settings):
-                return counts
             table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
+            if is_over(plan, journal, settings, _output(target, suffix, table)):
+                return counts
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
+
+
+def _output(target: Path, suffix: str, table: TableContext) -> Output:
+    """Return what is written, for an estimate; an array has its size whatever is in it."""
+    if suffix == ".h5":
+        cells = 4 * len(table.metadata["sequence"]) * len(table.rows.tracks) * len(table.rows.specs)
+        return Output(target.name, None, 4 * cells)
+    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table))
 
 
 def ism_window(

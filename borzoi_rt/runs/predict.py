@@ -28,12 +28,14 @@ from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_directory, finish_directory
 from .plan import Tick
-from .run import do_jobs, is_shard, open_journal
+from .run import do_jobs, is_over, open_journal
 from .score_plan import open_genome
 from .settings import RunSettings
+from .tally import Tally, counted, tally_of
 
 ARCHIVE = "predictions.npz"
 DESCRIPTION = "predictions.json"
@@ -118,7 +120,7 @@ class CoverageWorker:
     def __init__(self, plan: CoveragePlan) -> None:
         self._plan = plan
         self._fasta = open_genome(plan.fasta, plan.identity["genome"])
-        self._session = open_session(plan.bundle, plan.device)
+        self._session = counted(open_session(plan.bundle, plan.device))
         self._predictor = coverage_predictor(plan.bundle, self._session, np.array(plan.positions), plan.options)
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
@@ -130,6 +132,21 @@ class CoverageWorker:
         tick()
         flat = pa.array(np.ascontiguousarray(values).ravel())
         return pa.table({"coverage": pa.FixedSizeListArray.from_arrays(flat, values.shape[1])})
+
+    @property
+    def tally(self) -> Tally:
+        """What was computed."""
+        return tally_of(self._session.counts, self._plan.bundle, len(self._plan.positions))
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes of the cache, and their bound."""
+        return self._predictor.memory.size
+
+    def forget(self) -> None:
+        """Empty cache and tally."""
+        self._session.counts.clear()
+        self._predictor.memory.clear()
 
     def close(self) -> None:
         """Free the model and close the genome."""
@@ -186,7 +203,8 @@ def predict_regions(
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
-    check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
+    if settings.estimate is None:
+        check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     positions = model.tracks.select(chosen.tracks)
     tracks = model.tracks.take(positions)
@@ -205,7 +223,9 @@ def predict_regions(
         plan = CoveragePlan(windows, units, model, genome.path, chosen, settings.worker_device, identity)
         with open_journal(target, settings) as journal:
             do_jobs(plan, journal, settings)
-            if is_shard(plan, journal, settings):
+            # The archive, and bigWigs that are compressed to about as much.
+            cells = len(windows) * len(units) * model.geometry.bins
+            if is_over(plan, journal, settings, Output(target.name, None, 2 * 4 * cells)):
                 return []
             coverage = _Coverage(journal, windows, numbers, model.geometry)
             finish_directory(target, journal, lambda folder: _write(folder, coverage, tracks, genome, identity))

@@ -1,9 +1,16 @@
-"""The jobs of a run, whichever way they are done: here, as one shard of several, or taken from finished shards."""
+"""The jobs of a run, whichever way they are done: here, as one shard of several, or taken from finished shards.
+
+A run may also be estimated only: then its journal lies in a folder that is thrown away.
+"""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from .estimate import Output, estimate_run
 from .executors import run_jobs
 from .journal import Journal
 from .plan import Plan
@@ -13,14 +20,31 @@ from .shards import adopt_shards, finish_shard, shard_journal
 
 
 def open_journal(out: Path, settings: RunSettings) -> Journal:
-    """Open the journal of a run into ``out``, or of the shard that the settings name."""
+    """Open the journal of a run into ``out``, of the shard that the settings name, or of an estimate."""
+    if settings.estimate is not None:
+        return _ThrownAway(out.name)
     return shard_journal(out, settings.chosen_shard)
+
+
+class _ThrownAway(Journal):
+    """A journal in a folder of its own, which goes with it."""
+
+    def __init__(self, name: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="borzoi-rt-plan-")
+        super().__init__(Path(self._folder.name) / name)
+
+    def __exit__(self, *how: Any) -> None:
+        try:
+            super().__exit__(*how)
+        finally:
+            self._folder.cleanup()
 
 
 def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
     """Do the jobs of a plan that the settings name, as far as the journal lacks them, or take them from shards."""
-    shard = settings.chosen_shard
-    numbers = range(plan.jobs) if shard is None else shard.jobs(plan.jobs)
+    if settings.estimate is not None:
+        return
+    numbers = _numbers(plan, settings)
     if settings.total is not None:
         settings.total(sum(plan.items(number) for number in numbers))
     if settings.adopt:
@@ -41,10 +65,18 @@ def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
     )
 
 
-def is_shard(plan: Plan, journal: Journal, settings: RunSettings) -> bool:
-    """Tell whether the run was one shard, whose journal is its result; it then has its final name."""
+def is_over(plan: Plan, journal: Journal, settings: RunSettings, output: Output) -> bool:
+    """Tell whether there is no output to write: of a shard, which now has its final name, or of an estimate."""
+    if settings.estimate is not None:
+        settings.estimate(estimate_run(plan, output, numbers=_numbers(plan, settings), workers=settings.workers))
+        return True
     shard = settings.chosen_shard
     if shard is None:
         return False
     finish_shard(journal, plan, shard, settings.arguments)
     return True
+
+
+def _numbers(plan: Plan, settings: RunSettings) -> Sequence[int]:
+    shard = settings.chosen_shard
+    return range(plan.jobs) if shard is None else shard.jobs(plan.jobs)

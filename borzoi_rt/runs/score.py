@@ -30,9 +30,10 @@ from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_target, finish_output
-from .run import do_jobs, is_shard, open_journal
+from .run import do_jobs, is_over, open_journal
 from .score_plan import ScorePlan
 from .settings import RunSettings
 
@@ -180,15 +181,15 @@ def _score(
             )
             do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
-            if is_shard(plan, journal, settings):
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
+            table = TableContext(rows, context, given.source, layout)
+            if is_over(plan, journal, settings, _output(target, suffix, table)):
                 return counts
             try:
                 _judge(counts, journal, genome, given.name)
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
-            table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
                 if suffix == ".vcf.gz":
@@ -199,6 +200,13 @@ def _score(
 
             finish_output(target, journal, write)
     return counts
+
+
+def _output(target: Path, suffix: str, table: TableContext) -> Output:
+    """Return what is written, for an estimate; an annotated VCF is about as long as its source."""
+    if suffix == ".vcf.gz" and table.source is not None:
+        return Output(target.name, None, table.source.stat().st_size if table.source.exists() else 0)
+    return Output(target.name, lambda draft, shards: WRITERS[suffix](draft, shards, table))
 
 
 def inputs_of(bundle: Bundle | str | os.PathLike[str], options: ScoreOptions) -> list[str | os.PathLike[str]]:

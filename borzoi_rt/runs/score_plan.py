@@ -23,6 +23,7 @@ from ..scoring.results import ScoredVariant
 from ..scoring.selection import select_rows
 from ..tables.rows import score_table
 from .plan import Tick, Worker
+from .tally import Tally, counted, tally_of
 
 
 class AlleleSource(Protocol):
@@ -109,7 +110,7 @@ class ScoreWorker:
     def __init__(self, plan: ScorePlan) -> None:
         self._plan = plan
         self._fasta = open_genome(plan.fasta, plan.genome)
-        self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
+        self._session = counted(open_engine(plan.bundle, plan.device, options=plan.engine))
         self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
@@ -120,6 +121,26 @@ class ScoreWorker:
             tick()
         kept = self._plan.options.with_alleles
         return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Tiles that were asked for, and of these computed."""
+        return self._session.counts["tiles"], self._session.counts["computed"]
+
+    @property
+    def tally(self) -> Tally:
+        """What was computed."""
+        return tally_of(self._session.counts, self._plan.bundle, len(self._scorer.selection.positions))
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes of the cache, and their bound."""
+        return self._scorer.predictor.memory.size
+
+    def forget(self) -> None:
+        """Empty cache and tally."""
+        self._session.counts.clear()
+        self._scorer.predictor.memory.clear()
 
     def _score(self, item: VariantRecord) -> ScoredVariant:
         """Score an allele; what nobody foresaw costs its row, and not the run."""
@@ -165,6 +186,19 @@ class RemoteWorker:
             results.append(replace(result, record=item.record, alt_index=item.alt_index))
             tick()
         return score_table(results, self._specs, self._rows)
+
+    @property
+    def tally(self) -> Tally:
+        """Nothing: the server computes."""
+        return Tally(0, 0, 0, None)
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Nothing."""
+        return 0, 0
+
+    def forget(self) -> None:
+        """Do nothing."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,6 +11,7 @@ from ..backends.cores import usable_cores
 from ..backends.device import Device
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
+from .estimate import Estimate
 from .executors import Progress
 from .shards import Shard
 
@@ -47,6 +48,8 @@ class RunSettings:
         Folders of all shards of the run, whose results are taken instead of computed.
     arguments : mapping, optional
         JSON values that a shard keeps, by which its run can be asked for again.
+    estimate : callable, optional
+        Called with what the run will cost, instead of running it: nothing is written.
     """
 
     device: str | Device = "cpu"
@@ -62,6 +65,7 @@ class RunSettings:
     shard: str | Shard | None = None
     adopt: Sequence[str | PathLike[str]] = ()
     arguments: Mapping[str, Any] | None = None
+    estimate: Callable[[Estimate], None] | None = None
 
     def __post_init__(self) -> None:
         if self.chosen_shard is not None and self.adopt:
