@@ -141,6 +141,8 @@ class ScoreWorker:
         """Empty cache and tally."""
         self._session.counts.clear()
         self._scorer.predictor.memory.clear()
+        if hasattr(self._session, "clear"):  # what lies on a device too
+            self._session.clear()
 
     def _score(self, item: VariantRecord) -> ScoredVariant:
         """Score an allele; what nobody foresaw costs its row, and not the run."""

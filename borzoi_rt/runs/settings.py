@@ -70,6 +70,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.chosen_shard is not None and self.adopt:
             raise InputError("shard makes a part of a run, adopt takes parts that are made: leave one of the two out")
+        if self.estimate is not None and self.engine is not None and self.engine.tile_cache is not None:
+            # An estimate writes nothing, and does not count on what an earlier run has left.
+            object.__setattr__(self, "engine", replace(self.engine, tile_cache=None))
 
     @property
     def chosen_shard(self) -> Shard | None:

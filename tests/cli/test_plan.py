@@ -79,6 +79,9 @@ def test_tiles_that_are_used_again(cli: Cli, desk: Desk) -> None:
     given = ["--bundle", packaged_bundle("bundle").path, "--fasta", desk.fasta, "--out", desk.out, "--threads", 1]
     found = planned(cli, desk, ["score", desk.vcf, *given, "--window", "at:0", "--stats", "SUM"])
     assert (found["forwards"], found["tiles"], found["tiles_reused"]) == (11, 22, 10)
+    kept = ["--tile-cache", desk.folder / "tiles"]
+    again = planned(cli, desk, ["score", desk.vcf, *given, "--window", "at:0", "--stats", "SUM", *kept])
+    assert again["tiles_reused"] == 10
 
 
 def test_other_runs(cli: Cli, desk: Desk) -> None:
