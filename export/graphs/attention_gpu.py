@@ -2,7 +2,7 @@
 
 A distance enters only through its class (:mod:`borzoi_export.graphs.attention`). Its logits, (batch, heads, queries,
 tokens), are taken by an index that is made once a run and shared by all blocks. onnxruntime's fused attention, with
-these as its bias, was as fast in half precision and half as fast in float32 (benchmarks/NOTES.md).
+these as its bias, was no faster (benchmarks/NOTES.md).
 """
 
 from __future__ import annotations
