@@ -135,6 +135,8 @@ class ScoreResult(Sequence[VariantScores], Frames):
         Where the options depart from what the bundle says.
     with_alleles : bool
         Whether the coverage of both alleles is kept beside every score.
+    extras : tuple of str
+        What else stands beside every score: ``score_sd`` and ``sign_agreement`` of an ensemble, ...
     """
 
     def __init__(
@@ -145,11 +147,13 @@ class ScoreResult(Sequence[VariantScores], Frames):
         notes: Sequence[str] = (),
         *,
         with_alleles: bool = False,
+        extras: Sequence[str] = (),
     ) -> None:
         self.tracks = tracks
         self.specs = tuple(specs)
         self.notes = tuple(notes)
         self.with_alleles = with_alleles
+        self.extras = tuple(extras)
         self._found = list(found)
 
     def __len__(self) -> int:
@@ -157,7 +161,8 @@ class ScoreResult(Sequence[VariantScores], Frames):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, with_alleles=self.with_alleles)
+            how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
+            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, **how)
         if isinstance(key, str | Variant | tuple):
             return self._named(self._found[self._number(Variant.of(key))])
         return self._named(self._found[key])
@@ -176,8 +181,9 @@ class ScoreResult(Sequence[VariantScores], Frames):
             ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of
             genes one per allele and gene, and a column per score and track.
         """
-        rows = Rows(self.tracks, self.specs, self.with_alleles)
-        kept = score_table(self._found, self.specs, len(self.tracks), with_alleles=self.with_alleles)
+        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras)
+        how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
+        kept = score_table(self._found, self.specs, len(self.tracks), **how)
         tables = list(tables_of(kept, rows, layout))
         if tables:
             return pa.concat_tables(tables)
@@ -293,7 +299,8 @@ class IsmResult(ScoreResult):
     """
 
     def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
-        super().__init__(found._found, found.tracks, found.specs, found.notes, with_alleles=found.with_alleles)
+        how: dict[str, Any] = {"with_alleles": found.with_alleles, "extras": found.extras}
+        super().__init__(found._found, found.tracks, found.specs, found.notes, **how)
         self.interval = interval
         self.sequence = sequence
 

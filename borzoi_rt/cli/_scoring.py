@@ -101,7 +101,8 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
             raise InputError("--window cluster makes a score depend on its neighbours; --preset hound-cluster has it")
         family = given.pop("family", "hound")
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
-    free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles", "gene_names", "gene_types", "gene_mode"}
+    free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles"}
+    free |= {"gene_names", "gene_types", "gene_mode", "ensemble"}
     fixed = sorted(set(given) - free)
     if fixed:
         raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..bundle.opening import open_bundle
 from ..engine.alleles import INDEL_POLICIES
 from ..engine.gene_bins import BIN_RULES
 from ..errors import InputError
@@ -15,7 +14,8 @@ from ..genome.gene_index import open_genes
 from ..genome.pas import SITE_KINDS
 from ..runs.score import score_file, score_list
 from ..runs.settings import RunSettings
-from ..scoring.options import GENE_MODES, REF_POLICIES
+from ..scoring.ensemble import open_members
+from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES
 from ..scoring.presets import PRESETS, check_preset
 from ..tables import LAYOUTS
 from . import _scoring, _shared
@@ -30,7 +30,21 @@ from . import _scoring, _shared
     metavar="VARIANT",
     help="Instead of VCF: a variant, like chr1:14677:G:A; may be given several times.",
 )
-@_shared.bundle_option
+@click.option(
+    "--bundle",
+    "bundles",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The model: a bundle directory, as `borzoi-rt export` makes it. Given several times, the members of an "
+    "ensemble (folds or replicates): scores are their means, beside them score_sd (n - 1) and sign_agreement.",
+)
+@click.option(
+    "--ensemble",
+    type=click.Choice(ENSEMBLES),
+    help="What is averaged over several bundles: mean_scores, as in the reference, or mean_predictions, the coverage "
+    "of each allele, which is then scored once  [default: mean_scores].",
+)
 @_shared.fasta_option
 @click.option(
     "--out",
@@ -138,7 +152,7 @@ from . import _scoring, _shared
 def score(
     vcf: str | None,
     variants: tuple[str, ...],
-    bundle: Path,
+    bundles: tuple[Path, ...],
     fasta: Path,
     out: Path,
     layout: str,
@@ -159,14 +173,15 @@ def score(
     options = _scoring.read_options(**choices)
     if pas is not None and annotation is None:
         raise InputError("--pas needs --genes: sites are compared along genes")
-    model = open_bundle(bundle)
+    members = open_members(bundles)
+    model = members[0]
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
     with _shared.progress_bar("scoring") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)
         given: dict[str, Any] = {
-            "bundle": model,
+            "bundle": members,
             "fasta": fasta,
             "options": options,
             "settings": settings,

@@ -17,12 +17,13 @@ from typing import Any
 
 from .. import __version__
 from ..backends.device import Device
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import Bundle
 from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantReader, VariantRecord
+from ..scoring.ensemble import ENSEMBLE_EXTRAS, Models, ensemble_facts, model_identity, open_members
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import Selection, select_rows
@@ -50,7 +51,7 @@ def score_file(
     vcf: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None = None,
     settings: RunSettings | None = None,
@@ -66,8 +67,8 @@ def score_file(
     out : path
         ``.tsv``, ``.tsv.gz``, ``.parquet``, ``.h5`` or ``.vcf.gz``. It appears whole, by one rename; until then results
         lie in ``OUT.partial``.
-    bundle : Bundle or path
-        The model.
+    bundle : Bundle or path, or a sequence of these
+        The model; several are an ensemble, see :mod:`borzoi_rt.scoring.ensemble`.
     fasta : path
         The genome.
     options : ScoreOptions, optional
@@ -106,7 +107,7 @@ def score_list(
     variants: Iterable[Any],
     out: str | os.PathLike[str],
     *,
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None = None,
     settings: RunSettings | None = None,
@@ -144,7 +145,7 @@ def _score(
     read: Callable[[Journal, _Share, int], _Input],
     target: Path,
     sources: Sequence[str | os.PathLike[str]],
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None,
     settings: RunSettings | None,
@@ -157,12 +158,12 @@ def _score(
     if chosen.with_alleles and suffix == ".vcf.gz":
         raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
     check_target(target, (*sources, *inputs_of(bundle, chosen)))
-    model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    model, *others = open_members(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
-        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation)
+        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
         with Journal(target) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
             context["input"] = given.name
@@ -175,6 +176,7 @@ def _score(
                 engine=settings.engine,
                 identity=run_identity(context, selection, given.digest),
                 genes=annotation,
+                others=tuple(others),
             )
             if settings.total is not None:
                 settings.total(given.alleles.count)
@@ -186,7 +188,8 @@ def _score(
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
+            extras = ENSEMBLE_EXTRAS if others else ()
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles, extras)
             table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
@@ -200,10 +203,11 @@ def _score(
     return counts
 
 
-def inputs_of(bundle: Bundle | str | os.PathLike[str], options: ScoreOptions) -> list[str | os.PathLike[str]]:
+def inputs_of(bundle: Models, options: ScoreOptions) -> list[str | os.PathLike[str]]:
     """Return what is read besides the variants and the genome: the bundle and, where there is one, a list of tracks."""
     listed = [options.tracks.removeprefix("@")] if options.tracks is not None and options.tracks[:1] == "@" else []
-    return [bundle.path if isinstance(bundle, Bundle) else bundle, *listed]
+    bundles = [bundle] if isinstance(bundle, Bundle | str | os.PathLike) else bundle
+    return [*(item.path if isinstance(item, Bundle) else item for item in bundles), *listed]
 
 
 def _check_unchanged(given: _Input) -> None:
@@ -300,10 +304,11 @@ def run_context(
     selection: Selection,
     device: Device,
     genes: Genes | None = None,
+    others: Sequence[Bundle] = (),
 ) -> dict[str, Any]:
-    """Return everything a score depends on, as JSON values."""
-    chosen = options.resolved(model.info)
-    identity = {"bundle": model.sha256, "genome": genome.fingerprint(), "bins": model.geometry.bins}
+    """Return everything a score depends on, as JSON values; ``others`` make an ensemble with the model."""
+    chosen, members = options.resolved(model.info), (model, *others)
+    identity = model_identity(members, chosen, genome)
     notes = options.notes(model.info)
     if selection.added:
         notes.append(f"the other strand was taken along: {', '.join(selection.added)}")
@@ -313,12 +318,13 @@ def run_context(
         "python": platform.python_version(),
         "device": str(device),
         "precision": model.info.precision,
-        "model": model.info.name,
+        "model": " + ".join(item.info.name for item in members),
         "genome": genome.name,
         "input": "",
         "options": chosen.to_dict(),
         "notes": notes,
         "score_ids": chosen.score_ids(identity, None if genes is None else genes.digest),
         **{f"identity_{key}": value for key, value in identity.items()},
+        **({"ensemble": ensemble_facts(members, chosen)} if others else {}),
         **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),
     }

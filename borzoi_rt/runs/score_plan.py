@@ -16,8 +16,8 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord
+from ..scoring.ensemble import ENSEMBLE_EXTRAS, member_engine, open_scorer
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import select_rows
 from ..tables.rows import score_table
@@ -40,7 +40,7 @@ class AlleleSource(Protocol):
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """Blocks of alleles to score with one model, genome and options."""
+    """Blocks of alleles to score with one model, or the ensemble of it and ``others``, genome and options."""
 
     alleles: AlleleSource
     bundle: Bundle
@@ -50,6 +50,7 @@ class ScorePlan:
     engine: EngineOptions | None
     identity: Mapping[str, Any]
     genes: Genes | None = None
+    others: tuple[Bundle, ...] = ()
 
     @property
     def jobs(self) -> int:
@@ -62,6 +63,8 @@ class ScorePlan:
 
     def open(self) -> Worker:
         """Load the model and open the genome, or connect to a scorer that has both."""
+        if self.device.kind == "triton" and self.others:
+            raise InputError(f"{self.device}: is one model; an ensemble runs on cpu, cuda or tensorrt")
         if self.device.kind == "triton" and is_scorer(self.device.url):
             return RemoteWorker(self)
         return ScoreWorker(self)
@@ -73,8 +76,10 @@ class ScoreWorker:
     def __init__(self, plan: ScorePlan) -> None:
         self._plan = plan
         self._fasta = Fasta(plan.fasta)
-        self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
-        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
+        members = (plan.bundle, *plan.others)
+        engine = member_engine(plan.engine, len(members))
+        self._sessions = [open_engine(member, plan.device, options=engine) for member in members]
+        self._scorer = open_scorer(members, self._sessions, self._fasta, plan.options, plan.genes)
 
     def run(self, number: int, tick: Tick) -> pa.Table:
         """Score the alleles of a job."""
@@ -83,11 +88,13 @@ class ScoreWorker:
             results.append(self._scorer.score(item))
             tick()
         kept = self._plan.options.with_alleles
-        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
+        extras = ENSEMBLE_EXTRAS if self._plan.others else ()
+        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept, extras=extras)
 
     def close(self) -> None:
         """Free the model and close the genome."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
         self._fasta.close()
 
 

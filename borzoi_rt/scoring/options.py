@@ -19,6 +19,7 @@ from .statistics import STRAND_ORDERS
 
 REF_POLICIES = ("strict", "flip", "edit")
 GENE_MODES = ("all", "nearest")
+ENSEMBLES = ("mean_scores", "mean_predictions")
 _STRAND_ORDERS = ("after", "before")
 
 # What a family means unless the caller says otherwise (specification of the reference programs).
@@ -81,6 +82,9 @@ class ScoreOptions:
         Which polyadenylation sites scores of region ``pas`` compare, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
     site_pseudo, site_min_coverage : float
         Pseudo-count and limit of these scores, in coverage as it is un-squashed; the published 50 and 100 are reads.
+    ensemble : str
+        Of several models ``mean_scores``, as in the reference, or ``mean_predictions``, see
+        :mod:`borzoi_rt.scoring.ensemble`; without effect on one.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
@@ -104,6 +108,7 @@ class ScoreOptions:
     sites: str = "utr3"
     site_pseudo: float = 50.0
     site_min_coverage: float = 100.0
+    ensemble: str = "mean_scores"
 
     def __post_init__(self) -> None:
         check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles"))
@@ -121,6 +126,7 @@ class ScoreOptions:
             ("gene_mode", GENE_MODES),
             ("bin_rule", BIN_RULES),
             ("sites", SITE_KINDS),
+            ("ensemble", ENSEMBLES),
         ):
             value = getattr(self, name)
             if value is not None and value not in allowed:
@@ -207,7 +213,7 @@ class ScoreOptions:
         genes : str, optional
             Hash of the annotation, which fixes scores of genes.
         """
-        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", *_OF_GENES, *_OF_SITES)
+        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ensemble", *_OF_GENES, *_OF_SITES)
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
         # The mean over tracks makes scores of sites depend on which tracks there are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -109,6 +110,12 @@ class Scorer:
         self._rows = self._summed_rows() if fused else None
         self._geometry = bundle.geometry
         self._longest_bp = bundle.geometry.sequence_length_bp // 4
+
+    def with_predictor(self, predictor: Any) -> Scorer:
+        """Return a scorer that differs in what predicts alone, which gives coverage and no sums over bins."""
+        other = copy(self)
+        other.predictor, other._rows = predictor, None
+        return other
 
     def score(self, item: VariantRecord) -> ScoredVariant:
         """Score one ALT allele; what is wrong with it becomes its status.

@@ -50,6 +50,10 @@ class RegionScores:
         Instead of the status of the allele: ``no_gene`` where no gene has a bin in the region, and there are no scores.
     detail : str
         What there is to say of these scores alone.
+    extras : dict of str to dict of str to float32 ndarray of shape (rows,)
+        What is said of each score beside its value, by its name and by statistic: ``score_sd``, ``sign_agreement`` of
+        an ensemble, see :mod:`borzoi_rt.scoring.ensemble`; ``quantile``, ``phred``, ``vs_null_max``, see
+        :mod:`borzoi_rt.scoring.calibration`.
     """
 
     region: str
@@ -62,6 +66,7 @@ class RegionScores:
     coverage: tuple[FloatArray, FloatArray] | None = None
     status: str | None = None
     detail: str = ""
+    extras: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def name_of(self, stat: str) -> str:
         """Return what a score of this region is called: ``logSED``, ``logSED@span:2000``, ``logSED@exons|GENE``."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..backends.device import Device
 from ..backends.protocols import Session
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
@@ -17,15 +17,16 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantRecord, read_variants
 from .clusters import clustered
+from .ensemble import Models, member_engine, open_members, open_scorer
 from .options import ScoreOptions
-from .pipeline import Scorer, check_genes
+from .pipeline import check_genes
 from .results import ScoredVariant
 
 
 def score_variants(
     variants: str | os.PathLike[str] | Iterable[Any],
     *,
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: Fasta | str | os.PathLike[str],
     options: ScoreOptions | None = None,
     session: Session | None = None,
@@ -43,8 +44,10 @@ def score_variants(
     ----------
     variants : path or iterable
         A VCF or BCF file (``-`` for stdin); or variants, each in a form that :meth:`Variant.of` takes.
-    bundle, fasta : object or path
-        Model and genome.
+    bundle : object or path, or a sequence of these
+        The model; several are an ensemble.
+    fasta : object or path
+        The genome.
     options : ScoreOptions, optional
         Statistics and policies.
     session : Session, optional
@@ -86,7 +89,7 @@ def score_variants(
 
 def _score_all(
     variants: str | os.PathLike[str] | Iterable[Any],
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: Fasta | str | os.PathLike[str],
     options: ScoreOptions,
     session: Session | None,
@@ -97,13 +100,18 @@ def _score_all(
 ) -> Iterator[ScoredVariant]:
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     with ExitStack() as stack:
-        model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        members = open_members(bundle)
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
+        sessions = [] if session is None else [session]
         if session is None:
-            session = open_engine(model, device or "cpu", threads=threads, options=engine)
-            stack.callback(session.close)
-        scorer = Scorer(model, session, genome, options, annotation)
-        for item in records_of(variants, options, model):
+            engine = member_engine(engine, len(members))
+            for member in members:
+                sessions.append(open_engine(member, device or "cpu", threads=threads, options=engine))
+                stack.callback(sessions[-1].close)
+        elif len(members) > 1:
+            raise InputError("a session is one model, and several bundles are given; leave session out")
+        scorer = open_scorer(members, sessions, genome, options, annotation)
+        for item in records_of(variants, options, members[0]):
             yield scorer.score(item)
 
 

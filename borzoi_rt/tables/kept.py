@@ -29,11 +29,14 @@ class Rows:
         Scores, in the order they were asked for.
     with_alleles : bool
         Whether the coverage of both alleles is kept beside every score.
+    extras : tuple of str
+        What else is kept beside every score, see :class:`borzoi_rt.scoring.results.RegionScores`.
     """
 
     tracks: RowTable
     specs: tuple[ScoreSpec, ...]
     with_alleles: bool = False
+    extras: tuple[str, ...] = ()
 
     @property
     def of_genes(self) -> bool:
@@ -54,7 +57,11 @@ class Rows:
             Regions of genes alone, or the others alone; all when None.
         """
         specs = [spec for spec in self.specs if of_genes is None or spec.of_genes == of_genes]
-        found = [(spec.name, str(spec.region), spec.stat) for spec in specs]
+        found = []
+        for spec in specs:
+            region = str(spec.region)
+            found.append((spec.name, region, spec.stat))
+            found += [(f"{spec.name}.{extra}", region, kept_extra(spec.stat, extra)) for extra in self.extras]
         if self.with_alleles:
             regions = dict.fromkeys(str(spec.region) for spec in specs)
             found += [(f"{name}@{region}", region, name) for region in regions for name in ALLELES]
@@ -66,8 +73,18 @@ class Rows:
         return self.tracks.labels
 
 
+def kept_extra(stat: str, extra: str) -> str:
+    """Return under which name something is kept beside a statistic."""
+    return f"{stat}.{extra}"
+
+
 def score_table(
-    results: Sequence[ScoredVariant], specs: Sequence[ScoreSpec], rows: int, *, with_alleles: bool = False
+    results: Sequence[ScoredVariant],
+    specs: Sequence[ScoreSpec],
+    rows: int,
+    *,
+    with_alleles: bool = False,
+    extras: Sequence[str] = (),
 ) -> pa.Table:
     """Return results as a table, a row per allele, gene and region; an allele without scores is one row of nulls."""
     stats = tuple(dict.fromkeys(spec.stat for spec in specs))
@@ -103,6 +120,9 @@ def score_table(
             [None if part is None else part.scores.get(name) for _, part in parts], rows
         )
         columns[f"strand:{name}"] = _strands(parts, name, rows)
+        for extra in extras:
+            beside = [None if part is None else part.extras.get(extra, {}).get(name) for _, part in parts]
+            columns[f"score:{kept_extra(name, extra)}"] = _vectors(beside, rows)
     for number, name in enumerate(ALLELES if with_alleles else ()):
         sums = [None if part is None or part.coverage is None else part.coverage[number] for _, part in parts]
         columns[f"score:{name}"] = _vectors(sums, rows)

@@ -14,7 +14,7 @@ import pyarrow.compute as compute
 
 from ..types import BoolArray, FloatArray, IndexArray, SignArray
 from .groups import allele_scores
-from .kept import ALLELES, Rows, score_table, scores_of, strands_of
+from .kept import ALLELES, Rows, kept_extra, score_table, scores_of, strands_of
 from .wide import BASE, wide_table
 
 __all__ = ["Rows", "allele_scores", "empty_table", "long_tables", "score_table", "scores_of", "strands_of", "tables_of"]
@@ -35,7 +35,7 @@ def tables_of(table: pa.Table, rows: Rows, layout: str) -> Iterator[pa.Table]:
 
 def empty_table(rows: Rows, layout: str) -> pa.Table:
     """Return a table of the layout without rows."""
-    none = score_table([], rows.specs, len(rows.tracks), with_alleles=rows.with_alleles)
+    none = score_table([], rows.specs, len(rows.tracks), with_alleles=rows.with_alleles, extras=rows.extras)
     if layout == "wide":
         return wide_table(none, rows)
     nothing = np.zeros(0, dtype=np.int64)
@@ -111,11 +111,24 @@ def _long_slice(
     columns["stronger_strand"] = pa.array(np.where(sign > 0, "+", "-"), pa.string(), mask=missing | (sign == 0))
     columns["stat"] = pa.array(rows.stats, pa.string()).take(pa.array(stat, mask=missing))
     columns["score"] = pa.array(values.astype(np.float32), pa.float32(), mask=missing | undefined)
+    for extra in rows.extras:
+        columns[extra] = _extra_column(table, rows, extra, index, missing)
     for name in ALLELES if rows.with_alleles else ():
         vectors = scores_of(table, name, len(tracks)) if len(table) else np.zeros((0, 0), dtype=np.float32)
         columns[name] = pa.array(vectors[kept, track], pa.float32(), mask=missing | ~np.isfinite(vectors[kept, track]))
     first = (*BASE, "k", "flipped", "window_start", "n_fraction", "gene", *more[:2], "region", *more[2:])
     return pa.table({**{name: columns[name] for name in first}, **columns})
+
+
+def _extra_column(
+    table: pa.Table, rows: Rows, extra: str, index: tuple[IndexArray, IndexArray, IndexArray], missing: BoolArray
+) -> pa.Array:
+    """Return what is kept beside each score, null where it is not a finite number."""
+    if not len(table):
+        return pa.array([], pa.float32())
+    cube = np.stack([scores_of(table, kept_extra(name, extra), len(rows.tracks)) for name in rows.stats], axis=-1)
+    values = cube[index]
+    return pa.array(values, pa.float32(), mask=missing | ~np.isfinite(values))
 
 
 def _text_bytes(table: pa.Table, number: int) -> int:
