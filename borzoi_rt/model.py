@@ -28,7 +28,8 @@ from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
-from .scoring.ensemble import ENSEMBLE_EXTRAS, EnsembleScorer, Models, member_engine, open_members, open_scorer
+from .runs.score_plan import extras_of, fitted_calibration
+from .scoring.ensemble import EnsembleScorer, Models, member_engine, open_members, open_scorer
 from .scoring.options import ScoreOptions, texts_of
 from .scoring.pipeline import Scorer, check_genes
 from .scoring.presets import PRESETS, check_preset
@@ -123,6 +124,7 @@ class Model:
         options: ScoreOptions | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
         pas: str | os.PathLike[str] | None = None,
+        calibration: str | os.PathLike[str] | None = None,
     ) -> ScoreResult:
         """Score variants, and keep the result in memory.
 
@@ -144,6 +146,9 @@ class Model:
             Annotation in GTF or GFF3, for scores over regions of genes, like ``logSED@exons``.
         pas : path, optional
             Table of polyadenylation sites, for scores of region ``pas``, like ``COVR@pas``.
+        calibration : path, optional
+            Folder that ``borzoi-rt calibrate`` made in the same way: every score gets a quantile, phred and
+            vs_null_max, see :mod:`borzoi_rt.scoring.calibration`.
 
         Returns
         -------
@@ -160,7 +165,11 @@ class Model:
         scorer = self._scorer(chosen, annotation)
         found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
-        return self._result(found, scorer, notes)
+        if calibration is not None:
+            null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
+            notes += null.notes(self.fasta.fingerprint(), "" if annotation is None else annotation.digest)
+            found = [null.apply(item) for item in found]
+        return self._result(found, scorer, notes, calibrated=calibration is not None)
 
     def ism(
         self,
@@ -259,8 +268,15 @@ class Model:
             chosen = replace(chosen, tracks=tracks)
         return chosen if stats is None else replace(chosen, stats=texts_of("stats", stats))
 
-    def _result(self, found: list[ScoredVariant], scorer: Scorer | EnsembleScorer, notes: Sequence[str]) -> ScoreResult:
-        extras = ENSEMBLE_EXTRAS if len(self.members) > 1 else ()
+    def _result(
+        self,
+        found: list[ScoredVariant],
+        scorer: Scorer | EnsembleScorer,
+        notes: Sequence[str],
+        *,
+        calibrated: bool = False,
+    ) -> ScoreResult:
+        extras = extras_of(len(self.members), calibrated=calibrated)
         kept = scorer.options.with_alleles
         return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=kept, extras=extras)
 

@@ -23,7 +23,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantReader, VariantRecord
-from ..scoring.ensemble import ENSEMBLE_EXTRAS, Models, ensemble_facts, model_identity, open_members
+from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import Selection, select_rows
@@ -34,7 +34,7 @@ from .alleles import AlleleFile, write_alleles
 from .executors import run_jobs
 from .journal import Journal
 from .outputs import check_target, finish_output
-from .score_plan import ScorePlan
+from .score_plan import ScorePlan, extras_of, fitted_calibration
 from .settings import RunSettings
 
 SCHEMA_VERSION = 2
@@ -57,6 +57,7 @@ def score_file(
     settings: RunSettings | None = None,
     layout: str = "long",
     genes: Genes | str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
     """Score the variants of a file and write a table whose form the suffix of ``out`` names.
 
@@ -80,6 +81,9 @@ def score_file(
         one per allele and gene, and a column per score and track; for text and Parquet.
     genes : Genes or path, optional
         Annotation in GTF or GFF3, for scores over regions of genes.
+    calibration : path, optional
+        Folder that :func:`borzoi_rt.runs.calibrate.calibrate` made in the same way: every score gets a quantile, phred
+        and vs_null_max, see :mod:`borzoi_rt.scoring.calibration`.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def score_file(
         return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"))
 
     sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
-    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes)
+    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration)
 
 
 def score_list(
@@ -113,6 +117,7 @@ def score_list(
     settings: RunSettings | None = None,
     layout: str = "long",
     genes: Genes | str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
     """Score variants given one by one, as text or as :class:`Variant`, into a table.
 
@@ -128,7 +133,7 @@ def score_list(
         return _Input("variants", None, write_alleles(journal.directory / _ALLELES, share(records), block), digest)
 
     sources = (fasta,) if genes is None or isinstance(genes, Genes) else (fasta, genes)
-    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes)
+    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration)
 
 
 @dataclass(frozen=True)
@@ -151,19 +156,23 @@ def _score(
     settings: RunSettings | None,
     layout: str,
     genes: Genes | str | os.PathLike[str] | None,
+    calibration: str | os.PathLike[str] | None,
 ) -> Counter[str]:
     chosen, settings = options or ScoreOptions(), settings or RunSettings()
     check_genes(chosen, genes is not None)
     suffix = suffix_of(target, WRITERS, layout)
     if chosen.with_alleles and suffix == ".vcf.gz":
         raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
-    check_target(target, (*sources, *inputs_of(bundle, chosen)))
-    model, *others = open_members(bundle)
+    check_target(target, (*sources, *inputs_of(bundle, chosen), calibration))
+    model, *others = members = open_members(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
+        held = None if calibration is None else Path(calibration)
+        if held is not None:
+            context |= calibration_facts(held, members, chosen, selection, settings.worker_device, context)
         with Journal(target) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
             context["input"] = given.name
@@ -177,6 +186,7 @@ def _score(
                 identity=run_identity(context, selection, given.digest),
                 genes=annotation,
                 others=tuple(others),
+                calibration=held,
             )
             if settings.total is not None:
                 settings.total(given.alleles.count)
@@ -188,7 +198,7 @@ def _score(
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            extras = ENSEMBLE_EXTRAS if others else ()
+            extras = extras_of(len(members), calibrated=held is not None)
             rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles, extras)
             table = TableContext(rows, context, given.source, layout)
 
@@ -294,7 +304,36 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
         "options": context["options"],
         "input": source,
         "tracks": [selection.positions.tolist(), list(selection.rows.identifier)],
+        **({"calibration": context["calibration"]} if "calibration" in context else {}),
     }
+
+
+def calibration_facts(
+    folder: Path,
+    members: Sequence[Bundle],
+    options: ScoreOptions,
+    selection: Selection,
+    device: Device,
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what the record of a run says of a calibration, and say what a reader of quantiles should know.
+
+    Raises
+    ------
+    InputError
+        If the null does not hold for what is scored.
+    """
+    found, document = fitted_calibration(folder, members, options, selection.rows, device)
+    notes = found.notes(context["identity_genome"], context.get("identity_genes", ""))
+    for note in notes:
+        log.warning("%s", note)
+    facts = {
+        "source": found.source,
+        "positions_sha256": document["positions_sha256"],
+        "files": document["files"],
+        "n": {name: null.count for name, null in found.nulls.items()},
+    }
+    return {"calibration": facts, "notes": [*context["notes"], *notes]}
 
 
 def run_context(

@@ -123,12 +123,12 @@ def _long_slice(
 def _extra_column(
     table: pa.Table, rows: Rows, extra: str, index: tuple[IndexArray, IndexArray, IndexArray], missing: BoolArray
 ) -> pa.Array:
-    """Return what is kept beside each score, null where it is not a finite number."""
+    """Return what is kept beside each score, null where it is no number; it may be infinite."""
     if not len(table):
         return pa.array([], pa.float32())
     cube = np.stack([scores_of(table, kept_extra(name, extra), len(rows.tracks)) for name in rows.stats], axis=-1)
     values = cube[index]
-    return pa.array(values, pa.float32(), mask=missing | ~np.isfinite(values))
+    return pa.array(values, pa.float32(), mask=missing | np.isnan(values))
 
 
 def _text_bytes(table: pa.Table, number: int) -> int:

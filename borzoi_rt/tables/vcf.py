@@ -14,14 +14,21 @@ from ..errors import InputError
 from ..genome.vcf_copy import annotate_vcf, info_value
 from ..scoring.spec import ScoreSpec
 from ..types import FloatArray
-from .groups import allele_scores, covered_fractions, gene_groups, region_vectors
-from .kept import Rows
+from .groups import GeneGroups, allele_scores, covered_fractions, gene_groups, region_vectors
+from .kept import Rows, kept_extra
 
 if TYPE_CHECKING:
     from . import Shards, TableContext
 
 
 GENE_FORMAT = "ALLELE|GENE|GENE_NAME|COVERED_FRACTION|TRACK|SCORE"
+_EXTRAS = {
+    "score_sd": "standard deviation (n - 1) over the models of an ensemble",
+    "sign_agreement": "share of the models of an ensemble with the sign of the mean",
+    "quantile": "quantile among null variants",
+    "phred": "-10 log10 of the share of null variants at least as far out",
+    "vs_null_max": "score over that of the farthest null variant",
+}
 
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
@@ -40,7 +47,7 @@ def _headers(context: TableContext) -> list[str]:
         if spec.of_genes:
             lines.append(
                 f'##INFO=<ID={key},Number=.,Type=String,Description="{spec.name} of each gene, of the track where it '
-                f'is largest in size (score id {identity}). Format: {GENE_FORMAT}">'
+                f'is largest in size (score id {identity}). Format: {_gene_format(context.rows)}">'
             )
             continue
         lines.append(
@@ -48,7 +55,15 @@ def _headers(context: TableContext) -> list[str]:
             f'(score id {identity})">'
         )
         lines.append(f'##INFO=<ID={key}_TRACK,Number=A,Type=String,Description="Track of {key}">')
+        for extra in context.rows.extras:
+            text = f"Of {key}: {_EXTRAS[extra]}"
+            lines.append(f'##INFO=<ID={key}_{extra.upper()},Number=A,Type=Float,Description="{text}">')
     return lines
+
+
+def _gene_format(rows: Rows) -> str:
+    """Return what an entry of a gene holds."""
+    return "|".join([GENE_FORMAT, *(extra.upper() for extra in rows.extras)])
 
 
 def _key(spec: ScoreSpec) -> str:
@@ -91,24 +106,43 @@ class _Fields:
     def _alleles(self, table: pa.Table, rows: Rows) -> Iterator[tuple[int, dict[str, list[str]]]]:
         specs = [spec for spec in rows.specs if not spec.of_genes]
         matrices = list(allele_scores(table, rows, specs))
+        beside = [_beside(table, rows, None, spec) for spec in specs]
         genes = _gene_entries(table, rows)
         alleles = table.filter(table["first"])
         for number, (record, status) in enumerate(
             zip(alleles["record"].to_pylist(), alleles["status"].to_pylist(), strict=True)
         ):
             values = {"BRT_STATUS": [status]}
-            for spec, matrix in zip(specs, matrices, strict=True):
-                score, track = _largest(matrix[number], rows)
-                values[_key(spec)], values[f"{_key(spec)}_TRACK"] = [score], [track]
+            for spec, matrix, extras in zip(specs, matrices, beside, strict=True):
+                key, best = _key(spec), _largest(matrix[number])
+                score, track = _named(matrix[number], best, rows)
+                values[key], values[f"{key}_TRACK"] = [score], [track]
+                for extra, found in extras.items():
+                    values[f"{key}_{extra.upper()}"] = [_number(found[number], best)]
             yield record, values | genes.get(number, {})
 
 
-def _largest(vector: FloatArray, rows: Rows) -> tuple[str, str]:
-    """Return the score that is largest in size and its track; dots where there is none."""
+def _largest(vector: FloatArray) -> int | None:
+    """Return the row where a score is largest in size; None where there is none."""
     size = np.abs(vector)
     known = np.isfinite(size)
-    best = int(np.where(known, size, -1.0).argmax())
-    return (str(vector[best]), info_value(rows.tracks.identifier[best])) if known.any() else (".", ".")
+    return int(np.where(known, size, -1.0).argmax()) if known.any() else None
+
+
+def _named(vector: FloatArray, best: int | None, rows: Rows) -> tuple[str, str]:
+    """Return a score and its track; dots where there is none."""
+    return (".", ".") if best is None else (str(vector[best]), info_value(rows.tracks.identifier[best]))
+
+
+def _number(vector: FloatArray, best: int | None) -> str:
+    """Return what stands beside a score; a dot where there is nothing."""
+    return "." if best is None or np.isnan(vector[best]) else str(vector[best])
+
+
+def _beside(table: pa.Table, rows: Rows, groups: GeneGroups | None, spec: ScoreSpec) -> dict[str, FloatArray]:
+    """Return what stands beside a score, by its name, float32 (alleles or groups, rows)."""
+    region = str(spec.region)
+    return {extra: region_vectors(table, rows, groups, region, kept_extra(spec.stat, extra)) for extra in rows.extras}
 
 
 def _gene_entries(table: pa.Table, rows: Rows) -> dict[int, dict[str, list[str]]]:
@@ -125,11 +159,14 @@ def _gene_entries(table: pa.Table, rows: Rows) -> dict[int, dict[str, list[str]]
             region_vectors(table, rows, groups, region, spec.stat),
             covered_fractions(table, groups, region),
         )
+        beside = _beside(table, rows, groups, spec)
         for number, (allele, row, gene) in enumerate(zip(groups.allele, groups.row, groups.gene, strict=True)):
             if not gene or np.isnan(covered[number]):
                 continue
-            score, track = _largest(scores[number], rows)
-            cells = (alts[row], gene, names[row] or "", f"{covered[number]:.4g}", track, score)
+            best = _largest(scores[number])
+            score, track = _named(scores[number], best, rows)
+            more = [_number(found[number], best) for found in beside.values()]
+            cells = (alts[row], gene, names[row] or "", f"{covered[number]:.4g}", track, score, *more)
             entry = "|".join(info_value(cell.replace("|", "_")) for cell in cells)
             found.setdefault(int(allele), {}).setdefault(_key(spec), []).append(entry)
     return found
