@@ -298,9 +298,7 @@ def haplotypes(
             where = f"{compared.chrom}:{first + 1}-{first + length}"
             raise InputError(f"{compared.anchor} does not lie in the window {where}")
     # Whatever an allele adds or takes away may have to be made up for at an end.
-    moved_bp = sum(
-        abs(len(edit.alt) - len(edit.ref)) + abs(len(edit.ref) - edit.held_bp) for edit in compared.edits
-    )
+    moved_bp = sum(abs(len(edit.alt) - len(edit.ref)) + abs(len(edit.ref) - edit.held_bp) for edit in compared.edits)
     flank = flank_bp + moved_bp
     genome = encode(fasta.fetch(compared.chrom, first - flank, first + length + flank))
     ref = alt = genome
