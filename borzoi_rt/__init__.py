@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .runs.predict import predict_regions as predict_regions
     from .runs.score import score_file as score_file
     from .runs.settings import RunSettings as RunSettings
+    from .scoring.haplotypes import HaplotypeOptions as HaplotypeOptions
     from .scoring.options import ScoreOptions as ScoreOptions
     from .scoring.results import ScoredVariant as ScoredVariant
     from .scoring.stream import score_variants as score_variants
@@ -60,6 +61,7 @@ _HOME = {
     "Fasta": "genome.fasta",
     "FormatError": "errors",
     "Genes": "genome.genes",
+    "HaplotypeOptions": "scoring.haplotypes",
     "InputError": "errors",
     "Interval": "genome.intervals",
     "IsmResult": "results",

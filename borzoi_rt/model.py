@@ -29,13 +29,16 @@ from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
-from .scoring.ensemble import EnsembleScorer, Models, member_engine, open_members, open_scorer
+from .scoring.ensemble import Models, member_engine, open_members, open_scorer
+from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.options import ScoreOptions, texts_of
-from .scoring.pipeline import Scorer, check_genes
+from .scoring.phase_floor import AnyScorer
+from .scoring.pipeline import check_genes
 from .scoring.presets import PRESETS, check_preset
 from .scoring.results import ScoredVariant
 from .scoring.stream import records_of
 from .sequence import encode
+from .tables.kept import allele_facts
 from .tracks import TrackTable
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -63,7 +66,7 @@ class Model:
         self._stack = stack
         self._engines: list[Session] = []
         self._whole: Session | None = None
-        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], Scorer | EnsembleScorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], AnyScorer] = {}
         self._closed = False
 
     @property
@@ -125,6 +128,7 @@ class Model:
         genes: Genes | str | os.PathLike[str] | None = None,
         pas: str | os.PathLike[str] | None = None,
         calibration: str | os.PathLike[str] | None = None,
+        haplotypes: HaplotypeOptions | None = None,
     ) -> ScoreResult:
         """Score variants, and keep the result in memory.
 
@@ -149,6 +153,8 @@ class Model:
         calibration : path, optional
             Folder that ``borzoi-rt calibrate`` made in the same way: every score gets a quantile, phred and
             vs_null_max, see :mod:`borzoi_rt.scoring.calibration`.
+        haplotypes : HaplotypeOptions, optional
+            Score the haplotypes of samples of a VCF instead of its alleles.
 
         Returns
         -------
@@ -162,8 +168,10 @@ class Model:
             if annotation is None:
                 raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")
             annotation = replace(annotation, sites=read_sites(pas))
+        check_uncalibrated(haplotypes, calibration)
         scorer = self._scorer(chosen, annotation)
-        found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
+        records = records_of(_variants(variants), chosen, self.bundle, haplotypes)
+        found = [scorer.score(item) for item in records]
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
         if calibration is not None:
             null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
@@ -271,16 +279,17 @@ class Model:
     def _result(
         self,
         found: list[ScoredVariant],
-        scorer: Scorer | EnsembleScorer,
+        scorer: AnyScorer,
         notes: Sequence[str],
         *,
         calibrated: bool = False,
     ) -> ScoreResult:
-        extras = extras_of(len(self.members), calibrated=calibrated)
+        extras = extras_of(len(self.members), scorer.options, calibrated=calibrated)
+        facts = allele_facts(scorer.options, haplotypes=any(item.haplotype is not None for item in found))
         kept = scorer.options.with_alleles
-        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=kept, extras=extras)
+        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=kept, extras=extras, facts=facts)
 
-    def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> Scorer | EnsembleScorer:
+    def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> AnyScorer:
         self._check_open()
         # A list of tracks may have changed in its file; names and types of genes are not in their digest.
         tracks = self.tracks.select(options.tracks).tobytes() if str(options.tracks)[:1] == "@" else b""

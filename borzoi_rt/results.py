@@ -137,6 +137,8 @@ class ScoreResult(Sequence[VariantScores], Frames):
         Whether the coverage of both alleles is kept beside every score.
     extras : tuple of str
         What else stands beside every score: ``score_sd`` and ``sign_agreement`` of an ensemble, ...
+    facts : tuple of str
+        What else is said of every allele: sample and haplotype, the left-normalised spelling, ...
     """
 
     def __init__(
@@ -148,12 +150,13 @@ class ScoreResult(Sequence[VariantScores], Frames):
         *,
         with_alleles: bool = False,
         extras: Sequence[str] = (),
+        facts: Sequence[str] = (),
     ) -> None:
         self.tracks = tracks
         self.specs = tuple(specs)
         self.notes = tuple(notes)
         self.with_alleles = with_alleles
-        self.extras = tuple(extras)
+        self.extras, self.facts = tuple(extras), tuple(facts)
         self._found = list(found)
 
     def __len__(self) -> int:
@@ -161,7 +164,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
+            how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras, "facts": self.facts}
             return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, **how)
         if isinstance(key, str | Variant | tuple):
             return self._named(self._found[self._number(Variant.of(key))])
@@ -181,7 +184,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
             ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of
             genes one per allele and gene, and a column per score and track.
         """
-        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras)
+        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts)
         how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
         kept = score_table(self._found, self.specs, len(self.tracks), **how)
         tables = list(tables_of(kept, rows, layout))
@@ -299,7 +302,7 @@ class IsmResult(ScoreResult):
     """
 
     def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
-        how: dict[str, Any] = {"with_alleles": found.with_alleles, "extras": found.extras}
+        how: dict[str, Any] = {"with_alleles": found.with_alleles, "extras": found.extras, "facts": found.facts}
         super().__init__(found._found, found.tracks, found.specs, found.notes, **how)
         self.interval = interval
         self.sequence = sequence

@@ -93,6 +93,11 @@ class Comparison:
         """How far ALT has moved to the right of REF before the first edit and after each, in bp; the last is k."""
         return tuple(alt - ref for ref, alt in self.moves)
 
+    @property
+    def moved_bp(self) -> int:
+        """How far bases may move at most, whichever way, in bp."""
+        return sum(abs(len(edit.alt) - len(edit.ref)) + abs(len(edit.ref) - edit.held_bp) for edit in self.edits)
+
     def seams(self, geometry: Geometry, window_start: int) -> tuple[int, ...]:
         """Return the output bin from which on each edit counts, where both are in the frame of the shorter one."""
         moved = [min(pair) for pair in self.moves]
@@ -298,8 +303,7 @@ def haplotypes(
             where = f"{compared.chrom}:{first + 1}-{first + length}"
             raise InputError(f"{compared.anchor} does not lie in the window {where}")
     # Whatever an allele adds or takes away may have to be made up for at an end.
-    moved_bp = sum(abs(len(edit.alt) - len(edit.ref)) + abs(len(edit.ref) - edit.held_bp) for edit in compared.edits)
-    flank = flank_bp + moved_bp
+    flank = flank_bp + compared.moved_bp
     genome = encode(fasta.fetch(compared.chrom, first - flank, first + length + flank))
     ref = alt = genome
     for edit in reversed(compared.edits):  # from the right: what is left of an edit stays where it is

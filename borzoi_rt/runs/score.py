@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,17 @@ from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
+from ..genome.genotypes import GenotypeReader
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
+from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
+from ..scoring.remote import is_scorer
 from ..scoring.selection import Selection, select_rows
 from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
+from ..tables.kept import allele_facts
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
 from .executors import run_jobs
@@ -42,7 +46,7 @@ _BASES_OF_JOB = 2**21  # windows x bp: 4 alleles of the published model, which t
 _LARGEST_JOB = 64
 _ALLELES = "alleles.arrow"
 
-_Share = Callable[[Iterable[VariantRecord]], Iterator[VariantRecord]]  # gives records the windows they share
+_Share = Callable[[Iterable[Any]], Iterator[VariantRecord]]  # gives records the windows they share, or the haplotypes
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ def score_file(
     layout: str = "long",
     genes: Genes | str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
+    haplotypes: HaplotypeOptions | None = None,
 ) -> Counter[str]:
     """Score the variants of a file and write a table whose form the suffix of ``out`` names.
 
@@ -84,6 +89,9 @@ def score_file(
     calibration : path, optional
         Folder that :func:`borzoi_rt.runs.calibrate.calibrate` made in the same way: every score gets a quantile, phred
         and vs_null_max, see :mod:`borzoi_rt.scoring.calibration`.
+    haplotypes : HaplotypeOptions, optional
+        Score the haplotypes of samples instead of alleles; the VCF must be sorted. Tables then also say ``sample``,
+        ``haplotype``, what it is compared with (``against``) and its ``variants``.
 
     Returns
     -------
@@ -101,10 +109,11 @@ def score_file(
     """
 
     def read(journal: Journal, share: _Share, block: int) -> _Input:
-        return _read_file(vcf, journal, share, block, keep=str(out).endswith(".vcf.gz"))
+        keep = str(out).endswith(".vcf.gz")
+        return _read_file(vcf, journal, share, block, keep=keep, haplotypes=haplotypes)
 
     sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
-    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration)
+    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration, haplotypes)
 
 
 def score_list(
@@ -157,12 +166,16 @@ def _score(
     layout: str,
     genes: Genes | str | os.PathLike[str] | None,
     calibration: str | os.PathLike[str] | None,
+    haplotypes: HaplotypeOptions | None = None,
 ) -> Counter[str]:
     chosen, settings = options or ScoreOptions(), settings or RunSettings()
+    check_not_served(settings.worker_device, haplotypes)
+    check_uncalibrated(haplotypes, calibration)
     check_genes(chosen, genes is not None)
     suffix = suffix_of(target, WRITERS, layout)
-    if chosen.with_alleles and suffix == ".vcf.gz":
-        raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
+    beside = [name for name in ("with_alleles", "phase_floor") if getattr(chosen, name)]
+    if beside and suffix == ".vcf.gz":
+        raise InputError(f"{target.name}: a VCF holds scores alone; leave {beside[0]} out, or choose another suffix")
     check_target(target, (*sources, *inputs_of(bundle, chosen), calibration))
     model, *others = members = open_members(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
@@ -174,8 +187,10 @@ def _score(
         if held is not None:
             context |= calibration_facts(held, members, chosen, selection, settings.worker_device, context)
         with Journal(target) as journal:
-            given = read(journal, lambda items: records_of(items, chosen, model), job_size(model, chosen))
+            given = read(journal, lambda items: records_of(items, chosen, model, haplotypes), job_size(model, chosen))
             context["input"] = given.name
+            if haplotypes is not None:
+                context["haplotypes"] = asdict(haplotypes)
             plan = ScorePlan(
                 alleles=given.alleles,
                 bundle=model,
@@ -198,8 +213,9 @@ def _score(
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            extras = extras_of(len(members), calibrated=held is not None)
-            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles, extras)
+            extras = extras_of(len(members), chosen, calibrated=held is not None)
+            facts = allele_facts(chosen, haplotypes=haplotypes is not None)
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles, extras, facts)
             table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
@@ -247,7 +263,29 @@ def job_size(bundle: Bundle, options: ScoreOptions) -> int:
     return max(1, min(_LARGEST_JOB, _BASES_OF_JOB // (bundle.geometry.sequence_length_bp * passes)))
 
 
-def _read_file(vcf: str | os.PathLike[str], journal: Journal, share: _Share, block: int, *, keep: bool) -> _Input:
+def check_not_served(device: Device, haplotypes: HaplotypeOptions | None) -> None:
+    """Refuse haplotypes where a scorer on a server would have to know what they are.
+
+    Raises
+    ------
+    InputError
+        Naming the device.
+    """
+    if haplotypes is not None and device.kind == "triton" and is_scorer(device.url):
+        raise InputError(
+            f"{device}: haplotypes are not served; name a server of the whole model, or score on this machine"
+        )
+
+
+def _read_file(
+    vcf: str | os.PathLike[str],
+    journal: Journal,
+    share: _Share,
+    block: int,
+    *,
+    keep: bool,
+    haplotypes: HaplotypeOptions | None,
+) -> _Input:
     """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made."""
     path, stdin = Path(vcf), str(vcf) == "-"
     once = stdin or path.is_fifo()
@@ -259,7 +297,10 @@ def _read_file(vcf: str | os.PathLike[str], journal: Journal, share: _Share, blo
     if copied:
         with kept.open("wb") as handle, nullcontext(sys.stdin.buffer) if stdin else path.open("rb") as stream:
             shutil.copyfileobj(stream, handle)
-    reader = VariantReader("-" if stdin and not copied else kept)
+    name_or_path = "-" if stdin and not copied else kept
+    reader: VariantReader | GenotypeReader = (
+        VariantReader(name_or_path) if haplotypes is None else GenotypeReader(name_or_path, haplotypes.samples)
+    )
     alleles = write_alleles(journal.directory / _ALLELES, share(reader), block)
     return _Input(name, kept, alleles, reader.sha256)
 
@@ -305,6 +346,7 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
         "input": source,
         "tracks": [selection.positions.tolist(), list(selection.rows.identifier)],
         **({"calibration": context["calibration"]} if "calibration" in context else {}),
+        **({"haplotypes": context["haplotypes"]} if "haplotypes" in context else {}),
     }
 
 

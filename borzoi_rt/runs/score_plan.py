@@ -19,6 +19,7 @@ from ..genome.variants import VariantRecord
 from ..scoring.calibration import CALIBRATION_EXTRAS, Calibration, calibration_key
 from ..scoring.ensemble import ENSEMBLE_EXTRAS, member_engine, open_scorer
 from ..scoring.options import ScoreOptions
+from ..scoring.phase_floor import floor_extras
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import select_rows
 from ..tables.calibration import read_calibration
@@ -68,7 +69,7 @@ class ScorePlan:
     @property
     def extras(self) -> tuple[str, ...]:
         """What is kept beside every score."""
-        return extras_of(1 + len(self.others), calibrated=self.calibration is not None)
+        return extras_of(1 + len(self.others), self.options, calibrated=self.calibration is not None)
 
     def open(self) -> Worker:
         """Load the model and open the genome, or connect to a scorer that has both."""
@@ -79,9 +80,10 @@ class ScorePlan:
         return ScoreWorker(self)
 
 
-def extras_of(members: int, *, calibrated: bool) -> tuple[str, ...]:
-    """Return what stands beside every score of an ensemble, and of what is calibrated."""
-    return (*(ENSEMBLE_EXTRAS if members > 1 else ()), *(CALIBRATION_EXTRAS if calibrated else ()))
+def extras_of(members: int, options: ScoreOptions, *, calibrated: bool) -> tuple[str, ...]:
+    """Return what stands beside every score of an ensemble, of what is calibrated, and of indels."""
+    ensemble, calibration = ENSEMBLE_EXTRAS if members > 1 else (), CALIBRATION_EXTRAS if calibrated else ()
+    return (*ensemble, *calibration, *floor_extras(options))
 
 
 def fitted_calibration(

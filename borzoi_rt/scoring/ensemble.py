@@ -26,6 +26,7 @@ from ..genome.variants import Variant, VariantRecord
 from ..tracks import TrackTable
 from ..types import FloatArray
 from .options import ScoreOptions
+from .phase_floor import AnyScorer, FloorScorer
 from .pipeline import Scorer
 from .results import RegionScores, ScoredVariant
 
@@ -257,12 +258,13 @@ def open_scorer(
     fasta: Fasta,
     options: ScoreOptions,
     genes: Genes | None = None,
-) -> Scorer | EnsembleScorer:
+) -> AnyScorer:
     """Return the scorer of a model, or of an ensemble of several, whose sessions are open."""
     scorers = [
         Scorer(bundle, session, fasta, options, genes) for bundle, session in zip(members, sessions, strict=True)
     ]
-    return scorers[0] if len(scorers) == 1 else EnsembleScorer(scorers, member_names(members))
+    scorer: AnyScorer = scorers[0] if len(scorers) == 1 else EnsembleScorer(scorers, member_names(members))
+    return FloorScorer(scorer, fasta, members[0].geometry.sequence_length_bp) if options.phase_floor else scorer
 
 
 def member_names(members: Sequence[Bundle]) -> tuple[str, ...]:

@@ -140,10 +140,11 @@ def genes_of(
     geometry: Geometry,
     rule: str,
     mode: str,
+    moved_bp: int,
 ) -> list[GeneBins]:
     """Return the genes that have bins of a region in the output, in both alleles; for ``nearest`` one at most."""
     start = window_start + geometry.crop_bp
-    reach = (region.width_bp or 0) // 2 + abs(len(variant.alt) - len(variant.ref)) + geometry.bin_size_bp
+    reach = (region.width_bp or 0) // 2 + moved_bp + geometry.bin_size_bp
     end = start + geometry.bins * geometry.bin_size_bp
     found = []
     for gene in finder.near(variant.chrom, start - reach, end + reach):

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.haplotypes import Part, changed
 from ..genome.variants import Variant, VariantRecord
+from .options import ScoreOptions
 from .reference import Reference, check_reference
 
 WITHIN_BP = 1000
@@ -48,21 +49,42 @@ class HaplotypeOptions:
             raise InputError(f"within_bp is {self.within_bp!r}; a whole number of bp from 0 on is needed")
 
 
+def check_haplotypes(options: ScoreOptions) -> None:
+    """Refuse options that have no meaning for haplotypes.
+
+    Raises
+    ------
+    InputError
+        Naming one.
+    """
+    if options.ref_policy != "strict":
+        raise InputError(f"ref_policy {options.ref_policy!r} turns single variants round; haplotypes need 'strict'")
+    if options.normalize:
+        raise InputError("normalize spells single variants anew; a haplotype is the same however they are spelled")
+    if options.prediction.cluster_share is not None:
+        raise InputError("window 'cluster' lies around neighbours in the file; haplotypes have windows of their own")
+    if options.phase_floor:
+        raise InputError("phase_floor is for single indels; leave it out of a run over haplotypes")
+
+
+def check_uncalibrated(haplotypes: HaplotypeOptions | None, calibration: object) -> None:
+    """Refuse to compare haplotypes with a background of single variants.
+
+    Raises
+    ------
+    InputError
+        Where both are given.
+    """
+    if haplotypes is not None and calibration is not None:
+        raise InputError("calibration is a background of single variants, which haplotypes are not; leave it out")
+
+
 def longest_group_bp(length_bp: int) -> int:
     """Return the largest length of a group: what a window of ``length_bp`` allows a single allele too."""
     return length_bp // 4
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What is compared for one record: a status, what was found, and the two sequences where there is no fault."""
-
-    status: str
-    detail: str = ""
-    comparison: Comparison | None = None
-
-
-def compared_with_genome(fasta: Fasta, item: VariantRecord, *, longest_bp: int) -> Compared:
+def haplotype_comparison(fasta: Fasta, item: VariantRecord, *, longest_bp: int) -> tuple[str, str, Comparison | None]:
     """Check every variant of a haplotype against the genome, strictly, and put the sequences together.
 
     Parameters
@@ -76,25 +98,29 @@ def compared_with_genome(fasta: Fasta, item: VariantRecord, *, longest_bp: int) 
 
     Returns
     -------
-    Compared
+    status : str
         ``ok``; or the status of the first variant that cannot be scored, whose haplotype then cannot be.
+    detail : str
+        What was found.
+    comparison : Comparison or None
+        The two sequences; None where there is a fault.
     """
     haplotype = item.haplotype
     assert haplotype is not None
     if item.problem is not None:
-        return Compared(item.problem, item.detail)
-    checked: list[tuple[Part, Reference, Variant]] = []
+        return item.problem, item.detail, None
+    checked: list[_Checked] = []
     for part in haplotype.parts or (Part(item.variant, False, False),):
         found = check_reference(fasta, part.variant, longest_bp=longest_bp)
         if found.variant is None:
-            return Compared(found.status, f"{part.variant}: {found.detail}")
+            return found.status, f"{part.variant}: {found.detail}", None
         checked.append((part, found, found.variant))
     first = checked[0][2]
     middle = haplotype.middle_pos
     anchor = first if middle is None else Variant(first.chrom, middle, "N", "N", first.id)
     sites = [_edit(fasta, site) for site in _sites(checked)] if haplotype.parts else []
-    notes = dict.fromkeys(filter(None, [found.detail for _, found, _ in checked] + [item.detail]))
-    return Compared("ok", "; ".join(notes), Comparison(tuple(sites), anchor))
+    notes = dict.fromkeys(filter(None, [*(found.detail for _, found, _ in checked), item.detail]))
+    return "ok", "; ".join(notes), Comparison(tuple(sites), anchor)
 
 
 _Checked = tuple[Part, Reference, Variant]

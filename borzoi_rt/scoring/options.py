@@ -82,6 +82,12 @@ class ScoreOptions:
         Which polyadenylation sites scores of region ``pas`` compare, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
     site_pseudo, site_min_coverage : float
         Pseudo-count and limit of these scores, in coverage as it is un-squashed; the published 50 and 100 are reads.
+    normalize : bool
+        Score every allele in its left-normalised spelling, which its window then lies around; both spellings are kept.
+    phase_floor : int
+        How many neutral indels near every indel are scored too, see :mod:`borzoi_rt.scoring.phase_floor`; 0 for none.
+    phase_floor_seed : int
+        What the positions of these are drawn by.
     ensemble : str
         Of several models ``mean_scores``, as in the reference, or ``mean_predictions``, see
         :mod:`borzoi_rt.scoring.ensemble`; without effect on one.
@@ -108,10 +114,13 @@ class ScoreOptions:
     sites: str = "utr3"
     site_pseudo: float = 50.0
     site_min_coverage: float = 100.0
+    normalize: bool = False
+    phase_floor: int = 0
+    phase_floor_seed: int = 0
     ensemble: str = "mean_scores"
 
     def __post_init__(self) -> None:
-        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles"))
+        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles", "normalize"))
         for name in ("stats", "gene_names", "gene_types"):
             object.__setattr__(self, name, texts_of(name, getattr(self, name)))
         if not isinstance(self.prediction, PredictionOptions):
@@ -139,6 +148,10 @@ class ScoreOptions:
                 f"site_pseudo is {self.site_pseudo!r} and site_min_coverage {self.site_min_coverage!r}; a number above "
                 "0 and one of at least 0 are needed"
             )
+        for name in ("phase_floor", "phase_floor_seed"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise InputError(f"{name} is {count!r}; a whole number from 0 on is needed")
         if not any(spec.of_genes for spec in specs):
             idle = [name for name in _OF_GENES if getattr(self, name) not in ((), None, "all")]
             if idle:
@@ -214,6 +227,7 @@ class ScoreOptions:
             Hash of the annotation, which fixes scores of genes.
         """
         apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ensemble", *_OF_GENES, *_OF_SITES)
+        apart += ("phase_floor", "phase_floor_seed", *(() if self.normalize else ("normalize",)))
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
         # The mean over tracks makes scores of sites depend on which tracks there are.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..genome.haplotypes import Haplotype
 from ..genome.variants import Variant
 from ..types import FloatArray, SignArray
 
@@ -20,6 +21,9 @@ STATUSES = (
     "out_of_bounds",
     "too_many_n",
     "no_gene",
+    "unphased",
+    "missing_genotype",
+    "overlapping_edits",
     "error",
 )
 SCORED = ("ok", "flipped", "ref_edited", "undefined")
@@ -96,6 +100,12 @@ class ScoredVariant:
     reference : str
         How REF compared with the genome where there are scores, ``ok``, ``flipped`` or ``ref_edited``: the status of
         the scores that are defined.
+    haplotype : Haplotype or None
+        What is scored, where it is a haplotype; ``variant`` then only names it.
+    normalized : Variant or None
+        The left-normalised spelling that was scored, where it was asked for.
+    floor_pos : tuple of int
+        1-based positions of the neutral indels that were scored too.
     """
 
     record: int
@@ -108,6 +118,14 @@ class ScoredVariant:
     n_fraction: float | None = None
     regions: tuple[RegionScores, ...] = ()
     reference: str = "ok"
+    haplotype: Haplotype | None = None
+    normalized: Variant | None = None
+    floor_pos: tuple[int, ...] = ()
+
+    @property
+    def k(self) -> int | None:
+        """Length of ALT minus length of REF in bases; None where an allele has no bases."""
+        return self.variant.k if self.haplotype is None else self.haplotype.k
 
     def __repr__(self) -> str:
         found = self.scores or {}

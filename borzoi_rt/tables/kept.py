@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..scoring.options import ScoreOptions
 from ..scoring.results import RegionScores, ScoredVariant
 from ..scoring.spec import ScoreSpec
 from ..tracks import RowTable
 from ..types import BoolArray, FloatArray, SignArray
 
 ALLELES = ("ref_value", "alt_value")
+
+# What may be known of an allele besides, by the choice that asks for it. All of it is kept, tables show what was asked.
+HAPLOTYPE_FACTS = ("sample", "haplotype", "against", "variants")
+NORMALIZED_FACTS = ("norm_pos", "norm_ref", "norm_alt")
+FLOOR_FACTS = ("phase_floor_pos",)
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,15 @@ class Rows:
         Whether the coverage of both alleles is kept beside every score.
     extras : tuple of str
         What else is kept beside every score, see :class:`borzoi_rt.scoring.results.RegionScores`.
+    facts : tuple of str
+        Columns that are shown of every allele besides, see :func:`allele_facts`.
     """
 
     tracks: RowTable
     specs: tuple[ScoreSpec, ...]
     with_alleles: bool = False
     extras: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     @property
     def of_genes(self) -> bool:
@@ -73,6 +82,15 @@ class Rows:
         return self.tracks.labels
 
 
+def allele_facts(options: ScoreOptions, *, haplotypes: bool = False) -> tuple[str, ...]:
+    """Return the columns that options, or haplotypes instead of alleles, add to what is said of every allele."""
+    return (
+        *(HAPLOTYPE_FACTS if haplotypes else ()),
+        *(NORMALIZED_FACTS if options.normalize else ()),
+        *(FLOOR_FACTS if options.phase_floor else ()),
+    )
+
+
 def kept_extra(stat: str, extra: str) -> str:
     """Return under which name something is kept beside a statistic."""
     return f"{stat}.{extra}"
@@ -102,7 +120,8 @@ def score_table(
             ["; ".join(filter(None, (item.detail, part.detail if part is not None else ""))) for item, part in parts]
         ),
         "reference": _text([item.reference for item, _ in parts]),
-        "k": pa.array([item.variant.k for item, _ in parts], pa.int32()),
+        **_facts([item for item, _ in parts]),
+        "k": pa.array([item.k for item, _ in parts], pa.int32()),
         "window_start": pa.array([item.window_start for item, _ in parts], pa.int64()),
         "stitch_bin": pa.array([item.stitch_bin for item, _ in parts], pa.int32()),
         "n_fraction": pa.array([item.n_fraction for item, _ in parts], pa.float32()),
@@ -127,6 +146,22 @@ def score_table(
         sums = [None if part is None or part.coverage is None else part.coverage[number] for _, part in parts]
         columns[f"score:{name}"] = _vectors(sums, rows)
     return pa.table(columns)
+
+
+def _facts(items: Sequence[ScoredVariant]) -> dict[str, pa.Array]:
+    """Return the columns of :func:`allele_facts`; null where there is nothing to say."""
+    named, spelled = [item.haplotype for item in items], [item.normalized for item in items]
+    floors = [";".join(map(str, item.floor_pos)) or None for item in items]
+    return {
+        "sample": _text([None if one is None else one.sample for one in named]),
+        "haplotype": _text([None if one is None else one.name for one in named]),
+        "against": _text([None if one is None else one.against for one in named]),
+        "variants": _text([None if one is None else one.variants for one in named]),
+        "norm_pos": pa.array([None if one is None else one.pos for one in spelled], pa.int64()),
+        "norm_ref": _text([None if one is None else one.ref for one in spelled]),
+        "norm_alt": _text([None if one is None else one.alt for one in spelled]),
+        "phase_floor_pos": _text(floors),
+    }
 
 
 def _vectors(vectors: Sequence[FloatArray | None], rows: int) -> pa.Array:
@@ -171,7 +206,11 @@ def _strands(parts: Sequence[tuple[ScoredVariant, RegionScores | None]], name: s
     return pa.FixedSizeListArray.from_arrays(values, rows, mask=missing)
 
 
-def _text(values: Sequence[str]) -> pa.Array:
-    """Return text as UTF-8; bytes of a VCF that are not are written like ``\\xe9``."""
-    shown = [value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for value in values]
+def _text(values: Sequence[str | None]) -> pa.Array:
+    """Return text as UTF-8, None as null; bytes of a VCF that are not are written like ``\\xe9``."""
+    shown = [None if value is None else _shown(value) for value in values]
     return pa.array(shown, pa.string())
+
+
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

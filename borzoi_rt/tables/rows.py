@@ -15,12 +15,12 @@ import pyarrow.compute as compute
 from ..types import BoolArray, FloatArray, IndexArray, SignArray
 from .groups import allele_scores
 from .kept import ALLELES, Rows, kept_extra, score_table, scores_of, strands_of
-from .wide import BASE, wide_table
+from .wide import BASE, base_columns, wide_table
 
 __all__ = ["Rows", "allele_scores", "empty_table", "long_tables", "score_table", "scores_of", "strands_of", "tables_of"]
 
 _SLICE_BYTES = 64 * 2**20
-_TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail")
+_TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail", "variants", "norm_ref", "norm_alt")
 _MORE = ("k", "window_start", "n_fraction")
 _GENE = ("gene_name", "gene_strand", "covered_fraction")  # columns that a table without scores of genes has not
 
@@ -83,7 +83,7 @@ def _long_slice(
     kept, track, stat = index
     take = pa.array(kept)
     more = _GENE if rows.of_genes else ()
-    columns = {name: table[name].take(take) for name in (*BASE, *_MORE, *more)}
+    columns = {name: table[name].take(take) for name in (*BASE, *rows.facts, *_MORE, *more)}
     statuses = np.array(table["status"].to_pylist(), dtype=object)[kept]
     values = np.where(missing, np.nan, cube[index])
     undefined = ~missing & ~np.isfinite(values)
@@ -116,7 +116,7 @@ def _long_slice(
     for name in ALLELES if rows.with_alleles else ():
         vectors = scores_of(table, name, len(tracks)) if len(table) else np.zeros((0, 0), dtype=np.float32)
         columns[name] = pa.array(vectors[kept, track], pa.float32(), mask=missing | ~np.isfinite(vectors[kept, track]))
-    first = (*BASE, "k", "flipped", "window_start", "n_fraction", "gene", *more[:2], "region", *more[2:])
+    first = (*base_columns(rows), "k", "flipped", "window_start", "n_fraction", "gene", *more[:2], "region", *more[2:])
     return pa.table({**{name: columns[name] for name in first}, **columns})
 
 
