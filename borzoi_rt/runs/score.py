@@ -173,9 +173,8 @@ def _score(
     check_uncalibrated(haplotypes, calibration)
     check_genes(chosen, genes is not None)
     suffix = suffix_of(target, WRITERS, layout)
-    beside = [name for name in ("with_alleles", "phase_floor") if getattr(chosen, name)]
-    if beside and suffix == ".vcf.gz":
-        raise InputError(f"{target.name}: a VCF holds scores alone; leave {beside[0]} out, or choose another suffix")
+    if chosen.with_alleles and suffix == ".vcf.gz":
+        raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
     check_target(target, (*sources, *inputs_of(bundle, chosen), calibration))
     model, *others = members = open_members(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)

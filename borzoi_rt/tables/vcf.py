@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..genome.vcf_copy import annotate_vcf, info_value
 from ..scoring.spec import ScoreSpec
 from ..types import FloatArray
+from . import vcf_haplotypes
 from .groups import GeneGroups, allele_scores, covered_fractions, gene_groups, region_vectors
 from .kept import Rows, kept_extra
 
@@ -31,6 +32,13 @@ _EXTRAS = {
 }
 
 
+_NORMALIZED, _FLOOR_POS = "BRT_NORMALIZED", "BRT_PHASE_FLOOR_POS"
+_FACTS = {
+    "norm_pos": (_NORMALIZED, "Left-normalised spelling that was scored, POS:REF:ALT"),
+    "phase_floor_pos": (_FLOOR_POS, "Positions of the neutral indels of the phase floor, joined by plus signs"),
+}
+
+
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write ``.vcf.gz``, with a tabix index when the input is sorted."""
     if context.source is None:
@@ -41,7 +49,12 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
 def _headers(context: TableContext) -> list[str]:
     lines = [f"##borzoi_rt={context.metadata['borzoi_rt']}; model {_one_line(context.metadata['model'])}"]
+    if "haplotype" in context.rows.facts:
+        return lines + vcf_haplotypes.header_lines(context.rows, _key, context.metadata["score_ids"])
     lines.append('##INFO=<ID=BRT_STATUS,Number=A,Type=String,Description="Status of the score">')
+    for fact, (key, text) in _FACTS.items():
+        if fact in context.rows.facts:
+            lines.append(f'##INFO=<ID={key},Number=A,Type=String,Description="{text}">')
     for spec in context.rows.specs:
         key, identity = _key(spec), context.metadata["score_ids"][spec.name][:16]
         if spec.of_genes:
@@ -81,12 +94,18 @@ class _Fields:
 
     def __init__(self, shards: Shards, context: TableContext) -> None:
         self._records = self._by_record(shards, context)
+        self._of_haplotypes = "haplotype" in context.rows.facts
+        self._next = next(self._records, None)
 
     def of(self, record: int) -> dict[str, str]:
-        """Return the fields of the next record."""
-        number, fields = next(self._records)
-        if number != record:
-            raise RuntimeError(f"record {record} of the copy met record {number} of the scores")
+        """Return the fields of the next record; no haplotype need begin at it."""
+        if self._next is None or self._next[0] != record:
+            if self._of_haplotypes and (self._next is None or self._next[0] > record):
+                return {}
+            found = "none" if self._next is None else f"record {self._next[0]}"
+            raise RuntimeError(f"record {record} of the copy met {found} of the scores")
+        fields = self._next[1]
+        self._next = next(self._records, None)
         return fields
 
     def _by_record(self, shards: Shards, context: TableContext) -> Iterator[tuple[int, dict[str, str]]]:
@@ -104,15 +123,20 @@ class _Fields:
             yield current, {key: ",".join(parts) for key, parts in held.items()}
 
     def _alleles(self, table: pa.Table, rows: Rows) -> Iterator[tuple[int, dict[str, list[str]]]]:
+        if "haplotype" in rows.facts:
+            yield from vcf_haplotypes.entries(table, rows, _key, _best)
+            return
         specs = [spec for spec in rows.specs if not spec.of_genes]
         matrices = list(allele_scores(table, rows, specs))
         beside = [_beside(table, rows, None, spec) for spec in specs]
         genes = _gene_entries(table, rows)
         alleles = table.filter(table["first"])
+        facts = _fact_columns(alleles, rows)
         for number, (record, status) in enumerate(
             zip(alleles["record"].to_pylist(), alleles["status"].to_pylist(), strict=True)
         ):
             values = {"BRT_STATUS": [status]}
+            values |= {key: [column[number]] for key, column in facts.items()}
             for spec, matrix, extras in zip(specs, matrices, beside, strict=True):
                 key, best = _key(spec), _largest(matrix[number])
                 score, track = _named(matrix[number], best, rows)
@@ -120,6 +144,17 @@ class _Fields:
                 for extra, found in extras.items():
                     values[f"{key}_{extra.upper()}"] = [_number(found[number], best)]
             yield record, values | genes.get(number, {})
+
+
+def _fact_columns(alleles: pa.Table, rows: Rows) -> dict[str, list[str]]:
+    """Return what else is said of each allele, by key; a dot where there is nothing."""
+    found: dict[str, list[str]] = {}
+    if "norm_pos" in rows.facts:
+        spelled = alleles.select(["norm_pos", "norm_ref", "norm_alt"]).to_pylist()
+        found[_NORMALIZED] = ["." if row["norm_pos"] is None else ":".join(map(str, row.values())) for row in spelled]
+    if "phase_floor_pos" in rows.facts:
+        found[_FLOOR_POS] = [(text or ".").replace(";", "+") for text in alleles["phase_floor_pos"].to_pylist()]
+    return found
 
 
 def _largest(vector: FloatArray) -> int | None:
@@ -137,6 +172,13 @@ def _named(vector: FloatArray, best: int | None, rows: Rows) -> tuple[str, str]:
 def _number(vector: FloatArray, best: int | None) -> str:
     """Return what stands beside a score; a dot where there is nothing."""
     return "." if best is None or np.isnan(vector[best]) else str(vector[best])
+
+
+def _best(scores: FloatArray, beside: Mapping[str, FloatArray], rows: Rows) -> list[str]:
+    """Return track and score where a score is largest in size, and what stands beside it there."""
+    best = _largest(scores)
+    score, track = _named(scores, best, rows)
+    return [track, score, *(_number(values, best) for values in beside.values())]
 
 
 def _beside(table: pa.Table, rows: Rows, groups: GeneGroups | None, spec: ScoreSpec) -> dict[str, FloatArray]:
