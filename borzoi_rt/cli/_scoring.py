@@ -244,7 +244,7 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
         family = given.pop("family", "hound")
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
     free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles"}
-    free |= {"gene_names", "gene_types", "gene_mode", "ensemble"}
+    free |= {"gene_names", "gene_types", "gene_mode", "ensemble", "phase_floor", "phase_floor_seed"}
     fixed = sorted(set(given) - free)
     if fixed:
         raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")

@@ -12,7 +12,7 @@ from ..runs.settings import RunSettings
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
 from ..tables import LAYOUTS
-from . import _scoring, _shared
+from . import _alleles, _scoring, _shared
 
 
 @click.command()
@@ -48,6 +48,7 @@ from . import _scoring, _shared
     help="Write the sum of coverage over the region for REF and for ALT beside every score  [default: scores alone].",
 )
 @_scoring.policy_options
+@_alleles.allele_options
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -71,12 +72,13 @@ def score(
 
     A score compares the coverage that the model predicts for the two alleles; `borzoi-rt scores` lists statistics,
     regions and presets. Every allele has a row and a status (ok, flipped, ref_edited, undefined, ref_mismatch,
-    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, no_gene, error); what has no score is
-    empty, never 0.
+    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, no_gene, error; of haplotypes also
+    unphased, missing_genotype, overlapping_edits); what has no score is empty, never 0.
     """
     if (vcf is None) == (not variants):
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
     running = _shared.take_run(choices)
+    haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     options = _scoring.read_options(**choices)
     members = open_members(bundles)
     model = members[0]
@@ -96,6 +98,6 @@ def score(
         if vcf is None:
             counts = score_list(variants, out, layout=layout, **given)
         else:
-            counts = score_file(vcf, out, layout=layout, **given)
+            counts = score_file(vcf, out, layout=layout, haplotypes=haplotypes, **given)
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "alleles", out)
+    _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", out)
