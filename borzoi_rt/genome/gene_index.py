@@ -21,13 +21,14 @@ import numpy as np
 
 from ..errors import FormatError
 from .annotation import read_genes
-from .genes import Genes, Texts
+from .genes import Genes, Texts, Transcripts
 from .pas import read_sites
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _SETTLED_NS = 2 * 10**9  # a file changed this short ago might change again within one step of its clock
+_TRANSCRIPTS = ("ends", "exon_ends", "exons")
 _ARRAYS = ("contig", "type_code", "strand", "exon_ends", "exons")
 
 
@@ -116,6 +117,7 @@ def _load(index: Path, source: str) -> Genes | None:
                 ids=Texts(held["id_letters"], held["id_ends"]),
                 names=Texts(held["name_letters"], held["name_ends"]),
                 **{name: held[name] for name in _ARRAYS},
+                transcripts=Transcripts(*(held[f"transcript_{name}"] for name in _TRANSCRIPTS)),
             )
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -125,6 +127,7 @@ def _load(index: Path, source: str) -> Genes | None:
 
 
 def _store(index: Path, genes: Genes) -> None:
+    assert genes.transcripts is not None, "a reader of annotations names them"
     about = {"contigs": genes.contigs, "types": genes.types, "aliases": genes.aliases}
     arrays: dict[str, Any] = {
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
@@ -133,6 +136,7 @@ def _store(index: Path, genes: Genes) -> None:
         "name_letters": genes.names.letters,
         "name_ends": genes.names.ends,
         **{name: getattr(genes, name) for name in _ARRAYS},
+        **{f"transcript_{name}": getattr(genes.transcripts, name) for name in _TRANSCRIPTS},
     }
     _write(index, arrays)
 
