@@ -29,6 +29,7 @@ _EXTRAS = {
     "quantile": "quantile among null variants",
     "phred": "-10 log10 of the share of null variants at least as far out",
     "vs_null_max": "score over that of the farthest null variant",
+    "phase_floor": "median size of the scores of neutral indels near by",
 }
 
 
