@@ -148,10 +148,24 @@ def _joined_edits(compared: Comparison, shared: bool) -> tuple[tuple[int, int, i
     )
 
 
-def intervals_of(gene: Gene, region: Region) -> IndexArray:
-    """Return the part of a gene that a region means, int64 (intervals, 2), [start, end) in bp of the genome."""
+def intervals_of(
+    gene: Gene, region: Region, *, window: tuple[int, int] = (0, 0), variant: tuple[int, int] = (0, 0)
+) -> IndexArray:
+    """Return the part of a gene that a region means, int64 (intervals, 2), [start, end) in bp of the genome.
+
+    Parameters
+    ----------
+    window, variant : (int, int)
+        Output window, and bases of the variant: [start, end) of what ``gene_mask`` and ``gene_body`` ask for.
+    """
     if region.kind == "exons":
         return gene.exons
+    if region.kind == "gene_mask":
+        return gene.started_in(*window)
+    start, end = gene.span
+    if region.kind == "gene_body":
+        met = start < variant[1] and end > variant[0]
+        return np.array([gene.span] if met else np.zeros((0, 2)), dtype=np.int64)
     if region.kind == "span":
         return np.array([gene.span], dtype=np.int64)
     width = region.width_bp or 0

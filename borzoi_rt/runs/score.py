@@ -403,7 +403,9 @@ def run_context(
         "input": "",
         "options": chosen.to_dict(),
         "notes": notes,
-        "score_ids": chosen.score_ids(identity, None if genes is None else genes.digest),
+        "score_ids": chosen.score_ids(
+            identity, *((None, None) if genes is None else (genes.digest, genes.transcript_digest))
+        ),
         **{f"identity_{key}": value for key, value in identity.items()},
         **({"ensemble": ensemble_facts(members, chosen)} if others else {}),
         **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),

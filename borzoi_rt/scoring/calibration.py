@@ -44,6 +44,7 @@ TIES = 0.1  # share of null values that equal another, from which on it is said
 _APART = (
     *("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ref_policy", "flip_deletions"),
     *("gene_names", "gene_types", "gene_mode", "ensemble", "bin_rule", "sites", "site_pseudo", "site_min_coverage"),
+    *("phase_floor", "phase_floor_seed"),
 )
 
 
@@ -68,7 +69,7 @@ def calibration_key(members: Sequence[Bundle], options: ScoreOptions, provider: 
     prediction = shared.pop("prediction")
     if options.of_genes:
         shared["bin_rule"] = options.bin_rule
-    if any(spec.region.kind == "pas" for spec in options.specs):
+    if any(spec.region.of_sites for spec in options.specs):
         of_sites = ("sites", "site_pseudo", "site_min_coverage", "tracks")
         shared |= {name: getattr(options, name) for name in of_sites}
     key = {

@@ -25,7 +25,9 @@ from ..genome.variants import Variant
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, IndexArray
 from .formulas import SiteSplit, Statistic, quartile, scaled
-from .site_scores import SiteBins, genes_with_sites, splits
+from .site_scores import Sides, SiteBins, genes_with_sites
+from .splice_sites import splice_bins
+from .splits import site_score
 from .statistics import finish_scores, joined_rows, mean_scores
 
 _BLOCK_BYTES = 8 * 2**20
@@ -83,22 +85,53 @@ class GeneFinder:
                 self._site_chroms.setdefault(str(fasta.resolve(name)), []).append(name)
 
     def with_sites(
-        self, variant: Variant, frames: Sequence[tuple[Frame, Frame]], *, window_start: int, geometry: Geometry
+        self,
+        variant: Variant,
+        frames: Sequence[tuple[Frame, Frame]],
+        *,
+        window_start: int,
+        geometry: Geometry,
+        layouts: Sequence[str],
     ) -> list[SiteBins]:
         """Return the wanted genes that have polyadenylation sites in the output window."""
         if self.genes.sites is None or self._sites is None:
             raise InputError("scores of region pas need a table of polyadenylation sites (pas)")
         start = window_start + geometry.crop_bp
-        near = self.near(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
+        numbers = self._numbers(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
         chroms = self._site_chroms.get(variant.chrom, [])
-        return genes_with_sites(
-            self.genes.sites, self._sites, chroms, near, frames, window_start=window_start, geometry=geometry
+        # All genes have a part in whose the sites are: which genes are wanted changes no score.
+        near = [self.genes[number] for number in numbers]
+        wanted = {gene.id for gene, number in zip(near, numbers, strict=True) if self._kept[number]}
+        found = genes_with_sites(
+            self.genes.sites,
+            self._sites,
+            chroms,
+            near,
+            frames,
+            window_start=window_start,
+            geometry=geometry,
+            layouts=layouts,
+            overlapping=overlapped(variant),
         )
+        return [item for item in found if item.gene.id in wanted]
+
+    def with_splice_sites(
+        self, variant: Variant, frames: Sequence[tuple[Frame, Frame]], *, window_start: int, geometry: Geometry
+    ) -> list[SiteBins]:
+        """Return the wanted genes that have splice sites or exons in the output window."""
+        start = window_start + geometry.crop_bp
+        near = self.near(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
+        found = (splice_bins(gene, frames, geometry, variant.chrom) for gene in near)
+        return [item for item in found if item is not None]
 
     def near(self, chrom: str, start: int, end: int) -> list[Gene]:
         """Return the wanted genes of a contig of the genome whose span meets [start, end), in the order of start."""
-        found = [number for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)]
-        return [self.genes[int(number)] for number in found if self._kept[number]]
+        return [self.genes[number] for number in self._numbers(chrom, start, end) if self._kept[number]]
+
+    def _numbers(self, chrom: str, start: int, end: int) -> list[int]:
+        return [
+            int(number) for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)
+        ]
 
 
 @dataclass(frozen=True)
@@ -148,11 +181,19 @@ def genes_of(
     end = start + geometry.bins * geometry.bin_size_bp
     found = []
     for gene in finder.near(variant.chrom, start - reach, end + reach):
-        intervals = intervals_of(gene, region)
+        intervals = intervals_of(gene, region, window=(start, end), variant=overlapped(variant))
+        if not len(intervals):
+            continue
         bins = tuple((ref.bins(intervals, rule, geometry), alt.bins(intervals, rule, geometry)) for ref, alt in frames)
         if all(len(part) for pair in bins for part in pair):
             found.append(GeneBins(region, gene, bins, covered_fraction(intervals, window_start, geometry)))
     return nearest(found, variant) if mode == "nearest" else found
+
+
+def overlapped(variant: Variant) -> tuple[int, int]:
+    """Return the bases of a variant, [start, end), as AlphaGenome has them: those of REF, or as many as ALT has."""
+    start = variant.pos - 1
+    return start, start + max(len(variant.ref), len(variant.alt))
 
 
 def nearest(found: Sequence[_Bins], variant: Variant) -> list[_Bins]:
@@ -221,30 +262,44 @@ class GeneScorer:
     def score_sites(
         self, item: SiteBins, statistics: Mapping[str, SiteSplit], *, pseudo: float, min_coverage: float
     ) -> tuple[dict[str, FloatArray], str]:
-        """Return float32 (rows,) of each statistic, and in words where the sites of the gene part."""
+        """Return float32 (rows,) of each statistic that the gene has bins for, and in words where its sites part."""
         early, late = self._joining(item.gene.strand)
         plan = late or early
-        arrays = (self._ref, self._alt)
-        low, high = (edge - self._first_bin for edge in item.range)
+        sums = {layout: self._site_sums(pairs, plan, item.range) for layout, pairs in item.layouts.items()}
+        scores: dict[str, FloatArray] = {}
+        where: dict[str, str] = {}
+        for name, statistic in statistics.items():
+            if statistic.layout not in sums:
+                continue
+            values, said = site_score(
+                statistic,
+                *sums[statistic.layout],
+                pseudo=pseudo,
+                min_coverage=min_coverage,
+                labels=item.labels.get(statistic.layout, ()),
+            )
+            scores[name] = values.astype(np.float32)
+            if said:
+                where.setdefault(said, name)
+        # One statistic and its signed form part at the same site: it is said once, with a name where there are several.
+        texts = list(where) if len(where) == 1 else [f"{name}: {said}" for said, name in where.items()]
+        return scores, ", ".join(texts)
+
+    def _site_sums(
+        self, pairs: Sequence[Sides], plan: MergePlan | None, span: tuple[int, int]
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Return the coverage of REF and ALT over each side, float64 (rows, sides), mean over pairs of arrays."""
+        low, high = (edge - self._first_bin for edge in span)
         sums = []
-        for side, values in enumerate(arrays):
+        for side, values in enumerate((self._ref, self._alt)):
             parts = []
-            for number, pairs in enumerate(item.sides):
+            for number, sides in enumerate(pairs):
                 rows = joined_rows(values[number : number + 1, :, low:high], slice(None), plan)[0]
-                own = [pair[side ^ int(self._turned)] for pair in pairs]
+                own = [pair[side ^ int(self._turned)] for pair in sides]
                 edges = [(start - self._first_bin - low, end - self._first_bin - low) for start, end in own]
                 parts.append(np.stack([rows[:, start:end].sum(axis=1) for start, end in edges], axis=1))
             sums.append(np.mean(parts, axis=0))
-        scores: dict[str, FloatArray] = {}
-        where = ""
-        for name, statistic in statistics.items():
-            values, split = splits(
-                sums[0], sums[1], pseudo=pseudo, min_coverage=min_coverage, internal=statistic.internal
-            )
-            scores[name] = (values if statistic.direction else np.abs(values)).astype(np.float32)
-            if not statistic.internal or not where:
-                where = "" if split is None else str(split)
-        return scores, where
+        return sums[0], sums[1]
 
     def coverage(self, item: GeneBins) -> tuple[FloatArray, FloatArray]:
         """Return the sums of coverage of REF and ALT over the bins of a gene, float32 (rows,), mean over pairs."""

@@ -81,7 +81,8 @@ class ScoreOptions:
     sites : str
         Which polyadenylation sites scores of region ``pas`` compare, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
     site_pseudo, site_min_coverage : float
-        Pseudo-count and limit of these scores, in coverage as it is un-squashed; the published 50 and 100 are reads.
+        Pseudo-count, also of region ``splice``, and limit of these scores, in coverage as it is un-squashed; the
+        published 50 and 100 are reads.
     normalize : bool
         Score every allele in its left-normalised spelling, which its window then lies around; both spellings are kept.
     phase_floor : int
@@ -214,7 +215,9 @@ class ScoreOptions:
         """Return plain JSON values."""
         return asdict(self)
 
-    def score_ids(self, context: dict[str, Any], genes: str | None = None) -> dict[str, str]:
+    def score_ids(
+        self, context: dict[str, Any], genes: str | None = None, transcripts: str | None = None
+    ) -> dict[str, str]:
         """Return the identity of each score: a hash of everything its value depends on.
 
         Which genes are kept is no part of it, for it changes no value.
@@ -223,18 +226,20 @@ class ScoreOptions:
         ----------
         context : dict
             JSON values that fix model and genome: hashes, bins.
-        genes : str, optional
-            Hash of the annotation, which fixes scores of genes.
+        genes, transcripts : str, optional
+            Hash of the annotation, which fixes scores of genes, and of its transcripts, which fixes some of them.
         """
         apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ensemble", *_OF_GENES, *_OF_SITES)
         apart += ("phase_floor", "phase_floor_seed", *(() if self.normalize else ("normalize",)))
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
+        of_transcripts = {"transcripts": transcripts}
         # The mean over tracks makes scores of sites depend on which tracks there are.
         of_sites = {name: getattr(self, name) for name in ("tracks", *_OF_SITES)}
 
         def more(spec: ScoreSpec) -> dict[str, Any]:
-            return {**(of_genes if spec.of_genes else {}), **(of_sites if spec.region.kind == "pas" else {})}
+            found = {**(of_genes if spec.of_genes else {}), **(of_sites if spec.region.of_sites else {})}
+            return {**found, **(of_transcripts if spec.region.of_transcripts else {})}
 
         return {spec.name: _hash({"score": spec.name, **shared, **context, **more(spec)}) for spec in self.specs}
 

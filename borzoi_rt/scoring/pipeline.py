@@ -14,7 +14,7 @@ from ..backends.protocols import Session
 from ..bundle.opening import Bundle
 from ..engine.alleles import Comparison
 from ..engine.alleles import window_start as window_start_of
-from ..engine.gene_bins import frames_of
+from ..engine.gene_bins import Frame, frames_of
 from ..engine.prediction import Predictor
 from ..engine.regions import WINDOW, Region
 from ..engine.summing import Rows, SummingSession
@@ -181,12 +181,23 @@ class Scorer:
         where: dict[str, Any] = {"window_start": window_start, "geometry": self._geometry}
         found: dict[Region, Sequence[GeneBins | SiteBins]] = {}
         for region in self.gene_regions:
-            if region.kind == "pas":
-                sites = self._finder.with_sites(variant, frames, **where)
+            if region.of_sites:
+                sites = self._with_sites(region, variant, frames, where)
                 found[region] = nearest(sites, variant) if self.options.gene_mode == "nearest" else sites
             else:
                 found[region] = genes_of(self._finder, variant, region, frames, **where, **how)
         return found
+
+    def _with_sites(
+        self, region: Region, variant: Variant, frames: Sequence[tuple[Frame, Frame]], where: Mapping[str, Any]
+    ) -> list[SiteBins]:
+        """Return the genes whose sites are compared, with the bins that the statistics of the region ask for."""
+        assert self._finder is not None
+        if region.kind == "splice":
+            return self._finder.with_splice_sites(variant, frames, **where)
+        statistics = (spec.statistic for spec in self.specs if spec.region == region)
+        layouts = tuple(dict.fromkeys(item.layout for item in statistics if isinstance(item, SiteSplit)))
+        return self._finder.with_sites(variant, frames, layouts=layouts, **where)
 
     def _nothing(self) -> str:
         """Say of what no gene has a bin."""

@@ -32,12 +32,14 @@ class ScoreSpec:
 
 def _spec(stat: str, region: Region, family: str) -> ScoreSpec:
     of_sites = {name.casefold(): name for name in SITE_STATISTICS}.get(stat.casefold())
-    if region.kind == "pas":
-        if of_sites is None:
-            raise InputError(f"{stat!r} is no statistic of region pas; allowed: {', '.join(SITE_STATISTICS)}")
+    if region.of_sites:
+        own = [name for name, statistic in SITE_STATISTICS.items() if statistic.region == region.kind]
+        if of_sites not in own:
+            raise InputError(f"{stat!r} is no statistic of region {region}; allowed: {', '.join(own)}")
         return ScoreSpec(of_sites, region, SITE_STATISTICS[of_sites])
     if of_sites is not None:
-        raise InputError(f"{of_sites} compares polyadenylation sites; write {of_sites}@pas, not @{region}")
+        where = SITE_STATISTICS[of_sites].region
+        raise InputError(f"{of_sites} compares sites of genes; write {of_sites}@{where}, not @{region}")
     (name,) = canonical_names([stat], family)
     return ScoreSpec(name, region, STATISTICS[family][name])
 

@@ -12,6 +12,7 @@ import pytest
 from borzoi_rt.cli import main
 from borzoi_rt.cli._commands import COMMANDS
 from borzoi_rt.scoring.presets import PRESETS
+from borzoi_rt.scoring.registry import SITE_STATISTICS
 from borzoi_rt.scoring.statistics import FAMILIES, STATISTICS
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ def test_scores_lists_all_there_is(cli: Cli, family: str) -> None:
     ended = cli("scores", "--family", family)
     assert (ended.code, ended.err) == (0, "")
     parts = [re.findall(r"^  (\S+) +(\S.*)$", part, re.MULTILINE) for part in ended.out.split("\n\n")]
-    statistics, regions, presets = ([name for name, _ in part] for part in parts)
+    statistics, sites, regions, presets = ([name for name, _ in part] for part in parts)
     assert sorted(statistics) == sorted(STATISTICS[family])
-    assert regions == ["window", "span:BP", "center:BP", "exons", "span", "tss:BP", "pas"]
+    assert sites == [f"{name}@{statistic.region}" for name, statistic in SITE_STATISTICS.items()]
+    assert regions[:6] == ["window", "span:BP", "center:BP", "exons", "span", "tss:BP"]
+    assert regions[6:] == ["gene_mask", "gene_body", "pas", "splice"]
     assert presets == list(PRESETS)
     assert all(len(text.split()) > 4 for part in parts for _, text in part)
 
