@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import InputError
+from ..runs.explain import TOP, ExplainOptions
 from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
 
 
@@ -52,6 +54,64 @@ def allele_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def explain_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add which alleles are explained, and by what; see :func:`take_explain`."""
+    for option in (
+        click.option(
+            "--motif-pvalue",
+            type=float,
+            metavar="P",
+            help="With --explain: chance of a match of a motif at one position of random DNA  [default: 1e-4].",
+        ),
+        click.option(
+            "--motifs",
+            type=click.Path(path_type=Path),
+            help="With --explain: motifs to look for, a MEME or JASPAR file  [default: none].",
+        ),
+        click.option(
+            "--top-by",
+            metavar="SCORE",
+            help="With --explain: the score whose size ranks alleles, over tracks and genes  [default: the first of "
+            "--stats].",
+        ),
+        click.option(
+            "--top",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help=f"With --explain: how many alleles, the strongest first  [default: {TOP}].",
+        ),
+        click.option(
+            "--explain",
+            is_flag=True,
+            help="Write the motifs that the strongest alleles gain and lose beside the table, to OUT.motifs.tsv and "
+            "OUT.motifs.json; needs --motifs  [default: the table alone].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def take_explain(choices: dict[str, Any]) -> ExplainOptions | None:
+    """Take the options of an explanation out of a command's arguments.
+
+    Raises
+    ------
+    InputError
+        If one is given without ``--explain``, or that without motifs.
+    """
+    asked = choices.pop("explain")
+    names = {"top": "--top", "top_by": "--top-by", "motifs": "--motifs", "motif_pvalue": "--motif-pvalue"}
+    given = {name: value for name in names if (value := choices.pop(name)) is not None}
+    if not asked:
+        if given:
+            raise InputError(f"{names[next(iter(given))]} is for an explanation; add --explain")
+        return None
+    if "motifs" not in given:
+        raise InputError("--explain needs motifs to look for; name a MEME or JASPAR file with --motifs")
+    renamed = {"top_by": "by", "motif_pvalue": "pvalue"}
+    return ExplainOptions(**{renamed.get(name, name): value for name, value in given.items()})
 
 
 def take_haplotypes(choices: dict[str, Any], *, of_file: bool) -> HaplotypeOptions | None:

@@ -49,6 +49,7 @@ from . import _alleles, _scoring, _shared
 )
 @_scoring.policy_options
 @_alleles.allele_options
+@_alleles.explain_options
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -79,6 +80,7 @@ def score(
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
     running = _shared.take_run(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
+    explain = _alleles.take_explain(choices)
     options = _scoring.read_options(**choices)
     members = open_members(bundles)
     model = members[0]
@@ -94,6 +96,7 @@ def score(
             "settings": settings,
             "genes": genes,
             "calibration": calibration,
+            "explain": explain,
         }
         if vcf is None:
             counts = score_list(variants, out, layout=layout, **given)

@@ -36,6 +36,7 @@ from ..tables.kept import allele_facts
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
 from .executors import run_jobs
+from .explain import Explainer, ExplainOptions
 from .journal import Journal
 from .outputs import check_target, finish_output
 from .score_plan import ScorePlan, extras_of, fitted_calibration
@@ -63,6 +64,7 @@ def score_file(
     genes: Genes | str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
     haplotypes: HaplotypeOptions | None = None,
+    explain: ExplainOptions | None = None,
 ) -> Counter[str]:
     """Score the variants of a file and write a table whose form the suffix of ``out`` names.
 
@@ -92,6 +94,8 @@ def score_file(
     haplotypes : HaplotypeOptions, optional
         Score the haplotypes of samples instead of alleles; the VCF must be sorted. Tables then also say ``sample``,
         ``haplotype``, what it is compared with (``against``) and its ``variants``.
+    explain : ExplainOptions, optional
+        Write the motifs that the strongest alleles gain and lose to ``OUT.motifs.tsv`` and ``OUT.motifs.json``.
 
     Returns
     -------
@@ -113,7 +117,9 @@ def score_file(
         return _read_file(vcf, journal, share, block, keep=keep, haplotypes=haplotypes)
 
     sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
-    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration, haplotypes)
+    how: dict[str, Any] = {"options": options, "settings": settings, "layout": layout, "genes": genes}
+    how |= {"calibration": calibration, "haplotypes": haplotypes, "explain": explain}
+    return _score(read, Path(out), sources, bundle, fasta, **how)
 
 
 def score_list(
@@ -127,6 +133,7 @@ def score_list(
     layout: str = "long",
     genes: Genes | str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
+    explain: ExplainOptions | None = None,
 ) -> Counter[str]:
     """Score variants given one by one, as text or as :class:`Variant`, into a table.
 
@@ -142,7 +149,8 @@ def score_list(
         return _Input("variants", None, write_alleles(journal.directory / _ALLELES, share(records), block), digest)
 
     sources = (fasta,) if genes is None or isinstance(genes, Genes) else (fasta, genes)
-    return _score(read, Path(out), sources, bundle, fasta, options, settings, layout, genes, calibration)
+    how: dict[str, Any] = {"options": options, "settings": settings, "layout": layout, "genes": genes}
+    return _score(read, Path(out), sources, bundle, fasta, calibration=calibration, explain=explain, **how)
 
 
 @dataclass(frozen=True)
@@ -161,12 +169,14 @@ def _score(
     sources: Sequence[str | os.PathLike[str]],
     bundle: Models,
     fasta: str | os.PathLike[str],
+    *,
     options: ScoreOptions | None,
     settings: RunSettings | None,
     layout: str,
     genes: Genes | str | os.PathLike[str] | None,
     calibration: str | os.PathLike[str] | None,
     haplotypes: HaplotypeOptions | None = None,
+    explain: ExplainOptions | None = None,
 ) -> Counter[str]:
     chosen, settings = options or ScoreOptions(), settings or RunSettings()
     check_not_served(settings.worker_device, haplotypes)
@@ -175,10 +185,13 @@ def _score(
     suffix = suffix_of(target, WRITERS, layout)
     if chosen.with_alleles and suffix == ".vcf.gz":
         raise InputError(f"{target.name}: a VCF holds scores alone; leave with_alleles out, or choose another suffix")
-    check_target(target, (*sources, *inputs_of(bundle, chosen), calibration))
+    motifs = None if explain is None else explain.motifs
+    check_target(target, (*sources, *inputs_of(bundle, chosen), calibration, motifs))
     model, *others = members = open_members(bundle)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
+    resolved, longest_bp = chosen.resolved(model.info), model.geometry.sequence_length_bp // 4
+    explainer = None if explain is None else Explainer(explain, resolved, longest_bp=longest_bp)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
@@ -214,13 +227,15 @@ def _score(
                 raise
             extras = extras_of(len(members), chosen, calibrated=held is not None)
             facts = allele_facts(chosen, haplotypes=haplotypes is not None)
-            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles, extras, facts)
+            rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts)
             table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
                 if suffix == ".vcf.gz":
                     _check_unchanged(given)
                 WRITERS[suffix](draft, journal.tables, table)
+                if explainer is not None:
+                    explainer.write(draft, journal.tables, given.alleles, rows, genome)
                 if suffix == ".vcf.gz":
                     _check_unchanged(given)
 
