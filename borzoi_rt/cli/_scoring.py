@@ -169,6 +169,13 @@ def gene_options(command: Callable[..., None]) -> Callable[..., None]:
             "none].",
         ),
         click.option(
+            "--chrom-aliases",
+            type=click.Path(path_type=Path),
+            help="Names of contigs, where --genes calls them otherwise than the genome: an assembly report of NCBI, a "
+            "chromAlias.txt of UCSC, or names of one contig a line, separated by tabs. Accessions of the chromosomes "
+            "of GRCh38, GRCh37 and GRCm39 are known without  [default: none].",
+        ),
+        click.option(
             "--genes",
             "annotation",
             type=click.Path(path_type=Path),
@@ -222,11 +229,16 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def open_annotation(annotation: Path | None, pas: Path | None) -> Path | Genes | None:
-    """Return the genes that ``--genes`` and ``--pas`` name."""
-    if pas is not None and annotation is None:
-        raise InputError("--pas needs --genes: sites are compared along genes")
-    return annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
+def open_annotation(annotation: Path | None, pas: Path | None, chrom_aliases: Path | None) -> Path | Genes | None:
+    """Return the genes that ``--genes``, ``--pas`` and ``--chrom-aliases`` name."""
+    if annotation is None:
+        if pas is not None:
+            raise InputError("--pas needs --genes: sites are compared along genes")
+        if chrom_aliases is not None:
+            raise InputError("--chrom-aliases needs --genes: it says how these call contigs")
+    if annotation is None or (pas is None and chrom_aliases is None):
+        return annotation
+    return open_genes(annotation, pas=pas, chrom_aliases=chrom_aliases)
 
 
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:

@@ -61,6 +61,7 @@ def calibrate(
     out: Path,
     annotation: Path | None,
     pas: Path | None,
+    chrom_aliases: Path | None,
     **choices: Any,
 ) -> None:
     """Score variants without effect, and keep what they score as null distributions.
@@ -83,7 +84,7 @@ def calibrate(
             fasta=fasta,
             options=options,
             settings=settings,
-            genes=_scoring.open_annotation(annotation, pas),
+            genes=_scoring.open_annotation(annotation, pas, chrom_aliases),
             **source,
         )
     _shared.say_notes(options.notes(members[0].info))

@@ -66,6 +66,7 @@ def score(
     layout: str,
     annotation: Path | None,
     pas: Path | None,
+    chrom_aliases: Path | None,
     calibration: Path | None,
     **choices: Any,
 ) -> None:
@@ -86,7 +87,7 @@ def score(
     model = members[0]
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
-    genes = _scoring.open_annotation(annotation, pas)
+    genes = _scoring.open_annotation(annotation, pas, chrom_aliases)
     with _shared.progress_bar("scoring") as progress:
         settings = RunSettings(**running, progress=progress.done, total=progress.total)
         given: dict[str, Any] = {

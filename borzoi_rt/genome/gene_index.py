@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import FormatError
 from .annotation import read_genes
+from .contig_names import read_contig_names
 from .genes import Genes, Texts, Transcripts
 from .pas import read_sites
 
@@ -36,6 +37,7 @@ def open_genes(
     path: str | os.PathLike[str],
     *,
     pas: str | os.PathLike[str] | None = None,
+    chrom_aliases: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> Genes:
     """Open an annotation, from the index where there is one.
@@ -46,6 +48,9 @@ def open_genes(
         GTF or GFF3, plain, gzip or bgzip.
     pas : path, optional
         Table of polyadenylation sites, see :mod:`borzoi_rt.genome.pas`.
+    chrom_aliases : path, optional
+        Names of contigs, where the annotation calls them otherwise than the genome; see
+        :func:`borzoi_rt.genome.contig_names.read_contig_names`.
     cache : path, optional
         Folder of indices; ``borzoi_rt/genes`` in ``XDG_CACHE_HOME`` or in ``~/.cache`` when None.
 
@@ -59,6 +64,8 @@ def open_genes(
         If the file is missing or malformed.
     """
     genes = _opened(Path(path), cache)
+    if chrom_aliases is not None:
+        genes = replace(genes, contig_names=read_contig_names(chrom_aliases))
     return genes if pas is None else replace(genes, sites=read_sites(pas))
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..types import BoolArray, ByteArray, IndexArray
+from .contig_names import ContigNames
 from .pas import Sites
 
 _VERSION = re.compile(r"\.\d+(_PAR_Y)?$|_PAR_Y$")
@@ -180,6 +181,8 @@ class Genes:
     sites : Sites, optional
         Polyadenylation sites, of a table of their own.
     transcripts : Transcripts, optional
+    contig_names : ContigNames, optional
+        A table of names of contigs, which goes before every other rule.
     """
 
     source: str
@@ -195,6 +198,7 @@ class Genes:
     aliases: dict[str, str]
     sites: Sites | None = None
     transcripts: Transcripts | None = None
+    contig_names: ContigNames | None = None
 
     def __len__(self) -> int:
         return len(self.contig)
@@ -241,6 +245,8 @@ class Genes:
             digest.update(values.astype("<i8").tobytes())
         if self.sites is not None:
             digest.update(self.sites.digest.encode())
+        if self.contig_names is not None:
+            digest.update(self.contig_names.digest.encode())
         return digest.hexdigest()
 
     @cached_property

@@ -8,6 +8,7 @@ pseudo-count, the 25th percentile of R over all bins of the window, as in `borzo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +20,7 @@ from ..engine.gene_bins import Frame, covered_fraction, intervals_of
 from ..engine.prediction import AllelePrediction
 from ..engine.regions import Region
 from ..errors import InputError
+from ..genome.contig_names import chromosome_of, other_assembly
 from ..genome.fasta import Fasta
 from ..genome.genes import Gene, Genes
 from ..genome.variants import Variant
@@ -29,6 +31,8 @@ from .site_scores import Sides, SiteBins, genes_with_sites
 from .splice_sites import splice_bins
 from .splits import site_score
 from .statistics import finish_scores, joined_rows, mean_scores
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 8 * 2**20
 
@@ -66,17 +70,7 @@ class GeneFinder:
         self._kept = genes.mask(names, types)
         if not self._kept.any():
             raise InputError(f"{genes.source}: no gene has one of the names {list(names)} and the types {list(types)}")
-        self._codes: dict[str, list[int]] = {}
-        for code, name in enumerate(genes.contigs):
-            contig = fasta.resolve(name) or fasta.resolve(genes.aliases.get(name, name))
-            if contig is not None:
-                self._codes.setdefault(contig, []).append(code)
-        if not self._codes:
-            raise InputError(
-                f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
-                f"({', '.join(list(fasta.contigs)[:3])}, ...); use the annotation of this assembly"
-            )
-
+        self._codes = contigs_of(genes, fasta)
         self._sites: IndexArray | None = None
         self._site_chroms: dict[str, list[str]] = {}
         if genes.sites is not None:
@@ -132,6 +126,65 @@ class GeneFinder:
         return [
             int(number) for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)
         ]
+
+
+def contigs_of(genes: Genes, fasta: Fasta) -> dict[str, list[int]]:
+    """Return which contigs of an annotation each contig of the genome is, by their codes.
+
+    By a table of names (``chrom_aliases``), else by the genome's own rule (:meth:`Fasta.resolve`), else by what the
+    annotation says of its contigs. RefSeq's chromosomes that are not found are said; other contigs, which many genomes
+    leave out, are not.
+
+    Raises
+    ------
+    InputError
+        If none is found, or a table gives one contig two names of the genome.
+    """
+    found: dict[str, list[int]] = {}
+    missing: list[int] = []
+    wrong = ""
+    for code, name in enumerate(genes.contigs):
+        contig = _listed(genes, fasta, name) or fasta.resolve(name) or fasta.resolve(genes.aliases.get(name, name))
+        # An accession says its assembly, whatever name it was found by; resolve() has refused what it alone led to.
+        held = contig or fasta.resolve(chromosome_of(name) or "")
+        conflict = None if held is None else other_assembly(name, fasta.contigs[held])
+        wrong = wrong or conflict or ""
+        if contig is None or conflict:
+            missing.append(code)
+        else:
+            found.setdefault(contig, []).append(code)
+    if not found:
+        raise InputError(
+            f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
+            f"({', '.join(list(fasta.contigs)[:3])}, ...){f': {wrong}' if wrong else ''}; use the annotation of this "
+            "assembly, or give a table of contig names (chrom_aliases)"
+        )
+    lost = [code for code in missing if genes.contigs[code].startswith("NC_")]
+    if lost:
+        count = int(np.isin(genes.contig, lost).sum())
+        log.warning(
+            "%s: %d gene%s on %s left out, %s has no such contig%s",
+            genes.source,
+            count,
+            "" if count == 1 else "s",
+            ", ".join(genes.contigs[code] for code in lost[:3]) + (", ..." if len(lost) > 3 else ""),
+            fasta.name,
+            f" ({wrong})" if wrong else "; a table of contig names (chrom_aliases) may know it",
+        )
+    return found
+
+
+def _listed(genes: Genes, fasta: Fasta, name: str) -> str | None:
+    """Return the contig of the genome that a table of names gives."""
+    if genes.contig_names is None:
+        return None
+    others = dict.fromkeys(fasta.resolve(other) for other in genes.contig_names.others(name))
+    held = [contig for contig in others if contig is not None]
+    if len(held) > 1:
+        raise InputError(
+            f"{genes.contig_names.source}: {name} is {' and '.join(held[:2])} of {fasta.name}; one contig is needed"
+        )
+    return held[0] if held else None
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,18 @@ def test_motifs_are_written_beside_the_table(cli: Cli, desk: Desk) -> None:
     assert desk.out.with_name("out.tsv.motifs.tsv").read_text().startswith("rank\trecord\t")
 
 
+def test_contigs_of_the_annotation_by_a_table(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(desk.folder / "cache"))
+    gtf, names = desk.folder / "toy.gtf", desk.folder / "names.txt"
+    gtf.write_text('CM1.1\tx\texon\t1901\t2000\t.\t+\t.\tgene_id "G";\n')
+    names.write_text("chr1\tCM1.1\n")
+    genes = ["--stats", "logSED@exons", "--genes", gtf]
+    assert "none of its contigs (CM1.1, ...) is in toy.fa" in cli(*desk.score(*genes)).err
+    ended = cli(*desk.score(*genes, "--chrom-aliases", names))
+    assert ended.code == 0, ended.err
+    assert {row["gene"] for row in table(desk)} == {"G"}
+
+
 REFUSED: list[tuple[list[Any], str]] = [
     (["--haplotype-bp", 5], "--haplotype-bp is for haplotypes; name samples with --samples"),
     (["--samples", "S9"], "no sample 'S9'; it has 2: S1, S2"),
@@ -76,6 +88,7 @@ REFUSED: list[tuple[list[Any], str]] = [
     (["--samples", "S1", "--normalize"], "normalize spells single variants anew"),
     (["--samples", "S1", "--ref-policy", "flip"], "haplotypes need 'strict'"),
     (["--samples", "S1", "--calibration", "NULL"], "calibration is a background of single variants"),
+    (["--chrom-aliases", "m"], "--chrom-aliases needs --genes"),
     (["--motifs", "m"], "--motifs is for an explanation; add --explain"),
     (["--top", 4], "--top is for an explanation; add --explain"),
     (["--explain"], "--explain needs motifs to look for"),
