@@ -38,6 +38,7 @@ from .scoring.presets import PRESETS, check_preset
 from .scoring.results import ScoredVariant
 from .scoring.stream import records_of
 from .sequence import encode
+from .tables.alphagenome import TidyFacts
 from .tables.kept import allele_facts
 from .tracks import TrackTable
 
@@ -287,7 +288,9 @@ class Model:
         extras = extras_of(len(self.members), scorer.options, calibrated=calibrated)
         facts = allele_facts(scorer.options, haplotypes=any(item.haplotype is not None for item in found))
         kept = scorer.options.with_alleles
-        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=kept, extras=extras, facts=facts)
+        tidy = TidyFacts.of(self.bundle.geometry.sequence_length_bp, self.tracks, scorer.rows)
+        how: dict[str, Any] = {"with_alleles": kept, "extras": extras, "facts": facts, "tidy": tidy}
+        return ScoreResult(found, scorer.rows, scorer.specs, notes, **how)
 
     def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> AnyScorer:
         self._check_open()

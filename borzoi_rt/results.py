@@ -15,7 +15,10 @@ from .genome.intervals import Interval
 from .genome.variants import Variant
 from .scoring.results import ScoredVariant
 from .scoring.spec import ScoreSpec
+from .tables import LAYOUTS
+from .tables.alphagenome import TidyFacts
 from .tables.frames import Frames
+from .tables.kept import HAPLOTYPE_FACTS
 from .tables.rows import Rows, score_table, tables_of
 from .tracks import RowTable, TrackTable
 
@@ -151,12 +154,14 @@ class ScoreResult(Sequence[VariantScores], Frames):
         with_alleles: bool = False,
         extras: Sequence[str] = (),
         facts: Sequence[str] = (),
+        tidy: TidyFacts | None = None,
     ) -> None:
         self.tracks = tracks
         self.specs = tuple(specs)
         self.notes = tuple(notes)
         self.with_alleles = with_alleles
         self.extras, self.facts = tuple(extras), tuple(facts)
+        self._tidy = tidy
         self._found = list(found)
 
     def __len__(self) -> int:
@@ -165,6 +170,7 @@ class ScoreResult(Sequence[VariantScores], Frames):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras, "facts": self.facts}
+            how["tidy"] = self._tidy
             return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, **how)
         if isinstance(key, str | Variant | tuple):
             return self._named(self._found[self._number(Variant.of(key))])
@@ -182,9 +188,14 @@ class ScoreResult(Sequence[VariantScores], Frames):
         ----------
         layout : str
             ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of
-            genes one per allele and gene, and a column per score and track.
+            genes one per allele and gene, and a column per score and track. ``alphagenome``: the columns of
+            AlphaGenome's client, see :mod:`borzoi_rt.tables.alphagenome`.
         """
-        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts)
+        if layout not in LAYOUTS:
+            raise InputError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
+        if layout == "alphagenome" and HAPLOTYPE_FACTS[0] in self.facts:
+            raise InputError("layout 'alphagenome' has columns for variants alone; choose long or wide for haplotypes")
+        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts, self._tidy)
         how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
         kept = score_table(self._found, self.specs, len(self.tracks), **how)
         tables = list(tables_of(kept, rows, layout))
@@ -303,6 +314,7 @@ class IsmResult(ScoreResult):
 
     def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
         how: dict[str, Any] = {"with_alleles": found.with_alleles, "extras": found.extras, "facts": found.facts}
+        how["tidy"] = found._tidy
         super().__init__(found._found, found.tracks, found.specs, found.notes, **how)
         self.interval = interval
         self.sequence = sequence

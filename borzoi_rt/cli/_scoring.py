@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.pas import SITE_KINDS
-from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES, ScoreOptions
+from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES, ScoreOptions, texts_of
 from ..scoring.presets import PRESETS
 from ..scoring.statistics import FAMILIES
 from ..squash import KINDS
@@ -248,7 +248,7 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
         if choices.get("region") is not None:
             raise InputError("--span is short for --region span:BP; leave one of the two out")
         choices["region"] = f"span:{span_bp}"
-    names = tuple(name.strip() for name in stats.split(",")) if stats is not None else None
+    names = texts_of("stats", stats) if stats is not None else None
     given = {name: value for name, value in choices.items() if value not in (None, ())}
     if preset is None:
         if str(given.get("window")).startswith("cluster:"):

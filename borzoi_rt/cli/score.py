@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from ..errors import InputError
 from ..runs.score import score_file, score_list
 from ..runs.settings import RunSettings
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
-from ..tables import LAYOUTS
 from . import _alleles, _scoring, _shared
 
 
@@ -34,10 +34,18 @@ from . import _alleles, _scoring, _shared
 )
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=click.Choice(("long", "wide")),
     default="long",
     show_default=True,
     help="long: a row per allele, track and score. wide: a row per allele, a column per score and track.",
+)
+@click.option(
+    "--columns",
+    type=click.Choice(("native", "alphagenome")),
+    default="native",
+    show_default=True,
+    help="alphagenome: the long table with the columns of AlphaGenome's client (variant_id, variant_scorer, raw_score, "
+    "quantile_score, ...), without rows for alleles that have no scores.",
 )
 @_scoring.scoring_options
 @_scoring.gene_options
@@ -64,6 +72,7 @@ def score(
     fasta: Path,
     out: Path,
     layout: str,
+    columns: str,
     annotation: Path | None,
     pas: Path | None,
     chrom_aliases: Path | None,
@@ -79,6 +88,10 @@ def score(
     """
     if (vcf is None) == (not variants):
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
+    if columns == "alphagenome":
+        if layout != "long":
+            raise InputError("--columns alphagenome is a long table; leave --layout wide out")
+        layout = columns
     running = _shared.take_run(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     explain = _alleles.take_explain(choices)

@@ -35,6 +35,7 @@ PRESETS = {
     "eqtl-sad": "the same as paper-eqtl-sad, under a short name",
     "eqtl-sed": "borzoi_sed.py --rc -u, eQTL scores of genes: SED, logSED over exons",
     "sqtl": "borzoi_sed.py --rc --span --no_untransform, splice scores: nDi over spans of genes, squashed scale kept",
+    "alphagenome": "AlphaGenome's recommended scorers for outputs of these models: centre masks, gene masks (--genes)",
     "paqtl": "borzoi_sed_paqtl_cov.py --utr3 -u, polyadenylation in last exons: COVR (--pas)",
     "ipaqtl": "borzoi_sed_ipaqtl_cov.py -u, polyadenylation in introns too: COVR (--pas)",
 }

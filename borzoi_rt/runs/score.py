@@ -29,9 +29,11 @@ from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.remote import is_scorer
+from ..scoring.results import SCORED
 from ..scoring.selection import Selection, select_rows
 from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
+from ..tables.alphagenome import TidyFacts
 from ..tables.kept import allele_facts
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
@@ -85,7 +87,8 @@ def score_file(
         Device, processes, resumption.
     layout : str
         ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of genes
-        one per allele and gene, and a column per score and track; for text and Parquet.
+        one per allele and gene, and a column per score and track; for text and Parquet. ``alphagenome``: the columns
+        of AlphaGenome's client, see :mod:`borzoi_rt.tables.alphagenome`; likewise.
     genes : Genes or path, optional
         Annotation in GTF or GFF3, for scores over regions of genes.
     calibration : path, optional
@@ -181,6 +184,8 @@ def _score(
     chosen, settings = options or ScoreOptions(), settings or RunSettings()
     check_not_served(settings.worker_device, haplotypes)
     check_uncalibrated(haplotypes, calibration)
+    if layout == "alphagenome" and haplotypes is not None:
+        raise InputError("layout 'alphagenome' has columns for variants alone; choose long or wide for haplotypes")
     check_genes(chosen, genes is not None)
     suffix = suffix_of(target, WRITERS, layout)
     if chosen.with_alleles and suffix == ".vcf.gz":
@@ -227,7 +232,10 @@ def _score(
                 raise
             extras = extras_of(len(members), chosen, calibrated=held is not None)
             facts = allele_facts(chosen, haplotypes=haplotypes is not None)
-            rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts)
+            tidy = TidyFacts.of(model.geometry.sequence_length_bp, model.tracks, selection.rows)
+            rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts, tidy)
+            if layout == "alphagenome":
+                _say_unscored(counts)
             table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
@@ -241,6 +249,13 @@ def _score(
 
             finish_output(target, journal, write)
     return counts
+
+
+def _say_unscored(counts: Counter[str]) -> None:
+    """Say how many alleles a table without statuses leaves out."""
+    missing = sum(count for status, count in counts.items() if status not in SCORED)
+    if missing:
+        log.warning("%d of %d alleles have no scores, and no row in this layout", missing, counts.total())
 
 
 def inputs_of(bundle: Models, options: ScoreOptions) -> list[str | os.PathLike[str]]:

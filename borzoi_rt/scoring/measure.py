@@ -110,6 +110,7 @@ class Measure:
                     detail=where,
                     gene_name=item.gene.name,
                     gene_strand=item.gene.strand,
+                    gene_type=item.gene.type,
                     covered_fraction=item.covered_fraction,
                     coverage=scorer.coverage(item)
                     if self._options.with_alleles and isinstance(item, GeneBins)

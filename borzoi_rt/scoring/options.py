@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -263,9 +264,9 @@ def read_options(text: str) -> ScoreOptions:
 
 
 def texts_of(name: str, values: object) -> tuple[str, ...]:
-    """Return texts as a tuple; one text is a list with commas, as on the command line."""
+    """Return texts as a tuple; one text is a list with commas outside of parentheses."""
     if isinstance(values, str):
-        return tuple(part.strip() for part in values.split(","))
+        return tuple(part.strip() for part in re.split(r",(?![^()]*\))", values))
     texts = tuple(values) if isinstance(values, Iterable) else (values,)
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{name} is {values!r:.40}; a tuple of texts is needed")

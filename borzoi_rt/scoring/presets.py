@@ -7,6 +7,7 @@ from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..errors import InputError
+from .alphagenome import RECOMMENDED
 from .options import ScoreOptions
 
 # What `hound_snp` does of itself: wrong-way records are flipped, deletions included; zeros for unknown bases.
@@ -36,6 +37,8 @@ PRESETS: Mapping[str, ScoreOptions] = {
     "sqtl": ScoreOptions.for_family(
         "sad", stats=("nDi@span",), squash="none", **{**_PAPER, "unscale": None, "unclip": None}
     ),
+    # AlphaGenome's recommended scorers, for outputs that models of this family have.
+    "alphagenome": ScoreOptions.for_family("hound", stats=RECOMMENDED),
     "paqtl": ScoreOptions.for_family("sad", sites="utr3", **_SITES),
     "ipaqtl": ScoreOptions.for_family("sad", sites="intron", **_SITES),
 }

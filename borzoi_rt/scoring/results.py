@@ -44,7 +44,7 @@ class RegionScores:
     stronger : dict of str to int8 ndarray of shape (rows,)
         Of a row that joins two strands: 1 where the score of the '+' strand is larger in size, -1 where that of the '-'
         strand is, else 0; empty where strands are not joined after the statistic.
-    gene_name, gene_strand : str
+    gene_name, gene_strand, gene_type : str
         Of the gene; empty for none.
     covered_fraction : float, optional
         Share of the bases of the gene's region that the output window holds.
@@ -66,6 +66,7 @@ class RegionScores:
     stronger: Mapping[str, SignArray] = field(default_factory=dict)
     gene_name: str = ""
     gene_strand: str = ""
+    gene_type: str = ""
     covered_fraction: float | None = None
     coverage: tuple[FloatArray, FloatArray] | None = None
     status: str | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..engine.regions import WINDOW, Region
 from ..errors import InputError
+from .alphagenome import native_name
 from .formulas import SiteSplit, Statistic
 from .registry import SITE_STATISTICS
 from .statistics import STATISTICS, canonical_names
@@ -50,7 +51,7 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
     Parameters
     ----------
     names : tuple of str
-        ``STAT`` or ``STAT@REGION``.
+        ``STAT`` or ``STAT@REGION``, or what AlphaGenome calls a scorer, see :mod:`borzoi_rt.scoring.alphagenome`.
     family : str
         Table of statistics.
     region : str
@@ -62,7 +63,7 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
         If a statistic or region is unknown, or a score is named twice.
     """
     default = Region.parse(region)
-    parts = [name.partition("@") for name in names]
+    parts = [native_name(name).partition("@") for name in names]
     regions = [Region.parse(where) if at else default for _, at, where in parts]
     specs = tuple(_spec(stat, region, family) for (stat, _, _), region in zip(parts, regions, strict=True))
     if not specs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ from ..scoring.results import RegionScores, ScoredVariant
 from ..scoring.spec import ScoreSpec
 from ..tracks import RowTable
 from ..types import BoolArray, FloatArray, SignArray
+
+if TYPE_CHECKING:
+    from .alphagenome import TidyFacts
 
 ALLELES = ("ref_value", "alt_value")
 
@@ -39,6 +42,8 @@ class Rows:
         What else is kept beside every score, see :class:`borzoi_rt.scoring.results.RegionScores`.
     facts : tuple of str
         Columns that are shown of every allele besides, see :func:`allele_facts`.
+    tidy : TidyFacts, optional
+        What the layout ``alphagenome`` says besides, see :mod:`borzoi_rt.tables.alphagenome`.
     """
 
     tracks: RowTable
@@ -46,6 +51,7 @@ class Rows:
     with_alleles: bool = False
     extras: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
+    tidy: TidyFacts | None = None
 
     @property
     def of_genes(self) -> bool:
@@ -129,6 +135,7 @@ def score_table(
         "gene": pa.array([None if part is None else part.gene for _, part in parts], pa.string()),
         "region": pa.array([None if part is None else part.region for _, part in parts], pa.string()),
         "gene_name": pa.array([None if part is None else part.gene_name or None for _, part in parts], pa.string()),
+        "gene_type": pa.array([None if part is None else part.gene_type or None for _, part in parts], pa.string()),
         "gene_strand": pa.array([None if part is None else part.gene_strand or None for _, part in parts], pa.string()),
         "covered_fraction": pa.array(
             [None if part is None else part.covered_fraction for _, part in parts], pa.float32()

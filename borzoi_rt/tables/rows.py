@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from ..types import BoolArray, FloatArray, IndexArray, SignArray
+from .alphagenome import empty_tidy, tidy_tables
 from .groups import allele_scores
 from .kept import ALLELES, Rows, kept_extra, score_table, scores_of, strands_of
 from .wide import BASE, base_columns, wide_table
@@ -26,9 +27,11 @@ _GENE = ("gene_name", "gene_strand", "covered_fraction")  # columns that a table
 
 
 def tables_of(table: pa.Table, rows: Rows, layout: str) -> Iterator[pa.Table]:
-    """Yield kept results in a layout, ``long`` or ``wide``."""
+    """Yield kept results in a layout, ``long``, ``wide`` or ``alphagenome``."""
     if layout == "wide":
         yield wide_table(table, rows)
+    elif layout == "alphagenome":
+        yield from tidy_tables(table, rows)
     else:
         yield from long_tables(table, rows)
 
@@ -38,6 +41,8 @@ def empty_table(rows: Rows, layout: str) -> pa.Table:
     none = score_table([], rows.specs, len(rows.tracks), with_alleles=rows.with_alleles, extras=rows.extras)
     if layout == "wide":
         return wide_table(none, rows)
+    if layout == "alphagenome":
+        return empty_tidy(none, rows)
     nothing = np.zeros(0, dtype=np.int64)
     cube = np.zeros((0, len(rows.tracks), len(rows.stats)), dtype=np.float32)
     index = (nothing, nothing, nothing)
