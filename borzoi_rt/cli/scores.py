@@ -34,6 +34,7 @@ PRESETS = {
     "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper, for a crop of 8,128 bins",
     "eqtl-sad": "the same as paper-eqtl-sad, under a short name",
     "eqtl-sed": "borzoi_sed.py --rc -u, eQTL scores of genes: SED, logSED over exons",
+    "paper-satmut-sed": "borzoi_sed.py --rc -u, saturation mutagenesis of genes, for a crop of 1,024 bins",
     "sqtl": "borzoi_sed.py --rc --span --no_untransform, splice scores: nDi over spans of genes, squashed scale kept",
     "alphagenome": "AlphaGenome's recommended scorers for outputs of these models: centre masks, gene masks (--genes)",
     "paqtl": "borzoi_sed_paqtl_cov.py --utr3 -u, polyadenylation in last exons: COVR (--pas)",
