@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .results import ScoreResult as ScoreResult
     from .results import TrackValues as TrackValues
     from .results import VariantScores as VariantScores
+    from .runs.calibrate import calibrate as calibrate
     from .runs.ism import score_ism as score_ism
     from .runs.predict import CoverageOptions as CoverageOptions
     from .runs.predict import predict_regions as predict_regions
@@ -80,6 +81,7 @@ _HOME = {
     "Variant": "genome.variants",
     "VariantRecord": "genome.variants",
     "VariantScores": "results",
+    "calibrate": "runs.calibrate",
     "open_bundle": "bundle.opening",
     "open_genes": "genome.gene_index",
     "open_model": "model",

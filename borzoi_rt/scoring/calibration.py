@@ -48,6 +48,9 @@ _APART = (
 )
 
 
+_CHOICES = ("bin_rule", "sites", "site_pseudo", "site_min_coverage", "tracks")  # of some scores alone
+
+
 def null_of(spec: ScoreSpec) -> str:
     """Return the kind of null that a score is compared with."""
     return ACTIVITY if isinstance(spec.statistic, Stronger) else EFFECT
@@ -67,11 +70,10 @@ def calibration_key(members: Sequence[Bundle], options: ScoreOptions, provider: 
     """
     shared = {name: value for name, value in asdict(options).items() if name not in _APART}
     prediction = shared.pop("prediction")
-    if options.of_genes:
+    if any(spec.of_genes and not spec.region.of_sites for spec in options.specs):
         shared["bin_rule"] = options.bin_rule
-    if any(spec.region.of_sites for spec in options.specs):
-        of_sites = ("sites", "site_pseudo", "site_min_coverage", "tracks")
-        shared |= {name: getattr(options, name) for name in of_sites}
+    for spec in options.specs:
+        shared |= options.site_choices(spec)
     key = {
         "bundle": sorted(item.sha256 for item in members),
         "precision": members[0].info.precision,
@@ -212,7 +214,9 @@ class Calibration:
         InputError
             If they hold for something else; the message says what differs.
         """
-        differ = [name for name in {**self.key, **key} if self.key.get(name) != key.get(name)]
+        # Choices for scores that one of the two does not have say nothing of the others.
+        absent = set(_CHOICES) - (self.key.keys() & key.keys())
+        differ = [name for name in {**self.key, **key} if name not in absent and self.key.get(name) != key.get(name)]
         if differ:
             said = "; ".join(f"{name} {_shown(self.key, name)} there, {_shown(key, name)} here" for name in differ[:3])
             raise InputError(f"{self.source}: was made with other choices: {said}; calibrate as you score")
@@ -221,10 +225,10 @@ class Calibration:
             raise InputError(f"{self.source}: has no null of {missing[0]}, but of {', '.join(self.nulls)}")
         where = {row: number for number, row in enumerate(self.rows)}
         wanted = rows_of(rows)
-        absent = [row[0] for row in wanted if row not in where]
-        if absent:
+        unknown = [row[0] for row in wanted if row not in where]
+        if unknown:
             raise InputError(
-                f"{self.source}: has no null of track {absent[0]!r} ({len(absent)} of {len(wanted)} are missing); "
+                f"{self.source}: has no null of track {unknown[0]!r} ({len(unknown)} of {len(wanted)} are missing); "
                 "calibrate with all tracks that are scored"
             )
         take = np.array([where[row] for row in wanted], dtype=np.int64)

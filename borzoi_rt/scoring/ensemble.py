@@ -84,7 +84,10 @@ def _facts(one: Bundle, two: Bundle) -> list[tuple[str, object, object]]:
     ]
     found += [("precision", one.info.precision, two.info.precision), ("head", one.info.head, two.info.head)]
     found += [
-        ("squash", one.info.squash, two.info.squash),
+        (f"squash {name}", getattr(one.info.squash, name), getattr(two.info.squash, name))
+        for name in ("kind", "unscale", "unclip")
+    ]
+    found += [
         ("code of unknown bases", one.info.n_policy, two.info.n_policy),
     ]
     found.append(("number of tracks", len(one.tracks), len(two.tracks)))

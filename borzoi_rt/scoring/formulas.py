@@ -259,6 +259,12 @@ class SiteSplit:
     layout: str = "near"
     rule: str = "ratio"
     region: str = "pas"
+
+    @property
+    def of_tracks(self) -> bool:
+        """Whether a mean over tracks is part of it, so that it depends on which tracks there are."""
+        return self.rule in ("ratio", "share")
+
     binwise = True
     squares = False
 

@@ -15,6 +15,7 @@ from ..engine.options import PredictionOptions, check_flags
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
 from ..squash import KINDS
+from .formulas import SiteSplit
 from .spec import ScoreSpec, read_specs
 from .statistics import STRAND_ORDERS
 
@@ -212,6 +213,13 @@ class ScoreOptions:
             notes.append(f"squash kind {chosen.squash!r} is undone instead of the bundle's {bundle.squash.kind!r}")
         return notes
 
+    def site_choices(self, spec: ScoreSpec) -> dict[str, Any]:
+        """Return the options that a score of sites depends on, by name; none for other scores."""
+        if not isinstance(spec.statistic, SiteSplit):
+            return {}
+        names = (*_OF_SITES, *(("tracks",) if spec.statistic.of_tracks else ()))
+        return {name: getattr(self, name) for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -235,11 +243,9 @@ class ScoreOptions:
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
         of_transcripts = {"transcripts": transcripts}
-        # The mean over tracks makes scores of sites depend on which tracks there are.
-        of_sites = {name: getattr(self, name) for name in ("tracks", *_OF_SITES)}
 
         def more(spec: ScoreSpec) -> dict[str, Any]:
-            found = {**(of_genes if spec.of_genes else {}), **(of_sites if spec.region.of_sites else {})}
+            found = {**(of_genes if spec.of_genes else {}), **self.site_choices(spec)}
             return {**found, **(of_transcripts if spec.region.of_transcripts else {})}
 
         return {spec.name: _hash({"score": spec.name, **shared, **context, **more(spec)}) for spec in self.specs}

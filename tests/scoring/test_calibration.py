@@ -202,3 +202,22 @@ def scored(values: np.ndarray) -> ScoredVariant:
 def test_other_columns_are_kept(calibration: Calibration) -> None:
     found = calibration.apply(scored(np.ones(4, dtype="f4")))
     assert list(found.regions[0].extras) == ["score_sd", *CALIBRATION_EXTRAS]
+
+
+def test_choices_for_other_scores_are_free(toy_bundle: Bundle) -> None:
+    """A null of many scores is one of each: what only genes or sites heed is no matter where these are not asked for."""
+    stats = ("SUM", "logSED@exons", "COVR@pas", "JUNC@splice")
+    chosen = ScoreOptions.for_family(stats=stats, bin_rule="half").resolved(toy_bundle.info)
+    rows = select_rows(toys.tracks(), chosen).rows
+    random = np.random.default_rng(1)
+    nulls = {spec.name: Null.of(spec, random.normal(size=(50, len(rows))).astype("f4")) for spec in chosen.specs}
+    held = Calibration("NULL", calibration_key([toy_bundle], chosen, "cpu"), rows_of(rows), nulls, "genome")
+    assert list(fitted(held, toy_bundle, stats=("SUM",)).nulls) == ["SUM"]
+    assert list(fitted(held, toy_bundle, stats=("JUNC@splice",), tracks="chip").nulls) == ["JUNC@splice"]
+    for choices, message in (
+        ({"stats": ("SUM", "logSED@exons")}, "bin_rule 'half' there, 'overlap' here"),
+        ({"stats": ("COVR@pas",), "tracks": "chip"}, "tracks None there, 'chip' here"),
+        ({"stats": ("JUNC@splice",), "site_pseudo": 1.0}, "site_pseudo 50.0 there, 1.0 here"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fitted(held, toy_bundle, **choices)
