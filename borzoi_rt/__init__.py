@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from .results import TrackValues as TrackValues
     from .results import VariantScores as VariantScores
     from .runs.calibrate import calibrate as calibrate
+    from .runs.explain import ExplainOptions as ExplainOptions
     from .runs.ism import score_ism as score_ism
     from .runs.predict import CoverageOptions as CoverageOptions
     from .runs.predict import predict_regions as predict_regions
+    from .runs.predict_variant import predict_variant as predict_variant
     from .runs.score import score_file as score_file
     from .runs.settings import RunSettings as RunSettings
     from .scoring.haplotypes import HaplotypeOptions as HaplotypeOptions
@@ -59,6 +61,7 @@ _HOME = {
     "CoverageResult": "results",
     "Device": "backends.device",
     "EngineOptions": "engine.sessions",
+    "ExplainOptions": "runs.explain",
     "Fasta": "genome.fasta",
     "FormatError": "errors",
     "Genes": "genome.genes",
@@ -87,6 +90,7 @@ _HOME = {
     "open_model": "model",
     "open_session": "backends.opening",
     "predict_regions": "runs.predict",
+    "predict_variant": "runs.predict_variant",
     "score_file": "runs.score",
     "score_ism": "runs.ism",
     "score_variants": "scoring.stream",

@@ -195,15 +195,36 @@ class ScoreResult(Sequence[VariantScores], Frames):
             raise InputError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
         if layout == "alphagenome" and HAPLOTYPE_FACTS[0] in self.facts:
             raise InputError("layout 'alphagenome' has columns for variants alone; choose long or wide for haplotypes")
-        rows = Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts, self._tidy)
-        how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
-        kept = score_table(self._found, self.specs, len(self.tracks), **how)
+        rows, kept = self._rows, self._kept
         tables = list(tables_of(kept, rows, layout))
         if tables:
             return pa.concat_tables(tables)
         from .tables.rows import empty_table
 
         return empty_table(rows, layout)
+
+    def to_anndata(self) -> Any:
+        """Return an ``anndata.AnnData``: rows of the wide table by tracks, a layer for every score.
+
+        Raises
+        ------
+        BackendError
+            If anndata is not installed (extra ``anndata``).
+        """
+        from .tables.annotated import to_anndata
+
+        return to_anndata(
+            self._kept, self._rows, {"scores": [spec.name for spec in self.specs], "notes": list(self.notes)}
+        )
+
+    @property
+    def _rows(self) -> Rows:
+        return Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts, self._tidy)
+
+    @property
+    def _kept(self) -> pa.Table:
+        how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
+        return score_table(self._found, self.specs, len(self.tracks), **how)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
