@@ -1,7 +1,10 @@
 """Scores with the columns of AlphaGenome's client (``tidy_scores``), a row per allele, scorer, track and gene.
 
 ``variant_id`` is ``chrom:pos:REF>ALT``, ``scored_interval`` the input window, 0-based and half-open, ``gene_id`` has no
-version. Rows of tracks on the other strand than their gene are left out, as there; an allele without scores has no row.
+version. A pair of strands that is one row has the strand '.', as where the client merges them (its default, of scores
+of genes): a gene is scored by the track of its own strand. Where strands are kept apart, rows of tracks on the other
+strand than their gene are left out, as there; an allele without scores has no row.
+
 What stands beside a score here (``score_sd``, ``vs_null_max``, ...) comes before ``raw_score``. A score beyond its null
 has the quantile ±0.99999 (0.99999 where it has no sign), AlphaGenome's own limit, so that a filter for large quantiles
 keeps it.
@@ -89,7 +92,6 @@ class _Facts:
         tracks = rows.tracks
         self.window_bp = rows.tidy.window_bp
         self.assays: list[Assay] = [assay_of(text) for text in tracks.track_description]
-        self.joined = np.asarray(tracks.index != tracks.index_pair)
         self.strand = np.array(tracks.strand, dtype=object)
         columns: dict[str, list[str]] = {
             "Assay title": [item.title for item in self.assays],
@@ -120,7 +122,7 @@ def _piece(table: pa.Table, rows: Rows, facts: _Facts, kept: IndexArray, spec: I
     gene = _genes(table, kept)
     strand = np.repeat(np.array(gene["gene_strand"], dtype=object), count)
     own = np.isin(strand, ["+", "-"]) if len(strand) else np.zeros(0, dtype=bool)
-    named = np.where(own & facts.joined[track], strand, facts.strand[track])
+    named = facts.strand[track]
     apart = own & np.isin(named, ["+", "-"]) & (named != strand) if len(strand) else own
     shown = np.flatnonzero(~apart)
     take = pa.array(np.repeat(np.arange(len(kept)), count)[shown])

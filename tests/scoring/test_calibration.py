@@ -205,7 +205,7 @@ def test_other_columns_are_kept(calibration: Calibration) -> None:
 
 
 def test_choices_for_other_scores_are_free(toy_bundle: Bundle) -> None:
-    """A null of many scores is one of each: what only genes or sites heed is no matter where these are not asked for."""
+    """A null of many scores is one of each: what genes or sites alone heed is no matter to others."""
     stats = ("SUM", "logSED@exons", "COVR@pas", "JUNC@splice")
     chosen = ScoreOptions.for_family(stats=stats, bin_rule="half").resolved(toy_bundle.info)
     rows = select_rows(toys.tracks(), chosen).rows
