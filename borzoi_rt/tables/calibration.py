@@ -40,7 +40,7 @@ def write_calibration(folder: Path, calibration: Calibration, variants: pa.Table
     """
     for kind in NULLS:
         held = {name: null for name, null in calibration.nulls.items() if null.kind == kind}
-        _write(folder / _file_of(kind), _null_table(held))
+        _write_nulls(folder / _file_of(kind), held)
     _write(folder / _VARIANTS, variants)
     files = sorted(path.name for path in folder.iterdir())
     document = {
@@ -115,30 +115,33 @@ def _file_of(kind: str) -> str:
     return f"{kind}.arrow"
 
 
-def _null_table(nulls: Mapping[str, Null]) -> pa.Table:
-    scores = [name for name, null in nulls.items() for _ in null.values]
-    rows = [row for null in nulls.values() for row in range(len(null.values))]
-    sizes = [null.count for null in nulls.values() for _ in null.values]
-    flat = np.concatenate([null.values.ravel() for null in nulls.values()] or [np.zeros(0, np.float32)])
-    ends = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), pa.int64())
-    values = pa.LargeListArray.from_arrays(ends, pa.array(flat, pa.float32()))
-    return pa.table({"score": pa.array(scores, pa.string()), "row": pa.array(rows, pa.int64()), "values": values})
+_NULL_SCHEMA = pa.schema([("score", pa.string()), ("row", pa.int64()), ("values", pa.large_list(pa.float32()))])
+
+
+def _write_nulls(path: Path, nulls: Mapping[str, Null]) -> None:
+    """Write null values, one record batch a score, a row for each row of the score."""
+    with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, _NULL_SCHEMA) as writer:
+        for name, null in nulls.items():
+            rows = len(null.values)
+            ends = pa.array(np.arange(rows + 1, dtype=np.int64) * null.count, pa.int64())
+            values = pa.LargeListArray.from_arrays(ends, pa.array(null.values.ravel(), pa.float32()))
+            names = pa.array([name] * rows, pa.string())
+            batch = [names, pa.array(np.arange(rows, dtype=np.int64)), values]
+            writer.write_batch(pa.RecordBatch.from_arrays(batch, schema=_NULL_SCHEMA))
 
 
 def _read_values(path: Path, rows: int) -> dict[str, FloatArray]:
     """Return the null values of each score of a file, float32 (rows, n)."""
-    with pa.memory_map(str(path)) as source:
-        table = ipc.open_file(source).read_all()
     found: dict[str, FloatArray] = {}
-    if not len(table):
-        return found
-    names, lists = table["score"].to_pylist(), table["values"].combine_chunks()
-    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-    ends, flat = lists.offsets.to_numpy(), lists.values.to_numpy()
-    for number in range(0, len(names), rows):
-        if names[number : number + rows] != [names[number]] * rows:
-            raise ValueError(f"{path.name} has not {rows} rows of {names[number]}")
-        found[names[number]] = flat[ends[number] : ends[number + rows]].reshape(rows, -1)
+    with pa.memory_map(str(path)) as source:
+        reader = ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            names, lists = set(batch["score"].to_pylist()), batch["values"]
+            if len(batch) != rows or len(names) != 1:
+                raise ValueError(f"{path.name} has not {rows} rows of one score in each batch")
+            ends = lists.offsets.to_numpy()
+            found[names.pop()] = lists.values.to_numpy()[ends[0] : ends[-1]].reshape(rows, -1)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import toys
 import worlds
@@ -320,6 +321,20 @@ def test_tables_of_an_ensemble(desk: Desk, toy_bundle: Bundle, other_bundle: Bun
             model.predict("chr1:2,001-2,100")
     assert_array_equal(wide["SUM.score_sd|chip"].to_numpy(), spread[:, 3])
     assert {"score_sd", "sign_agreement"} <= set(long.column_names)
+
+
+@pytest.mark.parametrize("average", ["mean_scores", "mean_predictions"])
+def test_sums_made_inside_the_graph_are_averaged_too(
+    desk: Desk, toy_bundle: Bundle, other_bundle: Bundle, average: str
+) -> None:
+    """A mean of coverage cannot be made of sums: the members then hand coverage over."""
+    how: dict[str, Any] = {"options": ScoreOptions(stats=("SUM", "logSED@span:256"), ensemble=average)}
+    members = [toy_bundle, other_bundle]
+    desk.score("plain.parquet", members, **how)
+    desk.score("fused.parquet", members, engine=EngineOptions(fused=True), **how)
+    plain, fused = (parquet.read_table(desk.folder / f"{name}.parquet") for name in ("plain", "fused"))
+    for name in ("score", "score_sd"):
+        assert_allclose(fused[name].to_numpy(), plain[name].to_numpy(), rtol=1e-3, atol=1e-5)
 
 
 def test_runs_of_an_ensemble_do_not_depend_on_how_they_are_made(
