@@ -381,7 +381,9 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
 
 def _digest(genes: Genes) -> bytes:
     """Return a hash of everything that scores of genes and their names depend on."""
-    digest = hashlib.sha256(f"{genes.digest} {genes.types}".encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(
+        f"{genes.digest} {genes.transcript_digest} {genes.types}".encode("utf-8", "surrogateescape")
+    )
     for values in (genes.type_code, genes.names.letters, genes.names.ends):
         digest.update(values.tobytes())
     return digest.digest()

@@ -146,12 +146,8 @@ def calibrate(
             counts = count_statuses(journal)
             resolved = chosen.resolved(model.info)
             nulls = {spec.name: _null(journal, spec, len(selection.rows)) for spec in resolved.specs}
-            try:
-                for name, null in nulls.items():
-                    check_count(name, null, min_count, counts.total())
-            except InputError:
-                journal.remove()
-                raise
+            for name, null in nulls.items():
+                check_count(name, null, min_count, counts.total())
             calibration = Calibration(
                 source=target.name,
                 key=calibration_key(members, resolved, settings.worker_device.kind),

@@ -277,7 +277,7 @@ def check_count(name: str, null: Null, least: int, scored: int) -> None:
     if null.count < least:
         raise InputError(
             f"{name}: {null.count} null values of {scored} variants, at least {least} are needed; give more variants"
-            + ("" if least <= LEAST else f", or lower min_count (not below {LEAST})")
+            + ("" if least <= LEAST else f", or resume with a lower min_count (not below {LEAST})")
         )
 
 

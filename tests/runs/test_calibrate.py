@@ -221,7 +221,6 @@ def test_genes_are_pooled(desk: Calibrations, tmp_path: Path) -> None:
         ({"random": 5, "matched": 1}, "matched copies are of variants"),
         ({"min_count": 5}, "min_count 5; 0 or more are needed, and at least 20"),
         ({"options": ScoreOptions(with_alleles=True)}, "with_alleles: no part of a null"),
-        ({"min_count": 61}, "SUM: 60 null values of 60 variants, at least 61 are needed"),
         ({"options": ScoreOptions(stats=("SUM@exons",))}, "SUM@exons is a score of genes"),
     ],
 )
@@ -229,6 +228,15 @@ def test_what_makes_no_null(desk: Calibrations, choices: dict[str, Any], message
     with pytest.raises(InputError, match=message):
         desk.make(**choices)
     assert not list(desk.job.folder.glob("NULL*"))
+
+
+def test_too_few_values_are_kept_for_a_lower_limit(desk: Calibrations) -> None:
+    with pytest.raises(InputError, match=r"SUM: 60 null values of 60 variants, at least 61 are needed; .* resume with"):
+        desk.make(min_count=61)
+    assert not (desk.job.folder / "NULL").exists()
+    desk.job.session.runs = 0
+    desk.make(min_count=60, settings=RunSettings(resume=True))
+    assert desk.job.session.runs == 0
 
 
 def test_another_way_of_scoring_is_refused_before_anything_runs(desk: Calibrations) -> None:

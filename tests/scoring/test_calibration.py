@@ -110,7 +110,9 @@ def test_values_that_are_no_numbers_are_left_out_of_a_null() -> None:
 
 def test_too_few_and_equal_values_are_told() -> None:
     null = Null.of(SIGNED, null_values(99, signed=True))
-    with pytest.raises(InputError, match=r"SUM: 99 null values of 120 variants, at least 100 are needed; .* min_count"):
+    with pytest.raises(
+        InputError, match=r"SUM: 99 null values of 120 variants, at least 100 are needed; .* lower min_count"
+    ):
         check_count("SUM", null, 100, 120)
     check_count("SUM", null, 99, 120)
     notes = null_notes("NULL", {"SUM": null}, [f"t{row}" for row in range(ROWS)])
