@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +16,15 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord
+from ..scoring.calibration import CALIBRATION_EXTRAS, Calibration, calibration_key
+from ..scoring.ensemble import ENSEMBLE_EXTRAS, member_engine, open_scorer
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer
+from ..scoring.phase_floor import floor_extras
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.selection import select_rows
+from ..tables.calibration import read_calibration
 from ..tables.rows import score_table
+from ..tracks import RowTable
 from .plan import Tick, Worker
 
 
@@ -40,7 +44,7 @@ class AlleleSource(Protocol):
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """Blocks of alleles to score with one model, genome and options."""
+    """Blocks of alleles to score with one model, or the ensemble of it and ``others``, genome and options."""
 
     alleles: AlleleSource
     bundle: Bundle
@@ -50,6 +54,8 @@ class ScorePlan:
     engine: EngineOptions | None
     identity: Mapping[str, Any]
     genes: Genes | None = None
+    others: tuple[Bundle, ...] = ()
+    calibration: Path | None = None
 
     @property
     def jobs(self) -> int:
@@ -60,11 +66,45 @@ class ScorePlan:
         """Return the number of alleles of a job."""
         return self.alleles.items(number)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What is kept beside every score."""
+        return extras_of(1 + len(self.others), self.options, calibrated=self.calibration is not None)
+
     def open(self) -> Worker:
         """Load the model and open the genome, or connect to a scorer that has both."""
+        if self.device.kind == "triton" and self.others:
+            raise InputError(f"{self.device}: is one model; an ensemble runs on cpu, cuda or tensorrt")
         if self.device.kind == "triton" and is_scorer(self.device.url):
             return RemoteWorker(self)
         return ScoreWorker(self)
+
+
+def extras_of(members: int, options: ScoreOptions, *, calibrated: bool) -> tuple[str, ...]:
+    """Return what stands beside every score of an ensemble, of what is calibrated, and of indels."""
+    ensemble, calibration = ENSEMBLE_EXTRAS if members > 1 else (), CALIBRATION_EXTRAS if calibrated else ()
+    return (*ensemble, *calibration, *floor_extras(options))
+
+
+def fitted_calibration(
+    folder: Path, members: Sequence[Bundle], options: ScoreOptions, rows: RowTable, device: Device
+) -> tuple[Calibration, dict[str, Any]]:
+    """Open a calibration for scores of a model, and what its folder says of it.
+
+    Raises
+    ------
+    InputError
+        If it does not hold for these.
+    """
+    found, document = read_calibration(folder)
+    chosen = options.resolved(members[0].info)
+    return found.fitted(calibration_key(members, chosen, device.kind), chosen.specs, rows), document
+
+
+def _calibration_of(plan: ScorePlan, rows: RowTable) -> Calibration | None:
+    if plan.calibration is None:
+        return None
+    return fitted_calibration(plan.calibration, (plan.bundle, *plan.others), plan.options, rows, plan.device)[0]
 
 
 class ScoreWorker:
@@ -73,21 +113,27 @@ class ScoreWorker:
     def __init__(self, plan: ScorePlan) -> None:
         self._plan = plan
         self._fasta = Fasta(plan.fasta)
-        self._session = open_engine(plan.bundle, plan.device, options=plan.engine)
-        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
+        members = (plan.bundle, *plan.others)
+        engine = member_engine(plan.engine, len(members))
+        self._sessions = [open_engine(member, plan.device, options=engine) for member in members]
+        self._scorer = open_scorer(members, self._sessions, self._fasta, plan.options, plan.genes)
+        self._calibration = _calibration_of(plan, self._scorer.rows)
 
     def run(self, number: int, tick: Tick) -> pa.Table:
         """Score the alleles of a job."""
         results = []
         for item in self._plan.alleles.read(number):
-            results.append(self._scorer.score(item))
+            found = self._scorer.score(item)
+            results.append(found if self._calibration is None else self._calibration.apply(found))
             tick()
         kept = self._plan.options.with_alleles
-        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
+        extras = self._plan.extras
+        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept, extras=extras)
 
     def close(self) -> None:
         """Free the model and close the genome."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
         self._fasta.close()
 
 
@@ -105,6 +151,7 @@ class RemoteWorker:
         with Fasta(plan.fasta) as genome:
             self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome)
         self._scorer.check(plan.options.resolved(plan.bundle.info), rows.identifier)
+        self._calibration = _calibration_of(plan, rows)
 
     def run(self, number: int, tick: Tick) -> pa.Table:
         """Have the alleles of a job scored."""
@@ -113,9 +160,10 @@ class RemoteWorker:
         found = self._scorer.score_all([item.variant for item in items], stats=names)
         results = []
         for item, result in zip(items, found, strict=True):
-            results.append(replace(result, record=item.record, alt_index=item.alt_index))
+            own = replace(result, record=item.record, alt_index=item.alt_index)
+            results.append(own if self._calibration is None else self._calibration.apply(own))
             tick()
-        return score_table(results, self._specs, self._rows)
+        return score_table(results, self._specs, self._rows, extras=self._plan.extras)
 
     def close(self) -> None:
         """Close the connection."""
