@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from borzoi_rt.backends.resident import TILES
 from borzoi_rt.engine.bank import BankRows
 from borzoi_rt.engine.tiles import TilePlan
 
@@ -36,17 +37,7 @@ from .gpu_models import GTEX, TOY_TRACKS, build, sequence, write_bundle
 
 AS_WRITTEN, REWRITTEN, ONE_MORE = 4.908, 4.354, 1.4394  # TFLOP of a forward, of ours, of one SNV more in 200 bins
 PEER_SNV = 2  # forward passes
-FORMS: dict[str, tuple[str, ...]] = {
-    # name -> target, precision, and of a form for GPUs convolution, attention, norm
-    "cpu-fp32": ("cpu", "fp32"),
-    "gpu-fp32": ("gpu", "fp32", "conv", "fused", "affine"),
-    "gpu-fp16": ("gpu", "fp16", "conv", "fused", "affine"),
-    "gpu-fp16-batchnorm": ("gpu", "fp16", "conv", "fused", "batch"),
-    "gpu-fp16-plain": ("gpu", "fp16", "conv", "plain", "affine"),
-    "gpu-fp16-products": ("gpu", "fp16", "products", "fused", "affine"),
-    "gpu-fp32-products": ("gpu", "fp32", "products", "fused", "affine"),
-}
-SCORED = ("gpu-fp32", "gpu-fp16", "gpu-fp16-products")
+FORMS = {"cpu-fp32": ("cpu", "fp32"), "gpu-fp32": ("gpu", "fp32"), "gpu-fp16": ("gpu", "fp16")}  # target, precision
 
 
 @dataclass(frozen=True)
@@ -76,18 +67,14 @@ def runtime_steps(toy: bool) -> Iterator[Step]:
     """Yield what needs onnxruntime."""
     cuda = (lambda words="": "cpu") if toy else (lambda words="": f"cuda:0{words}")
     yield Step("bundles", "bundles")
-    forwards = [("gpu-fp16", ""), ("gpu-fp32", ":tf32"), ("gpu-fp16-products", ""), ("gpu-fp16-plain", "")]
-    forwards += [("gpu-fp16-batchnorm", ""), ("gpu-fp32", ""), ("gpu-fp32-products", ":tf32"), ("cpu-fp32", "")]
-    forwards += [("gpu-fp16", ":tuned"), ("cpu-fp32", ":tf32")]
-    for form, words in forwards:
+    runs = [("gpu-fp16", ""), ("gpu-fp32", ":tf32"), ("gpu-fp32", ""), ("cpu-fp32", ""), ("cpu-fp32", ":tf32")]
+    for form, words in runs:
         yield Step(f"forward {form}{words}.", "forward", (form, cuda(words)))
-    for form in SCORED:
-        words = ":tf32" if form == "gpu-fp32" else ""
+    for form, words in runs[:2]:
+        yield Step(f"parts of {form}{words}.", "parts", (form, cuda(words)))
         yield Step(f"variants {form}{words}.", "variants", (form, cuda(words), "resident"))
     yield Step("variants gpu-fp16, tiles on the host", "variants", ("gpu-fp16", cuda(), "host"))
-    for form in ("gpu-fp16", "gpu-fp16-plain", "gpu-fp16-products"):
-        yield Step(f"parts of {form}.", "parts", (form, cuda()))
-    for form in SCORED[:2]:
+    for form in ("gpu-fp16", "gpu-fp32"):
         for turn in ("first", "second"):
             yield Step(f"bits {form}, {turn} process", "bits", (form, cuda()))
     for kind in ("fused", "coverage", "host fused"):
@@ -104,7 +91,7 @@ def main() -> None:
     parser.add_argument("--only", help="only steps whose name holds this word")
     parser.add_argument("--toy", action="store_true", help="a small network on the CPU, as a rehearsal")
     parser.add_argument("--cuda", action="append", default=[], metavar="KEY=VALUE", help="option of the CUDA provider")
-    parser.add_argument("--tiles", type=int, default=8, help="tiles a batch of a resident session (default 8)")
+    parser.add_argument("--tiles", type=int, default=TILES, help="tiles a batch of a resident session")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -116,7 +103,7 @@ def main() -> None:
     steps = [] if options.stage == "runtime" else list(torch_steps())
     steps += [] if options.stage == "torch" else list(runtime_steps(options.toy))
     steps = [step for step in steps if not options.only or options.only in step.name]
-    changed = [*options.cuda, *([f"tiles={options.tiles}"] if options.tiles != 8 else [])]
+    changed = [*options.cuda, *([f"tiles={options.tiles}"] if options.tiles != TILES else [])]
     if changed:
         steps = [replace(step, name=f"{step.name} [{' '.join(changed)}]") for step in steps]
     _run(steps, options)
@@ -465,8 +452,8 @@ def _change_runtime(options: argparse.Namespace) -> None:
     resident.TILES = options.tiles
     plain, changes = runtime._providers, dict(choice.split("=", 1) for choice in options.cuda)
 
-    def changed(device: Any, engine_cache: Any) -> list[Any]:
-        found = plain(device, engine_cache)
+    def changed(*given: Any) -> list[Any]:
+        found = plain(*given)
         return [(item[0], {**item[1], **changes}) if isinstance(item, tuple) else item for item in found]
 
     runtime._providers = changed

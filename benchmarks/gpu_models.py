@@ -70,18 +70,15 @@ def table(options: argparse.Namespace) -> TrackTable:
     )  # fmt: skip
 
 
-def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, ...]) -> float:
-    """Write one bundle in a form and return the seconds it took."""
-    from borzoi_export.graphs.form import Form, forms
+def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, str]) -> float:
+    """Write one bundle and return the seconds it took."""
     from borzoi_export.graphs.unproven import write_unproven
 
     start = time.perf_counter()
-    target, precision, *words = form
-    chosen = Form(target, *words) if words else forms(target, precision)[0]
-    out, squash = options.out / name, SquashSpec(kind="old")
+    out, (target, precision) = options.out / name, form
     if not out.exists():
-        choices = {"squash": squash, "precision": precision, "target": target, "form": chosen}
-        write_unproven(build(options), table(options), out, **choices)
+        squash = SquashSpec(kind="old")
+        write_unproven(build(options), table(options), out, squash=squash, precision=precision, target=target)
     return time.perf_counter() - start
 
 

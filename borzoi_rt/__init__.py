@@ -36,11 +36,15 @@ if TYPE_CHECKING:
     from .results import ScoreResult as ScoreResult
     from .results import TrackValues as TrackValues
     from .results import VariantScores as VariantScores
+    from .runs.calibrate import calibrate as calibrate
+    from .runs.explain import ExplainOptions as ExplainOptions
     from .runs.ism import score_ism as score_ism
     from .runs.predict import CoverageOptions as CoverageOptions
     from .runs.predict import predict_regions as predict_regions
+    from .runs.predict_variant import predict_variant as predict_variant
     from .runs.score import score_file as score_file
     from .runs.settings import RunSettings as RunSettings
+    from .scoring.haplotypes import HaplotypeOptions as HaplotypeOptions
     from .scoring.options import ScoreOptions as ScoreOptions
     from .scoring.results import ScoredVariant as ScoredVariant
     from .scoring.stream import score_variants as score_variants
@@ -57,9 +61,11 @@ _HOME = {
     "CoverageResult": "results",
     "Device": "backends.device",
     "EngineOptions": "engine.sessions",
+    "ExplainOptions": "runs.explain",
     "Fasta": "genome.fasta",
     "FormatError": "errors",
     "Genes": "genome.genes",
+    "HaplotypeOptions": "scoring.haplotypes",
     "InputError": "errors",
     "Interval": "genome.intervals",
     "IsmResult": "results",
@@ -78,11 +84,13 @@ _HOME = {
     "Variant": "genome.variants",
     "VariantRecord": "genome.variants",
     "VariantScores": "results",
+    "calibrate": "runs.calibrate",
     "open_bundle": "bundle.opening",
     "open_genes": "genome.gene_index",
     "open_model": "model",
     "open_session": "backends.opening",
     "predict_regions": "runs.predict",
+    "predict_variant": "runs.predict_variant",
     "score_file": "runs.score",
     "score_ism": "runs.ism",
     "score_variants": "scoring.stream",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from .backends.device import Device
 from .backends.opening import open_session
 from .backends.protocols import Session
-from .bundle.opening import Bundle, open_bundle
+from .bundle.opening import Bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
 from .genome.fasta import Fasta
@@ -28,11 +28,18 @@ from .genome.variants import Variant
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
+from .runs.score_plan import extras_of, fitted_calibration
+from .scoring.ensemble import Models, member_engine, open_members, open_scorer
+from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.options import ScoreOptions, texts_of
-from .scoring.pipeline import Scorer, check_genes
+from .scoring.phase_floor import AnyScorer
+from .scoring.pipeline import check_genes
 from .scoring.presets import PRESETS, check_preset
+from .scoring.results import ScoredVariant
 from .scoring.stream import records_of
 from .sequence import encode
+from .tables.alphagenome import TidyFacts
+from .tables.kept import allele_facts
 from .tracks import TrackTable
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
@@ -45,16 +52,22 @@ class Model:
     """
 
     def __init__(
-        self, bundle: Bundle, fasta: Fasta | None, device: Device, engine: EngineOptions | None, stack: ExitStack
+        self,
+        members: tuple[Bundle, ...],
+        fasta: Fasta | None,
+        device: Device,
+        engine: EngineOptions | None,
+        stack: ExitStack,
     ) -> None:
-        self.bundle = bundle
+        self.members = members
+        self.bundle = members[0]
         self._fasta = fasta
         self._device = device
         self._engine_options = engine
         self._stack = stack
-        self._engine: Session | None = None
+        self._engines: list[Session] = []
         self._whole: Session | None = None
-        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], Scorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], AnyScorer] = {}
         self._closed = False
 
     @property
@@ -93,14 +106,15 @@ class Model:
         """Free the model and close the genome."""
         self._closed = True
         self._scorers.clear()
-        self._engine = self._whole = None
+        self._engines, self._whole = [], None
         self._stack.close()
 
     def __repr__(self) -> str:
         genome = "no genome" if self._fasta is None else self._fasta.name
         grid = self.bundle.geometry
+        names = " + ".join(item.info.name for item in self.members)
         return (
-            f"<Model {self.bundle.info.name}: {grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of "
+            f"<Model {names}: {grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of "
             f"{grid.bin_size_bp} bp x {len(self.tracks):,} tracks, {genome}, on {self._device}>"
         )
 
@@ -114,6 +128,8 @@ class Model:
         options: ScoreOptions | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
         pas: str | os.PathLike[str] | None = None,
+        calibration: str | os.PathLike[str] | None = None,
+        haplotypes: HaplotypeOptions | None = None,
     ) -> ScoreResult:
         """Score variants, and keep the result in memory.
 
@@ -135,6 +151,11 @@ class Model:
             Annotation in GTF or GFF3, for scores over regions of genes, like ``logSED@exons``.
         pas : path, optional
             Table of polyadenylation sites, for scores of region ``pas``, like ``COVR@pas``.
+        calibration : path, optional
+            Folder that ``borzoi-rt calibrate`` made in the same way: every score gets a quantile, phred and
+            vs_null_max, see :mod:`borzoi_rt.scoring.calibration`.
+        haplotypes : HaplotypeOptions, optional
+            Score the haplotypes of samples of a VCF instead of its alleles.
 
         Returns
         -------
@@ -148,10 +169,16 @@ class Model:
             if annotation is None:
                 raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")
             annotation = replace(annotation, sites=read_sites(pas))
+        check_uncalibrated(haplotypes, calibration)
         scorer = self._scorer(chosen, annotation)
-        found = [scorer.score(item) for item in records_of(_variants(variants), chosen, self.bundle)]
+        records = records_of(_variants(variants), chosen, self.bundle, haplotypes)
+        found = [scorer.score(item) for item in records]
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
-        return ScoreResult(found, scorer.rows, scorer.specs, notes, with_alleles=chosen.with_alleles)
+        if calibration is not None:
+            null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
+            notes += null.notes(self.fasta.fingerprint(), "" if annotation is None else annotation.digest)
+            found = [null.apply(item) for item in found]
+        return self._result(found, scorer, notes, calibrated=calibration is not None)
 
     def ism(
         self,
@@ -181,8 +208,7 @@ class Model:
         scorer = self._scorer(chosen)
         source = Substitutions(where, sequence, len(sequence))
         found = [scorer.score(item) for item in source.read(0)]
-        result = ScoreResult(found, scorer.rows, scorer.specs, scorer.notes, with_alleles=chosen.with_alleles)
-        return IsmResult(result, where, sequence)
+        return IsmResult(self._result(found, scorer, scorer.notes), where, sequence)
 
     def predict(
         self,
@@ -251,20 +277,40 @@ class Model:
             chosen = replace(chosen, tracks=tracks)
         return chosen if stats is None else replace(chosen, stats=texts_of("stats", stats))
 
-    def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> Scorer:
+    def _result(
+        self,
+        found: list[ScoredVariant],
+        scorer: AnyScorer,
+        notes: Sequence[str],
+        *,
+        calibrated: bool = False,
+    ) -> ScoreResult:
+        extras = extras_of(len(self.members), scorer.options, calibrated=calibrated)
+        facts = allele_facts(scorer.options, haplotypes=any(item.haplotype is not None for item in found))
+        kept = scorer.options.with_alleles
+        tidy = TidyFacts.of(self.bundle.geometry.sequence_length_bp, self.tracks, scorer.rows)
+        how: dict[str, Any] = {"with_alleles": kept, "extras": extras, "facts": facts, "tidy": tidy}
+        return ScoreResult(found, scorer.rows, scorer.specs, notes, **how)
+
+    def _scorer(self, options: ScoreOptions, genes: Genes | None = None) -> AnyScorer:
         self._check_open()
         # A list of tracks may have changed in its file; names and types of genes are not in their digest.
         tracks = self.tracks.select(options.tracks).tobytes() if str(options.tracks)[:1] == "@" else b""
         key = options, tracks, b"" if genes is None else _digest(genes)
         if key not in self._scorers:
-            if self._engine is None:
-                self._engine = open_engine(self.bundle, self._device, options=self._engine_options)
-                self._stack.callback(self._engine.close)
-            self._scorers[key] = Scorer(self.bundle, self._engine, self.fasta, options, genes)
+            engine = member_engine(self._engine_options, len(self.members))
+            for member in self.members[len(self._engines) :]:
+                self._engines.append(open_engine(member, self._device, options=engine))
+                self._stack.callback(self._engines[-1].close)
+            self._scorers[key] = open_scorer(self.members, self._engines, self.fasta, options, genes)
         return self._scorers[key]
 
     def _whole_session(self) -> Session:
         self._check_open()
+        if len(self.members) > 1:
+            raise InputError(
+                f"predict gives the coverage of one model, and {len(self.members)} are open; open the one that is meant"
+            )
         if self._whole is None:
             self._whole = open_session(self.bundle, self._device)
             self._stack.callback(self._whole.close)
@@ -276,7 +322,7 @@ class Model:
 
 
 def open_model(
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     *,
     fasta: Fasta | str | os.PathLike[str] | None = None,
     device: str | Device = "cpu",
@@ -287,8 +333,9 @@ def open_model(
 
     Parameters
     ----------
-    bundle : Bundle or path
-        The model; a path is opened and verified.
+    bundle : Bundle or path, or a sequence of these
+        The model; a path is opened and verified. Several are the members of an ensemble, with the same tracks and
+        window: their scores are averaged, see :mod:`borzoi_rt.scoring.ensemble`.
     fasta : Fasta or path, optional
         Indexed genome; needed for everything but ``predict`` of a sequence.
     device : str or Device
@@ -308,10 +355,12 @@ def open_model(
     ...     print(model.score("chr1:14677:G:A", stats="logSED", tracks="spleen"))
     """
     where = Device.parse(device, threads=threads)
-    model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    members = open_members(bundle)
+    if len(members) > 1 and where.kind == "triton":
+        raise InputError(f"{where}: is one model; an ensemble runs on cpu, cuda or tensorrt")
     stack = ExitStack()
     genome = fasta if fasta is None or isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
-    return Model(model, genome, where, engine, stack)
+    return Model(members, genome, where, engine, stack)
 
 
 def _variants(variants: Any) -> Path | Iterable[Any]:
@@ -332,7 +381,9 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
 
 def _digest(genes: Genes) -> bytes:
     """Return a hash of everything that scores of genes and their names depend on."""
-    digest = hashlib.sha256(f"{genes.digest} {genes.types}".encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(
+        f"{genes.digest} {genes.transcript_digest} {genes.types}".encode("utf-8", "surrogateescape")
+    )
     for values in (genes.type_code, genes.names.letters, genes.names.ends):
         digest.update(values.tobytes())
     return digest.digest()

@@ -15,7 +15,10 @@ from .genome.intervals import Interval
 from .genome.variants import Variant
 from .scoring.results import ScoredVariant
 from .scoring.spec import ScoreSpec
+from .tables import LAYOUTS
+from .tables.alphagenome import TidyFacts
 from .tables.frames import Frames
+from .tables.kept import HAPLOTYPE_FACTS
 from .tables.rows import Rows, score_table, tables_of
 from .tracks import RowTable, TrackTable
 
@@ -135,6 +138,10 @@ class ScoreResult(Sequence[VariantScores], Frames):
         Where the options depart from what the bundle says.
     with_alleles : bool
         Whether the coverage of both alleles is kept beside every score.
+    extras : tuple of str
+        What else stands beside every score: ``score_sd`` and ``sign_agreement`` of an ensemble, ...
+    facts : tuple of str
+        What else is said of every allele: sample and haplotype, the left-normalised spelling, ...
     """
 
     def __init__(
@@ -145,11 +152,16 @@ class ScoreResult(Sequence[VariantScores], Frames):
         notes: Sequence[str] = (),
         *,
         with_alleles: bool = False,
+        extras: Sequence[str] = (),
+        facts: Sequence[str] = (),
+        tidy: TidyFacts | None = None,
     ) -> None:
         self.tracks = tracks
         self.specs = tuple(specs)
         self.notes = tuple(notes)
         self.with_alleles = with_alleles
+        self.extras, self.facts = tuple(extras), tuple(facts)
+        self._tidy = tidy
         self._found = list(found)
 
     def __len__(self) -> int:
@@ -157,7 +169,9 @@ class ScoreResult(Sequence[VariantScores], Frames):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, with_alleles=self.with_alleles)
+            how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras, "facts": self.facts}
+            how["tidy"] = self._tidy
+            return ScoreResult(self._found[key], self.tracks, self.specs, self.notes, **how)
         if isinstance(key, str | Variant | tuple):
             return self._named(self._found[self._number(Variant.of(key))])
         return self._named(self._found[key])
@@ -174,16 +188,43 @@ class ScoreResult(Sequence[VariantScores], Frames):
         ----------
         layout : str
             ``long``: a row per allele, gene, region, track and statistic. ``wide``: a row per allele, with scores of
-            genes one per allele and gene, and a column per score and track.
+            genes one per allele and gene, and a column per score and track. ``alphagenome``: the columns of
+            AlphaGenome's client, see :mod:`borzoi_rt.tables.alphagenome`.
         """
-        rows = Rows(self.tracks, self.specs, self.with_alleles)
-        kept = score_table(self._found, self.specs, len(self.tracks), with_alleles=self.with_alleles)
+        if layout not in LAYOUTS:
+            raise InputError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
+        if layout == "alphagenome" and HAPLOTYPE_FACTS[0] in self.facts:
+            raise InputError("layout 'alphagenome' has columns for variants alone; choose long or wide for haplotypes")
+        rows, kept = self._rows, self._kept
         tables = list(tables_of(kept, rows, layout))
         if tables:
             return pa.concat_tables(tables)
         from .tables.rows import empty_table
 
         return empty_table(rows, layout)
+
+    def to_anndata(self) -> Any:
+        """Return an ``anndata.AnnData``: rows of the wide table by tracks, a layer for every score.
+
+        Raises
+        ------
+        BackendError
+            If anndata is not installed (extra ``anndata``).
+        """
+        from .tables.annotated import to_anndata
+
+        return to_anndata(
+            self._kept, self._rows, {"scores": [spec.name for spec in self.specs], "notes": list(self.notes)}
+        )
+
+    @property
+    def _rows(self) -> Rows:
+        return Rows(self.tracks, self.specs, self.with_alleles, self.extras, self.facts, self._tidy)
+
+    @property
+    def _kept(self) -> pa.Table:
+        how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
+        return score_table(self._found, self.specs, len(self.tracks), **how)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
@@ -293,7 +334,9 @@ class IsmResult(ScoreResult):
     """
 
     def __init__(self, found: ScoreResult, interval: Interval, sequence: str) -> None:
-        super().__init__(found._found, found.tracks, found.specs, found.notes, with_alleles=found.with_alleles)
+        how: dict[str, Any] = {"with_alleles": found.with_alleles, "extras": found.extras, "facts": found.facts}
+        how["tidy"] = found._tidy
+        super().__init__(found._found, found.tracks, found.specs, found.notes, **how)
         self.interval = interval
         self.sequence = sequence
 

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     """Resolve the requirements of the runtime and of its extra ``gpu``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["gpu"]]
+    gpu = (requirement.replace("[cuda,cudnn]", "") for requirement in project["optional-dependencies"]["gpu"])
+    wanted = [*project["dependencies"], *gpu]  # the container brings CUDA and cuDNN itself
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]

@@ -25,6 +25,7 @@ FOREIGN = {
     "README.md": {"--indel_stitch"},
     "scoring.md": {"--indel_stitch"},
     "serving.md": {"--allow-client-shm", "--from-file", "--from-literal"},
+    "vcf.md": {"--cache", "--custom"},
     "training.md": {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"},
 }
 # Programs of this repository beside `borzoi-rt`; what a line gives them is theirs.

@@ -1,6 +1,6 @@
 """Where a model runs, as one text: ``cpu``, ``cpu:4``, ``cuda:0``, ``tensorrt:0``, ``triton:grpc://HOST:PORT/MODEL``.
 
-On ``cuda`` two words may follow, ``cuda:0:tf32:tuned``: what they change is part of every score's record.
+On ``cuda`` a word may follow, ``cuda:0:tf32``: what it changes is part of every score's record.
 """
 
 from __future__ import annotations
@@ -12,13 +12,8 @@ from ..errors import InputError
 
 MOST_THREADS = 512  # more would only stop a machine that others use too
 KINDS = ("cpu", "cuda", "tensorrt", "triton")
-WORDS = ("tf32", "tuned")
-ALLOWED = (
-    "cpu, cpu:THREADS, cuda[:N][:tf32][:tuned], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
-)
-_LOCAL = re.compile(
-    r"(?P<kind>cpu(?=:[0-9]+$|$)|cuda|tensorrt)(?::(?P<number>[0-9]+))?(?P<tf32>:tf32)?(?P<tuned>:tuned)?", re.ASCII
-)
+ALLOWED = "cpu, cpu:THREADS, cuda[:N][:tf32], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
+_LOCAL = re.compile(r"(?P<kind>cpu|cuda|tensorrt)(?::(?P<number>[0-9]+))?(?P<tf32>:tf32)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +33,6 @@ class Device:
     tf32 : bool
         On ``cuda``: products of float32 graphs are made of factors rounded to 10 bits. Several times as fast, and
         about as far from float32 as half precision.
-    tuned : bool
-        On ``cuda``: cuDNN chooses the kernel of each convolution by timing it, so that two processes may differ in
-        the last bits. Without it the choice depends on card and library alone.
     """
 
     kind: str
@@ -48,7 +40,6 @@ class Device:
     threads: int | None = None
     url: str = ""
     tf32: bool = False
-    tuned: bool = False
 
     def __post_init__(self) -> None:
         number = self.threads if isinstance(self.threads, int) and not isinstance(self.threads, bool) else 0
@@ -60,7 +51,7 @@ class Device:
             return f"triton:{self.url}"
         if self.kind == "cpu":
             return self.kind
-        return ":".join([self.kind, str(self.number), *(word for word in WORDS if getattr(self, word))])
+        return f"{self.kind}:{self.number}{':tf32' if self.tf32 else ''}"
 
     @classmethod
     def parse(cls, text: str | Device, *, threads: int | None = None) -> Device:
@@ -94,15 +85,12 @@ class Device:
         if kind == "triton" and url:
             return cls("triton", url=url)
         found = _LOCAL.fullmatch(name)
-        if found is None:
+        if found is None or (found["tf32"] and found["kind"] != "cuda"):
             raise InputError(f"device {text!r} is unknown; allowed: {ALLOWED}")
         number = int(found["number"] or 0)
         if found["kind"] == "cpu":
             return cls("cpu", threads=number if found["number"] else None)
-        tf32, tuned = found["tf32"] is not None, found["tuned"] is not None
-        if found["kind"] != "cuda" and (tf32 or tuned):
-            raise InputError(f"device {text!r} is unknown; allowed: {ALLOWED}")
-        return cls(found["kind"], number, tf32=tf32, tuned=tuned)
+        return cls(found["kind"], number, tf32=found["tf32"] is not None)
 
     @property
     def gpu(self) -> bool:

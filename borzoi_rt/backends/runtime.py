@@ -34,18 +34,26 @@ def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
         If the graph cannot be read.
     """
     cache = _engine_cache(bundle) if device.kind == "tensorrt" else None
-    return open_on(bundle.check_graph(graph), device, cache)
+    channels_last = bundle.info.target == "gpu"
+    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last)
 
 
-def open_on(graph: os.PathLike[str] | str | bytes, device: Device, engine_cache: Path | None = None) -> Any:
+def open_on(
+    graph: os.PathLike[str] | str | bytes,
+    device: Device,
+    *,
+    engine_cache: Path | None = None,
+    channels_last: bool = False,
+) -> Any:
     """Load a graph, a file or its bytes, and make sure that the provider asked for is the one that runs it.
 
-    ``engine_cache`` is where TensorRT keeps what it builds. Errors as in :func:`load_graph`.
+    ``engine_cache`` is where TensorRT keeps what it builds; ``channels_last`` lets CUDA turn convolutions and what lies
+    between them to the layout that its kernels take. Errors as in :func:`load_graph`.
     """
     check_provider(device)
     runtime, wanted = onnxruntime(device), PROVIDERS[device.kind]
     model, name = (graph, "a graph of our own") if isinstance(graph, bytes) else (str(graph), str(graph))
-    providers = _providers(device, engine_cache)
+    providers = _providers(device, engine_cache, channels_last)
     try:
         session = runtime.InferenceSession(model, _session_options(runtime, device), providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base below Exception
@@ -104,20 +112,21 @@ def _session_options(runtime: ModuleType, device: Device) -> Any:
     # Threads stop waiting for work when a run ends: several graphs take turns, and would else compete for the cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.intra_op_num_threads = device.threads or usable_cores()
-    options.use_deterministic_compute = device.gpu and not device.tuned
+    options.use_deterministic_compute = device.gpu
     return options
 
 
-def _providers(device: Device, engine_cache: Path | None) -> list[Any]:
+def _providers(device: Device, engine_cache: Path | None, channels_last: bool) -> list[Any]:
     if device.kind == "cpu":
         return [PROVIDERS["cpu"]]
     cuda = {
         "device_id": device.number,
         # Activations differ by stage from 10 MB to 1 GB, doubling the arena would waste most of a card.
         "arena_extend_strategy": "kSameAsRequested",
-        # EXHAUSTIVE times kernels and takes the fastest, so that two processes may take two.
-        "cudnn_conv_algo_search": "EXHAUSTIVE" if device.tuned else "HEURISTIC",
+        # EXHAUSTIVE times kernels, so that two processes may take two; what it took was 50 times as slow.
+        "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": int(device.tf32),
+        "prefer_nhwc": int(channels_last),
     }
     if device.kind == "cuda":
         return [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]

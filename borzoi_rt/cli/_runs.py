@@ -148,6 +148,15 @@ def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
     )
 
 
+def chosen_of_run(context: click.Context) -> list[str]:
+    """Return the options of :func:`spread_options` that differ from their defaults, as they are written."""
+    found = []
+    for option in context.command.params:
+        if option.name in _HOW and context.params[option.name] not in (option.get_default(context), (), False, None):
+            found.append(option.opts[0])
+    return found
+
+
 def left_by(settings: RunSettings, out: Path) -> Path:
     """Return what a run leaves: its output, or the folder of its shard."""
     shard = settings.chosen_shard

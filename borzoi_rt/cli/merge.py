@@ -12,7 +12,7 @@ from ..errors import FormatError, InputError
 from ..runs.shards import FinishedShard, output_of, read_shard_folder
 
 # The commands that make shards.
-_RUNS = (["score"], ["ism"], ["predict"], ["dft", "score"])
+_RUNS = (["score"], ["ism"], ["predict"], ["calibrate"], ["dft", "score"])
 
 
 @click.command()

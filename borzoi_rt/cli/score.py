@@ -7,17 +7,11 @@ from typing import Any
 
 import click
 
-from ..bundle.opening import open_bundle
-from ..engine.alleles import INDEL_POLICIES
-from ..engine.gene_bins import BIN_RULES
 from ..errors import InputError
-from ..genome.gene_index import open_genes
-from ..genome.pas import SITE_KINDS
 from ..runs.score import score_file, score_list
-from ..scoring.options import GENE_MODES, REF_POLICIES
-from ..scoring.presets import PRESETS, check_preset
-from ..tables import LAYOUTS
-from . import _runs, _scoring, _shared
+from ..scoring.ensemble import open_members
+from ..scoring.presets import check_preset
+from . import _alleles, _runs, _scoring, _shared
 
 
 @click.command()
@@ -29,7 +23,7 @@ from . import _runs, _scoring, _shared
     metavar="VARIANT",
     help="Instead of VCF: a variant, like chr1:14677:G:A; may be given several times.",
 )
-@_shared.bundle_option
+@_scoring.ensemble_options
 @_shared.fasta_option
 @click.option(
     "--out",
@@ -39,143 +33,89 @@ from . import _runs, _scoring, _shared
 )
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=click.Choice(("long", "wide")),
     default="long",
     show_default=True,
     help="long: a row per allele, track and score. wide: a row per allele, a column per score and track.",
 )
+@click.option(
+    "--columns",
+    type=click.Choice(("native", "alphagenome")),
+    default="native",
+    show_default=True,
+    help="alphagenome: the long table with the columns of AlphaGenome's client (variant_id, variant_scorer, raw_score, "
+    "quantile_score, ...), without rows for alleles that have no scores.",
+)
 @_scoring.scoring_options
-@click.option(
-    "--genes",
-    "annotation",
-    type=click.Path(path_type=Path),
-    help="Annotation for scores of genes (STAT@exons, STAT@span, STAT@tss:BP): GTF or GFF3, plain or compressed. It is "
-    "indexed once, in the user's cache  [default: none].",
-)
-@click.option(
-    "--pas",
-    type=click.Path(path_type=Path),
-    help="Table of polyadenylation sites (PolyA_DB 3) for scores of region pas, like COVR@pas  [default: none].",
-)
-@click.option(
-    "--sites",
-    type=click.Choice(SITE_KINDS),
-    help="Sites that are compared: utr3 takes those of the last exon, as long as no number is missing, intron also "
-    "those of introns  [default: utr3].",
-)
-@click.option("--site-pseudo", type=float, help="Pseudo-count of scores of region pas, in coverage  [default: 50].")
-@click.option(
-    "--site-min-coverage",
-    type=float,
-    help="Coverage above which sites are compared where one has it, mean over tracks  [default: 100].",
-)
-@click.option(
-    "--gene",
-    "gene_names",
-    multiple=True,
-    metavar="NAME|ID",
-    help="Score this gene alone; may be given several times  [default: all genes].",
-)
-@click.option(
-    "--gene-type",
-    "gene_types",
-    multiple=True,
-    metavar="TYPE",
-    help="Score genes of this type alone, like protein_coding; may be given several times  [default: all types].",
-)
-@click.option(
-    "--gene-mode",
-    type=click.Choice(GENE_MODES),
-    help="all: every gene that has bins of the region in the output window. nearest: of these the one whose span is "
-    "nearest to the variant  [default: all].",
-)
-@click.option(
-    "--bin-rule",
-    type=click.Choice(BIN_RULES),
-    help="Which bins belong to an exon: overlap takes every bin that it meets, half those between its rounded ends "
-    "(about half covered)  [default: overlap; family sad: half].",
-)
+@_scoring.gene_options
 @click.option(
     "--with-alleles",
     is_flag=True,
     default=None,
     help="Write the sum of coverage over the region for REF and for ALT beside every score  [default: scores alone].",
 )
+@_scoring.policy_options
+@_alleles.allele_options
+@_alleles.explain_options
 @click.option(
-    "--ref-policy",
-    type=click.Choice(REF_POLICIES),
-    help="What to do where REF is not in the genome: strict gives the status ref_mismatch; where the genome holds ALT, "
-    "flip scores the opposite change and turns it round, edit writes REF into the genome  [default: strict].",
-)
-@click.option(
-    "--flip-deletions",
-    is_flag=True,
-    default=None,
-    help="Let --ref-policy flip apply to deletions too, nearly all of which look flipped  [default: not to them].",
-)
-@click.option(
-    "--indel",
-    type=click.Choice(INDEL_POLICIES),
-    help="How alleles of different length are aligned: stitch joins two phases at the variant, average averages their "
-    "scores, centre_trim cuts both ends of the longer, none leaves each as it is  [default: stitch; family sad: "
-    "centre_trim].",
-)
-@click.option(
-    "--window",
-    metavar="WINDOW",
-    help="centered: each variant in the middle of a window of its own. grid:BP: windows start at multiples of BP, so "
-    "that variants share them; this changes scores (8 SNVs, grid:4096: correlation with centered 0.92 for SUM, 0.44 "
-    "for logSED; docs/scoring.md has more). at:START: one window for all variants, from the 0-based START on  "
-    "[default: centered].",
-)
-@click.option(
-    "--preset",
-    type=click.Choice(tuple(PRESETS)),
-    help="All options of a published command; `borzoi-rt scores` says which  [default: none].",
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Folder of null distributions that `borzoi-rt calibrate` made in the same way: adds quantile, phred and "
+    "vs_null_max to every score  [default: none].",
 )
 @_runs.run_options
 def score(
     vcf: str | None,
     variants: tuple[str, ...],
-    bundle: Path,
+    bundles: tuple[Path, ...],
     fasta: Path,
     out: Path,
     layout: str,
+    columns: str,
     annotation: Path | None,
     pas: Path | None,
+    chrom_aliases: Path | None,
+    calibration: Path | None,
     **choices: Any,
 ) -> None:
     """Score every ALT allele of VCF (VCF, BCF or - for stdin) and write a table.
 
     A score compares the coverage that the model predicts for the two alleles; `borzoi-rt scores` lists statistics,
     regions and presets. Every allele has a row and a status (ok, flipped, ref_edited, undefined, ref_mismatch,
-    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, no_gene, error); what has no score is
-    empty, never 0.
+    contig_missing, out_of_bounds, symbolic_alt, invalid_allele, too_many_n, no_gene, error; of haplotypes also
+    unphased, missing_genotype, overlapping_edits); what has no score is empty, never 0.
     """
     if (vcf is None) == (not variants):
         raise click.UsageError("give a VCF, or variants with --variant, and not both")
+    if columns == "alphagenome":
+        if layout != "long":
+            raise InputError("--columns alphagenome is a long table; leave --layout wide out")
+        layout = columns
     settings_of = _runs.take_settings(choices)
+    haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
+    explain = _alleles.take_explain(choices)
     options = _scoring.read_options(**choices)
-    if pas is not None and annotation is None:
-        raise InputError("--pas needs --genes: sites are compared along genes")
-    model = open_bundle(bundle)
+    members = open_members(bundles)
+    model = members[0]
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
-    genes = annotation if annotation is None or pas is None else open_genes(annotation, pas=pas)
+    genes = _scoring.open_annotation(annotation, pas, chrom_aliases)
     with _shared.progress_bar("scoring", noun="variants") as progress:
         settings = settings_of(progress)
         given: dict[str, Any] = {
-            "bundle": model,
+            "bundle": members,
             "fasta": fasta,
             "options": options,
             "settings": settings,
             "genes": genes,
+            "calibration": calibration,
+            "explain": explain,
         }
         if vcf is None:
             counts = score_list(variants, out, layout=layout, **given)
         else:
-            counts = score_file(vcf, out, layout=layout, **given)
+            counts = score_file(vcf, out, layout=layout, haplotypes=haplotypes, **given)
     if _runs.is_told(settings):
         return
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "alleles", _runs.left_by(settings, out))
+    _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", _runs.left_by(settings, out))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from ..scoring.registry import SITE_STATISTICS, SITE_SUMMARIES
 from ..scoring.statistics import FAMILIES, describe_statistics
 
 _ORDER = {
@@ -20,7 +21,10 @@ REGIONS = {
     "exons": "the exons of each gene near the variant, all transcripts united (--genes)",
     "span": "each gene from its first to its last exon (--genes)",
     "tss:BP": "BP bases around the TSS of each gene (--genes)",
-    "pas": "polyadenylation sites of each gene, for COVR, SCOVR and COVR_internal alone (--genes, --pas)",
+    "gene_mask": "the exons of the transcripts that begin in the output: AlphaGenome's gene mask (--genes)",
+    "gene_body": "the span of genes that the variant overlaps: AlphaGenome's splicing mask (--genes)",
+    "pas": "polyadenylation sites of each gene, for statistics of sites alone (--genes, --pas)",
+    "splice": "splice sites and exons of each gene, for statistics of sites alone (--genes)",
 }
 PRESETS = {
     "hound-default": "hound_snp.py as it stands: logSUM, indels averaged over two phases",
@@ -30,7 +34,9 @@ PRESETS = {
     "paper-satmut-sad": "borzoi_sad.py --rc -u, saturation mutagenesis of the paper, for a crop of 8,128 bins",
     "eqtl-sad": "the same as paper-eqtl-sad, under a short name",
     "eqtl-sed": "borzoi_sed.py --rc -u, eQTL scores of genes: SED, logSED over exons",
+    "paper-satmut-sed": "borzoi_sed.py --rc -u, saturation mutagenesis of genes, for a crop of 1,024 bins",
     "sqtl": "borzoi_sed.py --rc --span --no_untransform, splice scores: nDi over spans of genes, squashed scale kept",
+    "alphagenome": "AlphaGenome's recommended scorers for outputs of these models: centre masks, gene masks (--genes)",
     "paqtl": "borzoi_sed_paqtl_cov.py --utr3 -u, polyadenylation in last exons: COVR (--pas)",
     "ipaqtl": "borzoi_sed_ipaqtl_cov.py -u, polyadenylation in introns too: COVR (--pas)",
 }
@@ -54,6 +60,8 @@ def scores(family: str) -> None:
         "R, A: un-squashed coverage of REF and ALT; sums run over the bins of the region; P, Q: shares of the sum."
     )
     _list([(item.name, item.formula, item.summary) for item in describe_statistics(family)])
+    click.echo("\nStatistics of sites of a gene")
+    _list([(f"{name}@{SITE_STATISTICS[name].region}", text) for name, text in SITE_SUMMARIES.items()])
     click.echo("\nRegions (STAT@REGION, or --region for all)")
     _list(list(REGIONS.items()))
     click.echo("\nPresets (--preset): all options of a published command")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -33,18 +34,96 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A site of the genome where two sequences carry alleles.
+
+    Attributes
+    ----------
+    start : int
+        0-based first base that is replaced.
+    held_bp : int
+        How many bases of the genome are replaced.
+    ref, alt : str
+        What either sequence has there.
+    seam : int
+        0-based base from which on the allele moves what follows: the one after the anchor.
+    """
+
+    start: int
+    held_bp: int
+    ref: str
+    alt: str
+    seam: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sequences that differ from the genome at some sites: REF and ALT of a variant, or two haplotypes.
+
+    Attributes
+    ----------
+    edits : tuple of Edit
+        In the order of the genome; none meets another.
+    anchor : Variant
+        What windows and regions lie around: the variant, or the middle of several.
+    """
+
+    edits: tuple[Edit, ...]
+    anchor: Variant
+
+    @classmethod
+    def of(cls, variant: Variant, genome_allele: str | None = None) -> Comparison:
+        """Return the comparison of REF with ALT; ``genome_allele`` is what the genome holds where that is not REF."""
+        held_bp = len(variant.ref if genome_allele is None else genome_allele)
+        return cls((Edit(variant.pos - 1, held_bp, variant.ref, variant.alt, variant.pos),), variant)
+
+    @property
+    def chrom(self) -> str:
+        """The contig."""
+        return self.anchor.chrom
+
+    @property
+    def moves(self) -> tuple[tuple[int, int], ...]:
+        """How far REF and ALT have moved to the right of the genome before the first edit and after each, in bp."""
+        steps = ((len(edit.ref) - edit.held_bp, len(edit.alt) - edit.held_bp) for edit in self.edits)
+        return tuple(accumulate(steps, lambda at, step: (at[0] + step[0], at[1] + step[1]), initial=(0, 0)))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """How far ALT has moved to the right of REF before the first edit and after each, in bp; the last is k."""
+        return tuple(alt - ref for ref, alt in self.moves)
+
+    @property
+    def moved_bp(self) -> int:
+        """How far bases may move at most, whichever way, in bp."""
+        return sum(abs(len(edit.alt) - len(edit.ref)) + abs(len(edit.ref) - edit.held_bp) for edit in self.edits)
+
+    def seams(self, geometry: Geometry, window_start: int) -> tuple[int, ...]:
+        """Return the output bin from which on each edit counts, where both are in the frame of the shorter one."""
+        moved = [min(pair) for pair in self.moves]
+        found = (
+            stitch_bin(geometry, edit.seam + before, window_start)
+            for edit, before in zip(self.edits, moved, strict=False)
+        )
+        return tuple(accumulate(found, max))
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """What is compared: the views of each allele; two views are joined at the stitch bin."""
+    """What is compared: the views of each allele; several, one for each part between edits, are joined at the seams."""
 
     ref: tuple[View, ...]
     alt: tuple[View, ...]
 
 
-def allele_pairs(k: int, shifts: Sequence[int], indel: str, *, shared: bool = False) -> tuple[Pair, ...]:
-    """List the comparisons of one variant, one or two per shift.
+def allele_pairs(
+    k: int | Sequence[int], shifts: Sequence[int], indel: str, *, shared: bool = False
+) -> tuple[Pair, ...]:
+    """List the comparisons of one variant, or of two haplotypes, one or more per shift.
 
     - ``stitch``: the longer allele is predicted in two phases, ``s`` left of the variant and moved by the length
       difference right of it, and the two are joined at the stitch bin; both alleles then have one phase on each side.
+      Of several edits, each part between them has the phase that the lengths before it ask for.
     - ``average``: the same predictions as separate pairs, whose scores are averaged (the default of ``hound_snp``).
     - ``centre_trim``: both alleles keep the shift; the allele that is longer than the window loses ``|k| // 2`` bases
       on the left and the rest on the right (``borzoi_sad``).
@@ -52,12 +131,12 @@ def allele_pairs(k: int, shifts: Sequence[int], indel: str, *, shared: bool = Fa
 
     Parameters
     ----------
-    k : int
-        len(ALT) - len(REF).
+    k : int, or sequence of int
+        len(ALT) - len(REF); of several edits, :attr:`Comparison.offsets`.
     shifts : sequence of int
         Shifts in bp.
     indel : str
-        One of ``INDEL_POLICIES``; all are the same for k = 0.
+        One of ``INDEL_POLICIES``; all are the same where lengths are.
     shared : bool
         Whether REF is shared with other variants, as in a cluster: then ALT is moved for deletions too.
 
@@ -67,29 +146,42 @@ def allele_pairs(k: int, shifts: Sequence[int], indel: str, *, shared: bool = Fa
     """
     if indel not in INDEL_POLICIES:
         raise InputError(f"indel policy {indel!r} is unknown; allowed: {', '.join(INDEL_POLICIES)}")
+    offsets = (0, k) if isinstance(k, int) else tuple(k)
+    total = offsets[-1]
     pairs: list[Pair] = []
     for shift in shifts:
         ref, alt = View("ref", shift), View("alt", shift)
-        if k == 0 or indel == "none":
+        if indel == "none" or not any(offsets):
             pairs.append(Pair((ref,), (alt,)))
         elif indel == "centre_trim":
-            trim_bp = abs(k) // 2
-            pairs.append(
-                Pair((View("ref", shift, trim_bp),), (alt,)) if k < 0 else Pair((ref,), (View("alt", shift, trim_bp),))
-            )
+            trim_bp = abs(total) // 2
+            trimmed = View("ref" if total < 0 else "alt", shift, trim_bp)
+            pairs.append(Pair((trimmed,), (alt,)) if total < 0 else Pair((ref,), (trimmed,)))
+        elif indel == "stitch":
+            moved = [_in_phase(shift, offset, shared) for offset in offsets]
+            pairs.append(Pair(_views("ref", moved, 0), _views("alt", moved, 1)))
         else:
-            # A deletion brings ALT |k| bases closer on the right: moving REF left by |k| restores the phase there.
-            # An insertion is the mirror image. Both are a move of the longer allele by -|k|.
-            # Where REF is shared it cannot move: ALT of a deletion moves right by |k| instead.
-            moves_ref = k < 0 and not shared
-            moved = View("ref", shift + k) if moves_ref else View("alt", shift - k)
-            phases = (ref, moved) if moves_ref else (alt, moved)
-            other = alt if moves_ref else ref
-            if indel == "stitch":
-                pairs.append(Pair(phases, (other,)) if moves_ref else Pair((other,), phases))
-            else:
-                pairs.extend(Pair((view,), (other,)) if moves_ref else Pair((other,), (view,)) for view in phases)
+            for offset in dict.fromkeys(offsets):
+                shifted = _in_phase(shift, offset, shared)
+                pairs.append(Pair((View("ref", shifted[0]),), (View("alt", shifted[1]),)))
     return tuple(pairs)
+
+
+def _in_phase(shift: int, offset: int, shared: bool) -> tuple[int, int]:
+    """Return the shifts of REF and ALT that give both one phase where ALT has moved by ``offset``.
+
+    A deletion brings ALT closer on the right: moving REF left by as much restores the phase there. An insertion is the
+    mirror image. Both are a move of the longer allele. Where REF is shared with other variants it cannot move: ALT of a
+    deletion moves right instead.
+    """
+    return (shift + offset, shift) if offset < 0 and not shared else (shift, shift - offset)
+
+
+def _views(allele: Literal["ref", "alt"], moved: Sequence[tuple[int, int]], which: int) -> tuple[View, ...]:
+    """Return the view of each part; a single one where all are the same."""
+    shifts = [pair[which] for pair in moved]
+    same = len(set(shifts)) == 1
+    return tuple(View(allele, shift) for shift in (shifts[:1] if same else shifts))
 
 
 def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
@@ -120,7 +212,7 @@ def window_start(pos: int, length_bp: int, window: str = "centered") -> int:
 
 @dataclass(frozen=True)
 class Haplotypes:
-    """REF and ALT of one variant as one-hot DNA, with enough flank for every view.
+    """REF and ALT of one variant, or two haplotypes, as one-hot DNA, with enough flank for every view.
 
     Attributes
     ----------
@@ -167,7 +259,7 @@ class Haplotypes:
 
 def haplotypes(
     fasta: Fasta,
-    variant: Variant,
+    compared: Comparison | Variant,
     geometry: Geometry,
     *,
     flank_bp: int,
@@ -176,24 +268,25 @@ def haplotypes(
     genome_allele: str | None = None,
     window: str = "centered",
 ) -> Haplotypes:
-    """Read the window of a variant and splice both alleles in.
+    """Read the window of a variant, or of two haplotypes, and splice both alleles in.
 
     Parameters
     ----------
     fasta : Fasta
-        The genome; ``variant.chrom`` must be one of its contigs.
-    variant : Variant
+        The genome; ``chrom`` must be one of its contigs.
+    compared : Comparison or Variant
         Alleles to compare.
     geometry : Geometry
         Window of the model.
     flank_bp : int
-        Bases kept on each side beyond the window for shifts; |k| more are read.
+        Bases kept on each side beyond the window for shifts; as many more are read as alleles may move them.
     edge_fill : str
         ``genome`` or ``pad``.
     indel : str
         ``centre_trim`` always completes a shortened ALT from the genome; the others do so as ``edge_fill`` says.
     genome_allele : str, optional
-        What the genome holds at POS where that is not REF (a flipped or an edited record); it is replaced by REF.
+        What the genome holds at POS of a variant where that is not REF (a flipped or an edited record); it is replaced
+        by REF.
     window : str
         See :func:`window_start`.
 
@@ -201,17 +294,22 @@ def haplotypes(
     -------
     Haplotypes
     """
+    if isinstance(compared, Variant):
+        compared = Comparison.of(compared, genome_allele)
     length = geometry.sequence_length_bp
-    first = window_start(variant.pos, length, window)
-    if not first < variant.pos <= first + length - len(variant.ref) + 1:
-        raise InputError(f"{variant} does not lie in the window {variant.chrom}:{first + 1}-{first + length}")
-    held = variant.ref if genome_allele is None else genome_allele
-    flank = flank_bp + abs(len(variant.alt) - len(variant.ref)) + abs(len(variant.ref) - len(held))
-    text = fasta.fetch(variant.chrom, first - flank, first + length + flank)
-    genome = encode(text)
-    index = flank + variant.pos - 1 - first
-    ref = genome if held == variant.ref else apply_variant(genome, index, len(held), variant.ref)
-    alt = apply_variant(ref, index, len(variant.ref), variant.alt)
+    first = window_start(compared.anchor.pos, length, window)
+    for edit in compared.edits:
+        if not first <= edit.start <= first + length - max(edit.held_bp, len(edit.ref)):
+            where = f"{compared.chrom}:{first + 1}-{first + length}"
+            raise InputError(f"{compared.anchor} does not lie in the window {where}")
+    # Whatever an allele adds or takes away may have to be made up for at an end.
+    flank = flank_bp + compared.moved_bp
+    genome = encode(fasta.fetch(compared.chrom, first - flank, first + length + flank))
+    ref = alt = genome
+    for edit in reversed(compared.edits):  # from the right: what is left of an edit stays where it is
+        index = flank + edit.start - first
+        ref = apply_variant(ref, index, edit.held_bp, edit.ref)
+        alt = apply_variant(alt, index, edit.held_bp, edit.alt)
     inner = ref[:, flank : flank + length]
     return Haplotypes(
         ref=ref,

@@ -10,6 +10,7 @@ for leave the grid of bins alone, as in the reference programs: they ask for the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..genome.genes import Gene
 from ..genome.variants import Variant
 from ..types import IndexArray
-from .alleles import allele_pairs
+from .alleles import Comparison, allele_pairs
 from .options import PredictionOptions
 from .regions import Region
 
@@ -34,24 +35,24 @@ class Frame:
     Attributes
     ----------
     start : int
-        0-based base of the genome that is base 0 of the output, left of the variant.
-    edit : int
-        0-based base where the allele begins.
-    held_bp, allele_bp : int
-        Bases that the genome has there, and bases of the allele.
+        0-based base of the genome that is base 0 of the output, left of the first edit.
+    edits : tuple of (int, int, int)
+        Of each allele, in their order: the 0-based base where it begins, how many bases the genome has there, and how
+        many bases the allele has.
     """
 
     start: int
-    edit: int
-    held_bp: int
-    allele_bp: int
+    edits: tuple[tuple[int, int, int], ...]
 
     def lift(self, positions: IndexArray) -> IndexArray:
-        """Return where ends of intervals of the genome lie in the output, in bp; inside the allele, at most its end."""
-        beyond = positions >= self.edit + self.held_bp
-        inner = np.minimum(positions, self.edit + self.allele_bp)
-        moved = np.where(beyond, positions + self.allele_bp - self.held_bp, inner)
-        return np.where(positions <= self.edit, positions, moved) - self.start
+        """Return where ends of intervals of the genome lie in the output, in bp; inside an allele, at most its end."""
+        lifted = positions - self.start
+        for edit, held_bp, allele_bp in self.edits:
+            after = positions > edit
+            beyond = after & (positions >= edit + held_bp)
+            inside = np.maximum(positions - (edit + allele_bp), 0)
+            lifted = lifted + np.where(beyond, allele_bp - held_bp, np.where(after, -inside, 0))
+        return lifted
 
     def bins(self, intervals: IndexArray, rule: str, geometry: Geometry) -> IndexArray:
         """Return the bins of the output that belong to intervals of the genome, ascending, each once.
@@ -74,7 +75,7 @@ class Frame:
 
 
 def frames_of(
-    variant: Variant,
+    compared: Comparison | Variant,
     window_start: int,
     geometry: Geometry,
     options: PredictionOptions,
@@ -84,7 +85,7 @@ def frames_of(
 
     Parameters
     ----------
-    variant : Variant
+    compared : Comparison or Variant
         Alleles, REF first.
     window_start : int
         0-based start of the input window.
@@ -93,18 +94,17 @@ def frames_of(
     options : PredictionOptions
         With nothing left open.
     genome_allele : str, optional
-        What the genome holds instead of REF.
+        What the genome holds instead of REF of a variant.
 
     Raises
     ------
     InputError
         If arrays of different frames are averaged.
     """
-    held_bp = len(variant.ref if genome_allele is None else genome_allele)
-    length_bp = {"ref": len(variant.ref), "alt": len(variant.alt)}
-    k = length_bp["alt"] - length_bp["ref"]
+    if isinstance(compared, Variant):
+        compared = Comparison.of(compared, genome_allele)
     shared = options.window.startswith("cluster:")
-    pairs = allele_pairs(k, options.shifts, str(options.indel), shared=shared)
+    pairs = allele_pairs(compared.offsets, options.shifts, str(options.indel), shared=shared)
     phases = len(pairs) // len(options.shifts)
     averaged = options.shift_space == "squashed"
     if averaged and phases > 1:
@@ -112,28 +112,60 @@ def frames_of(
             "indel policy 'average' with shift_space 'squashed' adds arrays in which genes lie elsewhere; choose "
             "another indel policy, or shift_space 'unsquashed'"
         )
+    start = window_start + geometry.crop_bp
     found = []
     for number, pair in enumerate(pairs[:1] if averaged else pairs):
+        if len(pair.ref) + len(pair.alt) > 2:
+            frame = Frame(start, _joined_edits(compared, shared))
+            found.append((frame, frame))
+            continue
         shift = options.shifts[number // phases]
-        # Of an allele that two predictions were joined for, the other one's frame holds on both sides.
-        alone = [views[0] for views in (pair.ref, pair.alt) if len(views) == 1]
-        frames = [
-            Frame(
-                start=window_start + geometry.crop_bp + view.trim_bp - (view.shift_bp - shift),
-                edit=variant.pos - 1,
-                held_bp=held_bp,
-                allele_bp=length_bp[view.allele],
-            )
-            for view in alone
-        ]
-        found.append((frames[0], frames[-1]))
+        ref, alt = (
+            Frame(start + view.trim_bp - (view.shift_bp - shift), edits)
+            for view, edits in zip((pair.ref[0], pair.alt[0]), _own_edits(compared), strict=True)
+        )
+        found.append((ref, alt))
     return tuple(found)
 
 
-def intervals_of(gene: Gene, region: Region) -> IndexArray:
-    """Return the part of a gene that a region means, int64 (intervals, 2), [start, end) in bp of the genome."""
+def _own_edits(compared: Comparison) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Return the edits of REF and those of ALT."""
+    return tuple(
+        tuple((edit.start, edit.held_bp, len(getattr(edit, name))) for edit in compared.edits)
+        for name in ("ref", "alt")
+    )
+
+
+def _joined_edits(compared: Comparison, shared: bool) -> tuple[tuple[int, int, int], ...]:
+    """Return the edits of the frame that both alleles have once they were joined: in each part that of the shorter.
+
+    Where REF is shared with other variants it never moves, and the frame is its own.
+    """
+    frame = [ref if shared else min(ref, alt) for ref, alt in compared.moves]
+    return tuple(
+        (edit.start, edit.held_bp, edit.held_bp + after - before)
+        for edit, (before, after) in zip(compared.edits, pairwise(frame), strict=True)
+    )
+
+
+def intervals_of(
+    gene: Gene, region: Region, *, window: tuple[int, int] = (0, 0), variant: tuple[int, int] = (0, 0)
+) -> IndexArray:
+    """Return the part of a gene that a region means, int64 (intervals, 2), [start, end) in bp of the genome.
+
+    Parameters
+    ----------
+    window, variant : (int, int)
+        Output window, and bases of the variant: [start, end) of what ``gene_mask`` and ``gene_body`` ask for.
+    """
     if region.kind == "exons":
         return gene.exons
+    if region.kind == "gene_mask":
+        return gene.started_in(*window)
+    start, end = gene.span
+    if region.kind == "gene_body":
+        met = start < variant[1] and end > variant[0]
+        return np.array([gene.span] if met else np.zeros((0, 2)), dtype=np.int64)
     if region.kind == "span":
         return np.array([gene.span], dtype=np.int64)
     width = region.width_bp or 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from ..genome.variants import Variant
 from ..sequence import encode, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
-from .alleles import Haplotypes, Pair, View, allele_pairs, haplotypes, stitch_bin
+from .alleles import Comparison, Haplotypes, Pair, View, allele_pairs, haplotypes
 from .cache import Cache
 from .options import PredictionOptions
 from .regions import WINDOW, Region, hull
@@ -70,11 +70,11 @@ class AlleleSums:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """What is compared for one variant, the bin at which halves join, the bins kept and those of each region."""
+class _Work:
+    """What is compared for one variant, the bins at which parts join, the bins kept and those of each region."""
 
     pairs: tuple[Pair, ...]
-    seam: int
+    seams: tuple[int, ...]
     bins: tuple[int, int]
     regions: tuple[tuple[int, int], ...]
 
@@ -82,16 +82,17 @@ class _Comparison:
     def count(self) -> int:
         return self.bins[1] - self.bins[0]
 
-    @property
-    def inner_seam(self) -> int:
-        """The seam, counted in the bins kept."""
-        return min(max(self.seam - self.bins[0], 0), self.count)
+    def parts(self, views: Sequence[View]) -> Iterator[tuple[View, int, int]]:
+        """Yield each view with its share of the bins kept."""
+        inner = [min(max(seam - self.bins[0], 0), self.count) for seam in self.seams] if len(views) > 1 else []
+        for view, (start, end) in zip(views, pairwise((0, *inner, self.count)), strict=True):
+            yield view, start, end
 
     def facts(self, alleles: Haplotypes) -> dict[str, Any]:
         joined = any(len(pair.ref) + len(pair.alt) > 2 for pair in self.pairs)
         return {
             "window_start": alleles.window_start,
-            "stitch_bin": self.seam if joined else None,
+            "stitch_bin": self.seams[0] if joined else None,
             "n_fraction": alleles.n_fraction,
             "first_bin": self.bins[0],
             "regions": self.regions,
@@ -160,7 +161,7 @@ class Predictor:
     def variant(
         self,
         fasta: Fasta,
-        variant: Variant,
+        variant: Variant | Comparison,
         *,
         genome_allele: str | None = None,
         regions: Sequence[Region] = (WINDOW,),
@@ -173,8 +174,8 @@ class Predictor:
         ----------
         fasta : Fasta
             The genome.
-        variant : Variant
-            Alleles; ``chrom`` is a contig of ``fasta``.
+        variant : Variant or Comparison
+            Alleles, or two haplotypes; ``chrom`` is a contig of ``fasta``.
         genome_allele : str, optional
             What the genome holds instead of REF; see :func:`borzoi_rt.engine.alleles.haplotypes`.
         regions : sequence of Region
@@ -200,7 +201,7 @@ class Predictor:
     def sums(
         self,
         fasta: Fasta,
-        variant: Variant,
+        variant: Variant | Comparison,
         rows: Rows,
         *,
         genome_allele: str | None = None,
@@ -227,7 +228,7 @@ class Predictor:
         )
         return AlleleSums(sums=found, **comparison.facts(alleles))
 
-    def _pair_sums(self, alleles: Haplotypes, comparison: _Comparison, rows: Rows) -> tuple[BinSums, ...]:
+    def _pair_sums(self, alleles: Haplotypes, comparison: _Work, rows: Rows) -> tuple[BinSums, ...]:
         terms = self.squash.inverse_terms()
         averaged = self.options.shift_space == "squashed"
         groups = [comparison.pairs] if averaged else [(pair,) for pair in comparison.pairs]
@@ -244,29 +245,29 @@ class Predictor:
     def _compared(
         self,
         fasta: Fasta,
-        variant: Variant,
+        variant: Variant | Comparison,
         genome_allele: str | None,
         regions: Sequence[Region],
         window_start: int | None,
         more: Sequence[tuple[int, int]] = (),
-    ) -> tuple[Haplotypes, _Comparison]:
+    ) -> tuple[Haplotypes, _Work]:
         """Return the haplotypes of a variant and what is compared where."""
         options, geometry = self.options, self.session.geometry
+        compared = Comparison.of(variant, genome_allele) if isinstance(variant, Variant) else variant
         alleles = haplotypes(
             fasta,
-            variant,
+            compared,
             geometry,
             flank_bp=max(abs(shift) for shift in options.shifts),
             edge_fill=str(options.edge_fill),
             indel=str(options.indel),
-            genome_allele=genome_allele,
             window=options.window if window_start is None else f"at:{window_start}",
         )
-        k, shared = len(variant.alt) - len(variant.ref), options.window.startswith("cluster:")
-        pairs = allele_pairs(k, options.shifts, str(options.indel), shared=shared)
-        seam = stitch_bin(geometry, variant.pos, alleles.window_start)
-        bins = tuple(region.bins(variant, alleles.window_start, geometry) for region in regions)
-        return alleles, _Comparison(pairs, seam, hull((*bins, *more)), bins)
+        shared = options.window.startswith("cluster:")
+        pairs = allele_pairs(compared.offsets, options.shifts, str(options.indel), shared=shared)
+        seams = compared.seams(geometry, alleles.window_start)
+        bins = tuple(region.bins(compared.anchor, alleles.window_start, geometry) for region in regions)
+        return alleles, _Work(pairs, seams, hull((*bins, *more)), bins)
 
     def pair(self, ref: np.ndarray, alt: np.ndarray) -> AllelePrediction:
         """Predict two windows, uint8 one-hot of shape (4, length), that no genome needs to hold.
@@ -318,7 +319,7 @@ class Predictor:
         views = [self._view(alleles, View("ref", shift), bins) for shift in self.options.shifts]
         return views[0].copy() if len(views) == 1 else np.stack(views).mean(axis=0, dtype=np.float32)
 
-    def _arrays(self, alleles: Haplotypes, comparison: _Comparison) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, alleles: Haplotypes, comparison: _Work) -> tuple[np.ndarray, np.ndarray]:
         ref = np.stack([self._joined(alleles, pair.ref, comparison) for pair in comparison.pairs])
         alt = np.stack([self._joined(alleles, pair.alt, comparison) for pair in comparison.pairs])
         if self.options.shift_space == "squashed" and len(comparison.pairs) > 1:
@@ -326,20 +327,22 @@ class Predictor:
             alt = alt.mean(axis=0, keepdims=True)
         return self.squash.inverse(ref), self.squash.inverse(alt)
 
-    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], comparison: _Comparison) -> np.ndarray:
-        first = self._view(alleles, views[0], comparison.bins)
+    def _joined(self, alleles: Haplotypes, views: tuple[View, ...], comparison: _Work) -> np.ndarray:
         if len(views) == 1:
-            return first
-        second = self._view(alleles, views[1], comparison.bins)
-        return np.concatenate([first[:, : comparison.inner_seam], second[:, comparison.inner_seam :]], axis=1)
+            return self._view(alleles, views[0], comparison.bins)
+        parts = [
+            self._view(alleles, view, comparison.bins)[:, start:end]
+            for view, start, end in comparison.parts(views)
+            if start < end
+        ]
+        return np.concatenate(parts, axis=1)
 
-    def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], comparison: _Comparison) -> Views:
+    def _views(self, alleles: Haplotypes, groups: Sequence[tuple[View, ...]], comparison: _Work) -> Views:
         """Return the views of one allele, averaged over ``groups``; the strands of a view stand one after the other."""
         embeddings: list[Embedding] = []
         shares = []
         for views in groups:
-            edges = (0, comparison.inner_seam, comparison.count) if len(views) == 2 else (0, comparison.count)
-            for view, (start, end) in zip(views, pairwise(edges), strict=True):
+            for view, start, end in comparison.parts(views):
                 strands = self._embedded(alleles.window(view), comparison.bins)
                 share = np.zeros((len(strands), comparison.count), dtype=np.float32)
                 share[:, start:end] = 1.0 / (len(strands) * len(groups))

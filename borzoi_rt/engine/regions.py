@@ -10,7 +10,10 @@ Regions of genes hold bins of each gene near the variant, see :mod:`borzoi_rt.en
 ``exons``     the exons of all transcripts, united
 ``span``      everything from the first to the last exon
 ``tss:BP``    BP bases around the first base of the span that is transcribed
-``pas``       four bins on each side of its polyadenylation sites
+``gene_mask`` the exons of those transcripts that begin in the output, united: AlphaGenome's gene mask
+``gene_body`` the span of a gene that the variant overlaps: AlphaGenome's mask for splicing
+``pas``       bins on each side of its polyadenylation sites, see :mod:`borzoi_rt.scoring.site_scores`
+``splice``    bins on each side of its splice sites, and its exons, see :mod:`borzoi_rt.scoring.splice_sites`
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from ..bundle.manifest import Geometry
 from ..errors import InputError
 from ..genome.variants import Variant
 
-ALLOWED = "window, span:BP, center:BP; of genes exons, span, tss:BP, pas"
+ALLOWED = "window, span:BP, center:BP; of genes exons, span, tss:BP, gene_mask, gene_body, pas, splice"
+_OF_GENES = ("exons", "tss", "gene_mask", "gene_body", "pas", "splice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,24 @@ class Region:
     @property
     def of_genes(self) -> bool:
         """Whether it is a region of every gene, and not one of the variant."""
-        return self.kind in ("exons", "tss", "pas") or (self.kind == "span" and self.width_bp is None)
+        return self.kind in _OF_GENES or (self.kind == "span" and self.width_bp is None)
+
+    @property
+    def of_sites(self) -> bool:
+        """Whether it is sites of a gene that are compared with each other."""
+        return self.kind in ("pas", "splice")
+
+    @property
+    def of_transcripts(self) -> bool:
+        """Whether it depends on the transcripts of a gene, and not on its exons alone."""
+        return self.kind in ("gene_mask", "splice")
 
     def __str__(self) -> str:
         return self.kind if self.width_bp is None else f"{self.kind}:{self.width_bp}"
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Read ``window``, ``span:2000``, ``center:501``, ``exons``, ``span``, ``tss:1000`` or ``pas``.
+        """Read ``window``, ``span:2000``, ``center:501``, ``exons``, ``span``, ``tss:1000``, ``gene_mask``, ...
 
         Raises
         ------
@@ -53,7 +67,7 @@ class Region:
         found = re.fullmatch(r"(span|center|tss):([1-9][0-9]{0,8})", text)
         if found:
             return cls(found[1], int(found[2]))
-        if text not in ("window", "exons", "span", "pas"):
+        if text not in ("window", "span", *(kind for kind in _OF_GENES if kind != "tss")):
             raise InputError(f"region {text!r} is unknown; allowed: {ALLOWED} with BP of 1 or more")
         return cls(text)
 

@@ -18,13 +18,16 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import FormatError
-from .genes import STRANDS, Genes, Texts, unite
+from ..types import IndexArray
+from .genes import STRANDS, Genes, Texts, Transcripts, unite
 from .lines import text_lines
 
 log = logging.getLogger(__name__)
 
 _VALUE = rb'(?:"([^"]*)"|([^;"\s][^;"]*))'
 _GENE_ID = re.compile(rb"(?:^|;)\s*gene_id(?:\s*=\s*|\s+)" + _VALUE)
+_TRANSCRIPT_ID = re.compile(rb"(?:^|;)\s*transcript_id(?:\s*=\s*|\s+)" + _VALUE)
+_QUOTED_TRANSCRIPT = b' transcript_id "'  # as GTF has it nearly always
 _ATTRIBUTE = re.compile(rb"\s*([^\s=;]+)(?:\s*=\s*|\s+)" + _VALUE + rb"\s*(?:;|$)")
 _NAME_KEYS = ("gene_name", "gene", "Name")
 _TYPE_KEYS = ("gene_type", "gene_biotype", "biotype")
@@ -50,14 +53,18 @@ class _Found:
     owner: list[int] = field(default_factory=list)
     start: list[int] = field(default_factory=list)
     end: list[int] = field(default_factory=list)
+    transcripts: dict[tuple[int, bytes], int] = field(default_factory=dict)  # of a gene, by name
+    transcript: list[int] = field(default_factory=list)
     about: dict[bytes, dict[str, str]] = field(default_factory=dict)
     features: dict[bytes, _Feature] = field(default_factory=dict)
     children: list[tuple[bytes, bytes, bytes, int, int]] = field(default_factory=list)  # parent, contig, strand, ...
     aliases: dict[str, str] = field(default_factory=dict)
     kinds: dict[bytes, None] = field(default_factory=dict)
 
-    def add(self, key: _Key, start: int, end: int) -> None:
-        self.owner.append(self.genes.setdefault(key, len(self.genes)))
+    def add(self, key: _Key, start: int, end: int, transcript: bytes) -> None:
+        owner = self.genes.setdefault(key, len(self.genes))
+        self.owner.append(owner)
+        self.transcript.append(self.transcripts.setdefault((owner, transcript), len(self.transcripts)))
         self.start.append(start)
         self.end.append(end)
 
@@ -103,7 +110,7 @@ def _read(path: Path, part: bytes) -> _Found:
             if gene != last:  # mostly it is the gene of the line before
                 _learn(found, gene, text)
                 last = gene
-            found.add((gene, contig, strand), start, end)
+            found.add((gene, contig, strand), start, end, _transcript_of(text))
             continue
         parents = _attributes(text).get("Parent")
         if not parents:
@@ -114,6 +121,16 @@ def _read(path: Path, part: bytes) -> _Found:
         log.warning("%s: %d exons have an empty gene_id and are left out", path, nameless)
     _adopt(path, found)
     return found
+
+
+def _transcript_of(text: bytes) -> bytes:
+    """Return the transcript_id of an exon; nothing where it has none."""
+    start = text.find(_QUOTED_TRANSCRIPT)
+    if start < 0:
+        named = _TRANSCRIPT_ID.search(text)
+        return _text_of(named) if named else b""
+    start += len(_QUOTED_TRANSCRIPT)
+    return text[start : text.find(b'"', start)]
 
 
 def _features(path: Path) -> Iterator[tuple[int, list[bytes]]]:
@@ -206,11 +223,11 @@ def _adopt(path: Path, found: _Found) -> None:
         root = roots[parent]
         feature = found.features.get(root)
         if feature is None:
-            found.add((root, contig, strand), start, end)
+            found.add((root, contig, strand), start, end, parent)
             continue
         gene = _gene_name(root, feature)
         _complete(found.about.setdefault(gene, {}), feature.attributes)
-        found.add((gene, contig, strand), start, end)
+        found.add((gene, contig, strand), start, end, parent)
     if orphans:
         log.warning("%s: %d parents of exons are not in the file; each is taken for a gene", path, orphans)
 
@@ -272,6 +289,24 @@ def _genes(path: Path, found: _Found) -> Genes:
         exon_ends=np.cumsum(counts[order]),
         exons=np.ascontiguousarray(exons[rows]),
         aliases=found.aliases,
+        transcripts=_transcripts(found, order),
+    )
+
+
+def _transcripts(found: _Found, order: IndexArray) -> Transcripts:
+    """Return the exons of every transcript, in the order of the genes, then in that of the file."""
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    gene = number[np.array([owner for owner, _ in found.transcripts], dtype=np.int64)]
+    ranked = np.argsort(gene, kind="stable")
+    rank = np.empty(len(ranked), dtype=np.int64)
+    rank[ranked] = np.arange(len(ranked))
+    starts, ends = np.array(found.start, dtype=np.int64), np.array(found.end, dtype=np.int64)
+    owner, exons = unite(rank[np.array(found.transcript, dtype=np.int64)], starts, ends)
+    return Transcripts(
+        ends=np.cumsum(np.bincount(gene, minlength=len(order))),
+        exon_ends=np.cumsum(np.bincount(owner, minlength=len(gene))),
+        exons=exons,
     )
 
 

@@ -12,6 +12,7 @@ import pysam
 
 from ..errors import FormatError, InputError
 from .bgzf import BlockedBytes, PlainBytes, has_eof_block, is_bgzf, is_gzip
+from .contig_names import chromosome_of, other_assembly
 from .fasta_index import Bytes, Contig, bases_of, check_layout, read_index
 
 # What the fingerprint reads of a genome: all of it up to this many bases, else a block in every stretch.
@@ -77,7 +78,19 @@ class Fasta:
         self._content.close()
 
     def resolve(self, chrom: str) -> str | None:
-        """Return the contig a name means: itself, with ``chr`` added or removed, or M for MT; None if there is none."""
+        """Return the contig a name means; None if there is none.
+
+        Itself, with ``chr`` added or removed, M for MT, or the chromosome that an accession of RefSeq is known for
+        (:mod:`borzoi_rt.genome.contig_names`), unless the contig has the length of another assembly.
+        """
+        found = self._named(chrom)
+        if found is None and (chromosome := chromosome_of(chrom)) is not None:
+            found = self._named(chromosome)
+            if found is not None and other_assembly(chrom, self.contigs[found]) is not None:
+                return None
+        return found
+
+    def _named(self, chrom: str) -> str | None:
         bare = chrom[3:] if chrom.startswith("chr") else chrom
         bare = {"M": "MT", "MT": "M"}.get(bare, bare)
         candidates = [chrom, chrom[3:] if chrom.startswith("chr") else f"chr{chrom}", bare, f"chr{bare}"]

@@ -21,13 +21,15 @@ import numpy as np
 
 from ..errors import FormatError
 from .annotation import read_genes
-from .genes import Genes, Texts
+from .contig_names import read_contig_names
+from .genes import Genes, Texts, Transcripts
 from .pas import read_sites
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _SETTLED_NS = 2 * 10**9  # a file changed this short ago might change again within one step of its clock
+_TRANSCRIPTS = ("ends", "exon_ends", "exons")
 _ARRAYS = ("contig", "type_code", "strand", "exon_ends", "exons")
 
 
@@ -35,6 +37,7 @@ def open_genes(
     path: str | os.PathLike[str],
     *,
     pas: str | os.PathLike[str] | None = None,
+    chrom_aliases: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> Genes:
     """Open an annotation, from the index where there is one.
@@ -45,6 +48,9 @@ def open_genes(
         GTF or GFF3, plain, gzip or bgzip.
     pas : path, optional
         Table of polyadenylation sites, see :mod:`borzoi_rt.genome.pas`.
+    chrom_aliases : path, optional
+        Names of contigs, where the annotation calls them otherwise than the genome; see
+        :func:`borzoi_rt.genome.contig_names.read_contig_names`.
     cache : path, optional
         Folder of indices; ``borzoi_rt/genes`` in ``XDG_CACHE_HOME`` or in ``~/.cache`` when None.
 
@@ -58,6 +64,8 @@ def open_genes(
         If the file is missing or malformed.
     """
     genes = _opened(Path(path), cache)
+    if chrom_aliases is not None:
+        genes = replace(genes, contig_names=read_contig_names(chrom_aliases))
     return genes if pas is None else replace(genes, sites=read_sites(pas))
 
 
@@ -116,6 +124,7 @@ def _load(index: Path, source: str) -> Genes | None:
                 ids=Texts(held["id_letters"], held["id_ends"]),
                 names=Texts(held["name_letters"], held["name_ends"]),
                 **{name: held[name] for name in _ARRAYS},
+                transcripts=Transcripts(*(held[f"transcript_{name}"] for name in _TRANSCRIPTS)),
             )
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -125,6 +134,7 @@ def _load(index: Path, source: str) -> Genes | None:
 
 
 def _store(index: Path, genes: Genes) -> None:
+    assert genes.transcripts is not None, "a reader of annotations names them"
     about = {"contigs": genes.contigs, "types": genes.types, "aliases": genes.aliases}
     arrays: dict[str, Any] = {
         "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
@@ -133,6 +143,7 @@ def _store(index: Path, genes: Genes) -> None:
         "name_letters": genes.names.letters,
         "name_ends": genes.names.ends,
         **{name: getattr(genes, name) for name in _ARRAYS},
+        **{f"transcript_{name}": getattr(genes.transcripts, name) for name in _TRANSCRIPTS},
     }
     _write(index, arrays)
 

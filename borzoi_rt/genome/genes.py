@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..types import BoolArray, ByteArray, IndexArray
+from .contig_names import ContigNames
 from .pas import Sites
 
 _VERSION = re.compile(r"\.\d+(_PAR_Y)?$|_PAR_Y$")
@@ -39,6 +40,8 @@ class Gene:
         ``+``, ``-``, or ``.`` where it is not known.
     exons : int64 ndarray of shape (exons, 2)
         [start, end) in bp, 0-based, in ascending order, apart from one another.
+    isoforms : tuple of int64 ndarray of shape (exons, 2)
+        Exons of each transcript, likewise; empty where the annotation names no transcripts.
     """
 
     id: str
@@ -47,6 +50,24 @@ class Gene:
     chrom: str
     strand: str
     exons: IndexArray
+    isoforms: tuple[IndexArray, ...] = ()
+
+    @property
+    def transcripts(self) -> tuple[IndexArray, ...]:
+        """The exons of each transcript; those of the gene where transcripts are not known."""
+        return self.isoforms or (self.exons,)
+
+    def started_in(self, start: int, end: int) -> IndexArray:
+        """Return the exons of the transcripts whose first transcribed base lies in [start, end), united, (exons, 2)."""
+        held = [
+            exons
+            for exons in self.transcripts
+            if start <= (int(exons[-1, 1]) - 1 if self.strand == "-" else int(exons[0, 0])) < end
+        ]
+        if not held:
+            return self.exons[:0]
+        every = np.concatenate(held)
+        return unite(np.zeros(len(every), dtype=np.int64), every[:, 0], every[:, 1])[1]
 
     @property
     def span(self) -> tuple[int, int]:
@@ -113,6 +134,31 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
+class Transcripts:
+    """The transcripts of the genes of an annotation, in the order of the genes.
+
+    Attributes
+    ----------
+    ends : int64 ndarray of shape (genes,)
+        Transcripts of gene N are ``ends[N - 1]`` to ``ends[N]``.
+    exon_ends : int64 ndarray of shape (transcripts,)
+        Exons of transcript N are rows ``exon_ends[N - 1]`` to ``exon_ends[N]`` of ``exons``.
+    exons : int64 ndarray of shape (exons, 2)
+    """
+
+    ends: IndexArray
+    exon_ends: IndexArray
+    exons: IndexArray
+
+    def of(self, gene: int) -> tuple[IndexArray, ...]:
+        """Return the exons of each transcript of a gene."""
+        first, last = int(self.ends[gene - 1]) if gene else 0, int(self.ends[gene])
+        starts = [int(self.exon_ends[number - 1]) if number else 0 for number in range(first, last)]
+        ends = self.exon_ends[first:last].tolist()
+        return tuple(self.exons[start:end] for start, end in zip(starts, ends, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
 class Genes:
     """The genes of an annotation, ordered by contig and start.
 
@@ -134,6 +180,9 @@ class Genes:
         Other names of contigs that the annotation gives, as RefSeq's ``chromosome=1``.
     sites : Sites, optional
         Polyadenylation sites, of a table of their own.
+    transcripts : Transcripts, optional
+    contig_names : ContigNames, optional
+        A table of names of contigs, which goes before every other rule.
     """
 
     source: str
@@ -148,6 +197,8 @@ class Genes:
     exons: IndexArray
     aliases: dict[str, str]
     sites: Sites | None = None
+    transcripts: Transcripts | None = None
+    contig_names: ContigNames | None = None
 
     def __len__(self) -> int:
         return len(self.contig)
@@ -163,6 +214,7 @@ class Genes:
             chrom=self.contigs[int(self.contig[number])],
             strand=STRANDS[int(self.strand[number])],
             exons=self.exons[first : int(self.exon_ends[number])],
+            isoforms=() if self.transcripts is None else self.transcripts.of(number),
         )
 
     def __repr__(self) -> str:
@@ -193,6 +245,17 @@ class Genes:
             digest.update(values.astype("<i8").tobytes())
         if self.sites is not None:
             digest.update(self.sites.digest.encode())
+        if self.contig_names is not None:
+            digest.update(self.contig_names.digest.encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def transcript_digest(self) -> str:
+        """SHA-256 of the exons of all transcripts: what a score depends on that knows transcripts, besides."""
+        digest = hashlib.sha256()
+        if self.transcripts is not None:
+            for values in (self.transcripts.ends, self.transcripts.exon_ends, self.transcripts.exons):
+                digest.update(values.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def overlapping(self, contig: int, start: int, end: int) -> IndexArray:

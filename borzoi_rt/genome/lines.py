@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -114,9 +114,12 @@ def text_lines(path: Path) -> Iterator[bytes]:
     yield from FileLines(path)
 
 
-def whole_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a VCF or BCF file with all columns, byte for byte."""
-    return _converted(path) if is_bcf(path) else text_lines(path)
+def whole_lines(path: Path, samples: Sequence[str] | None = None) -> Iterator[bytes]:
+    """Yield the lines of a VCF or BCF file with all columns, byte for byte.
+
+    Of a BCF file the columns of some ``samples`` alone may be asked for; where one is missing, all come.
+    """
+    return _converted(path, samples) if is_bcf(path) else text_lines(path)
 
 
 def is_bcf(path: Path) -> bool:
@@ -226,7 +229,7 @@ def _typed_text(record: bytes, at: int) -> tuple[bytes, int]:
     return record[at : at + count].rstrip(b"\0"), at + count
 
 
-def _converted(path: Path) -> Iterator[bytes]:
+def _converted(path: Path, samples: Sequence[str] | None) -> Iterator[bytes]:
     """Yield a BCF file as VCF lines: a thread writes them into a pipe, because htslib writes bytes and pysam text."""
     if is_bgzf(path) and not has_eof_block(path):
         raise _no_end(str(path))
@@ -236,13 +239,13 @@ def _converted(path: Path) -> Iterator[bytes]:
     def convert() -> None:
         verbosity = pysam.set_verbosity(0)
         try:
-            with (
-                os.fdopen(write_end, "wb") as pipe,
-                pysam.VariantFile(str(path)) as given,
-                pysam.VariantFile(pipe, "w", header=given.header) as out,
-            ):
-                for record in given:
-                    out.write(record)
+            with os.fdopen(write_end, "wb") as pipe, pysam.VariantFile(str(path)) as given:
+                held = set(given.header.samples)
+                if samples is not None and set(samples) <= held:
+                    given.subset_samples(list(samples))
+                with pysam.VariantFile(pipe, "w", header=given.header) as out:
+                    for record in given:
+                        out.write(record)
         except (OSError, ValueError) as error:
             failed.append(error)
         finally:

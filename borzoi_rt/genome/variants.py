@@ -7,13 +7,16 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import FormatError, InputError
 from .alleles import has_length, judge_alleles
 from .lines import FileLines
+
+if TYPE_CHECKING:
+    from .haplotypes import Haplotype
 
 LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
 _LONG_LINE = 4096
@@ -177,6 +180,8 @@ class VariantRecord:
         What was found.
     window_start : int or None
         0-based start of the input window, where something else than the variant decides it.
+    haplotype : Haplotype or None
+        What is compared, where that is a haplotype and ``variant`` only names it.
     """
 
     record: int
@@ -185,9 +190,10 @@ class VariantRecord:
     problem: str | None = None
     detail: str = ""
     window_start: int | None = None
+    haplotype: Haplotype | None = None
 
     def __post_init__(self) -> None:
-        if self.problem is None:
+        if self.problem is None and self.haplotype is None:
             object.__setattr__(self, "problem", self.variant.problem)
             object.__setattr__(self, "detail", self.variant.detail)
 

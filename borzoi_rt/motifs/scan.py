@@ -46,9 +46,39 @@ class MotifScanner:
         self._matrices = [self._scoring(motif, pvalue) for motif in self.motifs]
 
     def _scoring(self, motif: Motif, pvalue: float) -> tuple[object, object, float]:
-        odds = np.log2((motif.matrix + PSEUDOCOUNT) / (1 + 4 * PSEUDOCOUNT) * 4)
+        odds = _log_odds(motif)
         forward = self._library.ScoringMatrix({base: row.tolist() for base, row in zip(BASES, odds, strict=True)})
         return forward, forward.reverse_complement(), float(forward.score(pvalue))
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Log2 odds that a match of each motif needs."""
+        return tuple(threshold for _, _, threshold in self._matrices)
+
+    def scores(self, onehot: np.ndarray) -> list[np.ndarray]:
+        """Return the log2 odds of every motif at every position, whether they are a match or not.
+
+        Parameters
+        ----------
+        onehot : uint8 ndarray of shape (4, length)
+
+        Returns
+        -------
+        list of float64 ndarray of shape (2, positions)
+            The '+' strand, then the '-' strand; -inf where there is an unknown base.
+        """
+        found = []
+        unknown = onehot.sum(axis=0) == 0
+        for motif in self.motifs:
+            odds, width = _log_odds(motif), motif.matrix.shape[1]
+            if onehot.shape[1] < width:
+                found.append(np.zeros((2, 0)))
+                continue
+            windows = np.lib.stride_tricks.sliding_window_view(onehot, width, axis=1)  # (4, positions, width)
+            both = [np.einsum("bpw,bw->p", windows, matrix) for matrix in (odds, odds[::-1, ::-1])]
+            open_bases = np.lib.stride_tricks.sliding_window_view(unknown, width).any(axis=1)
+            found.append(np.where(open_bases, -np.inf, np.stack(both)))
+        return found
 
     def hits(self, onehot: np.ndarray) -> list[list[Hit]]:
         """Return the matches of every motif on both strands, by start; none of them holds an unknown base.
@@ -70,6 +100,12 @@ class MotifScanner:
             ]
             found.append(sorted(hits, key=lambda hit: (hit.start, hit.strand)))
         return found
+
+
+def _log_odds(motif: Motif) -> np.ndarray:
+    """Return log2 of probabilities over 1/4, float64 (4, width)."""
+    odds: np.ndarray = np.log2((motif.matrix + PSEUDOCOUNT) / (1 + 4 * PSEUDOCOUNT) * 4)
+    return odds
 
 
 def without(

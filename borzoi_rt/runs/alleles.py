@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from ..errors import FormatError
+from ..genome.haplotypes import Haplotype, Part
 from ..genome.variants import Variant, VariantRecord
 
 # Text as bytes: a VCF may hold what is not UTF-8.
@@ -26,6 +28,9 @@ _SCHEMA = pa.schema(
         ("ref", pa.binary()),
         ("alt", pa.binary()),
         ("window_start", pa.int64()),
+        ("problem", pa.string()),
+        ("detail", pa.string()),
+        ("haplotype", pa.string()),
     ]
 )
 
@@ -96,13 +101,37 @@ def _row(item: VariantRecord) -> dict[str, Any]:
         "ref": _bytes(variant.ref),
         "alt": _bytes(variant.alt),
         "window_start": item.window_start,
+        **_haplotype_row(item),
     }
+
+
+def _haplotype_row(item: VariantRecord) -> dict[str, str | None]:
+    """Return what a haplotype is, and its problem, as text; of a variant its alleles say that."""
+    named = item.haplotype
+    if named is None:
+        return {"problem": None, "detail": None, "haplotype": None}
+    parts = [
+        [part.variant.pos, part.variant.id, part.variant.ref, part.variant.alt, part.in_ref, part.in_alt]
+        for part in named.parts
+    ]
+    # JSON keeps bytes that are not UTF-8, which Arrow's text does not.
+    text = json.dumps([named.sample, named.name, named.against, named.middle_pos, parts])
+    return {"problem": item.problem, "detail": json.dumps(item.detail), "haplotype": text}
 
 
 def _record(row: dict[str, Any]) -> VariantRecord:
     chrom, name, ref, alt = (_text(row[key]) for key in ("chrom", "id", "ref", "alt"))
     variant = Variant(chrom, row["pos"], ref, alt, name)
-    return VariantRecord(row["record"], row["alt_index"], variant, window_start=row["window_start"])
+    item = VariantRecord(row["record"], row["alt_index"], variant, window_start=row["window_start"])
+    if row["haplotype"] is None:
+        return item
+    sample, which, against, middle_pos, held = json.loads(row["haplotype"])
+    parts = tuple(
+        Part(Variant(chrom, pos, ref, alt, name), in_ref, in_alt) for pos, name, ref, alt, in_ref, in_alt in held
+    )
+    haplotype = Haplotype(sample, which, against, parts, middle_pos)
+    detail = json.loads(row["detail"])
+    return VariantRecord(item.record, item.alt_index, variant, row["problem"], detail, haplotype=haplotype)
 
 
 def _bytes(text: str) -> bytes:

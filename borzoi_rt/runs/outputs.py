@@ -12,7 +12,7 @@ from ..errors import InputError
 from .journal import Journal
 
 # What a writer may put beside its table; of an earlier output under the same name they say nothing true any more.
-COMPANIONS = (".meta.json", ".tbi", ".csi")
+COMPANIONS = (".meta.json", ".tbi", ".csi", ".motifs.tsv", ".motifs.json")
 
 
 def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] = ()) -> None:

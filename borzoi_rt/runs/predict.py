@@ -289,7 +289,7 @@ def _write(folder: Path, coverage: _Coverage, tracks: TrackTable, genome: Fasta,
         values = coverage.tracks(slice(start, start + block))
         for offset in range(values.shape[1]):
             number = start + offset
-            path = folder / f"{tracks.index[number]}_{_file_name(tracks.identifier[number])}.bw"
+            path = folder / f"{tracks.index[number]}_{file_name(tracks.identifier[number])}.bw"
             _write_track(path, windows, values[:, offset], genome, grid.bin_size_bp)
     arrays = {
         "chrom": np.array([window.chrom for window in windows]),
@@ -351,5 +351,6 @@ def _shares(windows: Sequence[Interval], length: int) -> list[tuple[int, int]]:
     return shares
 
 
-def _file_name(identifier: str) -> str:
+def file_name(identifier: str) -> str:
+    """Return the name of a track as it may stand in the name of a file."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", identifier)[:100]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,16 @@ from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord
+from ..scoring.calibration import CALIBRATION_EXTRAS, Calibration, calibration_key
+from ..scoring.ensemble import ENSEMBLE_EXTRAS, member_engine, open_scorer
 from ..scoring.options import ScoreOptions
-from ..scoring.pipeline import Scorer
+from ..scoring.phase_floor import AnyScorer, floor_extras
 from ..scoring.remote import RemoteScorer, check_served, is_scorer
 from ..scoring.results import ScoredVariant
 from ..scoring.selection import select_rows
+from ..tables.calibration import read_calibration
 from ..tables.rows import score_table
+from ..tracks import RowTable
 from .plan import Tick, Worker
 from .tally import Tally, counted, tally_of
 
@@ -42,7 +46,7 @@ class AlleleSource(Protocol):
 
 @dataclass(frozen=True)
 class ScorePlan:
-    """Blocks of alleles to score with one model, genome and options."""
+    """Blocks of alleles to score with one model, or the ensemble of it and ``others``, genome and options."""
 
     alleles: AlleleSource
     bundle: Bundle
@@ -53,6 +57,8 @@ class ScorePlan:
     identity: Mapping[str, Any]
     genome: str
     genes: Genes | None = None
+    others: tuple[Bundle, ...] = ()
+    calibration: Path | None = None
 
     @property
     def jobs(self) -> int:
@@ -63,6 +69,11 @@ class ScorePlan:
         """Return the number of alleles of a job."""
         return self.alleles.items(number)
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What is kept beside every score."""
+        return extras_of(1 + len(self.others), self.options, calibrated=self.calibration is not None)
+
     def units(self, number: int) -> int:
         """Return the number of alleles of a job."""
         return self.items(number)
@@ -72,10 +83,12 @@ class ScorePlan:
         specs = self.options.resolved(self.bundle.info).specs
         rows = len(select_rows(self.bundle.tracks, self.options).rows)
         result = failed(self.alleles.read(number)[unit], detail)
-        return score_table([result], specs, rows, with_alleles=self.options.with_alleles)
+        return score_table([result], specs, rows, with_alleles=self.options.with_alleles, extras=self.extras)
 
     def open(self) -> Worker:
         """Load the model and open the genome, or connect to a scorer that has both."""
+        if self.device.kind == "triton" and self.others:
+            raise InputError(f"{self.device}: is one model; an ensemble runs on cpu, cuda or tensorrt")
         if self.device.kind == "triton" and is_scorer(self.device.url):
             return RemoteWorker(self)
         return ScoreWorker(self)
@@ -83,7 +96,13 @@ class ScorePlan:
 
 def failed(item: VariantRecord, detail: str) -> ScoredVariant:
     """Return the result of an allele whose scoring went wrong."""
-    return ScoredVariant(item.record, item.alt_index, item.variant, "error", detail)
+    return ScoredVariant(item.record, item.alt_index, item.variant, "error", detail, haplotype=item.haplotype)
+
+
+def extras_of(members: int, options: ScoreOptions, *, calibrated: bool) -> tuple[str, ...]:
+    """Return what stands beside every score of an ensemble, of what is calibrated, and of indels."""
+    ensemble, calibration = ENSEMBLE_EXTRAS if members > 1 else (), CALIBRATION_EXTRAS if calibrated else ()
+    return (*ensemble, *calibration, *floor_extras(options))
 
 
 def open_genome(path: Path, fingerprint: str) -> Fasta:
@@ -104,14 +123,42 @@ def open_genome(path: Path, fingerprint: str) -> Fasta:
     return genome
 
 
+def fitted_calibration(
+    folder: Path, members: Sequence[Bundle], options: ScoreOptions, rows: RowTable, device: Device
+) -> tuple[Calibration, dict[str, Any]]:
+    """Open a calibration for scores of a model, and what its folder says of it.
+
+    Raises
+    ------
+    InputError
+        If it does not hold for these.
+    """
+    found, document = read_calibration(folder)
+    chosen = options.resolved(members[0].info)
+    return found.fitted(calibration_key(members, chosen, device.kind), chosen.specs, rows), document
+
+
+def _calibration_of(plan: ScorePlan, rows: RowTable) -> Calibration | None:
+    if plan.calibration is None:
+        return None
+    return fitted_calibration(plan.calibration, (plan.bundle, *plan.others), plan.options, rows, plan.device)[0]
+
+
 class ScoreWorker:
     """A scorer that answers a job."""
 
     def __init__(self, plan: ScorePlan) -> None:
         self._plan = plan
         self._fasta = open_genome(plan.fasta, plan.genome)
-        self._session = counted(open_engine(plan.bundle, plan.device, options=plan.engine))
-        self._scorer = Scorer(plan.bundle, self._session, self._fasta, plan.options, plan.genes)
+        self._members = (plan.bundle, *plan.others)
+        engine = member_engine(plan.engine, len(self._members))
+        self._sessions = [counted(open_engine(member, plan.device, options=engine)) for member in self._members]
+        self._scorer = self._ready()
+        self._calibration = _calibration_of(plan, self._scorer.rows)
+
+    def _ready(self) -> AnyScorer:
+        plan = self._plan
+        return open_scorer(self._members, self._sessions, self._fasta, plan.options, plan.genes)
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Score the alleles of a job."""
@@ -120,34 +167,43 @@ class ScoreWorker:
             results.append(self._score(item))
             tick()
         kept = self._plan.options.with_alleles
-        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept)
+        extras = self._plan.extras
+        return score_table(results, self._scorer.specs, len(self._scorer.rows), with_alleles=kept, extras=extras)
 
     @property
     def tiles(self) -> tuple[int, int]:
         """Tiles that were asked for, and of these computed."""
-        return self._session.counts["tiles"], self._session.counts["computed"]
+        counts = [session.counts for session in self._sessions]
+        return sum(held["tiles"] for held in counts), sum(held["computed"] for held in counts)
 
     @property
     def tally(self) -> Tally:
         """What was computed."""
-        return tally_of(self._session.counts, self._plan.bundle, len(self._scorer.selection.positions))
+        tracks = len(select_rows(self._plan.bundle.tracks, self._plan.options).positions)
+        pairs = zip(self._sessions, self._members, strict=True)
+        return Tally.sum(tally_of(session.counts, member, tracks) for session, member in pairs)
 
     @property
     def held_bytes(self) -> tuple[int, int]:
-        """Bytes of the cache, and their bound."""
-        return self._scorer.predictor.memory.size
+        """Bytes of the caches, and their bound."""
+        sizes = [session.memory.size for session in self._sessions if getattr(session, "memory", None) is not None]
+        return sum(held for held, _ in sizes), sum(bound for _, bound in sizes)
 
     def forget(self) -> None:
-        """Empty cache and tally."""
-        self._session.counts.clear()
-        self._scorer.predictor.memory.clear()
-        if hasattr(self._session, "clear"):  # what lies on a device too
-            self._session.clear()
+        """Empty caches and tally."""
+        for session in self._sessions:
+            session.counts.clear()
+            caches: tuple[Any, ...] = (getattr(session, "memory", None), session)  # it may hold more than its cache
+            for held in caches:
+                if hasattr(held, "clear"):
+                    held.clear()
+        self._scorer = self._ready()  # predictors on a session without a cache have one of their own
 
     def _score(self, item: VariantRecord) -> ScoredVariant:
         """Score an allele; what nobody foresaw costs its row, and not the run."""
         try:
-            return self._scorer.score(item)
+            found = self._scorer.score(item)
+            return found if self._calibration is None else self._calibration.apply(found)
         except (BackendError, FormatError, OSError, MemoryError):
             raise
         except Exception as error:
@@ -155,7 +211,8 @@ class ScoreWorker:
 
     def close(self) -> None:
         """Free the model and close the genome."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
         self._fasta.close()
 
 
@@ -177,6 +234,7 @@ class RemoteWorker:
         with open_genome(plan.fasta, plan.genome) as genome:
             self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome)
         self._scorer.check(plan.options.resolved(plan.bundle.info), rows.identifier)
+        self._calibration = _calibration_of(plan, rows)
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Have the alleles of a job scored."""
@@ -185,9 +243,10 @@ class RemoteWorker:
         found = self._scorer.score_all([item.variant for item in items], stats=names)
         results = []
         for item, result in zip(items, found, strict=True):
-            results.append(replace(result, record=item.record, alt_index=item.alt_index))
+            own = replace(result, record=item.record, alt_index=item.alt_index)
+            results.append(own if self._calibration is None else self._calibration.apply(own))
             tick()
-        return score_table(results, self._specs, self._rows)
+        return score_table(results, self._specs, self._rows, extras=self._plan.extras)
 
     @property
     def tally(self) -> Tally:

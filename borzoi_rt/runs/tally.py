@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,18 @@ class Tally:
         """Return the same, so many times."""
         flops = None if self.flops is None else factor * self.flops
         return Tally(factor * self.forwards, factor * self.tiles, factor * self.computed, flops)
+
+    @classmethod
+    def sum(cls, tallies: Iterable[Tally]) -> Tally:
+        """Return all together."""
+        found = list(tallies)
+        flops = [item.flops for item in found if item.flops is not None]
+        return cls(
+            forwards=sum(item.forwards for item in found),
+            tiles=sum(item.tiles for item in found),
+            computed=sum(item.computed for item in found),
+            flops=sum(flops) if len(flops) == len(found) else None,
+        )
 
 
 def tally_of(counts: Counter[str], bundle: Bundle, tracks: int) -> Tally:

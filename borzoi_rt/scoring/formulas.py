@@ -252,10 +252,19 @@ class Stronger:
 
 @dataclass(frozen=True, slots=True)
 class SiteSplit:
-    """Size of the best split of polyadenylation sites, see :mod:`borzoi_rt.scoring.site_scores`; or it, signed."""
+    """A score of several sites of a gene, see :mod:`borzoi_rt.scoring.splits`: its size, or it, signed."""
 
     direction: bool = False
     internal: bool = False
+    layout: str = "near"
+    rule: str = "ratio"
+    region: str = "pas"
+
+    @property
+    def of_tracks(self) -> bool:
+        """Whether a mean over tracks is part of it, so that it depends on which tracks there are."""
+        return self.rule in ("ratio", "share")
+
     binwise = True
     squares = False
 
@@ -265,7 +274,22 @@ class SiteSplit:
         return self.direction
 
 
-Statistic = Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger
+@dataclass(frozen=True, slots=True)
+class Widest:
+    """Largest |A - R| of a bin."""
+
+    binwise = True
+    squares = False
+    signed = False
+
+    def __call__(self, coverage: Coverage) -> DoubleArray:
+        """Return the statistic, (pairs, tracks)."""
+        return np.asarray(np.abs(coverage.alt - coverage.ref).max(-1))
+
+
+Statistic = (
+    Difference | LogTotal | Extreme | Distance | Divergence | Profile | MeanDifference | LogMean | Stronger | Widest
+)
 
 Summed = Difference | LogTotal | Extreme | Distance
 

@@ -8,6 +8,7 @@ pseudo-count, the 25th percentile of R over all bins of the window, as in `borzo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,14 +20,19 @@ from ..engine.gene_bins import Frame, covered_fraction, intervals_of
 from ..engine.prediction import AllelePrediction
 from ..engine.regions import Region
 from ..errors import InputError
+from ..genome.contig_names import chromosome_of, other_assembly
 from ..genome.fasta import Fasta
 from ..genome.genes import Gene, Genes
 from ..genome.variants import Variant
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, IndexArray
 from .formulas import SiteSplit, Statistic, quartile, scaled
-from .site_scores import SiteBins, genes_with_sites, splits
+from .site_scores import Sides, SiteBins, genes_with_sites
+from .splice_sites import splice_bins
+from .splits import site_score
 from .statistics import finish_scores, joined_rows, mean_scores
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 8 * 2**20
 
@@ -64,17 +70,7 @@ class GeneFinder:
         self._kept = genes.mask(names, types)
         if not self._kept.any():
             raise InputError(f"{genes.source}: no gene has one of the names {list(names)} and the types {list(types)}")
-        self._codes: dict[str, list[int]] = {}
-        for code, name in enumerate(genes.contigs):
-            contig = fasta.resolve(name) or fasta.resolve(genes.aliases.get(name, name))
-            if contig is not None:
-                self._codes.setdefault(contig, []).append(code)
-        if not self._codes:
-            raise InputError(
-                f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
-                f"({', '.join(list(fasta.contigs)[:3])}, ...); use the annotation of this assembly"
-            )
-
+        self._codes = contigs_of(genes, fasta)
         self._sites: IndexArray | None = None
         self._site_chroms: dict[str, list[str]] = {}
         if genes.sites is not None:
@@ -83,22 +79,112 @@ class GeneFinder:
                 self._site_chroms.setdefault(str(fasta.resolve(name)), []).append(name)
 
     def with_sites(
-        self, variant: Variant, frames: Sequence[tuple[Frame, Frame]], *, window_start: int, geometry: Geometry
+        self,
+        variant: Variant,
+        frames: Sequence[tuple[Frame, Frame]],
+        *,
+        window_start: int,
+        geometry: Geometry,
+        layouts: Sequence[str],
     ) -> list[SiteBins]:
         """Return the wanted genes that have polyadenylation sites in the output window."""
         if self.genes.sites is None or self._sites is None:
             raise InputError("scores of region pas need a table of polyadenylation sites (pas)")
         start = window_start + geometry.crop_bp
-        near = self.near(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
+        numbers = self._numbers(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
         chroms = self._site_chroms.get(variant.chrom, [])
-        return genes_with_sites(
-            self.genes.sites, self._sites, chroms, near, frames, window_start=window_start, geometry=geometry
+        # All genes have a part in whose the sites are: which genes are wanted changes no score.
+        near = [self.genes[number] for number in numbers]
+        wanted = {gene.id for gene, number in zip(near, numbers, strict=True) if self._kept[number]}
+        found = genes_with_sites(
+            self.genes.sites,
+            self._sites,
+            chroms,
+            near,
+            frames,
+            window_start=window_start,
+            geometry=geometry,
+            layouts=layouts,
+            overlapping=overlapped(variant),
         )
+        return [item for item in found if item.gene.id in wanted]
+
+    def with_splice_sites(
+        self, variant: Variant, frames: Sequence[tuple[Frame, Frame]], *, window_start: int, geometry: Geometry
+    ) -> list[SiteBins]:
+        """Return the wanted genes that have splice sites or exons in the output window."""
+        start = window_start + geometry.crop_bp
+        near = self.near(variant.chrom, start, start + geometry.bins * geometry.bin_size_bp)
+        found = (splice_bins(gene, frames, geometry, variant.chrom) for gene in near)
+        return [item for item in found if item is not None]
 
     def near(self, chrom: str, start: int, end: int) -> list[Gene]:
         """Return the wanted genes of a contig of the genome whose span meets [start, end), in the order of start."""
-        found = [number for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)]
-        return [self.genes[int(number)] for number in found if self._kept[number]]
+        return [self.genes[number] for number in self._numbers(chrom, start, end) if self._kept[number]]
+
+    def _numbers(self, chrom: str, start: int, end: int) -> list[int]:
+        return [
+            int(number) for code in self._codes.get(chrom, ()) for number in self.genes.overlapping(code, start, end)
+        ]
+
+
+def contigs_of(genes: Genes, fasta: Fasta) -> dict[str, list[int]]:
+    """Return which contigs of an annotation each contig of the genome is, by their codes.
+
+    By a table of names (``chrom_aliases``), else by the genome's own rule (:meth:`Fasta.resolve`), else by what the
+    annotation says of its contigs. RefSeq's chromosomes that are not found are said; other contigs, which many genomes
+    leave out, are not.
+
+    Raises
+    ------
+    InputError
+        If none is found, or a table gives one contig two names of the genome.
+    """
+    found: dict[str, list[int]] = {}
+    missing: list[int] = []
+    wrong = ""
+    for code, name in enumerate(genes.contigs):
+        contig = _listed(genes, fasta, name) or fasta.resolve(name) or fasta.resolve(genes.aliases.get(name, name))
+        # An accession says its assembly, whatever name it was found by; resolve() has refused what it alone led to.
+        held = contig or fasta.resolve(chromosome_of(name) or "")
+        conflict = None if held is None else other_assembly(name, fasta.contigs[held])
+        wrong = wrong or conflict or ""
+        if contig is None or conflict:
+            missing.append(code)
+        else:
+            found.setdefault(contig, []).append(code)
+    if not found:
+        raise InputError(
+            f"{genes.source}: none of its contigs ({', '.join(genes.contigs[:3])}, ...) is in {fasta.name} "
+            f"({', '.join(list(fasta.contigs)[:3])}, ...){f': {wrong}' if wrong else ''}; use the annotation of this "
+            "assembly, or give a table of contig names (chrom_aliases)"
+        )
+    lost = [code for code in missing if genes.contigs[code].startswith("NC_")]
+    if lost:
+        count = int(np.isin(genes.contig, lost).sum())
+        log.warning(
+            "%s: %d gene%s on %s left out, %s has no such contig%s",
+            genes.source,
+            count,
+            "" if count == 1 else "s",
+            ", ".join(genes.contigs[code] for code in lost[:3]) + (", ..." if len(lost) > 3 else ""),
+            fasta.name,
+            f" ({wrong})" if wrong else "; a table of contig names (chrom_aliases) may know it",
+        )
+    return found
+
+
+def _listed(genes: Genes, fasta: Fasta, name: str) -> str | None:
+    """Return the contig of the genome that a table of names gives."""
+    if genes.contig_names is None:
+        return None
+    others = dict.fromkeys(fasta.resolve(other) for other in genes.contig_names.others(name))
+    held = [contig for contig in others if contig is not None]
+    if len(held) > 1:
+        raise InputError(
+            f"{genes.contig_names.source}: {name} is {' and '.join(held[:2])} of {fasta.name}; one contig is needed"
+        )
+    return held[0] if held else None
 
 
 @dataclass(frozen=True)
@@ -140,18 +226,27 @@ def genes_of(
     geometry: Geometry,
     rule: str,
     mode: str,
+    moved_bp: int,
 ) -> list[GeneBins]:
     """Return the genes that have bins of a region in the output, in both alleles; for ``nearest`` one at most."""
     start = window_start + geometry.crop_bp
-    reach = (region.width_bp or 0) // 2 + abs(len(variant.alt) - len(variant.ref)) + geometry.bin_size_bp
+    reach = (region.width_bp or 0) // 2 + moved_bp + geometry.bin_size_bp
     end = start + geometry.bins * geometry.bin_size_bp
     found = []
     for gene in finder.near(variant.chrom, start - reach, end + reach):
-        intervals = intervals_of(gene, region)
+        intervals = intervals_of(gene, region, window=(start, end), variant=overlapped(variant))
+        if not len(intervals):
+            continue
         bins = tuple((ref.bins(intervals, rule, geometry), alt.bins(intervals, rule, geometry)) for ref, alt in frames)
         if all(len(part) for pair in bins for part in pair):
             found.append(GeneBins(region, gene, bins, covered_fraction(intervals, window_start, geometry)))
     return nearest(found, variant) if mode == "nearest" else found
+
+
+def overlapped(variant: Variant) -> tuple[int, int]:
+    """Return the bases of a variant, [start, end), as AlphaGenome has them: those of REF, or as many as ALT has."""
+    start = variant.pos - 1
+    return start, start + max(len(variant.ref), len(variant.alt))
 
 
 def nearest(found: Sequence[_Bins], variant: Variant) -> list[_Bins]:
@@ -220,30 +315,44 @@ class GeneScorer:
     def score_sites(
         self, item: SiteBins, statistics: Mapping[str, SiteSplit], *, pseudo: float, min_coverage: float
     ) -> tuple[dict[str, FloatArray], str]:
-        """Return float32 (rows,) of each statistic, and in words where the sites of the gene part."""
+        """Return float32 (rows,) of each statistic that the gene has bins for, and in words where its sites part."""
         early, late = self._joining(item.gene.strand)
         plan = late or early
-        arrays = (self._ref, self._alt)
-        low, high = (edge - self._first_bin for edge in item.range)
+        sums = {layout: self._site_sums(pairs, plan, item.range) for layout, pairs in item.layouts.items()}
+        scores: dict[str, FloatArray] = {}
+        where: dict[str, str] = {}
+        for name, statistic in statistics.items():
+            if statistic.layout not in sums:
+                continue
+            values, said = site_score(
+                statistic,
+                *sums[statistic.layout],
+                pseudo=pseudo,
+                min_coverage=min_coverage,
+                labels=item.labels.get(statistic.layout, ()),
+            )
+            scores[name] = values.astype(np.float32)
+            if said:
+                where.setdefault(said, name)
+        # One statistic and its signed form part at the same site: it is said once, with a name where there are several.
+        texts = list(where) if len(where) == 1 else [f"{name}: {said}" for said, name in where.items()]
+        return scores, ", ".join(texts)
+
+    def _site_sums(
+        self, pairs: Sequence[Sides], plan: MergePlan | None, span: tuple[int, int]
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Return the coverage of REF and ALT over each side, float64 (rows, sides), mean over pairs of arrays."""
+        low, high = (edge - self._first_bin for edge in span)
         sums = []
-        for side, values in enumerate(arrays):
+        for side, values in enumerate((self._ref, self._alt)):
             parts = []
-            for number, pairs in enumerate(item.sides):
+            for number, sides in enumerate(pairs):
                 rows = joined_rows(values[number : number + 1, :, low:high], slice(None), plan)[0]
-                own = [pair[side ^ int(self._turned)] for pair in pairs]
+                own = [pair[side ^ int(self._turned)] for pair in sides]
                 edges = [(start - self._first_bin - low, end - self._first_bin - low) for start, end in own]
                 parts.append(np.stack([rows[:, start:end].sum(axis=1) for start, end in edges], axis=1))
             sums.append(np.mean(parts, axis=0))
-        scores: dict[str, FloatArray] = {}
-        where = ""
-        for name, statistic in statistics.items():
-            values, split = splits(
-                sums[0], sums[1], pseudo=pseudo, min_coverage=min_coverage, internal=statistic.internal
-            )
-            scores[name] = (values if statistic.direction else np.abs(values)).astype(np.float32)
-            if not statistic.internal or not where:
-                where = "" if split is None else str(split)
-        return scores, where
+        return sums[0], sums[1]
 
     def coverage(self, item: GeneBins) -> tuple[FloatArray, FloatArray]:
         """Return the sums of coverage of REF and ALT over the bins of a gene, float32 (rows,), mean over pairs."""

@@ -97,7 +97,7 @@ class Measure:
                 if isinstance(item, SiteBins):
                     scores, where = scorer.score_sites(
                         item,
-                        {spec.stat: spec.statistic for spec in self._specs if isinstance(spec.statistic, SiteSplit)},
+                        self._site_statistics(region),
                         pseudo=self._options.site_pseudo,
                         min_coverage=self._options.site_min_coverage,
                     )
@@ -110,6 +110,7 @@ class Measure:
                     detail=where,
                     gene_name=item.gene.name,
                     gene_strand=item.gene.strand,
+                    gene_type=item.gene.type,
                     covered_fraction=item.covered_fraction,
                     coverage=scorer.coverage(item)
                     if self._options.with_alleles and isinstance(item, GeneBins)
@@ -124,6 +125,14 @@ class Measure:
             spec.stat: spec.statistic
             for spec in self._specs
             if spec.region == region and not isinstance(spec.statistic, SiteSplit)
+        }
+
+    def _site_statistics(self, region: Region) -> dict[str, SiteSplit]:
+        """Return the statistics that compare the sites of a region, by name."""
+        return {
+            spec.stat: spec.statistic
+            for spec in self._specs
+            if spec.region == region and isinstance(spec.statistic, SiteSplit)
         }
 
     def _total(self, values: FloatArray) -> DoubleArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -14,11 +15,13 @@ from ..engine.options import PredictionOptions, check_flags
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
 from ..squash import KINDS
+from .formulas import SiteSplit
 from .spec import ScoreSpec, read_specs
 from .statistics import STRAND_ORDERS
 
 REF_POLICIES = ("strict", "flip", "edit")
 GENE_MODES = ("all", "nearest")
+ENSEMBLES = ("mean_scores", "mean_predictions")
 _STRAND_ORDERS = ("after", "before")
 
 # What a family means unless the caller says otherwise (specification of the reference programs).
@@ -80,7 +83,17 @@ class ScoreOptions:
     sites : str
         Which polyadenylation sites scores of region ``pas`` compare, see :meth:`borzoi_rt.genome.pas.Sites.of_kind`.
     site_pseudo, site_min_coverage : float
-        Pseudo-count and limit of these scores, in coverage as it is un-squashed; the published 50 and 100 are reads.
+        Pseudo-count, also of region ``splice``, and limit of these scores, in coverage as it is un-squashed; the
+        published 50 and 100 are reads.
+    normalize : bool
+        Score every allele in its left-normalised spelling, which its window then lies around; both spellings are kept.
+    phase_floor : int
+        How many neutral indels near every indel are scored too, see :mod:`borzoi_rt.scoring.phase_floor`; 0 for none.
+    phase_floor_seed : int
+        What the positions of these are drawn by.
+    ensemble : str
+        Of several models ``mean_scores``, as in the reference, or ``mean_predictions``, see
+        :mod:`borzoi_rt.scoring.ensemble`; without effect on one.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
@@ -104,9 +117,13 @@ class ScoreOptions:
     sites: str = "utr3"
     site_pseudo: float = 50.0
     site_min_coverage: float = 100.0
+    normalize: bool = False
+    phase_floor: int = 0
+    phase_floor_seed: int = 0
+    ensemble: str = "mean_scores"
 
     def __post_init__(self) -> None:
-        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles"))
+        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles", "normalize"))
         for name in ("stats", "gene_names", "gene_types"):
             object.__setattr__(self, name, texts_of(name, getattr(self, name)))
         if not isinstance(self.prediction, PredictionOptions):
@@ -121,6 +138,7 @@ class ScoreOptions:
             ("gene_mode", GENE_MODES),
             ("bin_rule", BIN_RULES),
             ("sites", SITE_KINDS),
+            ("ensemble", ENSEMBLES),
         ):
             value = getattr(self, name)
             if value is not None and value not in allowed:
@@ -133,6 +151,10 @@ class ScoreOptions:
                 f"site_pseudo is {self.site_pseudo!r} and site_min_coverage {self.site_min_coverage!r}; a number above "
                 "0 and one of at least 0 are needed"
             )
+        for name in ("phase_floor", "phase_floor_seed"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise InputError(f"{name} is {count!r}; a whole number from 0 on is needed")
         if not any(spec.of_genes for spec in specs):
             idle = [name for name in _OF_GENES if getattr(self, name) not in ((), None, "all")]
             if idle:
@@ -191,11 +213,20 @@ class ScoreOptions:
             notes.append(f"squash kind {chosen.squash!r} is undone instead of the bundle's {bundle.squash.kind!r}")
         return notes
 
+    def site_choices(self, spec: ScoreSpec) -> dict[str, Any]:
+        """Return the options that a score of sites depends on, by name; none for other scores."""
+        if not isinstance(spec.statistic, SiteSplit):
+            return {}
+        names = (*_OF_SITES, *(("tracks",) if spec.statistic.of_tracks else ()))
+        return {name: getattr(self, name) for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
 
-    def score_ids(self, context: dict[str, Any], genes: str | None = None) -> dict[str, str]:
+    def score_ids(
+        self, context: dict[str, Any], genes: str | None = None, transcripts: str | None = None
+    ) -> dict[str, str]:
         """Return the identity of each score: a hash of everything its value depends on.
 
         Which genes are kept is no part of it, for it changes no value.
@@ -204,17 +235,18 @@ class ScoreOptions:
         ----------
         context : dict
             JSON values that fix model and genome: hashes, bins.
-        genes : str, optional
-            Hash of the annotation, which fixes scores of genes.
+        genes, transcripts : str, optional
+            Hash of the annotation, which fixes scores of genes, and of its transcripts, which fixes some of them.
         """
-        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", *_OF_GENES, *_OF_SITES)
+        apart = ("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ensemble", *_OF_GENES, *_OF_SITES)
+        apart += ("phase_floor", "phase_floor_seed", *(() if self.normalize else ("normalize",)))
         shared = {key: value for key, value in self.to_dict().items() if key not in apart}
         of_genes = {"bin_rule": self.bin_rule, "annotation": genes}
-        # The mean over tracks makes scores of sites depend on which tracks there are.
-        of_sites = {name: getattr(self, name) for name in ("tracks", *_OF_SITES)}
+        of_transcripts = {"transcripts": transcripts}
 
         def more(spec: ScoreSpec) -> dict[str, Any]:
-            return {**(of_genes if spec.of_genes else {}), **(of_sites if spec.region.kind == "pas" else {})}
+            found = {**(of_genes if spec.of_genes else {}), **self.site_choices(spec)}
+            return {**found, **(of_transcripts if spec.region.of_transcripts else {})}
 
         return {spec.name: _hash({"score": spec.name, **shared, **context, **more(spec)}) for spec in self.specs}
 
@@ -238,9 +270,9 @@ def read_options(text: str) -> ScoreOptions:
 
 
 def texts_of(name: str, values: object) -> tuple[str, ...]:
-    """Return texts as a tuple; one text is a list with commas, as on the command line."""
+    """Return texts as a tuple; one text is a list with commas outside of parentheses."""
     if isinstance(values, str):
-        return tuple(part.strip() for part in values.split(","))
+        return tuple(part.strip() for part in re.split(r",(?![^()]*\))", values))
     texts = tuple(values) if isinstance(values, Iterable) else (values,)
     if not all(isinstance(text, str) for text in texts):
         raise InputError(f"{name} is {values!r:.40}; a tuple of texts is needed")

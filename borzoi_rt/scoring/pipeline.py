@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 
 from ..backends.protocols import Session
 from ..bundle.opening import Bundle
+from ..engine.alleles import Comparison
 from ..engine.alleles import window_start as window_start_of
-from ..engine.gene_bins import frames_of
+from ..engine.gene_bins import Frame, frames_of
 from ..engine.prediction import Predictor
 from ..engine.regions import WINDOW, Region
 from ..engine.summing import Rows, SummingSession
@@ -21,11 +24,11 @@ from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantRecord
 from ..sequence import encode
 from ..tracks import RowTable
+from .compare import compare
 from .formulas import SiteSplit
 from .gene_scores import GeneBins, GeneFinder, genes_of, nearest
 from .measure import Measure, Prediction
 from .options import ScoreOptions
-from .reference import Reference, check_reference
 from .results import ScoredVariant
 from .selection import select_rows
 from .site_scores import SiteBins
@@ -110,6 +113,12 @@ class Scorer:
         self._geometry = bundle.geometry
         self._longest_bp = bundle.geometry.sequence_length_bp // 4
 
+    def with_predictor(self, predictor: Any) -> Scorer:
+        """Return a scorer that differs in what predicts alone, which gives coverage and no sums over bins."""
+        other = copy(self)
+        other.predictor, other._rows = predictor, None
+        return other
+
     def score(self, item: VariantRecord) -> ScoredVariant:
         """Score one ALT allele; what is wrong with it becomes its status.
 
@@ -118,24 +127,19 @@ class Scorer:
         BackendError, FormatError
             If the model or the genome file itself fails; that is no fault of the variant.
         """
-        reference = check_reference(
-            self.fasta,
-            item,
-            policy=self.options.ref_policy,
-            flip_deletions=self.options.flip_deletions,
-            longest_bp=self._longest_bp,
-        )
-        if reference.variant is None:
-            return self._failed(item, reference.status, reference.detail)
-        fault = self._indel_fault(reference.variant)
+        found = compare(self.fasta, item, self.options, longest_bp=self._longest_bp)
+        if found.comparison is None:
+            return self._failed(item, found.status, found.detail)
+        fault = self._indel_fault(found.comparison)
         if fault:
             return self._failed(item, "error", fault)
         try:
-            genes = self._genes(reference, item.window_start)
+            genes = self._genes(found.comparison, item.window_start)
             if not self.regions and not any(genes.values()):
-                return self._failed(item, "no_gene", "; ".join(filter(None, (self._nothing(), reference.detail))))
-            prediction = self._predicted(reference, item.window_start, genes)
-            return self._finished(item, prediction, reference.status, reference.detail, genes)
+                return self._failed(item, "no_gene", "; ".join(filter(None, (self._nothing(), found.detail))))
+            prediction = self._predicted(found.comparison, item.window_start, genes)
+            result = self._finished(item, prediction, found.status, found.detail, genes)
+            return result if found.normalized is None else replace(result, normalized=found.normalized)
         except (BackendError, FormatError):
             raise
         except (ValueError, ArithmeticError, IndexError) as error:
@@ -156,33 +160,44 @@ class Scorer:
         prediction = self.predictor.pair(encode(ref.upper()), encode(alt.upper()))
         return self._finished(nowhere, prediction, "ok", "")
 
-    def _indel_fault(self, variant: Variant) -> str:
+    def _indel_fault(self, compared: Comparison) -> str:
         """Return what makes an indel impossible to score under the policy chosen, in words; nothing for most."""
-        if variant.k and self.options.prediction.indel == "none":
+        if any(compared.offsets) and self.options.prediction.indel == "none":
             binwise = [spec.stat for spec in self.specs if spec.statistic.binwise]
             if binwise:
                 return f"{binwise[0]} compares bins, which an indel moves; choose another indel policy than 'none'"
         return ""
 
-    def _genes(self, reference: Reference, window_start: int | None) -> dict[Region, Sequence[GeneBins | SiteBins]]:
+    def _genes(self, compared: Comparison, window_start: int | None) -> dict[Region, Sequence[GeneBins | SiteBins]]:
         """Return the genes of each region of genes that have bins in the window of a variant."""
         if self._finder is None:
             return {}
-        variant, prediction = reference.variant, self.options.prediction
-        assert variant is not None
+        variant, prediction = compared.anchor, self.options.prediction
         if window_start is None:
             window_start = window_start_of(variant.pos, self._geometry.sequence_length_bp, prediction.window)
-        frames = frames_of(variant, window_start, self._geometry, prediction, reference.genome_allele)
+        frames = frames_of(compared, window_start, self._geometry, prediction)
         how: dict[str, Any] = {"rule": str(self.options.bin_rule), "mode": self.options.gene_mode}
+        how["moved_bp"] = compared.moved_bp
         where: dict[str, Any] = {"window_start": window_start, "geometry": self._geometry}
         found: dict[Region, Sequence[GeneBins | SiteBins]] = {}
         for region in self.gene_regions:
-            if region.kind == "pas":
-                sites = self._finder.with_sites(variant, frames, **where)
+            if region.of_sites:
+                sites = self._with_sites(region, variant, frames, where)
                 found[region] = nearest(sites, variant) if self.options.gene_mode == "nearest" else sites
             else:
                 found[region] = genes_of(self._finder, variant, region, frames, **where, **how)
         return found
+
+    def _with_sites(
+        self, region: Region, variant: Variant, frames: Sequence[tuple[Frame, Frame]], where: Mapping[str, Any]
+    ) -> list[SiteBins]:
+        """Return the genes whose sites are compared, with the bins that the statistics of the region ask for."""
+        assert self._finder is not None
+        if region.kind == "splice":
+            return self._finder.with_splice_sites(variant, frames, **where)
+        statistics = (spec.statistic for spec in self.specs if spec.region == region)
+        layouts = tuple(dict.fromkeys(item.layout for item in statistics if isinstance(item, SiteSplit)))
+        return self._finder.with_sites(variant, frames, layouts=layouts, **where)
 
     def _nothing(self) -> str:
         """Say of what no gene has a bin."""
@@ -221,23 +236,19 @@ class Scorer:
             n_fraction=prediction.n_fraction,
             regions=regions,
             reference=reference,
+            haplotype=item.haplotype,
         )
 
     def _predicted(
-        self, reference: Reference, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins | SiteBins]]
+        self, compared: Comparison, window_start: int | None, genes: Mapping[Region, Sequence[GeneBins | SiteBins]]
     ) -> Prediction:
-        assert reference.variant is not None
-        how: dict[str, Any] = {
-            "genome_allele": reference.genome_allele,
-            "regions": self.regions,
-            "window_start": window_start,
-        }
+        how: dict[str, Any] = {"regions": self.regions, "window_start": window_start}
         if self._rows is not None:
-            return self.predictor.sums(self.fasta, reference.variant, self._rows, **how)
+            return self.predictor.sums(self.fasta, compared, self._rows, **how)
         bins = [item.range for held in genes.values() for item in held]
         if bins and any(profile_scales(self._measure.statistics(region)) for region in self.gene_regions):
             bins = [(0, self._geometry.bins)]  # a profile's pseudo-count is a percentile of the whole window
-        return self.predictor.variant(self.fasta, reference.variant, bins=bins, **how)
+        return self.predictor.variant(self.fasta, compared, bins=bins, **how)
 
     def _summed_rows(self) -> Rows:
         """Return the rows of sums: tracks, or strands together where the family adds them first."""
@@ -250,7 +261,7 @@ class Scorer:
 
     @staticmethod
     def _failed(item: VariantRecord, status: str, detail: str) -> ScoredVariant:
-        return ScoredVariant(item.record, item.alt_index, item.variant, status, detail)
+        return ScoredVariant(item.record, item.alt_index, item.variant, status, detail, haplotype=item.haplotype)
 
 
 def check_genes(options: ScoreOptions, given: bool) -> None:

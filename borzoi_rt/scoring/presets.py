@@ -7,6 +7,7 @@ from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..errors import InputError
+from .alphagenome import RECOMMENDED
 from .options import ScoreOptions
 
 # What `hound_snp` does of itself: wrong-way records are flipped, deletions included; zeros for unknown bases.
@@ -32,17 +33,24 @@ PRESETS: Mapping[str, ScoreOptions] = {
     **_OF_WINDOWS,
     "eqtl-sad": _OF_WINDOWS["paper-eqtl-sad"],
     "eqtl-sed": ScoreOptions.for_family("sad", stats=("SED@exons", "logSED@exons"), **_PAPER),
+    # Saturation mutagenesis scores of genes, for a bundle exported with crop 1,024 (14,336 bins).
+    "paper-satmut-sed": ScoreOptions.for_family(
+        "sad", stats=("SED@exons", "logSED@exons", "D2@exons", "logD2@exons"), **_PAPER
+    ),
     # `--span --no_untransform`: the squashed scale is kept.
     "sqtl": ScoreOptions.for_family(
         "sad", stats=("nDi@span",), squash="none", **{**_PAPER, "unscale": None, "unclip": None}
     ),
+    # AlphaGenome's recommended scorers, for outputs that models of this family have.
+    "alphagenome": ScoreOptions.for_family("hound", stats=RECOMMENDED),
     "paqtl": ScoreOptions.for_family("sad", sites="utr3", **_SITES),
     "ipaqtl": ScoreOptions.for_family("sad", sites="intron", **_SITES),
 }
 
 # The squash kind that a published command names (`-u`); a preset without one takes the bundle's.
 PRESET_SQUASH: Mapping[str, str] = {
-    **dict.fromkeys(("paper-eqtl-sad", "paper-satmut-sad", "eqtl-sad", "eqtl-sed", "paqtl", "ipaqtl"), "old"),
+    **dict.fromkeys(("paper-eqtl-sad", "paper-satmut-sad", "eqtl-sad", "paqtl", "ipaqtl"), "old"),
+    **dict.fromkeys(("eqtl-sed", "paper-satmut-sed"), "old"),
 }
 # The bins of the output for which a command was published: what lies beyond them it could not see, and sums over a
 # window depend on them.
@@ -50,6 +58,7 @@ PRESET_BINS: Mapping[str, int] = {
     **dict.fromkeys(("paper-eqtl-sad", "eqtl-sad", "eqtl-sed"), 6144),
     **dict.fromkeys(("sqtl", "paqtl", "ipaqtl"), 16352),
     "paper-satmut-sad": 128,
+    "paper-satmut-sed": 14336,
 }
 
 

@@ -20,6 +20,7 @@ from .formulas import (
     SiteSplit,
     Statistic,
     Stronger,
+    Widest,
 )
 
 # When the strands of a track are joined: after the statistic, or before it.
@@ -94,6 +95,9 @@ _COMMON: dict[str, _Entry] = {
     ),
     "ACTIVE_MEAN": _Entry(Stronger(mean=True), "larger of mean A and mean R", "activity, whatever the variant does"),
     "ACTIVE_SUM": _Entry(Stronger(), "larger of sum A and sum R", "activity, whatever the variant does"),
+    "MAX_DIFF": _Entry(
+        Widest(), "largest |A - R| of a bin", "AlphaGenome's splicing scorer: the largest change of one bin"
+    ),
     "LFC": _Entry(
         LogMean(), "ln(mean A + 0.001) - ln(mean R + 0.001)", "log fold change: AlphaGenome's scorer of genes"
     ),
@@ -117,9 +121,41 @@ STATISTICS: dict[str, dict[str, Statistic]] = {
     family: {name: entry.statistic for name, entry in entries.items()} for family, entries in REGISTRY.items()
 }
 
-# Statistics over polyadenylation sites, and over nothing else.
+SITE_SUMMARIES: dict[str, str] = {
+    "COVR": "coverage beside polyadenylation sites, ALT against REF, where the sites part most (4 bins a side)",
+    "SCOVR": "COVR with its sign: more (+) or less (-) of what ends at the later sites",
+    "COVR_internal": "COVR without the two splits that are a change of all sites together",
+    "COVRWIDE": "COVR with 9 bins a side",
+    "SCOVRWIDE": "COVRWIDE with its sign: more (+) or less (-) of the later sites",
+    "COVR3": "share of coverage before the later sites, where it changes most (5 bins before each site)",
+    "SCOVR3": "COVR3 with its sign: more (+) or less (-) of the later sites",
+    "COVR3WIDE": "COVR3 with 10 bins before each site",
+    "SCOVR3WIDE": "COVR3WIDE with its sign: more (+) or less (-) of the later sites",
+    "PROP3": "share of coverage around the later sites, where it changes most (5 bins around each site)",
+    "SPROP3": "PROP3 with its sign: more (+) or less (-) of the later sites",
+    "POLYADENYLATION": "AlphaGenome's scorer of that name: proximal against distal sites, 400 bp before each",
+    "JUNC": "exon against intron coverage at a splice site, where it changes most (4 bins a side)",
+    "JUNC_signed": "JUNC with its sign: more (+) or less (-) of the exon",
+    "EXON_USAGE": "share of an exon in the coverage of all exons of its gene, where it changes most",
+    "EXON_USAGE_signed": "EXON_USAGE with its sign: more (+) or less (-) of the exon",
+}
+
+# Statistics over polyadenylation sites (region pas) or over splice sites and exons (splice), and over nothing else.
 SITE_STATISTICS: dict[str, SiteSplit] = {
     "COVR": SiteSplit(),
     "SCOVR": SiteSplit(direction=True),
     "COVR_internal": SiteSplit(internal=True),
+    "COVRWIDE": SiteSplit(layout="wide"),
+    "SCOVRWIDE": SiteSplit(direction=True, layout="wide"),
+    "COVR3": SiteSplit(layout="up", rule="share"),
+    "SCOVR3": SiteSplit(direction=True, layout="up", rule="share"),
+    "COVR3WIDE": SiteSplit(layout="up_wide", rule="share"),
+    "SCOVR3WIDE": SiteSplit(direction=True, layout="up_wide", rule="share"),
+    "PROP3": SiteSplit(layout="around", rule="share"),
+    "SPROP3": SiteSplit(direction=True, layout="around", rule="share"),
+    "POLYADENYLATION": SiteSplit(layout="read", rule="apart"),
+    "JUNC": SiteSplit(layout="junctions", rule="pairs", region="splice"),
+    "JUNC_signed": SiteSplit(direction=True, layout="junctions", rule="pairs", region="splice"),
+    "EXON_USAGE": SiteSplit(layout="exons", rule="usage", region="splice"),
+    "EXON_USAGE_signed": SiteSplit(direction=True, layout="exons", rule="usage", region="splice"),
 }

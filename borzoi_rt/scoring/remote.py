@@ -40,6 +40,9 @@ def check_served(options: ScoreOptions) -> None:
         )
     if options.with_alleles:
         raise InputError("with_alleles: the coverage of alleles is not served; score on this machine")
+    for name in ("normalize", "phase_floor"):
+        if getattr(options, name):
+            raise InputError(f"{name} is not served; score on this machine")
 
 
 class RemoteScorer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..genome.haplotypes import Haplotype
 from ..genome.variants import Variant
 from ..types import FloatArray, SignArray
 
@@ -20,6 +21,9 @@ STATUSES = (
     "out_of_bounds",
     "too_many_n",
     "no_gene",
+    "unphased",
+    "missing_genotype",
+    "overlapping_edits",
     "error",
 )
 SCORED = ("ok", "flipped", "ref_edited", "undefined")
@@ -40,7 +44,7 @@ class RegionScores:
     stronger : dict of str to int8 ndarray of shape (rows,)
         Of a row that joins two strands: 1 where the score of the '+' strand is larger in size, -1 where that of the '-'
         strand is, else 0; empty where strands are not joined after the statistic.
-    gene_name, gene_strand : str
+    gene_name, gene_strand, gene_type : str
         Of the gene; empty for none.
     covered_fraction : float, optional
         Share of the bases of the gene's region that the output window holds.
@@ -50,6 +54,10 @@ class RegionScores:
         Instead of the status of the allele: ``no_gene`` where no gene has a bin in the region, and there are no scores.
     detail : str
         What there is to say of these scores alone.
+    extras : dict of str to dict of str to float32 ndarray of shape (rows,)
+        What is said of each score beside its value, by its name and by statistic: ``score_sd``, ``sign_agreement`` of
+        an ensemble, see :mod:`borzoi_rt.scoring.ensemble`; ``quantile``, ``phred``, ``vs_null_max``, see
+        :mod:`borzoi_rt.scoring.calibration`.
     """
 
     region: str
@@ -58,10 +66,12 @@ class RegionScores:
     stronger: Mapping[str, SignArray] = field(default_factory=dict)
     gene_name: str = ""
     gene_strand: str = ""
+    gene_type: str = ""
     covered_fraction: float | None = None
     coverage: tuple[FloatArray, FloatArray] | None = None
     status: str | None = None
     detail: str = ""
+    extras: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
 
     def name_of(self, stat: str) -> str:
         """Return what a score of this region is called: ``logSED``, ``logSED@span:2000``, ``logSED@exons|GENE``."""
@@ -91,6 +101,12 @@ class ScoredVariant:
     reference : str
         How REF compared with the genome where there are scores, ``ok``, ``flipped`` or ``ref_edited``: the status of
         the scores that are defined.
+    haplotype : Haplotype or None
+        What is scored, where it is a haplotype; ``variant`` then only names it.
+    normalized : Variant or None
+        The left-normalised spelling that was scored, where it was asked for.
+    floor_pos : tuple of int
+        1-based positions of the neutral indels that were scored too.
     """
 
     record: int
@@ -103,6 +119,14 @@ class ScoredVariant:
     n_fraction: float | None = None
     regions: tuple[RegionScores, ...] = ()
     reference: str = "ok"
+    haplotype: Haplotype | None = None
+    normalized: Variant | None = None
+    floor_pos: tuple[int, ...] = ()
+
+    @property
+    def k(self) -> int | None:
+        """Length of ALT minus length of REF in bases; None where an allele has no bases."""
+        return self.variant.k if self.haplotype is None else self.haplotype.k
 
     def __repr__(self) -> str:
         found = self.scores or {}

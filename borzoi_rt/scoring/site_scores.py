@@ -1,22 +1,28 @@
-"""Polyadenylation: how a variant moves coverage along the sites of a gene (COVR of `borzoi_sed_paqtl_cov`).
+"""Polyadenylation sites of genes: which a gene has, and the bins beside them; the formulas are in ``splits``.
 
-Before and behind each site four bins are summed: R_i and A_i, i = 1 to n in the order of sites, upstream first. Then
+With r = rint(p / w) and r' = rint((p + 1) / w) of a site at base p of the output, w the width of a bin, the bins are
 
-    c_i = (A_i + ps) / (R_i + ps)                                 of each track
-    V   = [1, c_1 .. c_n, 1],  s_j = log2(mean V[j:] / mean V[:j]), j = 1 to n + 1
-    j*  = the j where the mean over tracks of |s_j| is largest;    COVR = |s_j*|, SCOVR = s_j*
+========  ============================================  =========================================
+layout    site on '+', upstream and downstream          statistics
+========  ============================================  =========================================
+near      [r - 3, r + 1), [r', r' + 4)                  COVR
+wide      [r - 8, r + 1), [r', r' + 9)                  COVRWIDE
+up        [r - 4, r + 1)                                COVR3
+up_wide   [r - 9, r + 1)                                COVR3WIDE
+around    [r - 2, r + 3)                                PROP3
+read      ceil(400 / w) bins that end with the site's   POLYADENYLATION
+========  ============================================  =========================================
 
-Only sides whose R, mean over tracks, is above a limit are kept, if one is. A split at j = 1 or n + 1 sets all sites
-against the ends: that is a change of expression and no switch of isoforms. Both have the same size and opposite signs,
-so that in the reference rounding decides on the sign of SCOVR; here sizes that agree within 1e-9 go to the first j.
-``COVR_internal`` looks between 2 and n alone. The mean is over the tracks that are scored: COVR, unlike other scores,
-depends on which tracks are chosen.
+mirrored for a site on '-' (upstream [r', r' + 4)). Sites of COVR and PROP3 are those in the span of the gene, 50 bp
+more on each side, of which 80 % must lie in the output; a site counts for one gene, and sites that share all bins once
+(`borzoi_sed_paqtl_cov`). POLYADENYLATION is AlphaGenome's: genes that the variant overlaps, sites on their own strand,
+80 % of them in the output, and of these at least two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,34 +30,17 @@ from ..bundle.manifest import Geometry
 from ..engine.gene_bins import Frame
 from ..genome.genes import Gene
 from ..genome.pas import Sites
-from ..types import DoubleArray, IndexArray
+from ..types import IndexArray
 
-SIDE_BINS = 4
 EXTENSION_BP = 50  # around the span of a gene: sites there are its own, as in the reference
 _INSIDE = 0.8  # share of sites that must lie in the output
-_TIE = 1e-9
+_READ_BP = 400
+_COUNTS = {"near": (4, 4), "wide": (9, 9), "up": (5, 0), "up_wide": (10, 0)}  # bins upstream and downstream
+READ = "read"
+LAYOUTS = (*_COUNTS, "around", READ)
 
 Side = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where the sites of a gene part.
-
-    Attributes
-    ----------
-    position : int
-        j*, from 1 on.
-    sides : int
-        n, the sides that were compared.
-    """
-
-    position: int
-    sides: int
-
-    def __str__(self) -> str:
-        where = "terminal" if self.position in (1, self.sides + 1) else "internal"
-        return f"split {self.position} of {self.sides + 1} ({where})"
+Sides = list[tuple[Side, Side]]  # of REF and of ALT
 
 
 def sites_of(
@@ -70,10 +59,7 @@ def sites_of(
     start, end : int
         Output window.
     """
-    low, high = gene.span
-    position = sites.position[chosen]
-    near = chosen[(position + 1 > low - EXTENSION_BP) & (position < high + EXTENSION_BP)]
-    found = [int(site) for site in near if sites.chrom[site] in chroms and int(site) not in used]
+    found = [site for site in _near(sites, chosen, gene, chroms) if site not in used]
     if not found:
         return []
     positions = sites.position[found]
@@ -81,19 +67,49 @@ def sites_of(
     return found if inside >= _INSIDE else []
 
 
-def sides_of(sites: Sites, found: Sequence[int], frame: Frame, geometry: Geometry) -> list[Side]:
-    """Return the bins before and behind each site, upstream first."""
+def read_sites_of(
+    sites: Sites, chosen: IndexArray, gene: Gene, chroms: Sequence[str], start: int, end: int
+) -> list[int]:
+    """Return the sites of a gene that POLYADENYLATION compares, in order; none where there are fewer than two."""
+    own = [site for site in _near(sites, chosen, gene, chroms) if gene.strand in (".", sites.strand[site])]
+    positions = sites.position[own]
+    inside = (positions >= start) & (positions < end)
+    if not own or inside.mean() < _INSIDE or inside.sum() < 2:
+        return []
+    return [site for site, held in zip(own, inside, strict=True) if held]
+
+
+def _near(sites: Sites, chosen: IndexArray, gene: Gene, chroms: Sequence[str]) -> list[int]:
+    low, high = gene.span
+    position = sites.position[chosen]
+    near = chosen[(position + 1 > low - EXTENSION_BP) & (position < high + EXTENSION_BP)]
+    return [int(site) for site in near if sites.chrom[site] in chroms]
+
+
+def sides_of(sites: Sites, found: Sequence[int], frame: Frame, geometry: Geometry, layout: str = "near") -> list[Side]:
+    """Return the bins beside each site, upstream first."""
     sides: list[Side] = []
-    width = geometry.bin_size_bp
     for site in found:
         position = int(frame.lift(sites.position[[site]])[0])
-        first, second = int(np.rint(position / width)), int(np.rint((position + 1) / width))
-        left, right = (first - SIDE_BINS + 1, first + 1), (second, second + SIDE_BINS)
-        sides += [left, right] if sites.strand[site] == "+" else [right, left]
+        sides += _sides(position, sites.strand[site] == "+", geometry.bin_size_bp, layout)
     return [(min(max(low, 0), geometry.bins), min(max(high, 0), geometry.bins)) for low, high in sides]
 
 
-def distinct(sides: Sequence[tuple[Side, Side]]) -> list[tuple[Side, Side]]:
+def _sides(position: int, forward: bool, width: int, layout: str) -> list[Side]:
+    if layout == READ:
+        own, count = position // width, -(-_READ_BP // width)
+        return [(own - count + 1, own + 1) if forward else (own, own + count)]
+    first, second = int(np.rint(position / width)), int(np.rint((position + 1) / width))
+    if layout == "around":
+        return [(first - 2, first + 3)]
+    up, down = _COUNTS[layout]
+    pair = [(first - up + 1, first + 1), (second, second + down)]
+    if not forward:
+        pair = [(second, second + up), (first - down + 1, first + 1)]
+    return pair if down else pair[:1]
+
+
+def distinct(sides: Sequence[tuple[Side, Side]]) -> Sides:
     """Return sides of REF and ALT without those that come again, as of sites that share bins, or that are empty."""
     return [pair for pair in dict.fromkeys(sides) if all(low < high for low, high in pair)]
 
@@ -105,20 +121,23 @@ class SiteBins:
     Attributes
     ----------
     gene : Gene
-    sides : tuple of lists of (Side, Side)
-        Bins in the array of REF and in that of ALT, for each pair of arrays.
+    layouts : dict of str to tuple of lists of (Side, Side)
+        By layout: bins in the array of REF and in that of ALT, for each pair of arrays.
     covered_fraction : float
         Share of the sites that the output window holds.
+    labels : dict of str to tuple of str
+        By layout, what sides or pairs of them are called, where that is said.
     """
 
     gene: Gene
-    sides: tuple[list[tuple[Side, Side]], ...]
+    layouts: Mapping[str, tuple[Sides, ...]]
     covered_fraction: float
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def range(self) -> tuple[int, int]:
         """Smallest range that holds all bins."""
-        held = [side for pairs in self.sides for pair in pairs for side in pair]
+        held = [side for sides in self.layouts.values() for pairs in sides for pair in pairs for side in pair]
         return min(low for low, _ in held), max(high for _, high in held)
 
 
@@ -131,56 +150,42 @@ def genes_with_sites(
     *,
     window_start: int,
     geometry: Geometry,
+    layouts: Sequence[str] = ("near",),
+    overlapping: tuple[int, int] = (0, 0),
 ) -> list[SiteBins]:
-    """Return the genes whose span meets the output window and that have sites in it; a site counts for one gene."""
+    """Return the genes whose span meets the output window and that have sites in it.
+
+    Parameters
+    ----------
+    layouts : sequence of str
+        Which bins are wanted.
+    overlapping : (int, int)
+        What genes must meet for the layout ``read``: the bases of the variant.
+    """
     start = window_start + geometry.crop_bp
     end = start + geometry.bins * geometry.bin_size_bp
     used: set[int] = set()
     found = []
     for gene in genes:
         low, high = gene.span
-        own = sites_of(sites, chosen, gene, chroms, used, start, end) if low < end and high > start else []
-        if not own:
+        if low >= end or high <= start:
             continue
-        sides = tuple(
-            distinct(list(zip(*(sides_of(sites, own, frame, geometry) for frame in both), strict=True)))
-            for both in frames
-        )
-        if all(sides):
-            used |= set(own)
-            inside = (sites.position[own] >= start) & (sites.position[own] < end)
-            found.append(SiteBins(gene, sides, float(np.mean(inside))))
+        own = sites_of(sites, chosen, gene, chroms, used, start, end)
+        met = low < overlapping[1] and high > overlapping[0]
+        read = read_sites_of(sites, chosen, gene, chroms, start, end) if met and READ in layouts else []
+        held: dict[str, tuple[Sides, ...]] = {}
+        for layout in layouts:
+            compared = read if layout == READ else own
+            pairs = tuple(
+                list(zip(*(sides_of(sites, compared, frame, geometry, layout) for frame in both), strict=True))
+                for both in frames
+            )
+            pairs = pairs if layout == READ else tuple(distinct(sides) for sides in pairs)
+            if all(pairs) and all(low < high for sides in pairs for pair in sides for low, high in pair):
+                held[layout] = pairs
+        if held:
+            used |= set(own) if set(held) != {READ} else set()
+            every = own or read
+            inside = (sites.position[every] >= start) & (sites.position[every] < end)
+            found.append(SiteBins(gene, held, float(np.mean(inside))))
     return found
-
-
-def splits(
-    ref: DoubleArray, alt: DoubleArray, *, pseudo: float, min_coverage: float, internal: bool = False
-) -> tuple[DoubleArray, Split | None]:
-    """Return s at the best split, (tracks,), and where that is; NaN where there is no split to choose.
-
-    Parameters
-    ----------
-    ref, alt : float64 ndarray of shape (tracks, sides)
-        Sums of coverage.
-    pseudo, min_coverage : float
-        Pseudo-count, and what the mean over tracks of R must exceed.
-    internal : bool
-        Leave the two splits at the ends out.
-    """
-    kept = ref.mean(axis=0) > min_coverage
-    if not kept.any():
-        kept[:] = True
-    ratio = (alt[:, kept] + pseudo) / (ref[:, kept] + pseudo)
-    sides = ratio.shape[1]
-    ends = np.ones((len(ratio), 1))
-    values = np.concatenate([ends, ratio, ends], axis=1)
-    total, left = values.sum(axis=1, keepdims=True), np.cumsum(values, axis=1)[:, :-1]
-    count = np.arange(1, sides + 2)
-    scores = np.log2((total - left) / (sides + 2 - count)) - np.log2(left / count)
-    size = np.abs(scores).mean(axis=0)
-    if internal:
-        size[[0, -1]] = -1.0
-        if sides < 2:
-            return np.full(len(ratio), np.nan), None
-    best = int(np.flatnonzero(size >= size.max() * (1.0 - _TIE))[0])
-    return scores[:, best], Split(best + 1, sides)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..engine.regions import WINDOW, Region
 from ..errors import InputError
+from .alphagenome import native_name
 from .formulas import SiteSplit, Statistic
 from .registry import SITE_STATISTICS
 from .statistics import STATISTICS, canonical_names
@@ -32,12 +33,14 @@ class ScoreSpec:
 
 def _spec(stat: str, region: Region, family: str) -> ScoreSpec:
     of_sites = {name.casefold(): name for name in SITE_STATISTICS}.get(stat.casefold())
-    if region.kind == "pas":
-        if of_sites is None:
-            raise InputError(f"{stat!r} is no statistic of region pas; allowed: {', '.join(SITE_STATISTICS)}")
+    if region.of_sites:
+        own = [name for name, statistic in SITE_STATISTICS.items() if statistic.region == region.kind]
+        if of_sites not in own:
+            raise InputError(f"{stat!r} is no statistic of region {region}; allowed: {', '.join(own)}")
         return ScoreSpec(of_sites, region, SITE_STATISTICS[of_sites])
     if of_sites is not None:
-        raise InputError(f"{of_sites} compares polyadenylation sites; write {of_sites}@pas, not @{region}")
+        where = SITE_STATISTICS[of_sites].region
+        raise InputError(f"{of_sites} compares sites of genes; write {of_sites}@{where}, not @{region}")
     (name,) = canonical_names([stat], family)
     return ScoreSpec(name, region, STATISTICS[family][name])
 
@@ -48,7 +51,7 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
     Parameters
     ----------
     names : tuple of str
-        ``STAT`` or ``STAT@REGION``.
+        ``STAT`` or ``STAT@REGION``, or what AlphaGenome calls a scorer, see :mod:`borzoi_rt.scoring.alphagenome`.
     family : str
         Table of statistics.
     region : str
@@ -60,7 +63,7 @@ def read_specs(names: tuple[str, ...], family: str, region: str = "window") -> t
         If a statistic or region is unknown, or a score is named twice.
     """
     default = Region.parse(region)
-    parts = [name.partition("@") for name in names]
+    parts = [native_name(name).partition("@") for name in names]
     regions = [Region.parse(where) if at else default for _, at, where in parts]
     specs = tuple(_spec(stat, region, family) for (stat, _, _), region in zip(parts, regions, strict=True))
     if not specs:

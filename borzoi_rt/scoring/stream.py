@@ -9,23 +9,27 @@ from typing import Any
 
 from ..backends.device import Device
 from ..backends.protocols import Session
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
+from ..genome.genotypes import GenotypeReader
+from ..genome.haplotypes import haplotype_records
 from ..genome.variants import Variant, VariantRecord, read_variants
 from .clusters import clustered
+from .ensemble import Models, member_engine, open_members, open_scorer
+from .haplotypes import HaplotypeOptions, check_haplotypes, longest_group_bp
 from .options import ScoreOptions
-from .pipeline import Scorer, check_genes
+from .pipeline import check_genes
 from .results import ScoredVariant
 
 
 def score_variants(
     variants: str | os.PathLike[str] | Iterable[Any],
     *,
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: Fasta | str | os.PathLike[str],
     options: ScoreOptions | None = None,
     session: Session | None = None,
@@ -34,6 +38,7 @@ def score_variants(
     engine: EngineOptions | None = None,
     backend: str | None = None,
     genes: Genes | str | os.PathLike[str] | None = None,
+    haplotypes: HaplotypeOptions | None = None,
 ) -> Iterator[ScoredVariant]:
     """Score variants, one result per ALT allele, in the order of the input.
 
@@ -43,8 +48,10 @@ def score_variants(
     ----------
     variants : path or iterable
         A VCF or BCF file (``-`` for stdin); or variants, each in a form that :meth:`Variant.of` takes.
-    bundle, fasta : object or path
-        Model and genome.
+    bundle : object or path, or a sequence of these
+        The model; several are an ensemble.
+    fasta : object or path
+        The genome.
     options : ScoreOptions, optional
         Statistics and policies.
     session : Session, optional
@@ -58,6 +65,8 @@ def score_variants(
         The device, under its name of release 0.1.
     genes : object or path, optional
         Annotation in GTF or GFF3, for scores over regions of genes.
+    haplotypes : HaplotypeOptions, optional
+        Score the haplotypes of samples of a VCF instead of its alleles.
 
     Yields
     ------
@@ -81,12 +90,12 @@ def score_variants(
         raise InputError("backend is an older name of device; leave one of the two out")
     chosen = options or ScoreOptions()
     check_genes(chosen, genes is not None)
-    return _score_all(variants, bundle, fasta, chosen, session, device or backend, threads, engine, genes)
+    return _score_all(variants, bundle, fasta, chosen, session, device or backend, threads, engine, genes, haplotypes)
 
 
 def _score_all(
     variants: str | os.PathLike[str] | Iterable[Any],
-    bundle: Bundle | str | os.PathLike[str],
+    bundle: Models,
     fasta: Fasta | str | os.PathLike[str],
     options: ScoreOptions,
     session: Session | None,
@@ -94,26 +103,52 @@ def _score_all(
     threads: int | None,
     engine: EngineOptions | None,
     genes: Genes | str | os.PathLike[str] | None,
+    haplotypes: HaplotypeOptions | None,
 ) -> Iterator[ScoredVariant]:
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     with ExitStack() as stack:
-        model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        members = open_members(bundle)
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))
+        sessions = [] if session is None else [session]
         if session is None:
-            session = open_engine(model, device or "cpu", threads=threads, options=engine)
-            stack.callback(session.close)
-        scorer = Scorer(model, session, genome, options, annotation)
-        for item in records_of(variants, options, model):
+            engine = member_engine(engine, len(members))
+            for member in members:
+                sessions.append(open_engine(member, device or "cpu", threads=threads, options=engine))
+                stack.callback(sessions[-1].close)
+        elif len(members) > 1:
+            raise InputError("a session is one model, and several bundles are given; leave session out")
+        scorer = open_scorer(members, sessions, genome, options, annotation)
+        for item in records_of(variants, options, members[0], haplotypes):
             yield scorer.score(item)
 
 
 def records_of(
-    variants: str | os.PathLike[str] | Iterable[Any], options: ScoreOptions, bundle: Bundle
+    variants: str | os.PathLike[str] | Iterable[Any],
+    options: ScoreOptions,
+    bundle: Bundle,
+    haplotypes: HaplotypeOptions | None = None,
 ) -> Iterator[VariantRecord]:
-    """Yield what is to be scored: the alleles of a file, or variants by their number, with windows they share."""
+    """Yield what is to be scored: the alleles of a file, or variants by their number, with windows they share.
+
+    With ``haplotypes``, those of the samples of a file, given by its path or as a :class:`GenotypeReader`.
+    """
+    length_bp = bundle.geometry.sequence_length_bp
+    if haplotypes is not None:
+        check_haplotypes(options)
+        return _haplotypes(variants, haplotypes, longest_group_bp(length_bp))
     records = _records(variants)
     share = options.prediction.cluster_share
-    return records if share is None else clustered(records, share, bundle.geometry.sequence_length_bp)
+    return records if share is None else clustered(records, share, length_bp)
+
+
+def _haplotypes(
+    variants: str | os.PathLike[str] | Iterable[Any], chosen: HaplotypeOptions, longest_bp: int
+) -> Iterator[VariantRecord]:
+    if isinstance(variants, str | os.PathLike):
+        variants = GenotypeReader(variants, chosen.samples)
+    if not isinstance(variants, GenotypeReader):
+        raise InputError("haplotypes come from the genotypes of a VCF; name a file instead of variants")
+    return haplotype_records(variants, variants.samples, within_bp=chosen.within_bp, longest_bp=longest_bp)
 
 
 def _records(variants: str | os.PathLike[str] | Iterable[Any]) -> Iterator[VariantRecord]:

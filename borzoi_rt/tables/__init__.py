@@ -13,7 +13,7 @@ from ..errors import InputError
 from .rows import Rows
 
 Shards = Callable[[], Iterator[pa.Table]]
-LAYOUTS = ("long", "wide")
+LAYOUTS = ("long", "wide", "alphagenome")
 _BOTH_LAYOUTS = (".tsv", ".tsv.gz", ".parquet")
 
 

@@ -25,7 +25,7 @@ class Frames:
         BackendError
             If pandas is not installed.
         """
-        _library("pandas")
+        library("pandas")
         return self.to_arrow(layout).to_pandas()
 
     def to_polars(self, layout: str = "long") -> Any:
@@ -36,11 +36,19 @@ class Frames:
         BackendError
             If polars is not installed.
         """
-        return _library("polars").from_arrow(self.to_arrow(layout))
+        return library("polars").from_arrow(self.to_arrow(layout))
 
 
-def _library(name: str) -> Any:
+def library(name: str, *, extra: str = "") -> Any:
+    """Import what a table is asked for as.
+
+    Raises
+    ------
+    BackendError
+        If it is not installed; says how it is.
+    """
     try:
         return import_module(name)
     except ImportError as error:
-        raise BackendError(f"{name} is not installed; pip install {name}, or use to_arrow") from error
+        wanted = f"'borzoi-rt[{extra}]'" if extra else name
+        raise BackendError(f"{name} is not installed; pip install {wanted}, or use to_arrow") from error

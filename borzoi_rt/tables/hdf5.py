@@ -29,14 +29,19 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
     Text of alleles has no fixed width: one long allele must not make every row as long. ``target_ids`` calls a merged
     row by its '+' track, as the reference programs do; ``row_ids`` calls it by its pair. Coverage of alleles that was
-    kept is ``ref_value@REGION`` and ``alt_value@REGION``. For scores of genes see :mod:`borzoi_rt.tables.hdf5_genes`.
+    kept is ``ref_value@REGION`` and ``alt_value@REGION``. What is said of alleles besides (haplotypes, normalised
+    spelling, where ``norm_pos`` is 0 for none) stands beside them. For scores of genes see
+    :mod:`borzoi_rt.tables.hdf5_genes`.
     """
-    text: dict[str, list[str]] = {name: [] for name in ("chrom", "id", "ref", "alt", "status", "status_detail")}
+    facts = tuple(name for name in context.rows.facts if name != "norm_pos")
+    text: dict[str, list[str]] = {name: [] for name in ("chrom", "id", "ref", "alt", "status", "status_detail", *facts)}
     pos: list[int] = []
+    norm_pos: list[int] = []
     for shard in shards():
         alleles = shard.filter(shard["first"])
         for name, values in text.items():
-            values.extend(alleles.column(name).to_pylist())
+            values.extend(value or "" for value in alleles.column(name).to_pylist())
+        norm_pos.extend(value or 0 for value in alleles.column("norm_pos").to_pylist())
         pos.extend(alleles.column("pos").to_pylist())
     # The reference names an unnamed variant by its position.
     names = [
@@ -51,6 +56,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
             "alt_allele": text["alt"],
             "status": text["status"],
             "status_detail": text["status_detail"],
+            **{name: text[name] for name in facts},
         }.items():
             file.create_dataset(name, data=[value.encode() for value in column], dtype=h5py.string_dtype())
         for name, labels in {"target_ids": tracks.track_identifier, "target_labels": tracks.track_description}.items():
@@ -58,6 +64,8 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         row_ids = [name.encode() for name in tracks.identifier]
         file.create_dataset("row_ids", data=row_ids, dtype=h5py.string_dtype())
         file.create_dataset("pos", data=np.array(pos, dtype=np.uint32))
+        if "norm_pos" in context.rows.facts:
+            file.create_dataset("norm_pos", data=np.array(norm_pos, dtype=np.uint32))
         file.create_dataset("percentiles", data=percentile_points())
         _write_scores(file, shards, context.rows, len(pos))
         if context.rows.of_genes:

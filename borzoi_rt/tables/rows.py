@@ -13,31 +13,36 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from ..types import BoolArray, FloatArray, IndexArray, SignArray
+from .alphagenome import empty_tidy, tidy_tables
 from .groups import allele_scores
-from .kept import ALLELES, Rows, score_table, scores_of, strands_of
-from .wide import BASE, wide_table
+from .kept import ALLELES, Rows, kept_extra, score_table, scores_of, strands_of
+from .wide import BASE, base_columns, wide_table
 
 __all__ = ["Rows", "allele_scores", "empty_table", "long_tables", "score_table", "scores_of", "strands_of", "tables_of"]
 
 _SLICE_BYTES = 64 * 2**20
-_TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail")
+_TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail", "variants", "norm_ref", "norm_alt")
 _MORE = ("k", "window_start", "n_fraction")
 _GENE = ("gene_name", "gene_strand", "covered_fraction")  # columns that a table without scores of genes has not
 
 
 def tables_of(table: pa.Table, rows: Rows, layout: str) -> Iterator[pa.Table]:
-    """Yield kept results in a layout, ``long`` or ``wide``."""
+    """Yield kept results in a layout, ``long``, ``wide`` or ``alphagenome``."""
     if layout == "wide":
         yield wide_table(table, rows)
+    elif layout == "alphagenome":
+        yield from tidy_tables(table, rows)
     else:
         yield from long_tables(table, rows)
 
 
 def empty_table(rows: Rows, layout: str) -> pa.Table:
     """Return a table of the layout without rows."""
-    none = score_table([], rows.specs, len(rows.tracks), with_alleles=rows.with_alleles)
+    none = score_table([], rows.specs, len(rows.tracks), with_alleles=rows.with_alleles, extras=rows.extras)
     if layout == "wide":
         return wide_table(none, rows)
+    if layout == "alphagenome":
+        return empty_tidy(none, rows)
     nothing = np.zeros(0, dtype=np.int64)
     cube = np.zeros((0, len(rows.tracks), len(rows.stats)), dtype=np.float32)
     index = (nothing, nothing, nothing)
@@ -83,7 +88,7 @@ def _long_slice(
     kept, track, stat = index
     take = pa.array(kept)
     more = _GENE if rows.of_genes else ()
-    columns = {name: table[name].take(take) for name in (*BASE, *_MORE, *more)}
+    columns = {name: table[name].take(take) for name in (*BASE, *rows.facts, *_MORE, *more)}
     statuses = np.array(table["status"].to_pylist(), dtype=object)[kept]
     values = np.where(missing, np.nan, cube[index])
     undefined = ~missing & ~np.isfinite(values)
@@ -111,11 +116,24 @@ def _long_slice(
     columns["stronger_strand"] = pa.array(np.where(sign > 0, "+", "-"), pa.string(), mask=missing | (sign == 0))
     columns["stat"] = pa.array(rows.stats, pa.string()).take(pa.array(stat, mask=missing))
     columns["score"] = pa.array(values.astype(np.float32), pa.float32(), mask=missing | undefined)
+    for extra in rows.extras:
+        columns[extra] = _extra_column(table, rows, extra, index, missing)
     for name in ALLELES if rows.with_alleles else ():
         vectors = scores_of(table, name, len(tracks)) if len(table) else np.zeros((0, 0), dtype=np.float32)
         columns[name] = pa.array(vectors[kept, track], pa.float32(), mask=missing | ~np.isfinite(vectors[kept, track]))
-    first = (*BASE, "k", "flipped", "window_start", "n_fraction", "gene", *more[:2], "region", *more[2:])
+    first = (*base_columns(rows), "k", "flipped", "window_start", "n_fraction", "gene", *more[:2], "region", *more[2:])
     return pa.table({**{name: columns[name] for name in first}, **columns})
+
+
+def _extra_column(
+    table: pa.Table, rows: Rows, extra: str, index: tuple[IndexArray, IndexArray, IndexArray], missing: BoolArray
+) -> pa.Array:
+    """Return what is kept beside each score, null where it is no number; it may be infinite."""
+    if not len(table):
+        return pa.array([], pa.float32())
+    cube = np.stack([scores_of(table, kept_extra(name, extra), len(rows.tracks)) for name in rows.stats], axis=-1)
+    values = cube[index]
+    return pa.array(values, pa.float32(), mask=missing | np.isnan(values))
 
 
 def _text_bytes(table: pa.Table, number: int) -> int:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from . import Shards, TableContext
 
 
+_FREE_TEXT = (
+    *("chrom", "id", "ref", "alt", "status_detail", "track_label", "track_id", "gene", "gene_name"),
+    *("sample", "variants", "norm_ref", "norm_alt"),
+)
+
+
 def write(path: Path, shards: Shards, context: TableContext) -> None:
     """Write ``.tsv`` or ``.tsv.gz``; missing values are empty, numbers the shortest that read back as float32."""
     options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
@@ -31,7 +37,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Keep separators out of text, which quoting would otherwise have to protect."""
-    for name in ("chrom", "id", "ref", "alt", "status_detail", "track_label", "track_id", "gene", "gene_name"):
+    for name in _FREE_TEXT:
         if name not in table.column_names:
             continue
         index = table.column_names.index(name)

@@ -14,6 +14,11 @@ from .kept import Rows
 BASE = ("record", "alt_index", "chrom", "pos", "id", "ref", "alt", "status", "status_detail")
 
 
+def base_columns(rows: Rows) -> tuple[str, ...]:
+    """Return the columns that say which allele it is and what became of it."""
+    return (*BASE[:-2], *rows.facts, *BASE[-2:])
+
+
 def wide_table(table: pa.Table, rows: Rows) -> pa.Table:
     """Return one row per allele, with a column for every score and track, ``SCORE|TRACK``.
 
@@ -23,7 +28,7 @@ def wide_table(table: pa.Table, rows: Rows) -> pa.Table:
     groups = gene_groups(table) if rows.of_genes else None
     first = np.flatnonzero(firsts(table)) if groups is None else groups.row
     base = table.take(pa.array(first))
-    columns: dict[str, Any] = {name: base[name] for name in (*BASE, "k", "window_start", "n_fraction")}
+    columns: dict[str, Any] = {name: base[name] for name in (*base_columns(rows), "k", "window_start", "n_fraction")}
     if groups is not None:
         columns |= {name: base[name] for name in ("gene", "gene_name", "gene_strand")}
         for region in dict.fromkeys(str(spec.region) for spec in rows.specs if spec.of_genes):

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from borzoi_rt.errors import InputError
 
 CONVOLUTIONS = ("cook-toom", "direct")
-GPU_CONVOLUTIONS = ("conv", "products")
-GPU_ATTENTIONS = ("fused", "plain")
-GPU_NORMS = ("affine", "batch")
+GPU_CONVOLUTION = "conv"
 
 
 @dataclass(frozen=True)
@@ -21,22 +19,16 @@ class Form:
     target : str
         ``cpu``, where no activation is ever as long as a window, or ``gpu``, where all of it is computed at once.
     convolution : str
-        One of ``CONVOLUTIONS`` or, for GPUs, of ``GPU_CONVOLUTIONS``: a ``Conv`` node, or products over all taps.
-    attention : str
-        Of GPUs: ``fused`` into one ``com.microsoft.MultiHeadAttention``, or ``plain`` products and a softmax.
-    norm : str
-        Of ``conv``: an ``affine`` product and sum, or one ``BatchNormalization``.
+        One of ``CONVOLUTIONS``; for GPUs ``conv``, a ``Conv`` node.
     """
 
     target: str = "cpu"
     convolution: str = "cook-toom"
-    attention: str = "fused"
-    norm: str = "affine"
 
     @property
     def channels_first(self) -> bool:
         """Whether the tower takes (batch, channels, length)."""
-        return self.convolution == "conv"
+        return self.target == "gpu"
 
 
 DEFAULT_FORM = Form()
@@ -51,14 +43,14 @@ def forms(target: str, precision: str, convolution: str | None = None) -> tuple[
         If the convolution does not go with target or precision.
     """
     if target == "gpu":
-        if convolution in CONVOLUTIONS:
-            raise InputError(f"{convolution} convolutions are for the target cpu, not gpu; leave the form out")
-        return (Form(target, convolution or GPU_CONVOLUTIONS[0]),)
-    if convolution in GPU_CONVOLUTIONS:
-        raise InputError(f"{convolution!r} convolutions are for the target gpu, not cpu; leave the form out")
+        if convolution not in (None, GPU_CONVOLUTION):
+            raise InputError(f"{convolution} convolutions are for the target cpu, not gpu; leave convolution out")
+        return (Form(target, GPU_CONVOLUTION),)
+    if convolution == GPU_CONVOLUTION:
+        raise InputError(f"{convolution} convolutions are for the target gpu, not cpu; leave convolution out")
     if precision == "fp32":
         return tuple(Form(target, name) for name in ([convolution] if convolution else CONVOLUTIONS))
     # The sums of a Cook-Toom product cancel; in half precision that costs a digit, on a GPU without any gain.
     if convolution == "cook-toom":
-        raise InputError(f"cook-toom convolutions are for fp32, not {precision}; leave the form out")
+        raise InputError(f"cook-toom convolutions are for fp32, not {precision}; leave convolution out")
     return (Form(target, "direct"),)

@@ -9,10 +9,6 @@ from ..models.borzoi import BATCH_NORM_EPS
 from .builder import GraphBuilder
 from .spans import Span
 
-# Mean and variance are in scale and shift already: what is left is mean 0, variance and epsilon together 1.
-_UNIT_EPS = 1e-5
-_UNIT = (("mean", 0.0), ("variance", 1.0 - _UNIT_EPS))
-
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     """Return a parameter as an array."""
@@ -28,24 +24,14 @@ def norm_gelu(
     bias: torch.Tensor | None = None,
     *,
     axes_behind: int = 0,
-    node: str = "affine",
 ) -> str:
     """Normalise and activate ``x + bias``: one product and one sum, folded in float64.
 
-    ``axes_behind`` is the number of axes after that of the channels. With ``node`` as ``batch``, both are one
-    ``BatchNormalization`` of channels that stand second.
+    ``axes_behind`` is the number of axes after that of the channels.
     """
     mean, variance = (array(torch.as_tensor(part)).astype(np.float64) for part in (norm.running_mean, norm.running_var))
     scale = array(norm.weight) / np.sqrt(variance + BATCH_NORM_EPS)
     shift = array(norm.bias) - (mean - (0.0 if bias is None else array(bias).astype(np.float64))) * scale
-    if node == "batch":
-        rest = (graph.weight(f"{kind}_{len(scale)}", np.full(len(scale), value, np.float32)) for kind, value in _UNIT)
-        parts = [
-            graph.weight(f"{name}.{kind}", part.astype(np.float32))
-            for kind, part in (("scale", scale), ("shift", shift))
-        ]
-        x = graph.node("BatchNormalization", x, *parts, *rest, epsilon=_UNIT_EPS, label=name)
-        return graph.node("Gelu", x, approximate="tanh")
     factor, term = (part.astype(np.float32).reshape(-1, *[1] * axes_behind) for part in (scale, shift))
     x = graph.node("Mul", x, graph.weight(f"{name}.scale", factor), label=name)
     x = graph.node("Add", x, graph.weight(f"{name}.shift", term))

@@ -44,7 +44,7 @@ def write_unproven(
     """
     model.eval()
     form = form or forms(target, precision)[0]
-    name = f"unproven {precision}, {target}: {form.convolution}, {form.attention}, {form.norm}"
+    name = f"unproven {precision}, {target}: {form.convolution}"
     info = bundle_info(model, tracks, squash=squash, name=name, precision=precision, target=target)
     example = {
         "sequence": random_window(info.geometry.sequence_length_bp),

@@ -11,24 +11,20 @@ from .builder import GraphBuilder
 from .form import Form
 from .spans import Span
 from .tower import Tower
-from .tower_gpu import ConvTower, ProductTower
+from .tower_gpu import ConvTower
 
 
 def attention_writer(graph: GraphBuilder, form: Form) -> AttentionWriter | BatchedAttentionWriter:
     """Return the writer of attention."""
     if form.target == "cpu":
         return AttentionWriter(graph)
-    return BatchedAttentionWriter(graph, fused=form.attention == "fused")
+    return BatchedAttentionWriter(graph)
 
 
 def tower_writer(
     graph: GraphBuilder, model: Borzoi, tokens: int, skips: Sequence[Span], form: Form
-) -> Tower | ConvTower | ProductTower:
+) -> Tower | ConvTower:
     """Return the writer of a tower of ``tokens`` tokens that keeps ``skips``."""
     if form.target == "cpu":
         return Tower(graph, model, tokens=tokens, skips=skips, convolution=form.convolution)
-    if form.convolution == "products":
-        return ProductTower(graph, model, tokens=tokens, skips=skips)
-    tower = ConvTower(graph, model, tokens=tokens, skips=skips)
-    tower.norm = form.norm
-    return tower
+    return ConvTower(graph, model, tokens=tokens, skips=skips)

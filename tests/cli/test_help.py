@@ -12,6 +12,7 @@ import pytest
 from borzoi_rt.cli import main
 from borzoi_rt.cli._commands import COMMANDS
 from borzoi_rt.scoring.presets import PRESETS
+from borzoi_rt.scoring.registry import SITE_STATISTICS
 from borzoi_rt.scoring.statistics import FAMILIES, STATISTICS
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
     out = cli("--help").out
     names = re.findall(r"^  ([a-z]+) ", out.split("Commands:")[1], re.MULTILINE)
     assert names == list(COMMANDS)
-    assert (names[:4], names[-1]) == (["score", "ism", "predict", "merge"], "bench")
+    assert (names[:5], names[-1]) == (["score", "ism", "predict", "merge", "calibrate"], "bench")
     assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
 
 
@@ -109,9 +110,11 @@ def test_scores_lists_all_there_is(cli: Cli, family: str) -> None:
     ended = cli("scores", "--family", family)
     assert (ended.code, ended.err) == (0, "")
     parts = [re.findall(r"^  (\S+) +(\S.*)$", part, re.MULTILINE) for part in ended.out.split("\n\n")]
-    statistics, regions, presets = ([name for name, _ in part] for part in parts)
+    statistics, sites, regions, presets = ([name for name, _ in part] for part in parts)
     assert sorted(statistics) == sorted(STATISTICS[family])
-    assert regions == ["window", "span:BP", "center:BP", "exons", "span", "tss:BP", "pas"]
+    assert sites == [f"{name}@{statistic.region}" for name, statistic in SITE_STATISTICS.items()]
+    assert regions[:6] == ["window", "span:BP", "center:BP", "exons", "span", "tss:BP"]
+    assert regions[6:] == ["gene_mask", "gene_body", "pas", "splice"]
     assert presets == list(PRESETS)
     assert all(len(text.split()) > 4 for part in parts for _, text in part)
 
@@ -156,6 +159,10 @@ FAILS = {
     "ism": (["ism", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"'chr1:x'"),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "merge": (["merge", "none.tsv.shard-1-of-2"], r"none\.tsv\.shard-1-of-2: is no shard of a run"),
+    "calibrate": (
+        ["calibrate", "--variants", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"none\.vcf: no such VCF",
+    ),
     "bundle verify": (["bundle", "verify", "none"], r"none: no such bundle"),
     "bundle show": (["bundle", "show", "none"], r"none: no such bundle"),
     "data make": (

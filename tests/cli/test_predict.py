@@ -71,3 +71,35 @@ def test_an_existing_prediction_is_not_replaced(cli: Cli, desk: Desk) -> None:
     assert (
         ended.err == f"error: {desk.folder / 'coverage'}: exists and is not an empty directory; choose another name\n"
     )
+
+
+def test_a_variant(cli: Cli, desk: Desk) -> None:
+    text = "".join(desk.fasta.read_text().splitlines()[1:])
+    variant = f"chr1:3000:{text[2999]}:{'ACGT'[('ACGT'.index(text[2999]) + 1) % 4]}"
+    out = desk.folder / "around"
+    words = ["predict", "--variant", variant, *desk.model(), "--tracks", "dnase", "--out", out, "--format", "bedgraph"]
+    ended = cli(*words)
+    assert (ended.code, ended.out, ended.err) == (0, "", f"1 variant: 5 files -> {out}\n")
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"4_dnase.{side}.bedgraph" for side in ("ref", "alt", "diff")} | {
+        "predictions.npz",
+        "predictions.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--variant", "chr1:3000:A:C", "--resume"], 1, "--resume is for regions; a variant is one job"),
+        (["--variant", "chr1:3000:A:C", "--workers", "2"], 1, "--workers is for regions; a variant is one job"),
+        (["REGIONS", "--format", "bigwig"], 1, "--format is for --variant; regions are written as bigWig"),
+        (["REGIONS", "--variant", "chr1:3000:A:C"], 2, "give REGIONS, or a variant with --variant, and not both"),
+        ([], 2, "give REGIONS, or a variant with --variant, and not both"),
+    ],
+)
+def test_what_is_for_regions_alone_is_refused(cli: Cli, desk: Desk, words: list[str], code: int, message: str) -> None:
+    given = [desk.bed if word == "REGIONS" else word for word in words]
+    ended = cli("predict", *given, *desk.model(), "--out", desk.folder / "coverage")
+    assert ended.code == code
+    assert message in ended.err
+    assert not (desk.folder / "coverage").exists()

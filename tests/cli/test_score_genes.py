@@ -63,6 +63,22 @@ def test_which_genes_are_scored(cli: Cli, desk: Desk, gtf: Path, more: list[str]
     assert ("ref_value" in desk.out.read_text().splitlines()[0]) is ("--with-alleles" in more)
 
 
+def test_columns_and_names_of_alphagenome(cli: Cli, desk: Desk, gtf: Path) -> None:
+    names = "GeneMaskLFCScorer(), CenterMaskScorer(width=501, aggregation_type=DIFF_SUM)"
+    ended = score(cli, desk, "--genes", gtf, "--scores", names, "--columns", "alphagenome")
+    assert ended.code == 0, ended.err
+    with desk.out.open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert {row["variant_scorer"].partition("(")[0] for row in rows} == {"GeneMaskLFCScorer", "CenterMaskScorer"}
+    assert {row["gene_id"] for row in rows} == {"", "NEAR", "NEXT"}
+    assert {row["variant_id"][:9] for row in rows} == {"chr1:2000"}
+    ended = score(cli, desk, "--columns", "alphagenome", "--layout", "wide")
+    assert (ended.code, ended.err) == (1, "error: --columns alphagenome is a long table; leave --layout wide out\n")
+    ended = score(cli, desk, "--scores", "ContactMapScorer()")
+    assert ended.code == 1
+    assert "ContactMapScorer: the model has no such output; supported: CenterMaskScorer(" in ended.err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +29,10 @@ onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 
 from borzoi_export.convert import convert_calico  # noqa: E402
 from borzoi_export.graphs import attention_gpu, export_bundle, split  # noqa: E402
-from borzoi_export.graphs.form import GPU_ATTENTIONS, GPU_CONVOLUTIONS, Form  # noqa: E402
+from borzoi_export.graphs.form import GPU_CONVOLUTION  # noqa: E402
 from borzoi_export.graphs.unproven import write_unproven  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
-FORMS = [Form("gpu", *names) for names in itertools.product(GPU_CONVOLUTIONS, GPU_ATTENTIONS)]
-FORMS.append(Form("gpu", "conv", "fused", "batch"))
 VARIANTS: dict[str, dict[str, Any]] = {
     "toy": {},
     "borzoi": {"tail_filters": 24, "crop_bins": 15},
@@ -49,17 +46,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SQUASH = SquashSpec(kind="new")
 
 
-def name_of(form: Form) -> str:
-    return f"{form.convolution}, {form.attention}, {form.norm}"
-
-
 def toy(**changes: Any) -> Borzoi:
     torch.manual_seed(17)
     return toys.model(toys.config(**changes)).eval()
 
 
-def written(model: Borzoi, out: Path, form: Form, precision: str = "fp32") -> Bundle:
-    return write_unproven(model, toys.tracks(), out, squash=SQUASH, target="gpu", form=form, precision=precision)
+def written(model: Borzoi, out: Path, precision: str = "fp32") -> Bundle:
+    return write_unproven(model, toys.tracks(), out, squash=SQUASH, target="gpu", precision=precision)
 
 
 def run(bundle: Bundle, *arguments: Any, **options: Any) -> np.ndarray:
@@ -89,24 +82,22 @@ def nodes(bundle: Bundle, name: str) -> list[Any]:
     return list(onnx.load(bundle.graph_path(name), load_external_data=False).graph.node)
 
 
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
-def test_graph_equals_network(tmp_path: Path, changes: dict[str, Any], form: Form) -> None:
+def test_graph_equals_network(tmp_path: Path, changes: dict[str, Any]) -> None:
     model, x = toy(**changes), windows()
-    bundle = written(model, tmp_path / "b", form)
+    bundle = written(model, tmp_path / "b")
     onnx.checker.check_model(str(bundle.graph_path()))
     for batch, n_fill in ((2, 0.0), (1, 0.25)):
         assert_allclose(run(bundle, x[:batch], n_fill=n_fill), exact(model, x[:batch], n_fill), rtol=3e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("own", [3, 16])
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
-def test_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form, own: int) -> None:
+def test_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: int) -> None:
     """Tiles, the body of all bins and those that move."""
     monkeypatch.setattr(split, "OWN_TOKENS", own)
     monkeypatch.setattr(split, "MOVING_BINS", (4, 8, 16))
     model, x = toy(), windows()
-    bundle = written(model, tmp_path / "b", form)
+    bundle = written(model, tmp_path / "b")
     assert {"body", "body_4", "body_8", "body_16"} <= set(bundle.info.graphs)
     parts, want = open_engine(bundle), exact(model, x, 0.25)
     assert_allclose(parts.run(x, n_fill=0.25), want, rtol=3e-5, atol=3e-6)
@@ -115,9 +106,8 @@ def test_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert_allclose(found, want[:, [4, 0], first:last], rtol=3e-5, atol=3e-6)
 
 
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
-def test_tiles_in_one_run(tmp_path: Path, form: Form) -> None:
-    bundle = written(toy(), tmp_path / "b", form)
+def test_tiles_in_one_run(tmp_path: Path) -> None:
+    bundle = written(toy(), tmp_path / "b")
     parts = open_parts(bundle, "cpu:1")
     x = windows(3)
     together = parts.tile(x, 0.25)
@@ -126,42 +116,20 @@ def test_tiles_in_one_run(tmp_path: Path, form: Form) -> None:
             assert_allclose(found[number : number + 1], want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
-def test_what_the_graphs_hold(tmp_path: Path, form: Form) -> None:
+def test_what_the_graphs_hold(tmp_path: Path) -> None:
     """One convolution and one attention a block, however long the window; no operator that CUDA may lack."""
     model = toy(sequence_length_bp=600 * 128, crop_bins=720)
-    bundle = written(model, tmp_path / "b", form, "fp16")
+    bundle = written(model, tmp_path / "b", "fp16")
     for name in bundle.info.graphs:
         assert not {"Pad", "ReduceMax"} & {node.op_type for node in nodes(bundle, name)}
     kinds = Counter(node.op_type for node in nodes(bundle, "predict"))
     assert kinds["GatherElements"] == model.config.depth
-    assert kinds["Expand"] <= 2 * 2 + 2 * 7  # index and filling of both spans of queries; zeros around rows of products
-    if form.convolution == "conv":
-        assert (kinds["Conv"], kinds["MaxPool"]) == (1 + 6, 1 + 6)
-    if form.attention == "fused":
-        assert (kinds["MultiHeadAttention"], kinds["Softmax"]) == (model.config.depth, 0)
+    assert (kinds["Conv"], kinds["MaxPool"]) == (1 + 6, 1 + 6)
+    assert (kinds["Softmax"], kinds["Expand"]) == (model.config.depth, 2)  # an index for each span of queries
     # Half precision from the encoded bases to the last skip: uint8 to float32, to half, and back at each output.
     casts = [node for node in nodes(bundle, "trunk_tile") if node.op_type == "Cast"]
     assert len(casts) == 2 + 1 + model.config.unets
     assert kinds["Cast"] == 2 + 1 + model.config.depth * 4 + 1 + 1  # of each block: twice to half, twice back
-
-
-@pytest.mark.parametrize("name", ["predict", "body", "body_64"])
-def test_queries_come_in_groups(tmp_path: Path, name: str) -> None:
-    """The fused kernels of onnxruntime take a bias of 16 queries or a multiple, so that others are filled up."""
-    bundle = written(toy(sequence_length_bp=600 * 128, crop_bins=720), tmp_path / "b", FORMS[0])
-    graph = onnx.load(bundle.graph_path(name), load_external_data=False).graph
-    constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer if not item.external_data}
-    made = {node.output[0]: node for node in graph.node}
-    rows = []
-    for node in graph.node:
-        if node.op_type == "MultiHeadAttention":
-            index = made[made[node.input[5]].input[1]]  # bias by GatherElements, its index by Expand
-            heads, count, tokens = constants[made[index.input[1]].input[1]]
-            assert (heads, tokens) == (2, 600)
-            rows.append(count)
-    queries = {"predict": 421 - 179, "body": 421 - 179, "body_64": 18}[name]
-    assert rows == [608, -(-queries // 16) * 16]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -172,7 +140,7 @@ def test_export(tmp_path: Path, precision: str) -> None:
     )
     again = open_bundle(bundle.path)
     assert (again.info.target, again.info.precision) == ("gpu", precision)
-    assert again.info.parity["convolution"] in GPU_CONVOLUTIONS
+    assert again.info.parity["convolution"] == GPU_CONVOLUTION
     assert len(again.info.parity["checks"]) == 3
 
 
@@ -203,7 +171,7 @@ def test_forms_of_the_other_target(tmp_path: Path, target: str, convolution: str
 
 
 def test_an_unproven_bundle_fails_its_check(tmp_path: Path) -> None:
-    bundle = written(toy(), tmp_path / "b", FORMS[0])
+    bundle = written(toy(), tmp_path / "b")
     assert not bundle.info.parity
     assert np.isnan(bundle.golden()["coverage"]).all()
 
@@ -243,7 +211,7 @@ def test_trained_model_keeps_its_scores(shared: Path, trained: Bundle, tiny_bund
         [item.scores for item in score_variants(variants, bundle=bundle, fasta=genome, options=options)]
         for bundle in (trained, tiny_bundle)
     ]
-    correlation, share = (0.999999, 1e-3) if trained.info.precision == "fp32" else (0.999, 0.02)
+    correlation, share = (0.999999, 1e-3) if trained.info.precision == "fp32" else (0.999, 0.01)
     for stat in options.stats:
         got, want = (np.stack([scores[stat] for scores in side if scores is not None]) for side in found)
         assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > correlation

@@ -297,3 +297,81 @@ def test_without_a_home_or_a_folder_to_write_to_it_still_opens(tmp_path: Path, m
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such annotation file"):
         open_genes(tmp_path / "none.gtf")
+
+
+# Two transcripts of one gene, of which the second begins later, and one of a gene on '-'.
+TRANSCRIPT_ROWS = [
+    ("A", "a1", "+", 101, 200),
+    ("A", "a1", "+", 301, 400),
+    ("B", "b1", "-", 801, 900),
+    ("A", "a2", "+", 251, 280),
+    ("A", "a2", "+", 301, 350),
+    ("B", "b1", "-", 401, 500),
+]
+TRANSCRIPTS_WANTED = {"A": [[[100, 200], [300, 400]], [[250, 280], [300, 350]]], "B": [[[400, 500], [800, 900]]]}
+
+
+def told(genes: Genes) -> dict[str, list[list[list[int]]]]:
+    found = (genes[number] for number in range(len(genes)))
+    return {gene.id: [exons.tolist() for exons in gene.transcripts] for gene in found}
+
+
+def gtf(path: Path) -> Path:
+    text = 'gene_id "{}"; transcript_id "{}";'
+    return write(
+        path, [row("1", "exon", start, end, strand, text.format(g, t)) for g, t, strand, start, end in TRANSCRIPT_ROWS]
+    )
+
+
+def test_transcripts_of_gtf(tmp_path: Path) -> None:
+    assert told(read_genes(gtf(tmp_path / "a.gtf"))) == TRANSCRIPTS_WANTED
+
+
+def test_transcripts_of_gff3(tmp_path: Path) -> None:
+    names = dict.fromkeys((t, g, strand) for g, t, strand, _, _ in TRANSCRIPT_ROWS)
+    rows = [row("1", "gene", 1, 900, "+", f"ID=gene:{g}") for g in "AB"]
+    rows += [row("1", "mRNA", 1, 900, strand, f"ID={t};Parent=gene:{g}") for t, g, strand in names]
+    rows += [row("1", "exon", start, end, strand, f"Parent={t}") for _, t, strand, start, end in TRANSCRIPT_ROWS]
+    assert told(read_genes(write(tmp_path / "a.gff3", rows))) == TRANSCRIPTS_WANTED
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_names_them(tmp_path: Path, style: str) -> None:
+    """What all transcripts have together are the exons of the gene."""
+    genes = read_genes(write(tmp_path / "a.gtf", exon_rows(style)))
+    for number in range(len(genes)):
+        gene = genes[number]
+        whole = sorted({base for exons in gene.transcripts for start, end in exons for base in range(start, end)})
+        assert whole == [base for start, end in gene.exons for base in range(start, end)]
+
+
+def test_without_names_a_gene_is_one_transcript(tmp_path: Path) -> None:
+    rows = [row("1", "exon", start, start + 9, "+", 'gene_id "G";') for start in (1, 101)]
+    assert told(read_genes(write(tmp_path / "a.gtf", rows))) == {"G": [[[0, 10], [100, 110]]]}
+
+
+def test_the_index_keeps_them(tmp_path: Path) -> None:
+    path = gtf(tmp_path / "a.gtf")
+    first, again = (open_genes(path, cache=tmp_path / "index") for _ in range(2))
+    assert told(first) == told(again) == TRANSCRIPTS_WANTED
+    assert first.transcript_digest == again.transcript_digest
+    other = read_genes(write(tmp_path / "b.gtf", path.read_text().replace('"a2"', '"a1"').splitlines()))
+    assert other.digest == first.digest, "the exons of the genes are the same"
+    assert other.transcript_digest != first.transcript_digest
+
+
+@pytest.mark.parametrize(
+    ("gene", "window", "exons"),
+    [
+        ("A", (0, 1000), [[100, 200], [250, 280], [300, 400]]),
+        ("A", (100, 101), [[100, 200], [300, 400]]),
+        ("A", (101, 1000), [[250, 280], [300, 350]]),
+        ("A", (251, 1000), []),
+        ("B", (0, 899), []),
+        ("B", (899, 900), [[400, 500], [800, 900]]),
+    ],
+)
+def test_which_begin_in_a_window(tmp_path: Path, gene: str, window: tuple[int, int], exons: list[list[int]]) -> None:
+    genes = read_genes(gtf(tmp_path / "a.gtf"))
+    held: list[Gene] = [genes[number] for number in range(len(genes)) if genes[number].id == gene]
+    assert held[0].started_in(*window).tolist() == exons

@@ -117,6 +117,7 @@ COMMON: dict[str, Callable[[Profile, Profile], float]] = {
     "L2_DIFF_LOG1P": lambda r, a: distance(r, a, math.log1p, 2),
     "ACTIVE_MEAN": lambda r, a: max(mean(r), mean(a)),
     "ACTIVE_SUM": lambda r, a: max(math.fsum(r), math.fsum(a)),
+    "MAX_DIFF": lambda r, a: max(abs(y - x) for x, y in zip(r, a, strict=True)),
     "LFC": lambda r, a: math.log(mean(a) + 1e-3) - math.log(mean(r) + 1e-3),
 }
 FAMILIES = {
@@ -145,7 +146,7 @@ SIGNED = (
 )
 SYMMETRIC = (
     *("D1", "logD1", "sqrtD1", "D2", "logD2", "sqrtD2"),
-    *("L2_DIFF", "L2_DIFF_LOG1P", "ACTIVE_MEAN", "ACTIVE_SUM"),
+    *("L2_DIFF", "L2_DIFF_LOG1P", "ACTIVE_MEAN", "ACTIVE_SUM", "MAX_DIFF"),
 )
 ROOT_OF_SQUARES = ("D2", "logD2", "sqrtD2", "nD2", "L2_DIFF", "L2_DIFF_LOG1P")
 ACTIVITY = ("ACTIVE_MEAN", "ACTIVE_SUM")  # no difference: equal alleles do not give 0

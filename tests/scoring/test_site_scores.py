@@ -18,7 +18,8 @@ from borzoi_rt.genome.genes import Gene
 from borzoi_rt.genome.pas import Sites, read_sites
 from borzoi_rt.genome.variants import Variant
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.site_scores import distinct, genes_with_sites, sides_of, splits
+from borzoi_rt.scoring.site_scores import distinct, genes_with_sites, sides_of
+from borzoi_rt.scoring.splits import splits
 
 HEADER = "chrom\tposition_hg38\tstrand\tgene\tsite_num\tsite_type\tpas_id"
 LAST = "3' most exon"
@@ -146,7 +147,7 @@ def test_which_sites_a_gene_has(tmp_path: Path) -> None:
     assert [item.gene.id for item in found] == ["A"]
     assert found[0].covered_fraction == 1.0
     # 455 to 1049, for 1051 is too far; behind 600 and before 700 are the same bins, [11, 15)
-    assert len(found[0].sides[0]) == 2 * 4 - 1
+    assert len(found[0].layouts["near"][0]) == 2 * 4 - 1
     assert genes_with_sites(sites, sites.of_kind("utr3"), ["chr2"], [first], frames, **how) == []
     late = frames_of(Variant("chr1", 1500, "A", "C"), 400, GRID, options)
     how["window_start"] = 400  # output [656, ...): two of four sites lie before it
@@ -156,9 +157,12 @@ def test_which_sites_a_gene_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stats", "message"),
     [
-        (("COVR",), "COVR compares polyadenylation sites; write COVR@pas, not @window"),
+        (("COVR",), "COVR compares sites of genes; write COVR@pas, not @window"),
         (("covr@exons",), "write COVR@pas, not @exons"),
-        (("SUM@pas",), "'SUM' is no statistic of region pas; allowed: COVR, SCOVR, COVR_internal"),
+        (("SUM@pas",), "'SUM' is no statistic of region pas; allowed: COVR, SCOVR, COVR_internal, COVRWIDE"),
+        (("COVR@splice",), "'COVR' is no statistic of region splice; allowed: JUNC, JUNC_signed, EXON_USAGE"),
+        (("JUNC@pas",), "'JUNC' is no statistic of region pas; allowed: COVR"),
+        (("junc",), "JUNC compares sites of genes; write JUNC@splice, not @window"),
     ],
 )
 def test_statistics_of_sites_are_for_sites(stats: tuple[str, ...], message: str) -> None:

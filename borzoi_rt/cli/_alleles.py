@@ -1,0 +1,133 @@
+"""Options of `score` that say what is compared: haplotypes of samples, spellings of indels, and their background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..runs.explain import TOP, ExplainOptions
+from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
+
+
+def allele_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add haplotypes, normalisation and the phase floor; see :func:`take_haplotypes`."""
+    for option in (
+        click.option(
+            "--phase-floor-seed",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="What the positions of --phase-floor are drawn by  [default: 0].",
+        ),
+        click.option(
+            "--phase-floor",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Beside every indel score N neutral indels of its length near by; column phase_floor is the median "
+            "size of their scores, phase_floor_pos says where they are. N + 1 times the work of an indel  [default: "
+            "none].",
+        ),
+        click.option(
+            "--normalize",
+            is_flag=True,
+            default=None,
+            help="Score every allele in its left-normalised spelling, as bcftools norm writes it; columns norm_pos, "
+            "norm_ref and norm_alt hold it beside the given one  [default: as given].",
+        ),
+        click.option(
+            "--haplotype-bp",
+            type=click.IntRange(min=0),
+            metavar="BP",
+            help="With --samples: variants of a sample that lie at most BP apart are scored together, in one window  "
+            f"[default: {WITHIN_BP}].",
+        ),
+        click.option(
+            "--samples",
+            metavar="S1,S2",
+            help="Score haplotypes of these samples instead of alleles: each of the two with the reference, and the "
+            "second with the first. VCF must be sorted and phased; columns sample, haplotype, against and variants "
+            "name the rows  [default: alleles].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def explain_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add which alleles are explained, and by what; see :func:`take_explain`."""
+    for option in (
+        click.option(
+            "--motif-pvalue",
+            type=float,
+            metavar="P",
+            help="With --explain: chance of a match of a motif at one position of random DNA  [default: 1e-4].",
+        ),
+        click.option(
+            "--motifs",
+            type=click.Path(path_type=Path),
+            help="With --explain: motifs to look for, a MEME or JASPAR file  [default: none].",
+        ),
+        click.option(
+            "--top-by",
+            metavar="SCORE",
+            help="With --explain: the score whose size ranks alleles, over tracks and genes  [default: the first of "
+            "--stats].",
+        ),
+        click.option(
+            "--top",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help=f"With --explain: how many alleles, the strongest first  [default: {TOP}].",
+        ),
+        click.option(
+            "--explain",
+            is_flag=True,
+            help="Write the motifs that the strongest alleles gain and lose beside the table, to OUT.motifs.tsv and "
+            "OUT.motifs.json; needs --motifs  [default: the table alone].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def take_explain(choices: dict[str, Any]) -> ExplainOptions | None:
+    """Take the options of an explanation out of a command's arguments.
+
+    Raises
+    ------
+    InputError
+        If one is given without ``--explain``, or that without motifs.
+    """
+    asked = choices.pop("explain")
+    names = {"top": "--top", "top_by": "--top-by", "motifs": "--motifs", "motif_pvalue": "--motif-pvalue"}
+    given = {name: value for name in names if (value := choices.pop(name)) is not None}
+    if not asked:
+        if given:
+            raise InputError(f"{names[next(iter(given))]} is for an explanation; add --explain")
+        return None
+    if "motifs" not in given:
+        raise InputError("--explain needs motifs to look for; name a MEME or JASPAR file with --motifs")
+    renamed = {"top_by": "by", "motif_pvalue": "pvalue"}
+    return ExplainOptions(**{renamed.get(name, name): value for name, value in given.items()})
+
+
+def take_haplotypes(choices: dict[str, Any], *, of_file: bool) -> HaplotypeOptions | None:
+    """Take the options of haplotypes out of a command's arguments.
+
+    Raises
+    ------
+    InputError
+        If one is given without samples, or samples without a VCF.
+    """
+    samples, within_bp = choices.pop("samples"), choices.pop("haplotype_bp")
+    if samples is None:
+        if within_bp is not None:
+            raise InputError("--haplotype-bp is for haplotypes; name samples with --samples")
+        return None
+    if not of_file:
+        raise InputError("--samples needs a VCF with genotypes, and not --variant")
+    names = tuple(name.strip() for name in samples.split(","))
+    return HaplotypeOptions(samples=names, within_bp=WITHIN_BP if within_bp is None else within_bp)

@@ -1,0 +1,201 @@
+"""Make null distributions of scores with the user's own engine: a run over variants without effect."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import InputError
+from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Genes
+from ..genome.variants import VariantRecord, read_variants
+from ..scoring.backgrounds import matched_variants, random_snvs
+from ..scoring.calibration import (
+    LEAST,
+    MIN_COUNT,
+    Calibration,
+    Null,
+    calibration_key,
+    check_count,
+    null_notes,
+    rows_of,
+)
+from ..scoring.ensemble import Models, open_members
+from ..scoring.options import ScoreOptions
+from ..scoring.pipeline import check_genes, check_sites
+from ..scoring.selection import select_rows
+from ..scoring.spec import ScoreSpec
+from ..tables.calibration import write_calibration
+from ..tables.kept import scores_of
+from .alleles import write_alleles
+from .estimate import Output
+from .journal import Journal
+from .outputs import check_directory, finish_directory
+from .run import do_jobs, is_over, open_journal
+from .score import count_statuses, inputs_of, job_size, run_context, run_identity
+from .score_plan import ScorePlan
+from .settings import RunSettings
+
+log = logging.getLogger(__name__)
+
+
+def calibrate(
+    out: str | os.PathLike[str],
+    *,
+    bundle: Models,
+    fasta: str | os.PathLike[str],
+    variants: str | os.PathLike[str] | None = None,
+    random: int = 0,
+    matched: int = 0,
+    seed: int = 0,
+    options: ScoreOptions | None = None,
+    settings: RunSettings | None = None,
+    genes: Genes | str | os.PathLike[str] | None = None,
+    min_count: int = MIN_COUNT,
+) -> Counter[str]:
+    """Score variants without effect and keep the distribution of every score and track as a folder.
+
+    Parameters
+    ----------
+    out : path
+        Folder to make, for ``score_file(calibration=...)``. It appears whole; until then results lie in
+        ``OUT.partial``.
+    bundle : Bundle or path, or a sequence of these
+        The model, or the members of an ensemble, as scores will be made.
+    fasta : path
+        The genome.
+    variants : path, optional
+        VCF or BCF of the null, as of common variants.
+    random : int
+        Instead of ``variants``: number of SNVs drawn from the genome.
+    matched : int
+        Instead of ``variants`` themselves: number of copies of each at random positions that match it, see
+        :func:`borzoi_rt.scoring.backgrounds.matched_variants`.
+    seed : int
+        Of what is drawn.
+    options : ScoreOptions, optional
+        Scores and policies, as scores will be made.
+    settings : RunSettings, optional
+        Device, processes, resumption.
+    genes : Genes or path, optional
+        Annotation, for scores over regions of genes: every pair of a variant and a gene is one null value.
+    min_count : int
+        Least number of null values of every score.
+
+    Returns
+    -------
+    Counter
+        Statuses of the variants.
+
+    Raises
+    ------
+    InputError
+        If options cannot be used, or a score has too few null values.
+    """
+    chosen, settings, target = options or ScoreOptions(), settings or RunSettings(), Path(out)
+    if (variants is None) == (random == 0):
+        raise InputError("the null is of variants or of random ones; give one of variants and random")
+    if matched and variants is None:
+        raise InputError("matched copies are of variants; give these, or leave matched out")
+    if min(random, matched, seed) < 0 or min_count < LEAST:
+        raise InputError(
+            f"random is {random}, matched {matched}, seed {seed}, min_count {min_count}; 0 or more are needed, and at "
+            f"least {LEAST} of min_count"
+        )
+    if chosen.with_alleles or chosen.prediction.cluster_share is not None:
+        what = "with_alleles" if chosen.with_alleles else "windows that neighbours share"
+        raise InputError(f"{what}: no part of a null; leave that out")
+    check_genes(chosen, genes is not None)
+    inputs = [item for item in (variants, fasta) if item is not None]
+    check_directory(target, [*inputs, *inputs_of(bundle, chosen)])
+    model, *others = members = open_members(bundle)
+    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    check_sites(chosen, annotation)
+    with Fasta(fasta) as genome:
+        selection = select_rows(model.tracks, chosen)
+        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
+        made = _origin(variants, random, matched, seed)
+        with open_journal(target, settings) as journal:
+            drawn = _drawn(genome, variants, random, matched, seed, model.geometry.sequence_length_bp)
+            block = job_size(model, chosen)
+            alleles = write_alleles(journal.directory / "alleles.arrow", drawn, block)
+            digest = hashlib.sha256(alleles.path.read_bytes()).hexdigest()
+            plan = ScorePlan(
+                alleles=alleles,
+                bundle=model,
+                fasta=genome.path,
+                options=chosen,
+                device=settings.worker_device,
+                engine=settings.engine,
+                identity=run_identity({**context, "calibration": made}, selection, digest),
+                genome=context["identity_genome"],
+                genes=annotation,
+                others=tuple(others),
+            )
+            do_jobs(plan, journal, settings)
+            counts = count_statuses(journal)
+            values = alleles.count * len(selection.rows) * len(chosen.resolved(model.info).specs)
+            if is_over(plan, journal, settings, Output(target.name, None, 4 * values)):
+                return counts
+            resolved = chosen.resolved(model.info)
+            nulls = {spec.name: _null(journal, spec, len(selection.rows)) for spec in resolved.specs}
+            for name, null in nulls.items():
+                check_count(name, null, min_count, counts.total())
+            calibration = Calibration(
+                source=target.name,
+                key=calibration_key(members, resolved, settings.worker_device.kind),
+                rows=rows_of(selection.rows),
+                nulls=nulls,
+                genome=genome.fingerprint(),
+                annotation="" if annotation is None else annotation.digest,
+            )
+            facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
+            held = _variants(journal)
+            finish_directory(target, journal, lambda folder: write_calibration(folder, calibration, held, facts))
+    for note in null_notes(target.name, nulls, selection.rows.identifier):
+        log.warning("%s", note)
+    return counts
+
+
+def _origin(variants: str | os.PathLike[str] | None, random: int, matched: int, seed: int) -> dict[str, Any]:
+    """Return, as JSON values, what the null variants are."""
+    if variants is None:
+        return {"kind": "random SNVs", "count": random, "seed": seed}
+    name = Path(variants).name
+    return (
+        {"kind": "matched", "of": name, "copies": matched, "seed": seed} if matched else {"kind": "given", "of": name}
+    )
+
+
+def _drawn(
+    genome: Fasta, variants: str | os.PathLike[str] | None, random: int, matched: int, seed: int, window_bp: int
+) -> Iterable[VariantRecord]:
+    if variants is None:
+        return random_snvs(genome, random, seed=seed, window_bp=window_bp)
+    given = read_variants(variants)
+    return matched_variants(genome, given, matched, seed=seed, window_bp=window_bp) if matched else given
+
+
+def _null(journal: Journal, spec: ScoreSpec, rows: int) -> Null:
+    """Return the null of one score: every kept row of its region that has it."""
+    parts = [np.zeros((0, rows), dtype=np.float32)]
+    for table in journal.tables():
+        held = np.array(table["region"].to_pylist(), dtype=object) == str(spec.region)
+        valid = table[f"score:{spec.stat}"].is_valid().to_numpy(zero_copy_only=False)
+        parts.append(scores_of(table, spec.stat, rows)[held & valid])
+    return Null.of(spec, np.concatenate(parts))
+
+
+def _variants(journal: Journal) -> pa.Table:
+    """Return the variants of the null with their statuses."""
+    firsts = [table.filter(table["first"]) for table in journal.tables()]
+    return pa.concat_tables([table.select(["chrom", "pos", "ref", "alt", "status"]) for table in firsts])

@@ -1,0 +1,111 @@
+"""``borzoi-rt score`` on haplotypes, spellings, phase floors and motifs: what options become, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def phased(desk: Desk) -> Path:
+    """The variants of the desk, 30 bp apart, of two samples."""
+    lines = desk.vcf.read_text().splitlines()
+    rows = [f"{line}\tGT\t{('0|1', '1|0')[number % 2]}\t1|1" for number, line in enumerate(lines[2:])]
+    text = [*lines[:1], f"{lines[1]}\tFORMAT\tS1\tS2", *rows]
+    desk.vcf.write_text("\n".join(text) + "\n")
+    return desk.vcf
+
+
+def table(desk: Desk) -> list[dict[str, str]]:
+    with desk.out.open() as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+@pytest.mark.parametrize(("within_bp", "groups"), [(None, 1), (29, 1), (28, 10)])
+def test_haplotypes_of_samples(cli: Cli, desk: Desk, phased: Path, within_bp: int | None, groups: int) -> None:
+    more = [] if within_bp is None else ["--haplotype-bp", within_bp]
+    ended = cli(*desk.score("--stats", "SUM", "--samples", "S2, S1", *more))
+    assert ended.code == 0, ended.err
+    assert f"{6 * groups} haplotypes" in ended.err
+    rows = table(desk)
+    assert {row["sample"] for row in rows} == {"S1", "S2"}
+    assert len({(row["record"], row["alt_index"], row["sample"]) for row in rows}) == 6 * groups
+    about = json.loads(desk.out.with_name("out.tsv.meta.json").read_text())
+    assert about["haplotypes"] == {"samples": ["S2", "S1"], "within_bp": 1000 if within_bp is None else within_bp}
+
+
+def test_spellings_and_floors(cli: Cli, desk: Desk) -> None:
+    text = "".join(desk.fasta.read_text().splitlines()[1:])
+    with desk.vcf.open("a") as handle:
+        handle.write(f"chr1\t2500\tindel\t{text[2499:2503]}\t{text[2499]}\t.\t.\t.\n")
+    more = ["--normalize", "--phase-floor", 2, "--phase-floor-seed", 5]
+    ended = cli(*desk.score("--stats", "SUM", *more))
+    assert ended.code == 0, ended.err
+    rows = {row["id"]: row for row in table(desk)}
+    assert rows["v2000"]["norm_pos"] == "2000"
+    assert rows["v2000"]["phase_floor"] == ""
+    assert float(rows["indel"]["phase_floor"]) > 0
+    assert len(rows["indel"]["phase_floor_pos"].split(";")) == 2
+    about = json.loads(desk.out.with_name("out.tsv.meta.json").read_text())["options"]
+    assert (about["normalize"], about["phase_floor"], about["phase_floor_seed"]) == (True, 2, 5)
+
+
+def test_motifs_are_written_beside_the_table(cli: Cli, desk: Desk) -> None:
+    motifs = desk.folder / "m.jaspar"
+    motifs.write_text(">M\nA [9 0 0 9]\nC [0 9 0 0]\nG [0 0 9 0]\nT [0 0 0 0]\n")
+    more = ["--explain", "--motifs", motifs, "--top", 3, "--top-by", "D2", "--motif-pvalue", 0.01]
+    ended = cli(*desk.score("--stats", "SUM,D2", *more))
+    assert ended.code == 0, ended.err
+    about = json.loads(desk.out.with_name("out.tsv.motifs.json").read_text())
+    assert [item["rank"] for item in about["alleles"]] == [1, 2, 3]
+    assert (about["ranked_by"], about["pvalue"]) == ("D2", 0.01)
+    assert desk.out.with_name("out.tsv.motifs.tsv").read_text().startswith("rank\trecord\t")
+
+
+def test_contigs_of_the_annotation_by_a_table(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(desk.folder / "cache"))
+    gtf, names = desk.folder / "toy.gtf", desk.folder / "names.txt"
+    gtf.write_text('CM1.1\tx\texon\t1901\t2000\t.\t+\t.\tgene_id "G";\n')
+    names.write_text("chr1\tCM1.1\n")
+    genes = ["--stats", "logSED@exons", "--genes", gtf]
+    assert "none of its contigs (CM1.1, ...) is in toy.fa" in cli(*desk.score(*genes)).err
+    ended = cli(*desk.score(*genes, "--chrom-aliases", names))
+    assert ended.code == 0, ended.err
+    assert {row["gene"] for row in table(desk)} == {"G"}
+
+
+REFUSED: list[tuple[list[Any], str]] = [
+    (["--haplotype-bp", 5], "--haplotype-bp is for haplotypes; name samples with --samples"),
+    (["--samples", "S9"], "no sample 'S9'; it has 2: S1, S2"),
+    (["--samples", "S1,S1"], "sample 'S1' is named twice"),
+    (["--samples", "S1", "--normalize"], "normalize spells single variants anew"),
+    (["--samples", "S1", "--ref-policy", "flip"], "haplotypes need 'strict'"),
+    (["--samples", "S1", "--calibration", "NULL"], "calibration is a background of single variants"),
+    (["--chrom-aliases", "m"], "--chrom-aliases needs --genes"),
+    (["--motifs", "m"], "--motifs is for an explanation; add --explain"),
+    (["--top", 4], "--top is for an explanation; add --explain"),
+    (["--explain"], "--explain needs motifs to look for"),
+    (["--explain", "--motifs", "none.meme"], "none.meme: cannot be read as motifs"),
+    (["--normalize", "--preset", "hound-default"], "--preset hound-default fixes 'normalize'"),
+]
+
+
+@pytest.mark.parametrize(("more", "message"), REFUSED, ids=[message[:30] for _, message in REFUSED])
+def test_what_does_not_go_together_is_said(cli: Cli, desk: Desk, phased: Path, more: list[Any], message: str) -> None:
+    ended = cli(*desk.score(*more))
+    assert (ended.code, ended.out) == (1, "")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert not desk.out.exists()
+
+
+def test_samples_need_a_file(cli: Cli, desk: Desk) -> None:
+    arguments = ["score", "--variant", "chr1:2000:A:C", *desk.model(), "--out", desk.out, "--samples", "S1"]
+    assert "--samples needs a VCF with genotypes, and not --variant" in cli(*arguments).err
