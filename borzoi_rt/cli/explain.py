@@ -16,6 +16,8 @@ from ..explain.explainer import ExplainOptions
 from ..explain.methods import METHODS, read_options
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from ..explain.run import ExplainOutputs, explain_rows
+from ..explain.stretches import SAMPLINGS
+from ..explain.substitutions import CONVENTIONS
 from ..explain.target import STRANDS, TargetSpec
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
@@ -26,6 +28,10 @@ from ..genome.variants import Variant
 from ..squash import KINDS
 from . import _shared
 
+OPTIONS = (
+    *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
+    *("sampling", "convention", "tile_bp", "seed"),
+)
 _FILE = click.Path(path_type=Path)
 
 
@@ -97,7 +103,24 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--samples",
             type=click.IntRange(min=1),
-            help="Copies of smoothgrad, or points of expected-gradients  [default: 5, and 50].",
+            help="Copies of smoothgrad, points of expected-gradients, shuffles of shuffle, orders or coalitions of "
+            "shap, masks of lime  [default: 5, 50, 10, 20 and 200].",
+        ),
+        click.option(
+            "--ridge", type=click.FloatRange(min=0.0), help="Penalty of the regression of lime  [default: 1]."
+        ),
+        click.option(
+            "--sampling", type=click.Choice(SAMPLINGS), help="How shap draws coalitions  [default: permutation]."
+        ),
+        click.option(
+            "--convention",
+            type=click.Choice(CONVENTIONS),
+            help="Mean that ism leaves out: over four bases, or the three that are not there  [default: mean4].",
+        ),
+        click.option(
+            "--tile-bp",
+            type=click.IntRange(min=1),
+            help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
         ),
         click.option(
             "--bin-bp", type=click.IntRange(min=1), help="Length of the stretches that are shuffled  [default: 1024]."
@@ -154,7 +177,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
     sequence, and what was done.
     """
-    method_options = {name: choices.pop(name) for name in ("steps", "references", "bin_bp", "samples", "kept", "seed")}
+    method_options = {name: choices.pop(name) for name in OPTIONS}
     options = ExplainOptions(
         method=choices["method"],
         options=read_options(choices["method"], method_options),

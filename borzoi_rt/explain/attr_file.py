@@ -4,6 +4,8 @@
 ``sequence``           uint8 (rows, bases): 0 to 3 for A, C, G, T, 4 for an unknown base
 ``hypothetical``       float32 (rows, 4, bases): what each base would add; in pieces of (1, 4, 65536), gzip
 ``se``                 float32 (rows, 4, bases), where there is one: standard error over references, or over folds
+``effects``            float32 (rows, 4, bases), of ``ism``: raw effects, 0 for the base that is there
+``effect``             float32 (rows, bases), of methods of stretches: the whole effect of the stretch; ``effect_se``
 ``score``              float64 (rows,): the target of the window as it is
 ``chrom, start, end``  the bases, 0-based and half-open; ``strand``, ``name``, ``allele`` (genome, ref, alt)
 ``window_start``       0-based start of the window
@@ -45,7 +47,7 @@ class StoredRow:
     row : Row
     codes : uint8 ndarray of shape (bases,)
     value : float
-    arrays : dict of str to float32 ndarray of shape (4, bases)
+    arrays : dict of str to float32 ndarray of shape (4, bases) or (bases,)
         ``hypothetical`` and what else there is, the same in every row.
     facts : mapping
     """
@@ -70,10 +72,9 @@ def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width:
             sequence[number], score[number] = stored.codes, stored.value
             for name, values in stored.arrays.items():
                 if name not in file:
-                    piece = (1, 4, min(width, _PIECE))
-                    file.create_dataset(
-                        name, (count, 4, width), "f4", chunks=piece, compression="gzip", compression_opts=1
-                    )
+                    piece = (1, *values.shape[:-1], min(width, _PIECE))
+                    shape = (count, *values.shape)
+                    file.create_dataset(name, shape, "f4", chunks=piece, compression="gzip", compression_opts=1)
                 file[name][number] = values
             row = stored.row
             for key, text in zip(

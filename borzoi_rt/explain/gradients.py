@@ -27,7 +27,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import ByteArray, DoubleArray
-from .objective import Attribution, Bases, Differentiable, check_bases, one_value
+from .objective import Attribution, Bases, Differentiable, check_bases, check_counts, one_value
 from .shuffles import BIN_BP, shuffled
 
 _SMALL = 1e-5  # share of the target below which a difference is nothing to divide by
@@ -36,15 +36,6 @@ _SMALL = 1e-5  # share of the target below which a difference is nothing to divi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoOptions:
     """A method without a choice."""
-
-
-def _positive(options: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} is {value!r}; a whole number of 1 or more is needed")
-    if not isinstance(options.seed, int) or options.seed < 0:
-        raise InputError(f"seed is {options.seed!r}; a whole number of 0 or more is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +60,7 @@ class IntegratedOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "references", "bin_bp")
+        check_counts(self, "steps", "references", "bin_bp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +72,7 @@ class ExpectedOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "samples", "bin_bp")
+        check_counts(self, "samples", "bin_bp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +94,7 @@ class SmoothOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "samples")
+        check_counts(self, "samples")
         if not 0.25 <= self.kept <= 1.0:
             raise InputError(f"kept is {self.kept!r}; a share between 0.25 and 1 is needed")
 

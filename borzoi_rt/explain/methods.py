@@ -20,6 +20,18 @@ from .gradients import (
     smooth_gradients,
 )
 from .objective import Attribution, Bases
+from .stretches import (
+    LimeOptions,
+    ShapOptions,
+    ShuffleOptions,
+    TileOptions,
+    deletion,
+    lime,
+    occlusion,
+    shapley,
+    shuffling,
+)
+from .substitutions import SubstitutionOptions, mutagenesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +88,14 @@ METHODS: dict[str, Method] = {
         gradient=True,
         summary="integrated gradients at random points, each from a reference of its own",
     ),
+    "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "shuffle": Method(
+        run=shuffling, options=ShuffleOptions, projected=True, summary="stretches shuffled, dinucleotides kept"
+    ),
+    "deletion": Method(run=deletion, options=TileOptions, projected=True, summary="stretches deleted"),
+    "occlusion": Method(run=occlusion, options=TileOptions, projected=True, summary="stretches made unknown"),
+    "shap": Method(run=shapley, options=ShapOptions, projected=True, summary="Shapley values of stretches"),
+    "lime": Method(run=lime, options=LimeOptions, projected=True, summary="ridge regression on stretches"),
 }
 
 

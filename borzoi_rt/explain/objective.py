@@ -67,7 +67,7 @@ class Attribution:
     facts : dict
         JSON values about the quality of the answer, as the completeness of integrated gradients.
     arrays : dict of str to ndarray
-        More of the same width, as raw effects of substitutions.
+        More of the same width, (4, bases) or (bases,), as raw effects of substitutions.
     """
 
     value: float
@@ -98,3 +98,20 @@ def check_bases(bases: Bases, length: int) -> Bases:
     if not 0 <= start < end <= length:
         raise InputError(f"bases {start}:{end} do not lie in the window of {length} bases")
     return int(start), int(end)
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """Refuse what is no whole number of 1 or more, and a seed below 0.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} is {value!r}; a whole number of 1 or more is needed")
+    seed = getattr(options, "seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"seed is {seed!r}; a whole number of 0 or more is needed")

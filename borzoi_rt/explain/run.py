@@ -119,7 +119,7 @@ def explain_rows(
     outputs.check([fasta.path, *(bundle.path for bundle in bundles)])
     folder = Path(tempfile.mkdtemp(prefix=f".{outputs.out.name}.", dir=outputs.out.parent))
     try:
-        store = _Store(folder, len(rows), width)
+        store = _Store(folder, len(rows))
         panels: list[dict[str, Any]] = []
         about: dict[str, Any] = {}
         done = 0
@@ -157,8 +157,8 @@ def explain_rows(
 class _Store:
     """What each fold says of each row, on disk: whole windows of many genes do not fit into memory."""
 
-    def __init__(self, folder: Path, count: int, width: int) -> None:
-        self._folder, self._shape = folder, (count, 4, width)
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder, self._count = folder, count
         self._arrays: list[dict[str, np.memmap[Any, Any]]] = [{}]
         self._light: list[list[tuple[float, dict[str, Any]]]] = [[]]
         self._codes: dict[int, Any] = {}
@@ -169,7 +169,8 @@ class _Store:
             held = self._arrays[-1]
             if name not in held:
                 path = self._folder / f"{len(self._arrays)}.{name}"
-                held[name] = np.memmap(path, dtype=np.float32, mode="w+", shape=self._shape)
+                shape = (self._count, *np.shape(values))  # (4, bases) or (bases,)
+                held[name] = np.memmap(path, dtype=np.float32, mode="w+", shape=shape)
             held[name][number] = values
         self._light[-1].append((found.value, dict(found.facts)))
         self._codes[number] = found.codes

@@ -417,7 +417,8 @@ def test_no_torch_is_needed(desk, gradient_bundle):
         "for name in ('torch', 'onnx', 'tensorflow'): sys.modules[name] = None\n"
         "from borzoi_rt.cli import run\n"
         f"sys.argv = ['borzoi-rt', 'explain', '--bundle', {str(gradient_bundle.path)!r}, "
-        f"'--fasta', {str(desk.fasta)!r}, '--region', 'chr1:4,401-4,430', '--method', 'ig', '--steps', '2', '--out', {str(out)!r}]\n"
+        f"'--fasta', {str(desk.fasta)!r}, "
+        f"'--region', 'chr1:4,401-4,430', '--method', 'ig', '--steps', '2', '--out', {str(out)!r}]\n"
         "run()\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
