@@ -24,6 +24,11 @@ class ToyObjective:
         self.runs += 1
         return self.function(window), self.derivative(window)[:, bases[0] : bases[1]].copy()
 
+    def linearised(self, window: np.ndarray) -> Callable[[np.ndarray, int, int], float]:
+        """The plane that touches the function: as if nothing stood before it."""
+        slopes = self.derivative(window.astype(np.float64))
+        return lambda mutant, low, high: float((slopes * (mutant.astype(np.float64) - window))[:, low:high].sum())
+
 
 def linear(weights: np.ndarray) -> ToyObjective:
     """sum w x."""

@@ -30,7 +30,7 @@ from . import _shared
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
-    *("sampling", "convention", "tile_bp", "seed"),
+    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed"),
 )
 _FILE = click.Path(path_type=Path)
 
@@ -113,9 +113,19 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
             "--sampling", type=click.Choice(SAMPLINGS), help="How shap draws coalitions  [default: permutation]."
         ),
         click.option(
+            "--recheck",
+            type=click.IntRange(min=1),
+            help="Strongest substitutions that ism-hybrid scores exactly  [default: 200].",
+        ),
+        click.option(
+            "--sample",
+            type=click.IntRange(min=1),
+            help="Random substitutions by which ism-hybrid is judged  [default: 30].",
+        ),
+        click.option(
             "--convention",
             type=click.Choice(CONVENTIONS),
-            help="Mean that ism leaves out: over four bases, or the three that are not there  [default: mean4].",
+            help="Mean that ism and its hybrid leave out: over four bases, or the three not there  [default: mean4].",
         ),
         click.option(
             "--tile-bp",

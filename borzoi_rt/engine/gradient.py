@@ -8,7 +8,7 @@ derivatives by all bases it reads of a number that depends on the tokens it owns
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..errors import InputError
 from ..types import DoubleArray, FloatArray, IndexArray
 from .cache import Cache
 from .tiles import Tile, TilePlan, choose_body
+
+# A window that differs from the first within bases [low, high) alone -> what that changes of the number.
+Linearised = Callable[[FloatArray, int, int], float]
 
 
 class GradientSession:
@@ -101,30 +104,71 @@ class GradientSession:
         float64 ndarray of shape (4, bases)
             0 where the cotangent is.
         """
-        x, (start, end), (low, high) = self._checked(window), check_bins(bins, self.geometry), bases
+        x, (low, high) = self._checked(window), bases
         found = np.zeros((4, high - low))
-        # The graphs are float32 and linear in the cotangent: its size is taken out and put back in float64.
-        size = float(np.abs(cotangent).max(initial=0.0))
-        if not np.isfinite(size):
-            raise InputError("the derivative by coverage is not finite: the target has no value, or no slope, there")
-        if size == 0.0 or low == high:
-            return found
-        whole = np.zeros((1, len(track_index), self.geometry.bins), dtype=np.float32)
-        whole[0, :, start:end] = cotangent / size
-        spans = self._parts.tiling.bodies["body"].skips
-        derivatives = self._parts.body_gradient(*self._trunk(x, spans), track_index, whole)
-        for tile in self._plan.tiles:
+        size, derivatives = self._derivatives(x, track_index, cotangent, bins)
+        for tile in self._plan.tiles if size else ():
             reads = self._plan.bases(tile)
             first, last = max(reads.start, low), min(reads.stop, high)
             if first < last:
-                back = self._parts.tile_gradient(x[None, :, reads], self._owned(tile, derivatives, spans))[0]
+                back = self._parts.tile_gradient(x[None, :, reads], self._owned(tile, derivatives))[0]
                 found[:, first - low : last - low] += back[:, first - reads.start : last - reads.start]
         return found * size
+
+    def linearised(
+        self, window: FloatArray, track_index: IndexArray, cotangent: DoubleArray, *, bins: tuple[int, int]
+    ) -> Linearised:
+        """Return what a number does where the tower changes and everything behind it is a plane.
+
+        Parameters
+        ----------
+        window, track_index, cotangent, bins
+            As in :meth:`pullback`.
+        """
+        x = self._checked(window)
+        size, derivatives = self._derivatives(x, track_index, cotangent, bins)
+
+        def effect(mutant: FloatArray, low: int, high: int) -> float:
+            total = 0.0
+            for tile in self._plan.tiles if size else ():
+                reads = self._plan.bases(tile)
+                if reads.start < high and low < reads.stop:
+                    before, after = self._tile(tile, x), self._tile(tile, mutant)
+                    owned = self._owned(tile, derivatives)
+                    for old, new, slopes, scale in zip(before, after, owned, self._scales, strict=True):
+                        inner = slopes[0, (tile.start - tile.read) * scale : (tile.end - tile.read) * scale]
+                        total += float(np.vdot(np.subtract(new, old, dtype=np.float64), inner.astype(np.float64)))
+            return total * size
+
+        return effect
 
     def close(self) -> None:
         """Free the graphs and the tiles held in memory."""
         self._parts.close()
         self._memory.clear()
+
+    @property
+    def _scales(self) -> tuple[int, ...]:
+        """Positions in a token: of tokens, then of each skip."""
+        return (1, *self._plan.tiling.skips_per_token)
+
+    def _derivatives(
+        self, x: FloatArray, track_index: IndexArray, cotangent: DoubleArray, bins: tuple[int, int]
+    ) -> tuple[float, Sequence[np.ndarray]]:
+        """Return derivatives by tokens and skips, and the factor that they lack; a factor of 0 where they are 0.
+
+        The graphs are float32 and linear in the cotangent: its size is taken out, to be put back in float64.
+        """
+        start, end = check_bins(bins, self.geometry)
+        size = float(np.abs(cotangent).max(initial=0.0))
+        if not np.isfinite(size):
+            raise InputError("the derivative by coverage is not finite: the target has no value, or no slope, there")
+        if size == 0.0:
+            return 0.0, ()
+        whole = np.zeros((1, len(track_index), self.geometry.bins), dtype=np.float32)
+        whole[0, :, start:end] = cotangent / size
+        spans = self._parts.tiling.bodies["body"].skips
+        return size, self._parts.body_gradient(*self._trunk(x, spans), track_index, whole)
 
     def _trunk(self, x: FloatArray, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, list[np.ndarray]]:
         return self._plan.assemble([self._tile(tile, x) for tile in self._plan.tiles], spans)
@@ -139,13 +183,11 @@ class GradientSession:
             lambda: self._plan.owned(tile, [output[0] for output in self._parts.real_tile(bases[None])]),
         )
 
-    def _owned(
-        self, tile: Tile, derivatives: Sequence[np.ndarray], spans: Sequence[tuple[int, int]]
-    ) -> list[np.ndarray]:
+    def _owned(self, tile: Tile, derivatives: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the derivatives by what one tile gives, 0 for what it does not own."""
         found = []
-        scales, ranges = (1, *self._plan.tiling.skips_per_token), [(0, self._plan.tokens), *spans]
-        for values, scale, (start, end) in zip(derivatives, scales, ranges, strict=True):
+        ranges = [(0, self._plan.tokens), *self._parts.tiling.bodies["body"].skips]
+        for values, scale, (start, end) in zip(derivatives, self._scales, ranges, strict=True):
             part = np.zeros((1, self._plan.width * scale, values.shape[2]), dtype=np.float32)
             low, high = max(tile.start * scale, start), min(tile.end * scale, end)
             if low < high:

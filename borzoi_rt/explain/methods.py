@@ -31,7 +31,7 @@ from .stretches import (
     shapley,
     shuffling,
 )
-from .substitutions import SubstitutionOptions, mutagenesis
+from .substitutions import HybridOptions, SubstitutionOptions, hybrid, mutagenesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,8 @@ class Method:
         What it is, in one line.
     gradient : bool
         Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs.
+    approximate : bool
+        Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
         Whether its answer is about the base that is there alone.
     """
@@ -56,6 +58,7 @@ class Method:
     options: type[Any]
     summary: str
     gradient: bool = False
+    approximate: bool = False
     projected: bool = False
 
 
@@ -89,6 +92,13 @@ METHODS: dict[str, Method] = {
         summary="integrated gradients at random points, each from a reference of its own",
     ),
     "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "ism-hybrid": Method(
+        run=hybrid,
+        options=HybridOptions,
+        gradient=True,
+        approximate=True,
+        summary="every substitution about, the strongest exactly",
+    ),
     "shuffle": Method(
         run=shuffling, options=ShuffleOptions, projected=True, summary="stretches shuffled, dinucleotides kept"
     ),

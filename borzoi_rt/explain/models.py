@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..sequence import reverse_complement
 from ..tracks import TrackTable
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
-from .objective import Bases
+from .objective import Bases, Linearised
 from .target import Target
 
 
@@ -106,6 +106,25 @@ class GradientObjective:
             bases=_mirrored(bases, self.length),
         )
         return value, found + backward[::-1, ::-1]
+
+    def linearised(self, window: ByteArray) -> Linearised:
+        """See :meth:`borzoi_rt.explain.objective.Linearisable.linearised`."""
+        x, target = self._coded(window.astype(np.float64)), self._target
+        _, cotangent = target.cotangent(self._predicted(x))
+        share = 0.5 * cotangent if self._rc else cotangent
+        forward = self._session.linearised(x, target.positions, share, bins=target.bins)
+        if not self._rc:
+            return lambda mutant, low, high: forward(self._coded(mutant.astype(np.float64)), low, high)
+        bins = _mirrored(target.bins, self._session.geometry.bins)
+        turned = np.ascontiguousarray(x[::-1, ::-1])
+        backward = self._session.linearised(turned, self._opposite, share[:, ::-1], bins=bins)
+
+        def effect(mutant: ByteArray, low: int, high: int) -> float:
+            held = self._coded(mutant.astype(np.float64))
+            other = np.ascontiguousarray(held[::-1, ::-1])
+            return forward(held, low, high) + backward(other, *_mirrored((low, high), self.length))
+
+        return effect
 
     def _predicted(self, x: FloatArray) -> FloatArray:
         forward = self._session.coverage(x, self._target.positions, self._target.bins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +52,20 @@ class Differentiable(Objective, Protocol):
         Returns
         -------
         float and float64 ndarray of shape (4, bases)
+        """
+
+
+# A window that differs from the first within bases [low, high) alone -> about what that changes of the number.
+Linearised = Callable[[ByteArray, int, int], float]
+
+
+class Linearisable(Objective, Protocol):
+    """An objective that can tell quickly, and not exactly, what a small change does."""
+
+    def linearised(self, window: ByteArray) -> Linearised:
+        """Return a function of windows, uint8 (4, length), that differ from ``window`` in some bases.
+
+        Of a network, the tower of convolutions is redone, and what follows is the plane that touches it at ``window``.
         """
 
 

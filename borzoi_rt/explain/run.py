@@ -258,6 +258,6 @@ def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, optio
         "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
         "device": str(device or "cpu"),
         "projected_only": method.projected,
-        "exact": True,  # approximations, where there will be any, carry their name in every output
+        "approximate": method.approximate,
         "borzoi_rt": __version__,
     }

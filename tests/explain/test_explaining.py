@@ -142,6 +142,23 @@ def test_integrated_gradients_of_a_network_add_up(explainer, genome):
     assert abs(found.facts["difference"]) > 1e-4
 
 
+@pytest.mark.parametrize("rc", [False, True])
+def test_the_hybrid_is_exact_in_the_tower_and_linear_behind_it(explainer, genome, rc):
+    """Random networks are almost linear in one base, so that what is approximated agrees with what is exact."""
+    (row,) = region_rows([Interval("chr1", 4410, 4425)], genome, explainer.bundle.geometry)
+    spec = TargetSpec.parse("log SUM@span:256", tracks="dnase,cage+")
+    options = ExplainOptions(method="ism-hybrid", rc=rc, options={"recheck": 1, "sample": 45})
+    found = explainer.explain(row, spec, options).attribution
+    exact, about = found.arrays["effects_exact"], found.arrays["effects_approximate"]
+    assert np.isfinite(exact).all()
+    assert np.corrcoef(exact.ravel(), about.ravel())[0, 1] > 0.99
+    assert np.abs(exact - about).max() < 0.2 * np.abs(exact).max()
+    plain = explainer.explain(row, spec, ExplainOptions(method="ism", rc=rc)).attribution
+    assert_allclose(plain.arrays["effects"], exact, atol=1e-6)
+    window = row.window(genome, explainer.bundle.geometry)
+    assert explainer.objective(row, spec, options).linearised(window)(window, *row.columns) == 0.0  # a null change
+
+
 def test_unknown_bases_get_nothing_but_a_hypothetical_score(explainer, genome):
     (row,) = region_rows([Interval("chr1", 3990, 4020)], genome, explainer.bundle.geometry)
     found = explainer.explain(row, TargetSpec.parse("SUM"), ExplainOptions())

@@ -73,6 +73,32 @@ def test_mutagenesis_is_the_plain_loop(window, weights):
     assert_array_equal(window, encode(worlds.random_dna(LENGTH, 4)) * window.any(axis=0))  # the window is as it was
 
 
+def test_the_hybrid_ranks_and_scores_again(window, weights):
+    objective = toy_objectives.smooth(0.5 * weights)
+    exact = explain("ism", objective, window).arrays["effects"]
+    found = explain("ism-hybrid", objective, window, recheck=40, sample=10)
+    known = np.isfinite(found.arrays["effects_exact"])
+    assert_array_equal(found.arrays["effects"][known], exact[known])
+    there = window[:, slice(*BASES)] == 1
+    again = known & ~there
+    assert 40 <= again.sum() <= 50
+    assert found.facts["rescored"] == again.sum()
+    # The strongest by the approximation are among them, and it is right about the sign where it is small.
+    plane = (objective.derivative(window.astype(float)) * 1.0)[:, slice(*BASES)]
+    plane -= (plane * window[:, slice(*BASES)]).sum(axis=0)
+    assert_allclose(found.arrays["effects_approximate"][~there], plane[~there], rtol=1e-10, atol=1e-14)
+    limit = np.sort(np.abs(plane[~there]))[-40]
+    assert known[(np.abs(plane) > limit) & ~there].all()
+    assert_array_equal(found.arrays["effects"][~known], found.arrays["effects_approximate"][~known])
+    assert 0.9 < found.facts["rank_correlation_of_sample"] <= 1.0
+    assert 0.0 < found.facts["largest_error_of_sample"] < 1.0
+    every = explain("ism-hybrid", objective, window, recheck=10_000)
+    assert_allclose(every.hypothetical, explain("ism", objective, window).hypothetical, atol=1e-15)
+    flat = explain("ism-hybrid", toy_objectives.linear(weights), window, recheck=1, sample=200)
+    assert flat.facts["rank_correlation_of_sample"] == pytest.approx(1.0)
+    assert flat.facts["largest_error_of_sample"] < 1e-9
+
+
 def test_tiles():
     assert tiles_of(BASES, 20) == TILES
 
@@ -216,6 +242,8 @@ def test_chance_follows_its_seed(name, window, weights):
     ("name", "options", "message"),
     [
         ("ism", {"convention": "mean2"}, "allowed: mean4, mean3"),
+        ("ism-hybrid", {"recheck": 0}, "recheck is 0"),
+        ("ism-hybrid", {"convention": "none"}, "allowed: mean4, mean3"),
         ("ism", {"tile_bp": 3}, "has no option 'tile_bp'"),
         ("occlusion", {"tile_bp": 0}, "tile_bp is 0"),
         ("shap", {"sampling": "all"}, "allowed: permutation, kernel"),
@@ -230,3 +258,4 @@ def test_what_is_no_option_is_refused(name, options, message):
 
 def test_only_gradients_need_a_gradient():
     assert {name for name, method in METHODS.items() if not method.gradient} == {"ism", *STRETCHES}
+    assert [name for name, method in METHODS.items() if method.approximate] == ["ism-hybrid"]
