@@ -225,3 +225,22 @@ def test_gradient_of_the_trained_network_equals_tensorflow(shared, tmp_path):
     assert_allclose(np.abs(got).sum(), 388.12, rtol=1e-4)  # ../shared/spec/attribution.md, 4.3
     assert_allclose(np.abs(got).max(), 0.43120, rtol=1e-4)
     assert_allclose(got, want, atol=5e-5)
+
+
+def test_the_map_changes_as_weights_are_randomised_from_the_head_down(model):
+    """Sanity check of saliency maps: the rank correlation with the first map falls to nothing."""
+    changed, fresh = copy.deepcopy(model), toys.model(model.config)
+    weights = cotangent(model.config.bins)
+    window = random_bases(model.config.sequence_length_bp)
+
+    def ranks() -> np.ndarray:
+        found = autograd(changed, window[None], TRACKS, weights)
+        projected = ((found - found.mean(axis=0)) * window).sum(axis=0)
+        return np.abs(projected[2400:5800]).argsort().argsort()
+
+    first, found = ranks(), []
+    for part in ("head", "unet", "transformer", "tower", "stem"):
+        getattr(changed, part).load_state_dict(getattr(fresh, part).state_dict())
+        found.append(float(np.corrcoef(first, ranks())[0, 1]))
+    assert found[-1] < 0.2
+    assert found[-1] < found[0] < 0.95
