@@ -20,13 +20,18 @@ import worlds
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import BackendError
+from borzoi_rt.genome.variants import VariantRecord
 from borzoi_rt.runs import score as run
 from borzoi_rt.runs import score_plan
+from borzoi_rt.runs.plan import Worker
+from borzoi_rt.runs.score_plan import ScorePlan
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
+from borzoi_rt.scoring.results import ScoredVariant
 
 TEXT = worlds.random_dna(5000, seed=9)
 ALLELES = 20  # in jobs of 4
+KILLED = "2063"  # the position of a variant that ends a process, where a test wants it
 OPTIONS = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
 
 
@@ -101,26 +106,47 @@ def file_limit(size: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SquaresPlan:
-    """Jobs whose results are the squares of their numbers; picklable, for worker processes.
+    """Jobs whose results are the squares of the numbers of their units; picklable, for worker processes.
 
-    Job 0 may wait until another result stands in ``folder``; a job may kill its process, or fail.
+    Job 0 may wait until another result stands in ``folder``. A unit may kill its process: always (``poison``), or until
+    it has done so ``kills`` times, counted in files of ``folder``. A job may fail, and so may opening.
     """
 
     jobs: int
     folder: Path
     first_waits: bool = False
-    dies_at: int | None = None
+    poison: tuple[int, ...] = ()
+    kills: tuple[tuple[int, int], ...] = ()
     fails_at: int | None = None
+    cannot_open: str = ""
+    size: int = 1
 
     @property
     def identity(self) -> dict[str, Any]:
         return {"jobs": self.jobs}
 
     def items(self, number: int) -> int:
-        return 1
+        return self.size
+
+    def units(self, number: int) -> int:
+        return self.size
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        return squares([None])
 
     def open(self) -> SquaresWorker:
+        with (self.folder.parent / "openings").open("a") as handle:
+            handle.write(f"{os.getpid()}\n")
+        (self.folder.parent / f"gpu-{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        if self.cannot_open == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.cannot_open:
+            raise BackendError(self.cannot_open)
         return SquaresWorker(self)
+
+
+def squares(values: list[int | None]) -> pa.Table:
+    return pa.table({"square": pa.array(values, pa.int64())})
 
 
 class SquaresWorker:
@@ -129,16 +155,52 @@ class SquaresWorker:
     def __init__(self, plan: SquaresPlan) -> None:
         self._plan = plan
 
-    def run(self, number: int, tick: Callable[[], None]) -> pa.Table:
+    def run(self, number: int, tick: Callable[[], None], part: range | None = None) -> pa.Table:
         plan = self._plan
         while number == 0 and plan.first_waits and not list(plan.folder.glob("shard*.arrow")):
             time.sleep(0.01)
-        if number == plan.dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
         if number == plan.fails_at:
             raise BackendError(f"job {number} is broken")
+        units = range(plan.size) if part is None else part
+        return squares([self._square(number * plan.size + unit, tick) for unit in units])
+
+    def _square(self, unit: int, tick: Callable[[], None]) -> int:
+        plan = self._plan
+        limit = dict(plan.kills).get(unit, 0)
+        deaths = plan.folder.parent / f"deaths-{unit}"
+        held = deaths.stat().st_size if deaths.exists() else 0
+        if unit in plan.poison or held < limit:
+            with deaths.open("a") as handle:
+                handle.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
         tick()
-        return pa.table({"square": [number**2]})
+        return unit**2
 
     def close(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class KillingPlan(ScorePlan):
+    """Variants of which some kill the process that scores them: while the environment says so, or once.
+
+    ``KILL_ALWAYS`` and ``KILL_ONCE`` hold positions, ``KILL_NOTES`` a folder in which deaths are noted.
+    """
+
+    def open(self) -> Worker:
+        worker: Any = super().open()
+        score, notes = worker._scorer.score, Path(os.environ["KILL_NOTES"])
+
+        def deadly(item: VariantRecord) -> ScoredVariant:
+            pos = str(item.variant.pos)
+            once = pos in os.environ.get("KILL_ONCE", "").split() and not (notes / pos).exists()
+            if once or pos in os.environ.get("KILL_ALWAYS", "").split():
+                (notes / pos).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if pos in os.environ.get("RAISE", "").split():
+                raise RuntimeError("what nobody foresaw")
+            found: ScoredVariant = score(item)
+            return found
+
+        worker._scorer.score = deadly
+        return worker

@@ -43,6 +43,7 @@ DOORS = {
     "triton_python_backend_utils": ("serving/graph_model.py", "serving/scorer_model.py"),
     "pysam": ("genome/fasta.py", "genome/lines.py", "genome/vcf_copy.py"),
     "pybigtools": ("genome/bigwig.py",),
+    "ray": ("runs/ray.py",),
     "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py"),
     "matplotlib": ("report/figures.py", "report/attribution.py"),

@@ -38,9 +38,7 @@ def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
     channels_last = bundle.info.target == "gpu"
     # Planned as one block beside what the first run left, the second run would need 16 GB of memory instead of 10.
     planned = graph != GRADIENT_BODY
-    return open_on(
-        bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned
-    )
+    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned)
 
 
 def open_on(

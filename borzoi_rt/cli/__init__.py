@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import RunInterrupted
 from ._commands import LazyGroup
 from ._faults import describe, one_line
-from ._talk import Call, talking, verbose_option
+from ._talk import Call, line_of, talking, verbose_option
 
 _NAME = "borzoi-rt"
 _COMPLETION = "_BORZOI_RT_COMPLETE"  # set by a shell that completes words
@@ -51,7 +51,7 @@ def _run(call: Call) -> int:
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except click.ClickException as error:
-        return _usage(error)
+        return _usage(call, error)
     except (click.Abort, KeyboardInterrupt) as stop:
         return _interruption(call, stop)
     except Exception as error:
@@ -60,18 +60,19 @@ def _run(call: Call) -> int:
         if isinstance(error, BrokenPipeError) and _stdout_is_gone():
             return 1  # as with `| head`: nothing is wrong
         _show_traceback(call, error)
-        _say(f"error: {describe(error)}")
+        _say(line_of("error", describe(error), as_json=call.json))
         return 1
     return 0
 
 
-def _usage(error: click.ClickException) -> int:
+def _usage(call: Call, error: click.ClickException) -> int:
     if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         error.show()  # newer click gives the help of a group without arguments as an error
     else:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else _NAME
-        _say(f"error: {one_line(error.format_message())} (see `{command} --help`)")
+        text = f"{one_line(error.format_message())} (see `{command} --help`)"
+        _say(line_of("error", text, as_json=call.json))
     return int(error.exit_code)
 
 
@@ -80,7 +81,8 @@ def _interruption(call: Call, stop: BaseException) -> int:
     _show_traceback(call, stop)
     resumable = isinstance(stop, RunInterrupted) and stop.resumable
     said = str(stop) if isinstance(stop, RunInterrupted) else "interrupted"
-    _say(f"{said}; repeat the command with --resume to go on" if resumable else said)
+    text = f"{said}; repeat the command with --resume to go on" if resumable else said
+    _say(line_of("info", text, as_json=call.json))
     return _TERMINATED if call.terminated else _INTERRUPTED
 
 

@@ -14,6 +14,7 @@ _EXPORT = ("torch", "onnx", "networkx", "safetensors", "huggingface_hub")
 PACKAGES: dict[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
     "promoter": ("pyfftw", "lightmotif"),
+    "ray": ("ray",),
     "triton": ("tritonclient", "onnx"),
     "export": _EXPORT,
     "train": (*_EXPORT, "lightning", "tensorboard", "peft", "yaml"),

@@ -1,27 +1,37 @@
-"""How far a run is, on stderr: a bar on a terminal, a line now and then in a log."""
+"""How far a run is, on stderr: a bar on a terminal, a line now and then in a log, or JSON for a service."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import click
+
+from ._talk import in_json
 
 EVERY_S = 30.0
 
 
 class Reporter:
-    """Takes the number of items, once it is known, and how many are done; see :func:`progress_bar`."""
+    """Takes the number of items, how many are done, and tiles asked for and computed; see :func:`progress_bar`."""
 
-    def __init__(self, set_total: Callable[[int], None], set_done: Callable[[int], None]) -> None:
-        self.total, self.done = set_total, set_done
+    def __init__(
+        self,
+        set_total: Callable[[int], None],
+        set_done: Callable[[int], None],
+        set_tiles: Callable[[int, int], None] = lambda asked, computed: None,
+    ) -> None:
+        self.total, self.done, self.tiles = set_total, set_done, set_tiles
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None = None) -> Iterator[Reporter]:
-    """Show on stderr how far a run is: a bar with the time left on a terminal, else a line every half minute.
+def progress_bar(title: str, total: int | None = None, noun: str = "") -> Iterator[Reporter]:
+    """Show on stderr how far a run is: a bar on a terminal, else a line every half minute; with speed and time left.
 
     Parameters
     ----------
@@ -29,13 +39,63 @@ def progress_bar(title: str, total: int | None = None) -> Iterator[Reporter]:
         What is being done: a word like ``scoring``.
     total : int, optional
         Number of items; None where only the run will know.
+    noun : str
+        What an item is, for the speed: ``variants``.
     """
-    if sys.stderr.isatty():
-        with _bar(title, total) as reporter:
+    if sys.stderr.isatty() and not in_json():
+        with _bar(title, total, noun) as reporter:
             yield reporter
     else:
-        lines = ProgressLines(title, total)
-        yield Reporter(lines.set_total, lines.set_done)
+        lines = ProgressLines(title, total, noun=noun)
+        yield Reporter(lines.set_total, lines.set_done, lines.set_tiles)
+
+
+@dataclass
+class Pace:
+    """How fast a run is: since its first call, for what an earlier run did took no time.
+
+    Attributes
+    ----------
+    total : int or None
+        Number of items.
+    done : int
+        Items done, those of an earlier run included.
+    tiles, computed : int
+        Tiles asked for, and of these computed.
+    """
+
+    total: int | None = None
+    done: int = 0
+    tiles: int = 0
+    computed: int = 0
+    _first: tuple[float, int] | None = None
+
+    def set_done(self, done: int, now: float) -> None:
+        """Take the number of items done at a moment."""
+        self.done = done
+        self._first = self._first or (now, done)
+        self._now = now
+
+    @property
+    def rate(self) -> float | None:
+        """Items a second; None before it is known."""
+        started, before = self._first or (0.0, 0)
+        return (self.done - before) / (self._now - started) if self.done > before and self._now > started else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left; None where they are not known."""
+        return None if self.rate is None or self.total is None else (self.total - self.done) / self.rate
+
+    @property
+    def reused(self) -> float | None:
+        """Share of tiles that were not computed again; None where there are no tiles."""
+        return 1.0 - self.computed / self.tiles if self.tiles else None
+
+    def words(self, noun: str) -> list[str]:
+        """Return speed and use of the cache in words."""
+        speed = [] if self.rate is None else [f"{self.rate:.3g} {noun}/s" if noun else f"{self.rate:.3g}/s"]
+        return speed + ([] if self.reused is None else [f"{self.reused:.0%} of tiles from the cache"])
 
 
 class ProgressLines:
@@ -49,31 +109,45 @@ class ProgressLines:
         Number of items.
     clock : callable, optional
         Seconds since any moment.
+    noun : str
+        What an item is.
     """
 
-    def __init__(self, title: str, total: int | None, clock: Callable[[], float] | None = None) -> None:
-        self._title, self._total = title, total
+    def __init__(
+        self, title: str, total: int | None, clock: Callable[[], float] | None = None, *, noun: str = ""
+    ) -> None:
+        self._title, self._noun = title, noun
+        self._pace = Pace(total)
         self._clock = clock or time.monotonic
-        self._first: tuple[float, int] | None = None
         self._said_at = self._clock()
 
     def set_total(self, total: int) -> None:
         """Take the number of items."""
-        self._total = total
+        self._pace.total = total
+
+    def set_tiles(self, asked: int, computed: int) -> None:
+        """Take how many tiles were asked for, and how many of these had to be computed."""
+        self._pace.tiles, self._pace.computed = asked, computed
 
     def set_done(self, done: int) -> None:
         """Take the number of items done, those of an earlier run included, which say nothing about the speed."""
         now = self._clock()
-        self._first = self._first or (now, done)
+        self._pace.set_done(done, now)
         if now - self._said_at < EVERY_S:
             return
         self._said_at = now
-        started, before = self._first
-        left = ""
-        if self._total is not None and done > before:
-            left = f", {duration((now - started) / (done - before) * (self._total - done))} left"
-        share = f"{done}" if self._total is None else f"{done} of {self._total}"
-        click.echo(f"{self._title}: {share}{left}", err=True)
+        click.echo(json.dumps(self._fields()) if in_json() else self._line(), err=True)
+
+    def _fields(self) -> dict[str, Any]:
+        pace = self._pace
+        values = {"per_second": pace.rate, "seconds_left": pace.left_s, "tiles_from_cache": pace.reused}
+        return {"event": "progress", "step": self._title, "done": pace.done, "total": pace.total, **values}
+
+    def _line(self) -> str:
+        pace = self._pace
+        share = f"{pace.done}" if pace.total is None else f"{pace.done} of {pace.total}"
+        left = [] if pace.left_s is None else [f"{duration(pace.left_s)} left"]
+        return f"{self._title}: {', '.join([share, *pace.words(self._noun), *left])}"
 
 
 def duration(seconds: float) -> str:
@@ -84,7 +158,7 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def _bar(title: str, total: int | None) -> Iterator[Reporter]:
+def _bar(title: str, total: int | None, noun: str) -> Iterator[Reporter]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -99,12 +173,19 @@ def _bar(title: str, total: int | None) -> Iterator[Reporter]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
     )
+    pace = Pace(total)
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total)
-        yield Reporter(
-            lambda count: bar.update(task, total=count),
-            lambda done: bar.update(task, completed=done),
-        )
+        task = bar.add_task(title, total=total, pace="")
+
+        def set_done(done: int) -> None:
+            pace.set_done(done, time.monotonic())
+            bar.update(task, completed=done, pace=", ".join(pace.words(noun)))
+
+        def set_tiles(asked: int, computed: int) -> None:
+            pace.tiles, pace.computed = asked, computed
+
+        yield Reporter(lambda count: bar.update(task, total=count), set_done, set_tiles)

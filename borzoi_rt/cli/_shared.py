@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..backends.device import ALLOWED, Device
-from ..engine.sessions import EngineOptions
 from ..errors import InputError, RunInterrupted
 from ._progress import Reporter, progress_bar
+from ._talk import say
 
 __all__ = ["Reporter", "progress_bar"]  # other names of this module are options and what is made of them
 
@@ -102,71 +101,17 @@ rc_option = click.option(
 )
 
 
-resume_option = click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on where an interrupted run with the same input and options stopped  [default: start anew].",
-)
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that share the work; each loads the model, and results do not depend on their number.",
-)
-
-
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add device, processes, tiles and resumption: how a run is made, not what it gives; see :func:`take_run`."""
-    for option in (
-        resume_option,
-        workers_option,
-        click.option(
-            "--fused/--no-fused",
-            default=None,
-            help="Sum over bins inside the graph, where statistics allow it  [default: on GPUs only].",
-        ),
-        click.option(
-            "--verify-fraction",
-            type=click.FloatRange(0.0, 1.0),
-            default=0.0,
-            show_default=True,
-            help="Share of windows, 0 to 1, to compute by a whole pass too; a difference ends the run.",
-        ),
-        click.option(
-            "--tile-cache",
-            type=click.Path(path_type=Path),
-            help="Folder that keeps computed tiles for later runs  [default: none are kept].",
-        ),
-        click.option(
-            "--full",
-            is_flag=True,
-            help="Compute every window whole  [default: tiles that variants have in common are computed once].",
-        ),
-        threads_option,
-        device_option,
-    ):
-        command = option(command)
-    return command
-
-
-def take_run(choices: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of :func:`run_options` out of a command's arguments, as fields of ``RunSettings``."""
-    engine = EngineOptions(**{name: choices.pop(name) for name in ("full", "tile_cache", "verify_fraction", "fused")})
-    return {"engine": engine, **{name: choices.pop(name) for name in ("device", "threads", "workers", "resume")}}
-
-
 def say_counts(counts: Counter[str], noun: str, out: Path) -> None:
     """Say on stderr how many had which status."""
     parts = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     noun = noun.removesuffix("s") if counts.total() == 1 else noun
-    click.echo(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}", err=True)
+    say(f"{counts.total()} {noun}{f': {parts}' if parts else ''} -> {out}")
 
 
 def say_notes(notes: Sequence[str]) -> None:
     """Say on stderr where the options depart from what the bundle says."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
 
 
 class IntegerList(click.ParamType):  # type: ignore[type-arg]

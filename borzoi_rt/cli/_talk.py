@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -29,10 +30,13 @@ class Call:
         Show the traceback of an error, and what the library logs at level INFO.
     terminated : bool
         SIGTERM has come.
+    json : bool
+        Every line on stderr is a JSON object.
     """
 
     verbose: bool = False
     terminated: bool = False
+    json: bool = False
 
 
 def verbose_option() -> click.Option:
@@ -51,6 +55,43 @@ def _set_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> Non
     call = ctx.find_object(Call)
     if value and call is not None:
         call.verbose = True
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--log-json``."""
+    return click.option(
+        "--log-json",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_json,
+        help="Say everything on stderr as JSON, an object a line, for services that read it  [default: in words].",
+    )(command)
+
+
+def _set_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    call = ctx.find_object(Call)
+    if value and call is not None:
+        call.json = True
+
+
+def in_json() -> bool:
+    """Tell whether the command that runs says everything as JSON."""
+    context = click.get_current_context(silent=True)
+    call = None if context is None else context.find_object(Call)
+    return call is not None and call.json
+
+
+def line_of(level: str, text: str, *, as_json: bool) -> str:
+    """Return a line for stderr: words, which an error or a warning begins with its level, or JSON."""
+    if as_json:
+        return json.dumps({"event": "message", "level": level, "message": text})
+    return text if level == "info" else f"{level}: {text}"
+
+
+def say(text: str) -> None:
+    """Say something on stderr, in words or as JSON."""
+    click.echo(line_of("info", text, as_json=in_json()), err=True)
 
 
 @contextmanager
@@ -93,7 +134,10 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         with suppress(OSError):  # nobody reads stderr any more
-            click.echo(f"{record.levelname.lower()}: {one_line(record.getMessage())}", err=True)
+            level, text = record.levelname.lower(), one_line(record.getMessage())
+            # In words what is only informed of has its level too: it is seen with -v alone.
+            line = line_of(level, text, as_json=True) if self._call.json else f"{level}: {text}"
+            click.echo(line, err=True)
 
 
 @contextmanager

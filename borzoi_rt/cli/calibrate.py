@@ -8,11 +8,10 @@ from typing import Any
 import click
 
 from ..runs.calibrate import calibrate as make_calibration
-from ..runs.settings import RunSettings
 from ..scoring.calibration import LEAST, MIN_COUNT
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
-from . import _scoring, _shared
+from . import _runs, _scoring, _shared
 
 
 @click.command()
@@ -54,7 +53,7 @@ from . import _scoring, _shared
 @_scoring.scoring_options
 @_scoring.gene_options
 @_scoring.policy_options
-@_shared.run_options
+@_runs.run_options
 def calibrate(
     bundles: tuple[Path, ...],
     fasta: Path,
@@ -70,14 +69,14 @@ def calibrate(
     refused. Effects and activity (ACTIVE_SUM, ACTIVE_MEAN) have nulls of their own; scores of genes are compared with
     all pairs of null variants and genes.
     """
-    running = _shared.take_run(choices)
+    settings_of = _runs.take_settings(choices)
     source = {name: choices.pop(name) for name in ("variants", "random", "matched", "seed", "min_count")}
     options = _scoring.read_options(**choices)
     members = open_members(bundles)
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], members[0].info, choices.get("squash")))
-    with _shared.progress_bar("calibrating") as progress:
-        settings = RunSettings(**running, progress=progress.done, total=progress.total)
+    with _shared.progress_bar("calibrating", noun="variants") as progress:
+        settings = settings_of(progress)
         counts = make_calibration(
             out,
             bundle=members,
@@ -87,5 +86,7 @@ def calibrate(
             genes=_scoring.open_annotation(annotation, pas, chrom_aliases),
             **source,
         )
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(options.notes(members[0].info))
-    _shared.say_counts(counts, "null variants", out)
+    _shared.say_counts(counts, "null variants", _runs.left_by(settings, out))

@@ -11,7 +11,7 @@ from ..motifs.scan import PVALUE
 from ..promoter.dft import COMPAT
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
-from . import _shared
+from . import _runs, _shared
 
 if TYPE_CHECKING:
     from ..demo.promoter import Recovery
@@ -118,8 +118,7 @@ def dft() -> None:
     help="Fix baseline, scale and window to the published definition  [default: off].",
 )
 @click.option("--wisdom", type=_FILE, help="File in which FFTW's plans are kept between runs  [default: none].")
-@_shared.resume_option
-@_shared.workers_option
+@_runs.spread_options
 @_shared.threads_option
 @_shared.device_option
 def score(
@@ -145,9 +144,8 @@ def score(
     from ..report.promoter import Gallery
     from ..runs.dft import score_file
     from ..runs.outputs import check_directory
-    from ..runs.settings import RunSettings
 
-    running = {name: choices.pop(name) for name in ("device", "threads", "workers", "resume")}
+    settings_of = _runs.take_settings(choices)
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
     if plots is not None:
         check_directory(plots)
@@ -157,6 +155,7 @@ def score(
         keep_wisdom(wisdom)
     gallery = None if plots is None else Gallery(plots)
     with _shared.progress_bar("scoring") as progress:
+        settings = settings_of(progress)
         counts = score_file(
             out,
             bundles=bundles,
@@ -167,12 +166,14 @@ def score(
             options=options,
             curves=curves,
             profiles=profiles,
-            settings=RunSettings(**running, progress=progress.done, total=progress.total),
+            settings=settings,
             keep=None if gallery is None else gallery.add,
         )
-    if gallery is not None:
+    if _runs.is_told(settings):
+        return
+    if gallery is not None and settings.shard is None:
         gallery.draw()
-    _shared.say_counts(counts, "windows", out)
+    _shared.say_counts(counts, "windows", _runs.left_by(settings, out))
 
 
 @dft.command()

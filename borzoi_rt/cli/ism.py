@@ -10,8 +10,7 @@ import click
 from ..bundle.opening import open_bundle
 from ..genome.intervals import Interval
 from ..runs.ism import score_ism
-from ..runs.settings import RunSettings
-from . import _scoring, _shared
+from . import _runs, _scoring, _shared
 
 
 @click.command()
@@ -25,7 +24,7 @@ from . import _scoring, _shared
     help="Table to write; its suffix names the form: .h5, .tsv, .tsv.gz or .parquet.",
 )
 @_scoring.scoring_options
-@_shared.run_options
+@_runs.run_options
 def ism(interval: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Score every substitution of REGION (1-based, like chr1:1,001-1,200) in the one window around its middle.
 
@@ -34,11 +33,13 @@ def ism(interval: str, bundle: Path, fasta: Path, out: Path, **choices: Any) -> 
     that the genome has is 0. A score equals that of the same SNV given to `borzoi-rt score` with --window at:START of
     that window.
     """
-    running = _shared.take_run(choices)
+    settings_of = _runs.take_settings(choices)
     options = _scoring.read_options(**choices)
     bases, model = Interval.parse(interval), open_bundle(bundle)
-    with _shared.progress_bar("mutating") as progress:
-        settings = RunSettings(**running, progress=progress.done, total=progress.total)
+    with _shared.progress_bar("mutating", noun="variants") as progress:
+        settings = settings_of(progress)
         counts = score_ism(bases, out, bundle=model, fasta=fasta, options=options, settings=settings)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "substitutions", out)
+    _shared.say_counts(counts, "substitutions", _runs.left_by(settings, out))

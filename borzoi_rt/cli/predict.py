@@ -13,9 +13,9 @@ from ..errors import InputError
 from ..genome.intervals import read_bed
 from ..runs.predict import CoverageOptions, predict_regions
 from ..runs.predict_variant import FORMATS, predict_variant
-from ..runs.settings import RunSettings
 from ..squash import KINDS
-from . import _shared
+from . import _runs, _shared
+from ._talk import say
 
 
 @click.command()
@@ -55,8 +55,7 @@ from . import _shared
     default=None,
     help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
 )
-@_shared.resume_option
-@_shared.workers_option
+@_runs.spread_options
 @_shared.device_option
 @_shared.threads_option
 def predict(
@@ -78,7 +77,7 @@ def predict(
         prediction=prediction, **{name: choices[name] for name in ("tracks", "squashed", "squash", "unscale")}
     )
     if variant is not None:
-        unused = [name for name, default in (("--resume", False), ("--workers", 1)) if choices[name[2:]] != default]
+        unused = _runs.chosen_of_run(click.get_current_context())
         if unused:
             raise InputError(f"{unused[0]} is for regions; a variant is one job")
         how: dict[str, Any] = {"device": choices["device"], "threads": choices["threads"]}
@@ -90,16 +89,14 @@ def predict(
     assert regions is not None
     if form is not None:
         raise InputError("--format is for --variant; regions are written as bigWig")
+    settings_of = _runs.take_settings(choices)
     intervals = read_bed(regions)
     with _shared.progress_bar("predicting") as progress:
-        settings = RunSettings(
-            device=choices["device"],
-            threads=choices["threads"],
-            workers=choices["workers"],
-            resume=choices["resume"],
-            progress=progress.done,
-            total=progress.total,
-        )
+        settings = settings_of(progress)
         written = predict_regions(intervals, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
+    if _runs.is_told(settings):
+        return
     regions_text = f"{len(intervals)} region{'' if len(intervals) == 1 else 's'}"
-    click.echo(f"{regions_text}: {len(written)} files -> {out}", err=True)
+    left = _runs.left_by(settings, out)
+    held = f"{len(written)} files" if left == out else "a shard of their windows"
+    say(f"{regions_text}: {held} -> {left}")

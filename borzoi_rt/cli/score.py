@@ -9,10 +9,9 @@ import click
 
 from ..errors import InputError
 from ..runs.score import score_file, score_list
-from ..runs.settings import RunSettings
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
-from . import _alleles, _scoring, _shared
+from . import _alleles, _runs, _scoring, _shared
 
 
 @click.command()
@@ -64,7 +63,7 @@ from . import _alleles, _scoring, _shared
     help="Folder of null distributions that `borzoi-rt calibrate` made in the same way: adds quantile, phred and "
     "vs_null_max to every score  [default: none].",
 )
-@_shared.run_options
+@_runs.run_options
 def score(
     vcf: str | None,
     variants: tuple[str, ...],
@@ -92,7 +91,7 @@ def score(
         if layout != "long":
             raise InputError("--columns alphagenome is a long table; leave --layout wide out")
         layout = columns
-    running = _shared.take_run(choices)
+    settings_of = _runs.take_settings(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     explain = _alleles.take_explain(choices)
     options = _scoring.read_options(**choices)
@@ -101,8 +100,8 @@ def score(
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = _scoring.open_annotation(annotation, pas, chrom_aliases)
-    with _shared.progress_bar("scoring") as progress:
-        settings = RunSettings(**running, progress=progress.done, total=progress.total)
+    with _shared.progress_bar("scoring", noun="variants") as progress:
+        settings = settings_of(progress)
         given: dict[str, Any] = {
             "bundle": members,
             "fasta": fasta,
@@ -116,5 +115,7 @@ def score(
             counts = score_list(variants, out, layout=layout, **given)
         else:
             counts = score_file(vcf, out, layout=layout, haplotypes=haplotypes, **given)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(options.notes(model.info))
-    _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", out)
+    _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", _runs.left_by(settings, out))

@@ -55,6 +55,11 @@ class Cache:
         self._hold(key, arrays)
         return arrays
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Bytes that are held, and the bound."""
+        return self._held, self._limit
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -10,7 +10,7 @@ The transformer is redone for every sequence: attention moves all of its tokens.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +34,11 @@ class IncrementalSession:
         Identity of the weights, part of the key of every tile: the bundle's hash.
     cache : TileCache, optional
         Where tiles are kept.
+
+    Attributes
+    ----------
+    counts : Counter
+        ``tiles`` asked for and ``computed``, ``head bins``, and the runs of every body by its name.
     """
 
     def __init__(self, parts: Parts, *, model: str, cache: TileCache | None = None) -> None:
@@ -41,6 +46,7 @@ class IncrementalSession:
         self._cache = cache or TileCache()
         self._plan = TilePlan.of(parts.geometry, parts.tiling)
         self._prefix = f"{model} {parts.provider}".encode()
+        self.counts: Counter[str] = Counter()
         # An allele differs from its reference in a tile or two: keys of the rest are looked up, both strands of it.
         self._recent: deque[tuple[np.ndarray, float, list[bytes]]] = deque(maxlen=4)
 
@@ -73,6 +79,7 @@ class IncrementalSession:
         coverage = np.empty((len(sequence), len(index), end - start), dtype=np.float32)
         if not coverage.size:
             return coverage
+        self.counts["head bins"] += len(sequence) * (end - start)
         for number, window in enumerate(sequence):
             coverage[number] = self._parts.head(self._embedding(window, n_fill, (start, end)), index)[0]
         return coverage
@@ -118,16 +125,21 @@ class IncrementalSession:
     def _embedding(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
         """Return what the head reads of one window, float32 (1, bins, channels)."""
         choice = choose_body(self.geometry, self._parts.tiling, bins)
+        self.counts[choice.name] += 1
         tokens, skips = self.trunk(window, n_fill, choice.spans)
         embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
         return np.ascontiguousarray(embedding[:, choice.offset : choice.offset + bins[1] - bins[0]])
 
     def _tile(self, tile: Tile, key: bytes, window: np.ndarray, n_fill: float) -> Sequence[np.ndarray]:
         bases = np.ascontiguousarray(window[:, self._plan.bases(tile)])
+        self.counts["tiles"] += 1
+        before = self._cache.computed
         # One tile a run, whatever its company, so that equal bases give equal bits.
-        return self._cache.get(
+        found = self._cache.get(
             key, lambda: self._plan.owned(tile, [output[0] for output in self._parts.tile(bases[None], n_fill)])
         )
+        self.counts["computed"] += self._cache.computed - before
+        return found
 
     def _keys(self, window: np.ndarray, n_fill: float) -> list[bytes]:
         """Return, for every tile, the hash of everything it depends on."""

@@ -153,6 +153,11 @@ class Predictor:
         chosen = hashlib.blake2b(self.positions.tobytes() + self._opposite.tobytes(), digest_size=16).digest()
         self._key = chosen + f"{self.options.rc} {self._n_fill!r}".encode()
 
+    @property
+    def memory(self) -> Cache:
+        """What was computed before; the session's own where it has one."""
+        return self._memory
+
     def variant(
         self,
         fasta: Fasta,

@@ -50,6 +50,8 @@ class _Resident(IncrementalSession):
         if not coverage.size:
             return coverage
         choice = choose_body(self.geometry, self._parts.tiling, (start, end))
+        self.counts[choice.name] += len(sequence)
+        self.counts["head bins"] += len(sequence) * (end - start)
         for number, window in enumerate(sequence):
             with self._lock:
                 rows = self._rows.of(self._slots(window, n_fill), choice.spans)
@@ -61,6 +63,7 @@ class _Resident(IncrementalSession):
         """See :meth:`borzoi_rt.engine.summing.SummingSession.embed`; what it returns is memory of the device."""
         start, end = check_bins(bins, self.geometry)
         choice = choose_body(self.geometry, self._parts.tiling, (start, end))
+        self.counts[choice.name] += 1
         picks = choice.offset + np.arange(end - start, dtype=np.int64)
         with self._lock:
             rows = self._rows.of(self._slots(window, n_fill), choice.spans)
@@ -83,6 +86,8 @@ class _Resident(IncrementalSession):
         }
         size = self.bank.layout.tiles
         keys = list(missing)
+        self.counts["tiles"] += len(tiles)
+        self.counts["computed"] += len(keys)
         batches = [keys[first : first + size] for first in range(0, len(keys), size)]
         try:
             self._compute(batches, missing, window, n_fill)

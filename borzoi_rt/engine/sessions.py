@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -150,6 +151,11 @@ class VerifiedSession:
     def provider(self) -> str:
         """Name of what computes."""
         return self._session.provider
+
+    @property
+    def counts(self) -> Counter[str] | None:
+        """See :class:`borzoi_rt.engine.incremental.IncrementalSession`."""
+        return getattr(self._session, "counts", None)
 
     @property
     def memory(self) -> Cache | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,16 @@ class AlleleFile:
 
     def read(self, number: int) -> list[VariantRecord]:
         """Return the alleles of a block."""
-        with pa.memory_map(str(self.path)) as source:
-            rows = ipc.open_file(source).get_batch(number).to_pylist()
-        return [_record(row) for row in rows]
+        return [_record(row) for row in self._opened.get_batch(number).to_pylist()]
+
+    @cached_property
+    def _opened(self) -> Any:
+        """The file with its index, read once; not mapped, for pages that were read would stay in memory."""
+        return ipc.open_file(pa.OSFile(str(self.path)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open file out of what goes to another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
 
 def write_alleles(path: Path, records: Iterable[VariantRecord], block: int) -> AlleleFile:

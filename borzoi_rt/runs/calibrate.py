@@ -37,9 +37,10 @@ from ..scoring.spec import ScoreSpec
 from ..tables.calibration import write_calibration
 from ..tables.kept import scores_of
 from .alleles import write_alleles
-from .executors import run_jobs
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_directory, finish_directory
+from .run import do_jobs, is_over, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
 from .score_plan import ScorePlan
 from .settings import RunSettings
@@ -123,7 +124,7 @@ def calibrate(
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
         made = _origin(variants, random, matched, seed)
-        with Journal(target) as journal:
+        with open_journal(target, settings) as journal:
             drawn = _drawn(genome, variants, random, matched, seed, model.geometry.sequence_length_bp)
             block = job_size(model, chosen)
             alleles = write_alleles(journal.directory / "alleles.arrow", drawn, block)
@@ -136,14 +137,15 @@ def calibrate(
                 device=settings.worker_device,
                 engine=settings.engine,
                 identity=run_identity({**context, "calibration": made}, selection, digest),
+                genome=context["identity_genome"],
                 genes=annotation,
                 others=tuple(others),
             )
-            if settings.total is not None:
-                settings.total(alleles.count)
-            journal.begin(plan.identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
+            values = alleles.count * len(selection.rows) * len(chosen.resolved(model.info).specs)
+            if is_over(plan, journal, settings, Output(target.name, None, 4 * values)):
+                return counts
             resolved = chosen.resolved(model.info)
             nulls = {spec.name: _null(journal, spec, len(selection.rows)) for spec in resolved.specs}
             for name, null in nulls.items():

@@ -27,9 +27,10 @@ from ..tables.dft import StoredWindow, stored_windows, write_profiles, write_tsv
 from ..tables.dft_curves import write_curves
 from ..types import DoubleArray
 from .dft_plan import DftPlan, plan_targets
-from .executors import run_jobs
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_target, finish_output
+from .run import do_jobs, is_over, open_journal
 from .score import count_statuses
 from .settings import RunSettings
 
@@ -145,13 +146,15 @@ def score_file(
             near=_kept_bins(grid, curves is not None, profiles is not None or keep is not None),
         )
     about = {"borzoi_rt": __version__, **description(chosen, nets, matrices), "fasta": Path(fasta).name}
-    with Journal(target) as journal, ExitStack() as stack:
-        locks = {path: stack.enter_context(Journal(path)) for path in others}  # against two runs into one archive
-        if settings.total is not None:
-            settings.total(sum(plan.items(number) for number in range(plan.jobs)))
-        journal.begin(plan.identity, resume=settings.resume)
-        run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+    with open_journal(target, settings) as journal, ExitStack() as stack:
+        # Against two runs into one archive; a shard and an estimate write none.
+        alone = others if settings.shard is None and settings.estimate is None else []
+        locks = {path: stack.enter_context(Journal(path)) for path in alone}
+        do_jobs(plan, journal, settings)
         counts = count_statuses(journal)
+        output = Output(target.name, lambda draft, shards: write_tsv(draft, shards, about))
+        if is_over(plan, journal, settings, output):
+            return counts
         about.update(windows=dict(counts), identity_genome=plan.genome)
         if curves is not None and counts["ok"]:
 

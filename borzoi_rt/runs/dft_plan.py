@@ -15,6 +15,7 @@ from .. import __version__
 from ..backends.device import Device
 from ..backends.opening import open_session
 from ..bundle.opening import Bundle
+from ..errors import BorzoiError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
 from ..motifs.matrices import Motif
@@ -24,6 +25,8 @@ from ..promoter.sites import Site
 from ..scoring.reference import check_reference
 from ..tables.dft import Row, as_table, failed_row, rows_of
 from .plan import Tick
+from .score_plan import open_genome
+from .tally import Tally, counted
 
 SCHEMA_VERSION = 2
 TARGET_VARIANTS = 16  # variants of one target, which scores the window of the genome once more
@@ -179,6 +182,14 @@ class DftPlan:
         """Return how many windows a job has."""
         return sum(target.windows for target in self.targets_of(number))
 
+    def units(self, number: int) -> int:
+        """Return the number of targets of a job."""
+        return len(self.targets_of(number))
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        """Return the rows of a target that cannot be scored."""
+        return as_table(failed_rows(self.targets_of(number)[unit], detail))
+
     def open(self) -> DftWorker:
         """Open models and genome in this process."""
         return DftWorker(self)
@@ -195,6 +206,12 @@ class DftPlan:
         return int(min(max(JOB_OPERATIONS // max(operations, 1.0), 1), JOB_TARGETS))
 
 
+def failed_rows(target: Target, detail: str) -> list[Row]:
+    """Return a row of status ``error`` for each window of a target."""
+    variants = [None] * target.first + [record.variant for record in target.records]
+    return [failed_row(target.site, variant, "error", detail) for variant in variants]
+
+
 class DftWorker:
     """A plan made ready in one process."""
 
@@ -204,10 +221,11 @@ class DftWorker:
         try:
             sessions = []
             for net in plan.nets:
-                session = open_session(net, plan.device)
+                session = counted(open_session(net, plan.device))
                 self._open.callback(session.close)
                 sessions.append(session)
-            self._genome = self._open.enter_context(Fasta(plan.fasta))
+            self._sessions = sessions
+            self._genome = self._open.enter_context(open_genome(plan.fasta, plan.genome))
             self.scorer = SiteScorer(plan.nets, sessions, self._genome, plan.motifs, plan.options)
         except BaseException:
             self._open.close()
@@ -217,14 +235,39 @@ class DftWorker:
         """Free models and genome."""
         self._open.close()
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
+    @property
+    def tally(self) -> Tally:
+        """What was computed: passes alone, for the arithmetic of promoter networks has no count."""
+        return Tally(sum(session.counts["whole"] for session in self._sessions), 0, 0, None)
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Nothing is kept."""
+        return 0, 0
+
+    def forget(self) -> None:
+        """Empty the tally."""
+        for session in self._sessions:
+            session.counts.clear()
+
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Return the rows of a job."""
         rows: list[Row] = []
-        for target in self._plan.targets_of(number):
-            for part in self._target(target):
-                rows += part
+        targets = self._plan.targets_of(number)
+        for target in targets if part is None else targets[part.start : part.stop]:
+            for found in self._rows(target):
+                rows += found
                 tick()
         return as_table(rows)
+
+    def _rows(self, target: Target) -> list[list[Row]]:
+        """Return the rows of each window; what nobody foresaw costs those of the target, and not the run."""
+        try:
+            return list(self._target(target))
+        except (BorzoiError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            return [[row] for row in failed_rows(target, f"{type(error).__name__}: {error}")]
 
     def _target(self, target: Target) -> Iterator[list[Row]]:
         """Yield the rows of each window."""

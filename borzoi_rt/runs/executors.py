@@ -1,23 +1,47 @@
-"""Who runs the jobs of a plan: this process, or several."""
+"""Who runs the jobs of a plan: this process, several, or a cluster."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
+from typing import Protocol
 
-from ..errors import BackendError, InputError, RunInterrupted
-from .journal import Journal, write_shard
-from .plan import Plan, Worker
+from ..errors import InputError, RunInterrupted
+from .journal import Journal
+from .plan import Plan
+from .processes import Processes
+from .tasks import Tasks
 
 Progress = Callable[[int], None]
+EXECUTORS = ("processes", "ray")
 
 
-def run_jobs(plan: Plan, journal: Journal, *, workers: int = 1, progress: Progress | None = None) -> None:
+class Crew(Protocol):
+    """Worker processes, wherever they are."""
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Tiles that were asked for, and of these computed."""
+
+    def step(self, tasks: Tasks) -> None:
+        """Give out tasks, and wait until something is heard."""
+
+    def close(self) -> None:
+        """End all processes."""
+
+
+def run_jobs(
+    plan: Plan,
+    journal: Journal,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    numbers: Sequence[int] | None = None,
+    executor: str = "processes",
+    address: str | None = None,
+    tiles: Callable[[int, int], None] | None = None,
+    gpus: Sequence[str] = (),
+) -> None:
     """Run the jobs whose results the journal lacks.
 
     Parameters
@@ -30,6 +54,16 @@ def run_jobs(plan: Plan, journal: Journal, *, workers: int = 1, progress: Progre
         Processes; each opens model and genome itself. Results do not depend on their number.
     progress : callable, optional
         Called with the number of items done, those of an earlier run included.
+    numbers : sequence of int, optional
+        The jobs to run; all when None.
+    executor : str
+        ``processes`` of this machine, or ``ray``.
+    address : str, optional
+        Of a Ray cluster; one is started on this machine when None.
+    tiles : callable, optional
+        Called with the number of tiles that were asked for, and of these computed.
+    gpus : sequence of str
+        GPUs that the processes of this machine take in turn; see :func:`borzoi_rt.runs.processes.visible_gpus`.
 
     Raises
     ------
@@ -38,20 +72,30 @@ def run_jobs(plan: Plan, journal: Journal, *, workers: int = 1, progress: Progre
     """
     if workers < 1:
         raise InputError(f"workers is {workers}; 1 or more is needed")
-    missing = [number for number in range(plan.jobs) if number not in journal.done]
-    counter = _Counter(sum(plan.items(number) for number in journal.done), progress)
+    if executor not in EXECUTORS:
+        raise InputError(f"executor is {executor!r}; allowed: {', '.join(EXECUTORS)}")
+    if address is not None and executor != "ray":
+        raise InputError("address is that of a Ray cluster; choose executor 'ray', or leave it out")
+    wanted = range(plan.jobs) if numbers is None else numbers
+    missing = [number for number in wanted if number not in journal.done]
+    counter = _Counter(sum(plan.items(number) for number in wanted if number in journal.done), progress, tiles)
     try:
-        if workers == 1 or len(missing) < 2:
+        if not missing:
+            return
+        if executor == "processes" and workers == 1:
             _run_here(plan, journal, missing, counter)
         else:
-            _run_processes(plan, journal, missing, min(workers, len(missing)), counter)
+            count = min(workers, len(missing))
+            tasks = Tasks(plan, journal, missing, count)
+            crew = _crew(plan, journal, count, executor, address, gpus)
+            _run_crew(crew, plan, journal, tasks, counter)
     except KeyboardInterrupt:
-        raise RunInterrupted(_kept(plan, journal), resumable=bool(journal.done)) from None
+        raise RunInterrupted(_kept(plan, journal, wanted), resumable=bool(journal.done)) from None
 
 
-def _kept(plan: Plan, journal: Journal) -> str:
+def _kept(plan: Plan, journal: Journal, wanted: Sequence[int]) -> str:
     done = sum(plan.items(number) for number in journal.done)
-    total = sum(plan.items(number) for number in range(plan.jobs))
+    total = sum(plan.items(number) for number in wanted)
     if not done:
         return f"interrupted before any of {total} was kept; run the command again"
     return f"interrupted: {done} of {total} are kept in {journal.directory}"
@@ -60,8 +104,8 @@ def _kept(plan: Plan, journal: Journal) -> str:
 class _Counter:
     """Items done so far."""
 
-    def __init__(self, done: int, progress: Progress | None) -> None:
-        self._done, self._progress = done, progress
+    def __init__(self, done: int, progress: Progress | None, tiles: Callable[[int, int], None] | None) -> None:
+        self._done, self._progress, self._tiles = done, progress, tiles
         self.add(0)
 
     def add(self, count: int = 1) -> None:
@@ -69,64 +113,35 @@ class _Counter:
         if self._progress is not None:
             self._progress(self._done)
 
+    def count_tiles(self, counts: tuple[int, int]) -> None:
+        if self._tiles is not None:
+            self._tiles(*counts)
+
 
 def _run_here(plan: Plan, journal: Journal, missing: list[int], counter: _Counter) -> None:
-    if not missing:
-        return
     with closing(plan.open()) as worker:
         for number in missing:
             journal.add(number, worker.run(number, counter.add))
+            counter.count_tiles(getattr(worker, "tiles", (0, 0)))
 
 
-def _run_processes(plan: Plan, journal: Journal, missing: list[int], workers: int, counter: _Counter) -> None:
-    # Not forked: a fork copies locks that threads of this process may hold.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_open, initargs=(plan, journal.directory))
+def _crew(plan: Plan, journal: Journal, workers: int, executor: str, address: str | None, gpus: Sequence[str]) -> Crew:
+    if executor == "ray":
+        from .ray import RayCrew
+
+        return RayCrew(plan, journal.directory, workers, address)
+    return Processes(plan, journal.directory, workers, gpus)
+
+
+def _run_crew(crew: Crew, plan: Plan, journal: Journal, tasks: Tasks, counter: _Counter) -> None:
     try:
-        for number in _as_completed(pool, missing, 2 * workers):
-            journal.done.add(number)
-            counter.add(plan.items(number))
-    except BrokenProcessPool as error:
-        _end(pool, journal)
-        raise BackendError(
-            f"a worker process ended unexpectedly, which a lack of memory may cause; {len(journal.done)} of "
-            f"{plan.jobs} jobs are kept: resume with fewer workers"
-        ) from error
+        with closing(crew):
+            while not tasks.over:
+                crew.step(tasks)
+                counter.count_tiles(crew.tiles)
+                for number in tasks.take_finished():
+                    counter.add(plan.items(number))
     finally:
-        _end(pool, journal)
-
-
-def _end(pool: ProcessPoolExecutor, journal: Journal) -> None:
-    for process in list((getattr(pool, "_processes", None) or {}).values()):
-        process.terminate()  # a job under way is lost anyway; its draft is not a result
-    pool.shutdown(wait=True, cancel_futures=True)
-    journal.recount()  # a job may have been kept whose end was not heard of
-
-
-def _as_completed(pool: ProcessPoolExecutor, numbers: list[int], waiting: int) -> Iterator[int]:
-    """Yield the numbers of jobs as they end, with a bounded number of them on their way."""
-    source, running = iter(numbers), set[Future[int]]()
-    while True:
-        while len(running) < waiting and (number := next(source, None)) is not None:
-            running.add(pool.submit(_run_one, number))
-        if not running:
-            return
-        ended, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in ended:
-            yield future.result()
-
-
-_opened: tuple[Worker, Path] | None = None  # of this worker process
-
-
-def _open(plan: Plan, directory: Path) -> None:
-    global _opened
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides
-    _opened = plan.open(), directory
-
-
-def _run_one(number: int) -> int:
-    assert _opened is not None
-    worker, directory = _opened
-    write_shard(directory, number, worker.run(number, lambda: None))
-    return number
+        journal.recount()  # a job may have been kept whose end was not heard of
+    for number in tasks.take_finished():
+        counter.add(plan.items(number))

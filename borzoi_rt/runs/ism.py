@@ -16,9 +16,9 @@ from ..scoring.options import ScoreOptions
 from ..scoring.selection import select_rows
 from ..tables import ISM_WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
-from .executors import run_jobs
-from .journal import Journal
+from .estimate import Output
 from .outputs import check_target, finish_output
+from .run import do_jobs, is_over, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
 from .score_plan import ScorePlan
 from .settings import RunSettings
@@ -113,16 +113,24 @@ def score_ism(
             device=settings.worker_device,
             engine=settings.engine,
             identity=run_identity(context, selection, context["input"]),
+            genome=context["identity_genome"],
         )
-        if settings.total is not None:
-            settings.total(sum(source.items(number) for number in range(source.blocks)))
-        with Journal(target) as journal:
-            journal.begin(plan.identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
-            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
+        with open_journal(target, settings) as journal:
+            do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
+            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
+            if is_over(plan, journal, settings, _output(target, suffix, table)):
+                return counts
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
+
+
+def _output(target: Path, suffix: str, table: TableContext) -> Output:
+    """Return what is written, for an estimate; an array has its size whatever is in it."""
+    if suffix == ".h5":
+        cells = 4 * len(table.metadata["sequence"]) * len(table.rows.tracks) * len(table.rows.specs)
+        return Output(target.name, None, 4 * cells)
+    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table))
 
 
 def ism_window(

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from ..errors import FormatError, InputError, RunInterrupted
+from .identity import differences
 
-_HEADER = "journal.json"
+HEADER = "journal.json"
 _LOCK = "lock"
 _OURS = b"borzoi-rt journal\n"
 _SHARD = re.compile(r"shard-(\d+)\.arrow")
@@ -62,6 +63,11 @@ class Journal:
         self._lock: int | None = _lock(self.directory / _LOCK, out)
         self.done: set[int] = set()
 
+    def is_of(self, identity: Mapping[str, Any]) -> bool:
+        """Tell whether an earlier run of the same identity left results here."""
+        path = self.directory / HEADER
+        return path.is_file() and not differences(path, identity)
+
     def begin(self, identity: Mapping[str, Any], *, resume: bool) -> None:
         """Keep the results of an earlier run of the same identity where ``resume`` is set; discard all others.
 
@@ -71,12 +77,13 @@ class Journal:
             If there is an earlier run of another identity and ``resume`` is set.
         """
         self._clear_drafts()
-        wanted, path = json.dumps(identity, sort_keys=True), self.directory / _HEADER
+        path = self.directory / HEADER
         if resume and path.is_file():
-            if path.read_text(encoding="utf-8") != wanted:
+            changed = differences(path, identity)
+            if changed:
                 raise InputError(
-                    f"{self.directory}: kept by a run with another input, model, genome or options; repeat these, "
-                    "or run without resuming to start anew"
+                    f"{self.directory}: kept by a run with another {' and another '.join(changed)}; repeat that run as "
+                    "it was, or run without resuming to start anew"
                 )
             self.done = self._numbers()
             return
@@ -86,7 +93,7 @@ class Journal:
         for number in self._numbers():
             _path(self.directory, number).unlink()
         try:
-            write_whole(path, wanted.encode())
+            write_whole(path, json.dumps(identity, sort_keys=True).encode())
         except OSError:
             self.remove()
             raise
@@ -130,6 +137,26 @@ class Journal:
         for number in sorted(self.done):
             yield read_shard(self.directory, number)
 
+    def adopt(self, number: int, folder: Path) -> None:
+        """Take the result of a job from the folder of a shard of the same run, which keeps it."""
+        source, target = _path(folder, number), _path(self.directory, number)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # on another disk, or one that has no links
+            write_whole(target, source.read_bytes())
+        self.done.add(number)
+
+    def move(self, target: Path) -> None:
+        """Keep header and results under another name, which replaces what an earlier run left there."""
+        for path in self.directory.iterdir():
+            if path.suffix != ".json" and not _SHARD.fullmatch(path.name):
+                path.unlink()
+        if target.exists():
+            shutil.rmtree(target)
+        self.directory.rename(target)
+        self.close()
+
     def remove(self) -> None:
         """Forget everything; without effect once the folder is no longer ours."""
         if self._lock is None:
@@ -149,7 +176,7 @@ class Journal:
         for path in self.directory.iterdir():
             if path.name.startswith("final-") and path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name.endswith(".new"):
+            elif path.name.endswith(".new") or path.name.startswith("part-"):
                 path.unlink(missing_ok=True)
 
     def _numbers(self) -> set[int]:
@@ -159,25 +186,25 @@ class Journal:
         return {int(match[1]) for match in found if match}
 
 
-def write_shard(directory: Path, number: int, table: pa.Table) -> None:
-    """Write the result of a job, with the hash of its content; any process of the run may call it."""
+def write_shard(directory: Path, number: int, table: pa.Table, part: range | None = None) -> None:
+    """Write the result of a job, or of a part of one, with its hash; any process of the run may call it."""
     sink = pa.BufferOutputStream()
     with ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     content = sink.getvalue()
     digest = hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
-    write_whole(_path(directory, number), _MAGIC + digest, memoryview(content))
+    write_whole(_path(directory, number, part), _MAGIC + digest, memoryview(content))
 
 
-def read_shard(directory: Path, number: int) -> pa.Table:
-    """Read the result of a job; nothing of it is interpreted before its hash is right.
+def read_shard(directory: Path, number: int, part: range | None = None) -> pa.Table:
+    """Read the result of a job, or of a part of one; nothing of it is interpreted before its hash is right.
 
     Raises
     ------
     FormatError
         If it is damaged.
     """
-    path = _path(directory, number)
+    path = _path(directory, number, part)
     try:
         content = path.read_bytes()
         digest, body = content[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES], content[len(_MAGIC) + _DIGEST_BYTES :]
@@ -186,6 +213,14 @@ def read_shard(directory: Path, number: int) -> pa.Table:
         return ipc.open_file(pa.BufferReader(body)).read_all()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{path}: damaged ({error}); remove this file and resume: its job is done again") from error
+
+
+def join_parts(directory: Path, number: int, parts: Sequence[range]) -> None:
+    """Make the result of a job of those of its parts."""
+    tables = [read_shard(directory, number, part) for part in parts]
+    write_shard(directory, number, pa.concat_tables(tables).combine_chunks())
+    for part in parts:
+        _path(directory, number, part).unlink()
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
@@ -204,7 +239,9 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
         raise
 
 
-def _path(directory: Path, number: int) -> Path:
+def _path(directory: Path, number: int, part: range | None = None) -> Path:
+    if part is not None:
+        return directory / f"part-{number:06d}-{part.start}-{part.stop}.arrow"
     return directory / f"shard-{number:06d}.arrow"
 
 

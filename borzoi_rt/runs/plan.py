@@ -11,10 +11,13 @@ Tick = Callable[[], None]
 
 
 class Worker(Protocol):
-    """A plan made ready in one process: model loaded, genome open."""
+    """A plan made ready in one process: model loaded, genome open.
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
-        """Return the result of a job; ``tick`` is called after each of its items."""
+    A fault of one unit (an allele, a site) becomes rows of status ``error``; what is raised ends the run.
+    """
+
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
+        """Return the result of a job, or of some of its units; ``tick`` is called after each of its items."""
 
     def close(self) -> None:
         """Free what was opened."""
@@ -34,5 +37,17 @@ class Plan(Protocol):
     def items(self, number: int) -> int:
         """Return how many items (alleles, windows, sites) a job holds."""
 
+    def units(self, number: int) -> int:
+        """Return into how many pieces a job can be cut, each of which gives rows of its own."""
+
     def open(self) -> Worker:
         """Open model and genome in this process."""
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        """Return the rows, of status ``error``, of a unit that cannot be computed.
+
+        Raises
+        ------
+        BackendError
+            If results of this plan have no status.
+        """

@@ -23,16 +23,19 @@ from ..bundle.manifest import Geometry
 from ..bundle.opening import Bundle, open_bundle
 from ..engine.options import PredictionOptions
 from ..engine.prediction import Predictor
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
-from .executors import run_jobs
+from .estimate import Output
 from .journal import Journal
 from .outputs import check_directory, finish_directory
 from .plan import Tick
+from .run import do_jobs, is_over, open_journal
+from .score_plan import open_genome
 from .settings import RunSettings
+from .tally import Tally, counted, tally_of
 
 ARCHIVE = "predictions.npz"
 DESCRIPTION = "predictions.json"
@@ -90,6 +93,22 @@ class CoveragePlan:
         """Return 1: a job is a window."""
         return 1
 
+    def units(self, number: int) -> int:
+        """Return 1: a window is not cut."""
+        return 1
+
+    def failed(self, number: int, unit: int, detail: str) -> pa.Table:
+        """Refuse: coverage has no status.
+
+        Raises
+        ------
+        BackendError
+            Naming the window.
+        """
+        window = self.windows[number]
+        where = f"{window.chrom}:{window.start + 1}-{window.end}"
+        raise BackendError(f"window {where} cannot be predicted: {detail}; leave its region out, or take fewer workers")
+
     def open(self) -> CoverageWorker:
         """Load the model and open the genome."""
         return CoverageWorker(self)
@@ -100,11 +119,11 @@ class CoverageWorker:
 
     def __init__(self, plan: CoveragePlan) -> None:
         self._plan = plan
-        self._fasta = Fasta(plan.fasta)
-        self._session = open_session(plan.bundle, plan.device)
+        self._fasta = open_genome(plan.fasta, plan.identity["genome"])
+        self._session = counted(open_session(plan.bundle, plan.device))
         self._predictor = coverage_predictor(plan.bundle, self._session, np.array(plan.positions), plan.options)
 
-    def run(self, number: int, tick: Tick) -> pa.Table:
+    def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Predict a window: a row for each track, its bins in ``coverage``."""
         plan, window = self._plan, self._plan.windows[number]
         values = self._predictor.window(self._fasta, window.chrom, window.start - plan.bundle.geometry.crop_bp)
@@ -113,6 +132,21 @@ class CoverageWorker:
         tick()
         flat = pa.array(np.ascontiguousarray(values).ravel())
         return pa.table({"coverage": pa.FixedSizeListArray.from_arrays(flat, values.shape[1])})
+
+    @property
+    def tally(self) -> Tally:
+        """What was computed."""
+        return tally_of(self._session.counts, self._plan.bundle, len(self._plan.positions))
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes of the cache, and their bound."""
+        return self._predictor.memory.size
+
+    def forget(self) -> None:
+        """Empty cache and tally."""
+        self._session.counts.clear()
+        self._predictor.memory.clear()
 
     def close(self) -> None:
         """Free the model and close the genome."""
@@ -164,12 +198,13 @@ def predict_regions(
     Returns
     -------
     list of Path
-        The files written.
+        The files written; none where the settings name a shard.
     """
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
-    check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
+    if settings.estimate is None:
+        check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     positions = model.tracks.select(chosen.tracks)
     tracks = model.tracks.take(positions)
@@ -186,11 +221,12 @@ def predict_regions(
             "tracks": list(units),
         }
         plan = CoveragePlan(windows, units, model, genome.path, chosen, settings.worker_device, identity)
-        if settings.total is not None:
-            settings.total(plan.jobs)
-        with Journal(target) as journal:
-            journal.begin(identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+        with open_journal(target, settings) as journal:
+            do_jobs(plan, journal, settings)
+            # The archive, and bigWigs that are compressed to about as much.
+            cells = len(windows) * len(units) * model.geometry.bins
+            if is_over(plan, journal, settings, Output(target.name, None, 2 * 4 * cells)):
+                return []
             coverage = _Coverage(journal, windows, numbers, model.geometry)
             finish_directory(target, journal, lambda folder: _write(folder, coverage, tracks, genome, identity))
     return sorted(target.iterdir())

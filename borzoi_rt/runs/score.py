@@ -37,10 +37,11 @@ from ..tables.alphagenome import TidyFacts
 from ..tables.kept import allele_facts
 from ..tables.rows import Rows
 from .alleles import AlleleFile, write_alleles
-from .executors import run_jobs
+from .estimate import Output
 from .explain import Explainer, ExplainOptions
 from .journal import Journal
 from .outputs import check_target, finish_output
+from .run import do_jobs, is_over, open_journal
 from .score_plan import ScorePlan, extras_of, fitted_calibration
 from .settings import RunSettings
 
@@ -117,7 +118,8 @@ def score_file(
 
     def read(journal: Journal, share: _Share, block: int) -> _Input:
         keep = str(out).endswith(".vcf.gz")
-        return _read_file(vcf, journal, share, block, keep=keep, haplotypes=haplotypes)
+        again = settings is not None and settings.shard is not None
+        return _read_file(vcf, journal, share, block, keep=keep, again=again, haplotypes=haplotypes)
 
     sources = (vcf, fasta) if genes is None or isinstance(genes, Genes) else (vcf, fasta, genes)
     how: dict[str, Any] = {"options": options, "settings": settings, "layout": layout, "genes": genes}
@@ -203,7 +205,7 @@ def _score(
         held = None if calibration is None else Path(calibration)
         if held is not None:
             context |= calibration_facts(held, members, chosen, selection, settings.worker_device, context)
-        with Journal(target) as journal:
+        with open_journal(target, settings) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model, haplotypes), job_size(model, chosen))
             context["input"] = given.name
             if haplotypes is not None:
@@ -216,27 +218,27 @@ def _score(
                 device=settings.worker_device,
                 engine=settings.engine,
                 identity=run_identity(context, selection, given.digest),
+                genome=context["identity_genome"],
                 genes=annotation,
                 others=tuple(others),
                 calibration=held,
             )
-            if settings.total is not None:
-                settings.total(given.alleles.count)
-            journal.begin(plan.identity, resume=settings.resume)
-            run_jobs(plan, journal, workers=settings.workers, progress=settings.progress)
+            do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
+            extras = extras_of(len(members), chosen, calibrated=held is not None)
+            facts = allele_facts(chosen, haplotypes=haplotypes is not None)
+            tidy = TidyFacts.of(model.geometry.sequence_length_bp, model.tracks, selection.rows)
+            rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts, tidy)
+            table = TableContext(rows, context, given.source, layout)
+            if is_over(plan, journal, settings, _output(target, suffix, table)):
+                return counts
             try:
                 _judge(counts, journal, genome, given.name)
             except (FormatError, InputError):
                 journal.remove()
                 raise
-            extras = extras_of(len(members), chosen, calibrated=held is not None)
-            facts = allele_facts(chosen, haplotypes=haplotypes is not None)
-            tidy = TidyFacts.of(model.geometry.sequence_length_bp, model.tracks, selection.rows)
-            rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts, tidy)
             if layout == "alphagenome":
                 _say_unscored(counts)
-            table = TableContext(rows, context, given.source, layout)
 
             def write(draft: Path) -> None:
                 if suffix == ".vcf.gz":
@@ -249,6 +251,13 @@ def _score(
 
             finish_output(target, journal, write)
     return counts
+
+
+def _output(target: Path, suffix: str, table: TableContext) -> Output:
+    """Return what is written, for an estimate; an annotated VCF is about as long as its source."""
+    if suffix == ".vcf.gz" and table.source is not None:
+        return Output(target.name, None, table.source.stat().st_size if table.source.exists() else 0)
+    return Output(target.name, lambda draft, shards: WRITERS[suffix](draft, shards, table))
 
 
 def _say_unscored(counts: Counter[str]) -> None:
@@ -313,14 +322,20 @@ def _read_file(
     block: int,
     *,
     keep: bool,
+    again: bool,
     haplotypes: HaplotypeOptions | None,
 ) -> _Input:
-    """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made."""
+    """Read the variants of a file into the journal; ``keep`` what can be read only once, where a copy is to be made.
+
+    ``again``: the file must be such that other runs can read it too.
+    """
     path, stdin = Path(vcf), str(vcf) == "-"
     once = stdin or path.is_fifo()
     if not once and not path.is_file():
         raise FormatError(f"{path}: no such VCF file")
     name = "stdin" if stdin else path.name
+    if once and again:
+        raise InputError(f"{name}: can be read only once, and every shard reads the whole input; name a file")
     copied = once and (keep or not stdin)  # a reader of variants takes stdin as it comes, but no other pipe
     kept = journal.directory / f"{name}.vcf" if copied else path
     if copied:
@@ -370,6 +385,9 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
     return {
         "schema": SCHEMA_VERSION,
         "borzoi_rt": __version__,
+        "bundle": context["identity_bundle"],
+        "genome": context["identity_genome"],
+        "genes": context.get("identity_genes"),
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,

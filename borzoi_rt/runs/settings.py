@@ -1,13 +1,19 @@
-"""How a run is made: device, processes, resumption."""
+"""How a run is made: device, processes or cluster, shards, resumption."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
 
 from ..backends.cores import usable_cores
 from ..backends.device import Device
 from ..engine.sessions import EngineOptions
+from ..errors import InputError
+from .estimate import Estimate
 from .executors import Progress
+from .shards import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,20 @@ class RunSettings:
         Called with the number of items done.
     total : callable, optional
         Called once with the number of items, as soon as it is known.
+    tiles : callable, optional
+        Called now and then with the number of tiles that were asked for, and of these computed.
+    executor : str
+        ``processes`` of this machine, or ``ray``; see :mod:`borzoi_rt.runs.ray`.
+    address : str, optional
+        Of a Ray cluster; one is started on this machine when None.
+    shard : str or Shard, optional
+        Do share I of N (``3/16``) alone, and leave it in the folder ``OUT.shard-I-of-N``.
+    adopt : sequence of path
+        Folders of all shards of the run, whose results are taken instead of computed.
+    arguments : mapping, optional
+        JSON values that a shard keeps, by which its run can be asked for again.
+    estimate : callable, optional
+        Called with what the run will cost, instead of running it: nothing is written.
     """
 
     device: str | Device = "cpu"
@@ -39,6 +59,25 @@ class RunSettings:
     resume: bool = False
     progress: Progress | None = None
     total: Progress | None = None
+    tiles: Callable[[int, int], None] | None = None
+    executor: str = "processes"
+    address: str | None = None
+    shard: str | Shard | None = None
+    adopt: Sequence[str | PathLike[str]] = ()
+    arguments: Mapping[str, Any] | None = None
+    estimate: Callable[[Estimate], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.chosen_shard is not None and self.adopt:
+            raise InputError("shard makes a part of a run, adopt takes parts that are made: leave one of the two out")
+        if self.estimate is not None and self.engine is not None and self.engine.tile_cache is not None:
+            # An estimate writes nothing, and does not count on what an earlier run has left.
+            object.__setattr__(self, "engine", replace(self.engine, tile_cache=None))
+
+    @property
+    def chosen_shard(self) -> Shard | None:
+        """The shard, read."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     @property
     def worker_device(self) -> Device:

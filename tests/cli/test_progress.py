@@ -37,11 +37,11 @@ def test_a_line_every_half_minute_with_the_time_left(capsys: pytest.CaptureFixtu
     for done in range(41, 61):  # one in 2 s
         clock.now += 2.0
         lines.set_done(done)
-    assert capsys.readouterr().err == "scoring: 55 of 100, 1 min 30 s left\n"  # 45 to go
+    assert capsys.readouterr().err == "scoring: 55 of 100, 0.5/s, 1 min 30 s left\n"  # 45 to go
     clock.now += 31.0
     lines.set_done(60)
     # 20 in 71 s: 40 more in 142 s
-    assert capsys.readouterr().err == "scoring: 60 of 100, 2 min 22 s left\n"
+    assert capsys.readouterr().err == "scoring: 60 of 100, 0.282/s, 2 min 22 s left\n"
 
 
 def test_without_a_total_or_without_progress_nothing_is_promised(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,11 +53,11 @@ def test_without_a_total_or_without_progress_nothing_is_promised(capsys: pytest.
     assert capsys.readouterr().err == ""
     clock.now += 0.1
     lines.set_done(8)
-    assert capsys.readouterr().err == "scoring: 8\n"
+    assert capsys.readouterr().err == "scoring: 8, 0.167/s\n"  # five in 30 s
     lines.set_total(20)
     clock.now += 30.0
     lines.set_done(8)
-    assert re.fullmatch(r"scoring: 8 of 20, \d+ .*left\n", capsys.readouterr().err)
+    assert re.fullmatch(r"scoring: 8 of 20, 0\.0833/s, \d+ .*left\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

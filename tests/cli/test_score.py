@@ -223,7 +223,7 @@ def test_resume(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not desk.out.exists()
     ended = cli(*desk.score("--resume", "--rc"))
     assert ended.code == 1
-    assert "kept by a run with another input" in ended.err
+    assert "kept by a run with another choice of options (rc false there, true here)" in ended.err
     ended = cli(*desk.score("--resume"))
     assert ended.code == 0
     assert ended.err.startswith("10 alleles: 10 ok")

@@ -250,6 +250,20 @@ def test_a_record_shorter_than_the_header_is_a_truncated_one(tmp_path):
         list(read_variants(tmp_path / "in.vcf"))
 
 
+@pytest.mark.parametrize("samples", [3, 10_000])
+def test_a_record_of_many_samples_that_lacks_one_is_truncated(tmp_path, samples):
+    """Lines of both lengths have their columns counted, in two ways."""
+    names, calls = ("\t".join(f"{kind}{n}" for n in range(samples)) for kind in ("s", "0|"))
+    lines = [f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{names}", f"1\t5\t.\tA\tC\t.\t.\t.\tGT\t{calls}"]
+    path = tmp_path / "in.vcf"
+    path.write_text("\n".join(lines) + "\n")
+    (found,) = read_variants(path)
+    assert str(found.variant) == "1:5 A>C"
+    path.write_text("\n".join([lines[0], lines[1].rpartition("\t")[0]]) + "\n")
+    with pytest.raises(FormatError, match=rf"line 2: {samples + 8} columns, {samples + 9} are needed"):
+        list(read_variants(path))
+
+
 @pytest.mark.parametrize("make", [gzipped, bgzipped, *BCFS])
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_truncated_file_is_an_error_and_never_a_short_list(tmp_path, make, cut):

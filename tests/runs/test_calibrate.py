@@ -185,7 +185,7 @@ def test_a_broken_run_is_resumed_to_the_same_files(desk: Calibrations) -> None:
     with pytest.raises(BackendError, match="the device is gone"):
         desk.make("NULL")
     desk.job.session.fails_at, desk.job.session.runs = None, 0
-    with pytest.raises(InputError, match="kept by a run with another input, model"):
+    with pytest.raises(InputError, match="kept by a run with another calibration"):
         desk.make("NULL", random=30, settings=RunSettings(resume=True))
     folder = desk.make("NULL", settings=RunSettings(resume=True))
     assert desk.job.session.runs == 2 * (NULLS - 28)

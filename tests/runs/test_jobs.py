@@ -21,6 +21,7 @@ from borzoi_rt.errors import BackendError, InputError, RunInterrupted
 from borzoi_rt.runs import score as run
 from borzoi_rt.runs.executors import run_jobs
 from borzoi_rt.runs.journal import Journal
+from borzoi_rt.runs.processes import visible_gpus
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
 
@@ -84,16 +85,103 @@ def test_workers_are_positive(tmp_path: Path, workers: int) -> None:
         run_jobs(SquaresPlan(1, journal.directory), journal, workers=workers)
 
 
-def test_a_process_that_dies_ends_the_run_and_keeps_the_rest(tmp_path: Path) -> None:
-    plan = SquaresPlan(8, tmp_path / "out.partial", dies_at=5)
-    with pytest.raises(BackendError, match=r"a worker process ended unexpectedly.*of 8 jobs are kept"):
+def values(journal: Journal) -> list[int | None]:
+    return [value for shard in journal.tables() for value in shard["square"].to_pylist()]
+
+
+def test_a_killed_process_is_replaced_and_its_job_done_again(tmp_path: Path, engine: dict[str, Any]) -> None:
+    """Beside a row that kills every process."""
+    plan = SquaresPlan(5, tmp_path / "out.partial", kills=((5, 1),), poison=(8,), size=3)
+    seen: list[int] = []
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, **engine, progress=seen.append)
+        assert values(journal) == [None if unit == 8 else unit**2 for unit in range(15)]
+        assert not list(journal.directory.glob("part-*"))
+    assert seen == sorted(seen)
+    assert seen[-1] == 15
+    assert (tmp_path / "deaths-5").read_text() == "x"
+    assert (tmp_path / "deaths-8").read_text() == "x" * 4  # the job twice, two units of it, and it alone
+
+
+def test_a_row_that_kills_its_process_is_found_and_costs_no_other(tmp_path: Path) -> None:
+    """Two, at other positions of their jobs; and one that is a job of its own."""
+    plan = SquaresPlan(5, tmp_path / "out.partial", poison=(5, 10), size=4)
+    with Journal(tmp_path / "out") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, workers=2)
+        assert values(journal) == [None if unit in plan.poison else unit**2 for unit in range(20)]
+        assert sorted(ended(journal)) == list(range(5))
+        assert not list(journal.directory.glob("part-*"))
+    plan = SquaresPlan(2, tmp_path / "one.partial", poison=(0,))
+    with Journal(tmp_path / "one") as journal:
+        journal.begin(plan.identity, resume=False)
+        run_jobs(plan, journal, workers=2)
+        assert values(journal) == [None, 1]
+
+
+def test_where_every_process_ends_no_row_is_blamed(tmp_path: Path) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", poison=tuple(range(8, 32)), size=4)
+    with pytest.raises(BackendError, match=r"a worker process ended unexpectedly.* in a row.*2 of 8 jobs are kept"):
         run_anew(plan, tmp_path / "out", workers=2)
     with Journal(tmp_path / "out") as journal:
         journal.begin(plan.identity, resume=True)
-        assert 5 not in journal.done
-        assert len(journal.done) >= 2  # when job 5 began, all before it had but for one been kept or were being written
-        run_jobs(SquaresPlan(8, tmp_path / "out.partial"), journal, workers=2)
-        assert results(journal) == [number**2 for number in range(8)]
+        assert journal.done == {0, 1}
+        run_jobs(SquaresPlan(8, tmp_path / "out.partial", size=4), journal, workers=2)
+        assert values(journal) == [unit**2 for unit in range(32)]
+
+
+def test_what_cannot_be_opened_ends_the_run_at_once(tmp_path: Path, engine: dict[str, Any]) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", cannot_open="no such provider")
+    with pytest.raises(BackendError, match=r"^no such provider$"):
+        run_anew(plan, tmp_path / "out", **engine)
+    assert len((tmp_path / "openings").read_text().split()) <= 2
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_what_ends_processes_while_they_open_is_not_tried_for_ever(tmp_path: Path) -> None:
+    plan = SquaresPlan(8, tmp_path / "out.partial", cannot_open="kill")
+    with pytest.raises(BackendError, match=r"worker processes end \(SIGKILL\) before model and genome are open"):
+        run_anew(plan, tmp_path / "out", workers=2)
+    assert len((tmp_path / "openings").read_text().split()) <= 4
+
+
+def test_processes_take_the_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab")
+    plan = SquaresPlan(4, tmp_path / "out.partial", first_waits=True)
+    run_anew(plan, tmp_path / "out", workers=2, gpus=visible_gpus())
+    assert {path.read_text() for path in tmp_path.glob("gpu-*")} == {"3", "GPU-ab"}
+
+
+def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
+    """It would write into the folder of the next one."""
+    code = (
+        "import pathlib, sys, jobs\n"
+        "from borzoi_rt.runs.executors import run_jobs\n"
+        "from borzoi_rt.runs.journal import Journal\n"
+        "if __name__ == '__main__':\n"
+        "    out = pathlib.Path(sys.argv[1])\n"
+        "    plan = jobs.SquaresPlan(1, out.with_name('out.partial'), first_waits=True)\n"
+        "    with Journal(out) as journal:\n"
+        "        journal.begin(plan.identity, resume=False)\n"
+        "        run_jobs(plan, journal, workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen([sys.executable, script, tmp_path / "out"], env=environment) as process:
+        while not (tmp_path / "openings").exists() or not (tmp_path / "openings").read_text().strip():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    (worker,) = map(int, (tmp_path / "openings").read_text().split())
+    until = time.monotonic() + 30
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_the_fault_of_a_job_comes_out_of_its_process(tmp_path: Path) -> None:

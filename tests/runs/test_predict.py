@@ -283,7 +283,7 @@ def test_a_broken_run_is_resumed_to_the_same_bytes(
         predict(toy_bundle, genome, tmp_path / "out", REGIONS, settings=kept)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial", "whole"]
     session.runs = 0
-    with pytest.raises(InputError, match="another input, model, genome or options"):
+    with pytest.raises(InputError, match="kept by a run with another list of regions"):
         predict(toy_bundle, genome, tmp_path / "out", REGIONS[:3], settings=RunSettings(resume=True))
     predict(toy_bundle, genome, tmp_path / "out", REGIONS, settings=RunSettings(resume=True))
     assert session.runs == 2, "two windows of four were kept"

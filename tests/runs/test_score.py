@@ -365,7 +365,7 @@ def test_tracks_that_share_a_name_are_told_apart_when_a_run_goes_on(job: Job) ->
     listed.write_text("4\n")
     job.fail(bundle=bundle, options=options)
     listed.write_text("5\n")
-    with pytest.raises(InputError, match="kept by a run with another input"):
+    with pytest.raises(InputError, match="kept by a run with another choice of tracks"):
         job.run(resume=True, bundle=bundle, options=options)
 
 
