@@ -38,9 +38,7 @@ def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
     channels_last = bundle.info.target == "gpu"
     # Planned as one block beside what the first run left, the second run would need 16 GB of memory instead of 10.
     planned = graph != GRADIENT_BODY
-    return open_on(
-        bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned
-    )
+    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned)
 
 
 def open_on(
@@ -54,8 +52,8 @@ def open_on(
     """Load a graph, a file or its bytes, and make sure that the provider asked for is the one that runs it.
 
     ``engine_cache`` is where TensorRT keeps what it builds; ``channels_last`` lets CUDA turn convolutions and what lies
-    between them to the layout that its kernels take; ``planned`` lets onnxruntime lay out activations in one block after
-    the first run. Errors as in :func:`load_graph`.
+    between them to the layout that its kernels take; ``planned`` lets onnxruntime lay activations out in one block
+    after the first run. Errors as in :func:`load_graph`.
     """
     check_provider(device)
     runtime, wanted = onnxruntime(device), PROVIDERS[device.kind]

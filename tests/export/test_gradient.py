@@ -103,6 +103,12 @@ def test_every_form_of_a_network_passes_the_gate(tmp_path, form, sizes):
     assert open_bundle(tmp_path / "bundle").info.parity["gradient"] == made.info.parity["gradient"]
 
 
+def test_a_bundle_for_gpus_has_a_gradient_too(tmp_path):
+    made = exported(network(), tmp_path / "bundle", target="gpu")
+    assert made.info.target == "gpu"
+    assert made.info.parity["gradient"]["error"] < 1e-4
+
+
 def test_autograd_by_tiles_is_autograd_at_once(model):
     grid = model.config.geometry
     x, weights = random_bases(grid.sequence_length_bp), cotangent(grid.bins)
