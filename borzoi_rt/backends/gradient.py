@@ -10,8 +10,9 @@ from ..bundle.names import GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from .device import Device
-from .onnx import OnnxParts, open_parts
+from .onnx import OnnxParts
 from .protocols import GradientParts
+from .runtime import check_provider
 
 
 class OnnxGradient(OnnxParts):
@@ -62,6 +63,5 @@ def open_gradient(bundle: Bundle, device: str | Device = "cpu", *, threads: int 
             f"{bundle.path.name} has no gradient graphs; export the model again with its gradient (borzoi-rt export "
             "with gradient), or choose a method of perturbation"
         )
-    parts = open_parts(bundle, where)  # which looks at the provider
-    parts.close()
+    check_provider(where)
     return OnnxGradient(bundle, bundle.info.tiling, where)

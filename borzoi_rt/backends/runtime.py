@@ -52,7 +52,7 @@ def open_on(
     """Load a graph, a file or its bytes, and make sure that the provider asked for is the one that runs it.
 
     ``engine_cache`` is where TensorRT keeps what it builds; ``channels_last`` lets CUDA turn convolutions and what lies
-    between them to the layout that its kernels take; ``planned`` lets onnxruntime lay out activations in one block
+    between them to the layout that its kernels take; ``planned`` lets onnxruntime lay activations out in one block
     after the first run. Errors as in :func:`load_graph`.
     """
     check_provider(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..backends.device import Device
@@ -119,7 +119,9 @@ class Explainer:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
         if self._plain is None:
-            self._plain = open_engine(self.bundle, self._device, options=self._engine)
+            engine = self._engine or EngineOptions()
+            # Values are made of coverage, which a session that sums inside the graph does not hand over.
+            self._plain = open_engine(self.bundle, self._device, options=replace(engine, fused=False))
         return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill)
 
     def _n_code(self, options: ExplainOptions) -> str:

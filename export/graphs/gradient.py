@@ -119,9 +119,7 @@ def _save(graph: GraphBuilder, directory: Path, outputs: dict[str, tuple[str, li
     return GraphInfo(file=file, inputs=tuple(graph.input_names), outputs=tuple(outputs))
 
 
-def _trunk_back(
-    graph: GraphBuilder, model: Borzoi, x: str, length: int, convolution: str
-) -> Callable[[str, list[str]], str]:
+def _trunk_back(graph: GraphBuilder, model: Borzoi, x: str, length: int, form: Form) -> Callable[[str, list[str]], str]:
     """Write the tower forward over (1, length, 4) and return what writes its way back."""
     blocks = [cast("NormConv", block) for block in model.tower]
     by_tiles = convolution == "cook-toom" and model.config.tower_width == cook_toom.WIDTH

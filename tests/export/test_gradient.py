@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 torch = pytest.importorskip("torch")
 
 from borzoi_export.graphs import cook_toom, export_bundle  # noqa: E402
-from borzoi_export.graphs.gradient_parity import GradientFigures, GradientGate, autograd  # noqa: E402
+from borzoi_export.graphs.gradient_parity import GradientFigures, GradientGate, autograd, stretches_of  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 
 from borzoi_rt.backends.gradient import open_gradient  # noqa: E402
@@ -103,11 +103,32 @@ def test_every_form_of_a_network_passes_the_gate(tmp_path, form, sizes):
     assert open_bundle(tmp_path / "bundle").info.parity["gradient"] == made.info.parity["gradient"]
 
 
+def test_a_bundle_for_gpus_has_a_gradient_too(tmp_path):
+    made = exported(network(), tmp_path / "bundle", target="gpu")
+    assert made.info.target == "gpu"
+    assert made.info.parity["gradient"]["error"] < 1e-4
+
+
 def test_autograd_by_tiles_is_autograd_at_once(model):
     grid = model.config.geometry
     x, weights = random_bases(grid.sequence_length_bp), cotangent(grid.bins)
     want = plain_autograd(model, x, TRACKS, weights)
     assert_allclose(autograd(twin(model), x[None], TRACKS, weights), want, atol=1e-12 * np.abs(want).max())
+
+
+def test_a_long_window_is_compared_in_stretches(model):
+    """Of 40 stretches some are followed, first, last and that of the unknown bases, which here is one of seven."""
+    import dataclasses
+
+    long = dataclasses.replace(model.config, sequence_length_bp=40 * 64 * 128)
+    starts = stretches_of(long)
+    assert len(starts) == 7
+    assert {0, 39 * 64, 40 * 64 // 3 // 64 * 64} <= set(starts)
+    assert stretches_of(model.config) == [0]
+    grid = model.config.geometry
+    x, weights = random_bases(grid.sequence_length_bp), cotangent(grid.bins)
+    part = autograd(twin(model), x[None], TRACKS, weights, [0])
+    assert_array_equal(part, autograd(twin(model), x[None], TRACKS, weights))
 
 
 def test_the_gate_refuses_a_gradient_of_another_network(model, bundle):
