@@ -95,7 +95,7 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
         graph.input(f"to_{name}", TensorProto.FLOAT, [1, tokens * 2**level, channels])
         for level, name in enumerate(["tokens", *_skip_names(model)])
     ]
-    back = _trunk_back(graph, model, graph.node("Transpose", x, perm=[0, 2, 1]), length, form.convolution)
+    back = _trunk_back(graph, model, graph.node("Transpose", x, perm=[0, 2, 1]), length, form)
     found = graph.node("Transpose", back(given[0], given[1:]), perm=[0, 2, 1])
     return _save(graph, directory, {"gradient": (found, [1, 4, length])})
 
@@ -122,7 +122,7 @@ def _save(graph: GraphBuilder, directory: Path, outputs: dict[str, tuple[str, li
 def _trunk_back(graph: GraphBuilder, model: Borzoi, x: str, length: int, form: Form) -> Callable[[str, list[str]], str]:
     """Write the tower forward over (1, length, 4) and return what writes its way back."""
     blocks = [cast("NormConv", block) for block in model.tower]
-    by_tiles = convolution == "cook-toom" and model.config.tower_width == cook_toom.WIDTH
+    by_tiles = form.convolution == "cook-toom" and model.config.tower_width == cook_toom.WIDTH
     x, from_stem = narrow_conv(graph, x, model.stem.weight, "stem.taps", length)
     backs: list[tuple[Back, Back, Back]] = []
     raw: list[str] = []
