@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
 MYPY_LINK := build/typing/borzoi_export
 
-.PHONY: demo test test-full fuzz lint demo-model promoter-model triton-venv clean
+.PHONY: demo test test-full fuzz soak lint demo-model promoter-model triton-venv clean
 
 # The runtime alone: no torch.
 demo: $(VENV)/.runtime
@@ -22,6 +22,11 @@ test-full: $(VENV)/.test
 # The fuzzers of tests/attacks with many more, and other, examples.
 fuzz: $(VENV)/.test
 	BORZOI_RT_FUZZ=20000 $(BIN)/python -m pytest -n 2 -m "" --timeout 0 tests/attacks
+
+# Mixed load on a server that is killed again and again: MINUTES of it. Needs the server of `make triton-venv`.
+MINUTES ?= 60
+soak: $(VENV)/.test
+	BORZOI_RT_SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest -m "" --timeout 0 -s tests/soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

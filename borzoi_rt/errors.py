@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_SURROGATE = re.compile(r"\\udc([89a-f][0-9a-f])")
+
 
 class BorzoiError(Exception):
     """Base of every error raised on purpose by borzoi_rt."""
@@ -66,3 +70,8 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, *, resumable: bool = False) -> None:
         super().__init__(message)
         self.resumable = resumable
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes for a message; bytes that are not UTF-8 are written like ``\\xe9``, not as surrogates."""
+    return _SURROGATE.sub(r"\\x\1", repr(text))

@@ -19,6 +19,10 @@ from .backends.protocols import Session
 from .bundle.opening import Bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
+from .explain.explainer import Explainer, ExplainOptions
+from .explain.result import Explanation
+from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from .explain.target import TargetSpec, with_text
 from .genome.fasta import Fasta
 from .genome.gene_index import open_genes
 from .genome.genes import Genes
@@ -68,6 +72,7 @@ class Model:
         self._engines: list[Session] = []
         self._whole: Session | None = None
         self._scorers: dict[tuple[ScoreOptions, bytes, bytes], AnyScorer] = {}
+        self._explainer: Explainer | None = None
         self._closed = False
 
     @property
@@ -106,7 +111,7 @@ class Model:
         """Free the model and close the genome."""
         self._closed = True
         self._scorers.clear()
-        self._engines, self._whole = [], None
+        self._engines, self._whole, self._explainer = [], None, None
         self._stack.close()
 
     def __repr__(self) -> str:
@@ -209,6 +214,86 @@ class Model:
         source = Substitutions(where, sequence, len(sequence))
         found = [scorer.score(item) for item in source.read(0)]
         return IsmResult(self._result(found, scorer, scorer.notes), where, sequence)
+
+    def explain(
+        self,
+        target: TargetSpec | str,
+        region: Interval | str | None = None,
+        *,
+        method: str = "saliency",
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        variant: Variant | str | None = None,
+        options: ExplainOptions | Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        """Attribute a number made of predicted coverage to bases.
+
+        Parameters
+        ----------
+        target : TargetSpec or str
+            What is explained, as ``"log SUM@exons"``; see :mod:`borzoi_rt.explain.target`.
+        region : Interval or str, optional
+            The bases, text as browsers write it; with ``gene`` alone the whole window around it.
+        method : str
+            A key of :data:`borzoi_rt.explain.methods.METHODS`.
+        tracks, against : str, optional
+            Selections, see :class:`borzoi_rt.explain.target.TargetSpec`.
+        gene : str, optional
+            Gene of the target, by id or name.
+        genes : Genes or path, optional
+            Annotation with that gene.
+        variant : Variant or str, optional
+            Explain the bases around it on the ALT haplotype; ``region`` is then left out.
+        options : ExplainOptions or mapping, optional
+            Options of the method by name; or everything, which then also says the method.
+
+        Returns
+        -------
+        Explanation
+            ``.scores`` (4, bases), ``.projected``, ``.plot(path)``, ``.to_bed()``, ``.to_pandas()``.
+        """
+        spec = with_text(target, tracks=tracks, against=against)
+        if isinstance(options, ExplainOptions):
+            if method not in ("saliency", options.method):
+                raise InputError(f"method {method!r} and options of {options.method!r}; leave one of the two out")
+            chosen = options
+        else:
+            chosen = ExplainOptions(method=method, options=options)
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        if len(self.members) > 1:
+            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
+        row = self._explained(spec, region, gene, genes, variant)
+        if self._explainer is None:
+            self._explainer = Explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            self._stack.callback(self._explainer.close)
+        return self._explainer.explain(row, spec, chosen)
+
+    def _explained(
+        self,
+        spec: TargetSpec,
+        region: Interval | str | None,
+        gene: str | None,
+        genes: Genes | str | os.PathLike[str] | None,
+        variant: Variant | str | None,
+    ) -> Row:
+        """Return the one row that the arguments of :meth:`explain` mean."""
+        grid, owner = self.bundle.geometry, None
+        if genes is not None and gene is not None:
+            owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene)
+        if variant is not None:
+            if region is not None:
+                raise InputError("region and variant both say which bases; leave one of the two out")
+            allele = variant if isinstance(variant, Variant) else Variant.parse(variant)
+            return variant_rows(allele, self.fasta, grid, width_bp=VARIANT_WIDTH_BP, gene=owner)[1]
+        if region is not None:
+            (row,) = region_rows([_interval(region)], self.fasta, grid, gene=owner)
+            return row
+        if owner is None:
+            raise InputError("nothing says which bases are explained: give region, gene or variant")
+        return gene_row(owner, self.fasta, grid)
 
     def predict(
         self,

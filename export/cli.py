@@ -75,6 +75,11 @@ _target = click.option(
     help="What the graphs are written for: cpu with little memory, gpu with few large operators. Both run on both, "
     "more slowly on the other.",
 )
+_gradient = click.option(
+    "--gradient",
+    is_flag=True,
+    help="Write the gradient graphs too, which `explain` needs for saliency and its kin; fp32 only  [default: none].",
+)
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 
 
@@ -84,7 +89,19 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (_overwrite, _target, _precision, _convolution, _out, _name, _n_policy, _unclip, _unscale, _targets):
+    for option in (
+        _overwrite,
+        _gradient,
+        _target,
+        _precision,
+        _convolution,
+        _out,
+        _name,
+        _n_policy,
+        _unclip,
+        _unscale,
+        _targets,
+    ):
         command = option(command)
     return command
 

@@ -61,6 +61,18 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def gradient_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network of ``toy_bundle`` with gradient graphs, in 4,096 bp: two tiles."""
+    import torch
+    from borzoi_export.graphs import export_bundle
+
+    torch.manual_seed(11)
+    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("gradient") / "bundle"
+    squash = SquashSpec(kind="new", unscale=True)
+    return export_bundle(model, toys.tracks(), out, squash=squash, name="toy", gradient=True)
+
+
+@pytest.fixture(scope="session")
 def triton_genome(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The genome of the served scorer."""
     return triton_servers.write_genome(tmp_path_factory.mktemp("genome"))

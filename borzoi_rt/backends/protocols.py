@@ -284,3 +284,52 @@ class ResidentParts(Parts, Protocol):
         -------
         float32 ndarray of shape (1, tracks, bins)
         """
+
+
+class GradientParts(Parts, Protocol):
+    """Split graphs with those that lead from coverage back to the bases; one window at a time, of real numbers."""
+
+    def real_tile(self, sequence: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the convolution tower.
+
+        Parameters
+        ----------
+        sequence : float32 ndarray of shape (1, 4, tile length)
+            Bases, or mixtures of them; unknown bases are already coded.
+
+        Returns
+        -------
+        tuple of float32 ndarray of shape (1, positions, channels)
+            Tokens, then every skip as the decoder adds it.
+        """
+
+    def body_gradient(
+        self, tokens: np.ndarray, skips: Sequence[np.ndarray], track_index: np.ndarray, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Return the derivatives of a number by tokens and skips.
+
+        Parameters
+        ----------
+        tokens, skips
+            As the body named ``body`` takes them, of one window.
+        track_index : int64 ndarray of shape (tracks,)
+            Outputs of the head.
+        cotangent : float32 ndarray of shape (1, tracks, bins)
+            Derivative of the number by their squashed coverage.
+
+        Returns
+        -------
+        tuple of float32 ndarray
+            Of the shapes of ``tokens`` and of each of ``skips``.
+        """
+
+    def tile_gradient(self, sequence: np.ndarray, derivatives: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the derivative of a number by the bases of a tile, float32 of the shape of ``sequence``.
+
+        Parameters
+        ----------
+        sequence : float32 ndarray of shape (1, 4, tile length)
+            As in :meth:`real_tile`.
+        derivatives : sequence of float32 ndarray
+            Of the number by what :meth:`real_tile` gives; 0 for what the tile does not own.
+        """

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..bundle.names import GRADIENT_BODY
 from ..bundle.opening import Bundle
 from ..errors import BackendError, FormatError, missing_package
 from .cores import cache_root, usable_cores
@@ -35,7 +36,9 @@ def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
     """
     cache = _engine_cache(bundle) if device.kind == "tensorrt" else None
     channels_last = bundle.info.target == "gpu"
-    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last)
+    # Planned as one block beside what the first run left, the second run would need 16 GB of memory instead of 10.
+    planned = graph != GRADIENT_BODY
+    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned)
 
 
 def open_on(
@@ -44,18 +47,22 @@ def open_on(
     *,
     engine_cache: Path | None = None,
     channels_last: bool = False,
+    planned: bool = True,
 ) -> Any:
     """Load a graph, a file or its bytes, and make sure that the provider asked for is the one that runs it.
 
     ``engine_cache`` is where TensorRT keeps what it builds; ``channels_last`` lets CUDA turn convolutions and what lies
-    between them to the layout that its kernels take. Errors as in :func:`load_graph`.
+    between them to the layout that its kernels take; ``planned`` lets onnxruntime lay activations out in one block
+    after the first run. Errors as in :func:`load_graph`.
     """
     check_provider(device)
     runtime, wanted = onnxruntime(device), PROVIDERS[device.kind]
     model, name = (graph, "a graph of our own") if isinstance(graph, bytes) else (str(graph), str(graph))
     providers = _providers(device, engine_cache, channels_last)
+    options = _session_options(runtime, device)
+    options.enable_mem_pattern = planned
     try:
-        session = runtime.InferenceSession(model, _session_options(runtime, device), providers=providers)
+        session = runtime.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base below Exception
         if device.kind == "cpu":
             raise FormatError(f"{name}: onnxruntime cannot load the graph ({line(error)})") from error

@@ -1,6 +1,7 @@
 """Regions of POSIX shared memory, which a server on the same host maps too.
 
-The name of a region goes as soon as the server has mapped it, so that nothing is left however this process ends.
+The name of a region goes as soon as the server has mapped it. A process that is killed leaves its regions mapped by the
+server, and, killed in the moment before, a name: whoever comes next gives both back. Who made a region is in its name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path("/dev/shm")
 PREFIX = "borzoi_rt_client_"
+_PROCESSES = Path("/proc/self/ns/pid")  # in which its number means one process
 
 
 class Region:
@@ -41,7 +44,7 @@ class Region:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(6)}"
+        self.name = f"{_maker()}{os.getpid()}_{secrets.token_hex(6)}"
         self.key = f"/{self.name}"
         path = FOLDER / self.name
         try:
@@ -78,6 +81,36 @@ class Region:
         self._map.close()
 
 
+def _maker() -> str:
+    """Return how the names of regions begin that processes made whose numbers mean the same here."""
+    try:
+        return f"{PREFIX}{_PROCESSES.stat().st_ino}_"
+    except OSError:
+        return f"{PREFIX}0_"
+
+
+def is_orphan(name: str) -> bool:
+    """Tell whether the process that made a region has gone; False where that cannot be known from here."""
+    number, _, _ = name.removeprefix(_maker()).partition("_")
+    if not name.startswith(_maker()) or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def remove_orphans() -> None:
+    """Remove the names that killed processes have left."""
+    for path in FOLDER.glob(f"{_maker()}*"):
+        if is_orphan(path.name):
+            with suppress(OSError):  # another's
+                path.unlink(missing_ok=True)
+
+
 class Regions:
     """Two regions that one thread uses for all its requests, made larger when needed.
 
@@ -92,6 +125,8 @@ class Regions:
     def __init__(self, client: Any, headers: Mapping[str, str]) -> None:
         self._client, self._headers = client, headers
         self._held: dict[str, Region] = {}
+        remove_orphans()
+        self._forget_orphans()
 
     def reserve(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, tuple[int, ...] | None]) -> None:
         """Have room for both sides, known to the server."""
@@ -123,6 +158,24 @@ class Regions:
         """Give everything back; a server that has gone, or come back as another, needs no word."""
         for side in list(self._held):
             self._drop(side)
+
+    def _forget_orphans(self) -> None:
+        """Let the server unmap what killed processes of this machine had registered; at the published size 190 MB each.
+
+        It lists its regions by name over gRPC, and as a list of objects over HTTP.
+        """
+        try:
+            status = self._client.get_system_shared_memory_status(headers=dict(self._headers), **self._as_json)
+        except Exception as error:  # closed, or gone: the registration that follows says so
+            log.debug("regions are not listed: %s", error)
+            return
+        names = status.get("regions", {}) if isinstance(status, dict) else [item["name"] for item in status]
+        for name in filter(is_orphan, names):
+            self._unregister(name)
+
+    @property
+    def _as_json(self) -> dict[str, bool]:
+        return {"as_json": True} if type(self._client).__module__.startswith("tritonclient.grpc") else {}
 
     def _need(self, side: str, size: int) -> None:
         if side in self._held and self._held[side].size >= size:

@@ -9,9 +9,20 @@ TRACKS = "tracks.tsv"
 GOLDEN = "golden.npz"
 WEIGHTS = "weights.bin"
 STATISTICS = "statistics"
+GRADIENT_TRUNK, GRADIENT_BODY, GRADIENT_TILE = "gradient_trunk", "gradient_body", "gradient_tile"
 
-GRAPHS = ("predict", "trunk_tile", "body", "body_BINS", "head", STATISTICS)
-_GRAPH = re.compile(r"predict|trunk_tile|body|body_[1-9][0-9]{0,8}|head|statistics")
+GRAPHS = (
+    "predict",
+    "trunk_tile",
+    "body",
+    "body_BINS",
+    "head",
+    STATISTICS,
+    GRADIENT_TRUNK,
+    GRADIENT_BODY,
+    GRADIENT_TILE,
+)
+_GRAPH = re.compile(r"predict|trunk_tile|body|body_[1-9][0-9]{0,8}|head|statistics|gradient_(trunk|body|tile)")
 
 # What file managers and download tools leave behind: neither read nor copied, and no part of the model.
 IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache", "README.md"})

@@ -15,6 +15,7 @@ from ._talk import verbose_option
 COMMANDS = {
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF: a table, a row per allele and track."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
+    "explain": ("borzoi_rt.cli.explain", "Attribute a predicted number to bases: gradients, references, logos."),
     "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),
     "merge": ("borzoi_rt.cli.merge", "Make the output of a run from its shards."),
     "calibrate": ("borzoi_rt.cli.calibrate", "Make null distributions that scores are compared with."),

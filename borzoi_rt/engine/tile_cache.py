@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ DISK_BYTES = 20 * 2**30
 _MAGIC = b"BRTTILE1"
 _DIGEST_BYTES = 32
 _MAX_TENSORS = 16
+_LARGEST_TILE = 2**28  # bytes; one of the published size has a megabyte
 
 
 class TileCache:
@@ -104,9 +106,8 @@ class TileStore:
     def read(self, key: bytes) -> list[np.ndarray] | None:
         """Return the tensors of a key, or None where there is no whole file of them."""
         path = self._path(key)
-        try:
-            content = path.read_bytes()
-        except OSError:
+        content = _read_regular(path)
+        if content is None:
             return None
         tensors = _unpack(content, key)
         if tensors is None:
@@ -160,6 +161,16 @@ class TileStore:
 
     def _path(self, key: bytes) -> Path:
         return self.folder / f"{key.hex()}.tile"
+
+
+def _read_regular(path: Path) -> bytes | None:
+    """Return the bytes of a regular file; None of anything else: a pipe would wait, a device never end."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            state = os.fstat(stream.fileno())
+            return stream.read() if stat.S_ISREG(state.st_mode) and state.st_size <= _LARGEST_TILE else None
+    except OSError:
+        return None
 
 
 def _pack(key: bytes, tensors: Tensors) -> bytes:

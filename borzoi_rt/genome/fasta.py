@@ -10,7 +10,7 @@ from types import TracebackType
 
 import pysam
 
-from ..errors import FormatError, InputError
+from ..errors import FormatError, InputError, quoted
 from .bgzf import BlockedBytes, PlainBytes, has_eof_block, is_bgzf, is_gzip
 from .contig_names import chromosome_of, other_assembly
 from .fasta_index import Bytes, Contig, bases_of, check_layout, read_index
@@ -107,7 +107,9 @@ class Fasta:
             If the file ends early or the index is stale.
         """
         if chrom not in self._rows:
-            raise InputError(f"{self.name} has no contig {chrom!r}; it has {', '.join(list(self.contigs)[:5])}, ...")
+            raise InputError(
+                f"{self.name} has no contig {quoted(chrom)}; it has {', '.join(list(self.contigs)[:5])}, ..."
+            )
         length = self.contigs[chrom]
         low, high = min(max(start, 0), length), min(max(end, 0), length)
         text = self._bases(self._rows[chrom], low, high).decode("ascii") if high > low else ""

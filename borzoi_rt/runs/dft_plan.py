@@ -15,7 +15,7 @@ from .. import __version__
 from ..backends.device import Device
 from ..backends.opening import open_session
 from ..bundle.opening import Bundle
-from ..errors import BorzoiError
+from ..errors import BorzoiError, quoted
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
 from ..motifs.matrices import Motif
@@ -111,7 +111,7 @@ def _cut(genome: Fasta, site: Site, records: Sequence[VariantRecord]) -> Iterato
     chrom = genome.resolve(site.chrom)
     status = detail = ""
     if chrom is None:
-        status, detail = "contig_missing", f"the genome has no contig {site.chrom!r}"
+        status, detail = "contig_missing", f"the genome has no contig {quoted(site.chrom)}"
     elif not 0 <= site.pos0 < genome.contigs[chrom]:
         status, detail = "out_of_bounds", f"{chrom} has {genome.contigs[chrom]} bases"
     here = site if chrom is None else replace(site, chrom=chrom)

@@ -293,7 +293,8 @@ def _mark(handle: int, path: Path) -> None:
     try:
         if os.pwrite(handle, _OURS, 0) != len(_OURS):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not say of which file
         path.unlink(missing_ok=True)
         with suppress(OSError):
             path.parent.rmdir()

@@ -43,6 +43,10 @@ def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] 
                 raise InputError(
                     f"{path}: is an input, which is never written over; choose another name for the output"
                 )
+    if target.is_symlink():
+        raise InputError(
+            f"{target}: is a symbolic link, which the output would replace; name the file that it leads to"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder}: no such directory; make it first")
     if not os.access(folder, os.W_OK):

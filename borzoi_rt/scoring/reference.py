@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from ..genome.alleles import covers, is_bases
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant, VariantRecord
@@ -94,7 +94,7 @@ def check_reference(
         return problem
     contig = fasta.resolve(given.chrom)
     if contig is None:
-        return Reference("contig_missing", f"{fasta.name} has no contig {given.chrom!r}")
+        return Reference("contig_missing", f"{fasta.name} has no contig {quoted(given.chrom)}")
     variant = Variant(contig, given.pos, *given.bases, given.id)
     fault = _bounds(fasta, variant) or problem or _length(variant, longest_bp)
     if fault is not None:

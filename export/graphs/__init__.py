@@ -18,6 +18,8 @@ from ..models.borzoi import Borzoi
 from .builder import OPSET, WeightsFile
 from .finish import NO_GRAPHS, finish_bundle
 from .form import Form, forms
+from .gradient import check_precision, write_gradient
+from .gradient_parity import gate_once
 from .parity import borzoi_reference
 from .predict import write_predict
 from .split import write_split
@@ -37,6 +39,7 @@ def export_bundle(
     convolution: str | None = None,
     precision: str = "fp32",
     target: str = "cpu",
+    gradient: bool = False,
 ) -> Bundle:
     """Write a network as an ONNX bundle, and prove that it computes the same.
 
@@ -66,6 +69,8 @@ def export_bundle(
     target : str
         ``cpu``, or ``gpu`` for graphs that compute a window at once, by convolutions and one attention node a block. A
         bundle for GPUs also runs on a CPU, more slowly and with more memory.
+    gradient : bool
+        Write the gradient graphs too, for explanation, and compare them with autograd; in fp32 only.
 
     Returns
     -------
@@ -80,6 +85,8 @@ def export_bundle(
     ParityError
         If onnxruntime breaks the rule of :mod:`borzoi_rt.bundle.parity`; no bundle is left.
     """
+    if gradient:
+        check_precision(precision)
     tried = {form.convolution: form for form in forms(target, precision, convolution)}
     return finish_bundle(
         model,
@@ -96,9 +103,12 @@ def export_bundle(
             target=target,
         ),
         forms=tuple(tried),
-        write=lambda directory, form: write_graphs(model, directory, tried[form], precision, squash.kind),
+        write=lambda directory, form: write_graphs(
+            model, directory, tried[form], precision, squash.kind, gradient=gradient
+        ),
         reference=lambda: borzoi_reference(model, precision),
         overwrite=overwrite,
+        further=gate_once(model) if gradient else None,
     )
 
 
@@ -145,13 +155,15 @@ def bundle_info(
 
 
 def write_graphs(
-    model: Borzoi, directory: Path, form: Form, precision: str, squash: str
+    model: Borzoi, directory: Path, form: Form, precision: str, squash: str, *, gradient: bool = False
 ) -> tuple[dict[str, GraphInfo], Tiling]:
     """Write graphs and weights of a bundle into a directory, unproven; return what the manifest says of them."""
     weights = WeightsFile(directory, precision)
     try:
         graphs, tiling = write_split(model, directory, weights, form)
         graphs[STATISTICS] = write_statistics(model, squash, directory, weights)
+        if gradient:
+            graphs |= write_gradient(model, tiling, directory, weights, form)
         return {"predict": write_predict(model, directory, weights, form), **graphs}, tiling
     finally:
         weights.close()

@@ -57,16 +57,14 @@ class AttentionWriter:
         content, by_class, key, value = parts
         for start in range(0, span.size, QUERY_CHUNK):
             end = min(start + QUERY_CHUNK, span.size)
-            index = self._index(
-                content, attention, Span(span.start + start, span.start + end, span.length, span.origin)
-            )
+            index = self.index(content, attention, Span(span.start + start, span.start + end, span.length, span.origin))
             logits = graph.node("MatMul", graph.slice(content, 2, start, end), key)
             of_distance = graph.node("GatherElements", graph.slice(by_class, 2, start, end), index, axis=3)
             shares = graph.node("Softmax", graph.node("Add", logits, of_distance), axis=-1)
             chunks.append(graph.node("MatMul", shares, value))
         return graph.concat(chunks, 2)
 
-    def _index(self, like: str, attention: Attention, queries: Span) -> str:
+    def index(self, like: str, attention: Attention, queries: Span) -> str:
         """Return the class of the distance of every key from each query, int64 (batch, 1, queries, tokens).
 
         Class number m of the table is that of distance ``key - query = m - (tokens - 1)``. ``like`` gives the batch.

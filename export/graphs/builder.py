@@ -140,6 +140,16 @@ class GraphBuilder:
         """Inputs in the order declared."""
         return [item.name for item in self._inputs]
 
+    def prune(self, values: Sequence[str]) -> None:
+        """Drop nodes and weights that none of some values depends on."""
+        needed, kept = set(values), []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self._nodes = kept[::-1]
+        self._initializers = {name: tensor for name, tensor in self._initializers.items() if name in needed}
+
     def save(
         self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]], dtype: int = TensorProto.FLOAT
     ) -> None:

@@ -32,3 +32,17 @@ def matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def kernels(weight: np.ndarray) -> np.ndarray:
     """Return the kernel of a convolution (filters, channels, 5) at the eight points, float32 (8, channels, filters)."""
     return np.einsum("nk,ock->nco", matrices()[1], weight.astype(np.float64), optimize=True).astype(np.float32)
+
+
+def backward_matrices() -> tuple[np.ndarray, np.ndarray]:
+    """Return float64 ``(to_outputs, to_inputs)`` of the correlation with the reversed kernel, from the same products.
+
+    The gradient of a correlation by its input is one with the kernel reversed and its channels exchanged. A reversed
+    polynomial of degree 4 has at the point p the value that the polynomial has at 1 / p, times p^4; 0 and infinity
+    change roles. So :func:`kernels` of the weights serve again, with their channels exchanged.
+    """
+    to_outputs, _, to_inputs = matrices()
+    infinity = len(_POINTS)
+    partner = [infinity if point == 0.0 else _POINTS.index(1.0 / point) for point in _POINTS] + [_POINTS.index(0.0)]
+    grown = np.array([1.0 if point == 0.0 else point**4 for point in _POINTS] + [1.0])
+    return to_outputs[:, partner] * grown[partner], to_inputs[partner]

@@ -86,6 +86,7 @@ def finish_bundle(
     write: Callable[[Path, str], Written],
     reference: Callable[[], Reference],
     overwrite: bool,
+    further: Callable[[Bundle], Mapping[str, Any]] | None = None,
 ) -> Bundle:
     """Write a bundle in the first of several forms that passes the gate.
 
@@ -107,6 +108,8 @@ def finish_bundle(
         Runs PyTorch.
     overwrite : bool
         Replace an existing bundle.
+    further : callable, optional
+        Judges a draft by more than coverage; what it returns goes to the parity section of the manifest.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def finish_bundle(
             draft = Bundle(path=directory, info=written, files={}, sha256="0" * 64)
             draft.__dict__["tracks"] = tracks  # not on disk yet
             try:
-                parity = gate(told, draft)
+                parity = gate(told, draft) | dict(further(draft) if further is not None else {})
             except ParityError as error:
                 if form == forms[-1]:
                     raise

@@ -18,6 +18,9 @@ from borzoi_rt.errors import FormatError
 
 # Keys of each block that change the network: the values that can be built, or what the value must be.
 _COUNT, _SHARE, _FACTOR, _FLAG = "a positive integer", "a number in [0, 1)", "a positive number", "true or false"
+_DEPTH = "an integer of 1 to 256"
+_BINS = "a number of bins"
+_LARGEST, _DEEPEST = 2**24, 256  # no window is longer, no layer wider, no network deeper; before a list is made of it
 _BLOCKS: dict[str, dict[str, tuple[Any, ...] | str]] = {
     "conv_dna": {
         "filters": _COUNT,
@@ -33,7 +36,7 @@ _BLOCKS: dict[str, dict[str, tuple[Any, ...] | str]] = {
         "kernel_size": _COUNT,
         "num_convs": (1,),
         "pool_size": (2,),
-        "repeat": _COUNT,
+        "repeat": _DEPTH,
     },
     "transformer_tower": {
         "key_size": _COUNT,
@@ -44,10 +47,10 @@ _BLOCKS: dict[str, dict[str, tuple[Any, ...] | str]] = {
         "dense_expansion": _FACTOR,
         "qkv_width": (1,),
         "seqlen_train": _COUNT,
-        "repeat": _COUNT,
+        "repeat": _DEPTH,
     },
     "unet_conv": {"kernel_size": _COUNT, "upsample_conv": _FLAG},
-    "Cropping1D": {"cropping": "a number of bins"},
+    "Cropping1D": {"cropping": _BINS},
     "conv_nac": {"filters": _COUNT, "kernel_size": (1,), "dropout": _SHARE},
 }
 # Keys without which baskerville would build something else, or nothing.
@@ -102,10 +105,10 @@ class BorzoiConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            kind = "a number of bins" if item.name in ("crop_bins", "tail_filters") else _COUNT
+            kind = {"crop_bins": _BINS, "tail_filters": _BINS, "depth": _DEPTH}.get(item.name, _COUNT)
             if item.type == "int" and not _fits(getattr(self, item.name), kind):
                 raise FormatError(f"{item.name} is {getattr(self, item.name)!r}; {_described(kind)}")
-        if not self.tower_widths or not all(_fits(width, _COUNT) for width in self.tower_widths):
+        if not 1 <= len(self.tower_widths) <= _DEEPEST or not all(_fits(width, _COUNT) for width in self.tower_widths):
             raise FormatError(f"tower_widths is {self.tower_widths!r}; positive integers are needed")
         if self.position_features % 2:
             raise FormatError(f"position_features is {self.position_features}; an even number is needed")
@@ -272,12 +275,13 @@ def _fits(value: Any, allowed: tuple[Any, ...] | str) -> bool:
         return False
     if allowed in (_SHARE, _FACTOR):
         return 0 <= value < 1 if allowed == _SHARE else 0 < value < math.inf
-    return isinstance(value, int) and value >= (1 if allowed == _COUNT else 0)
+    least, most = (1, _DEEPEST) if allowed == _DEPTH else (0 if allowed == _BINS else 1, _LARGEST)
+    return isinstance(value, int) and least <= value <= most
 
 
 def _described(allowed: tuple[Any, ...] | str) -> str:
     if isinstance(allowed, str):
-        return f"{allowed} is needed"
+        return f"{allowed} is needed" + (f", up to {_LARGEST}" if allowed in (_COUNT, _BINS) else "")
     return f"only {' or '.join(map(repr, allowed))} can be built"
 
 

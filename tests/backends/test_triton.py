@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from triton_servers import need_packages, windows
 from borzoi_rt.backends.opening import open_parts, open_session
 from borzoi_rt.backends.parity import replay_golden
 from borzoi_rt.backends.protocols import Session
-from borzoi_rt.backends.shared_memory import FOLDER, PREFIX
+from borzoi_rt.backends.shared_memory import FOLDER, PREFIX, Region, remove_orphans
 from borzoi_rt.backends.triton import Address, Connection
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.demo.run import embedded_bundle
@@ -82,13 +83,13 @@ def test_split_graphs_on_the_server_give_the_bits_of_this_process(
 def mapped(server: TritonServer, client: int) -> set[str]:
     """Return the regions of a client that the server has mapped."""
     text = Path(f"/proc/{server.pid}/maps").read_text()
-    return set(re.findall(rf"{PREFIX}{client}_[0-9a-f]+", text))
+    return set(re.findall(rf"{PREFIX}[0-9]+_{client}_[0-9a-f]+", text))
 
 
 def test_shared_memory_has_no_name_and_is_given_back(triton_server: TritonServer, toy_bundle: Bundle) -> None:
     session = open_session(toy_bundle, address(triton_server, "grpc?shm=1"), check=False)
     session.run(windows(1))
-    assert not list(FOLDER.glob(f"{PREFIX}{os.getpid()}_*"))
+    assert not list(FOLDER.glob(f"{PREFIX}*_{os.getpid()}_*"))
     assert len(mapped(triton_server, os.getpid())) == 2  # one for each direction
     session.close()
     assert not mapped(triton_server, os.getpid())
@@ -118,7 +119,30 @@ def test_a_client_that_is_killed_leaves_no_shared_memory(
         assert len(mapped(triton_server, client.pid)) == 2
         client.send_signal(how)
         assert client.wait(30) == -how
-    assert not list(FOLDER.glob(f"{PREFIX}{client.pid}_*"))
+    assert not list(FOLDER.glob(f"{PREFIX}*_{client.pid}_*"))
+    # The server knows nothing of its end; whoever comes next tells it.
+    for way in ("grpc?shm=1", "http?shm=1"):
+        session = open_session(toy_bundle, address(triton_server, way), check=False)
+        session.run(windows(1))
+        assert not mapped(triton_server, client.pid)
+        assert len(mapped(triton_server, os.getpid())) == 2
+        session.close()
+
+
+def test_names_of_processes_that_have_gone_are_removed_and_no_others() -> None:
+    """As one is left that is killed between making a region and the server's answer."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with closing(Region(8)) as ours:
+        left = FOLDER / ours.name.replace(f"_{os.getpid()}_", f"_{gone.pid}_")
+        elsewhere = FOLDER / f"{PREFIX}1_{gone.pid}_0"  # the number may be that of a living process of a container
+        for path in (left, elsewhere):
+            path.touch()
+        remove_orphans()
+        assert not left.exists()
+        assert (FOLDER / ours.name).exists()
+        assert elsewhere.exists()
+        elsewhere.unlink()
 
 
 def test_another_bundle_is_refused(triton_server: TritonServer) -> None:

@@ -101,7 +101,7 @@ def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
     out = cli("--help").out
     names = re.findall(r"^  ([a-z]+) ", out.split("Commands:")[1], re.MULTILINE)
     assert names == list(COMMANDS)
-    assert (names[:5], names[-1]) == (["score", "ism", "predict", "merge", "calibrate"], "bench")
+    assert (names[:5], names[-1]) == (["score", "ism", "explain", "predict", "merge"], "bench")
     assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
 
 
@@ -157,6 +157,10 @@ def test_threads_and_device_go_together(cli: Cli, desk: Desk) -> None:
 FAILS = {
     "score": (["score", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"none\.vcf: no such VCF"),
     "ism": (["ism", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"'chr1:x'"),
+    "explain": (
+        ["explain", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
+        r"'chr1:x'",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "merge": (["merge", "none.tsv.shard-1-of-2"], r"none\.tsv\.shard-1-of-2: is no shard of a run"),
     "calibrate": (

@@ -148,3 +148,21 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be a cache folder"):
         TileStore(tmp_path / "file" / "cache")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "endless device", "huge", "folder"])
+def test_what_is_no_file_of_a_tile_counts_as_absent(tmp_path: Path, kind: str) -> None:
+    """Reading a pipe would wait for ever, and so would a device."""
+    path = tmp_path / f"{KEY.hex()}.tile"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "endless device":
+        path.symlink_to("/dev/zero")
+    elif kind == "huge":
+        with path.open("wb") as handle:
+            handle.truncate(2**40)
+    else:
+        path.mkdir()
+    assert TileStore(tmp_path).read(KEY) is None
+    assert same(TileCache(store=TileStore(tmp_path)).get(KEY, tensors), tensors())

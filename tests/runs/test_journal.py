@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from jobs import file_limit
 
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.runs.journal import Journal, read_shard, write_shard
@@ -167,3 +168,10 @@ def test_a_disk_that_cannot_be_synced_keeps_no_half_result(tmp_path: Path, monke
         assert journal.done == {0}
         assert not list(journal.directory.glob("*.new"))
         assert not list(journal.directory.glob("shard-000001*"))
+
+
+def test_a_disk_that_is_full_from_the_first_byte_is_named(tmp_path: Path) -> None:
+    with file_limit(0), pytest.raises(OSError, match="File too large") as caught:
+        Journal(tmp_path / "out.tsv")
+    assert caught.value.filename == str(tmp_path / "out.tsv.partial" / "lock")
+    assert not list(tmp_path.iterdir())

@@ -203,3 +203,15 @@ def test_a_list_of_tracks_is_an_input(job: Job) -> None:
     with pytest.raises(InputError, match="is an input"):
         job.run("tracks.tsv", options=ScoreOptions(tracks=f"@{listed}"))
     assert listed.read_text() == "chip\n"
+
+
+@pytest.mark.parametrize("leads_to", ["file", "nothing"])
+def test_an_output_is_no_symbolic_link(tmp_path: Path, leads_to: str) -> None:
+    """A rename would replace the link and leave what it leads to as it was."""
+    link = tmp_path / "out.tsv"
+    link.symlink_to(tmp_path / "elsewhere.tsv")
+    if leads_to == "file":
+        (tmp_path / "elsewhere.tsv").write_text("kept")
+    with pytest.raises(InputError, match=r"out.tsv: is a symbolic link, .* name the file that it leads to"):
+        check_target(link)
+    assert link.is_symlink()

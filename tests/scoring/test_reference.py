@@ -106,6 +106,7 @@ def test_another_ref_is_a_mismatch(genome: Fasta, pos: int, ref: str, detail: st
         (Variant("chr9", 5, "N", "A"), "contig_missing", "no contig"),
         (VariantRecord(0, 0, Variant("chr1", 14, "N", "A"), "invalid_allele", "why"), "invalid_allele", "why"),
         (Variant("chr9", 2, "C", "A"), "contig_missing", "toy.fa has no contig 'chr9'"),
+        (Variant("chr\udcff", 2, "C", "A"), "contig_missing", r"toy.fa has no contig 'chr\xff'"),
         (Variant("chr1", 0, "C", "A"), "out_of_bounds", "bases 0-0 do not lie in chr1 (1-17)"),
         (Variant("chr1", 18, "C", "A"), "out_of_bounds", "bases 18-18"),
         (Variant("chr1", 17, "CA", "C"), "out_of_bounds", "bases 17-18"),

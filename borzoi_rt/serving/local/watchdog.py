@@ -55,14 +55,22 @@ def remove_shared_memory(prefix: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def end_servers(argument: str) -> None:
-    """Kill the process groups whose leader was started with an argument."""
+def end_servers(argument: str, prefix: str) -> None:
+    """Kill the process groups whose leader was started with an argument, and stubs that have outlived theirs.
+
+    A stub is told the name of its shared memory; one that is busy, or was stopped, does not notice that its server has
+    gone.
+    """
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         with suppress(OSError):  # it has just ended
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if pid != os.getpid() and argument.encode() in words and os.getpgid(pid) == pid:
+            if pid == os.getpid():
+                continue
+            if argument.encode() in words and os.getpgid(pid) == pid:
                 os.killpg(pid, signal.SIGKILL)
+            elif any(word.startswith(prefix.encode()) for word in words):
+                os.kill(pid, signal.SIGKILL)
 
 
 def main(argument: str, prefix: str, *folders: str) -> None:
@@ -70,7 +78,7 @@ def main(argument: str, prefix: str, *folders: str) -> None:
     if sys.stdin.buffer.read():
         return
     for _ in range(_ROUNDS):
-        end_servers(argument)
+        end_servers(argument, prefix)
         time.sleep(_PAUSE_S)
     remove_shared_memory(prefix)
     for folder in folders:

@@ -207,6 +207,34 @@ def test_a_launcher_that_is_killed_leaves_no_server(
     assert sorted(small.rglob("*")) == before
 
 
+def test_a_busy_stub_does_not_outlive_launcher_and_server(small: Path, installed: ServerEnvironment) -> None:
+    """Both are killed while it answers: a stopped process notices as little as a busy one."""
+    serving, _, held = serve(small, installed)
+    (server,) = leaders(serving)
+    stubs = [folder for folder in processes(server) if int(folder.name) != server]
+    assert stubs
+    for stub in stubs:
+        os.kill(int(stub.name), signal.SIGSTOP)
+    serving.kill()
+    os.kill(server, signal.SIGKILL)
+    serving.communicate()
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit and (any(map(alive, stubs)) or any(path.exists() for path in held)):
+        time.sleep(0.1)
+    left = [stub.name for stub in stubs if alive(stub)]
+    for number in left:
+        os.kill(int(number), signal.SIGKILL)
+    assert left == []
+    assert not any(path.exists() for path in held)
+
+
+def alive(process: Path) -> bool:
+    try:
+        return " Z " not in f" {(process / 'stat').read_text().rpartition(')')[2]} "
+    except OSError:
+        return False
+
+
 def test_the_container_line_can_start_the_scorer_and_opens_the_loopback_alone(
     triton_repository: Path, triton_genome: Path
 ) -> None:

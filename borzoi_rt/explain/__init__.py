@@ -1,0 +1,1 @@
+"""Explanation: which bases drive a number that is made of predicted coverage."""

@@ -1,0 +1,150 @@
+"""``attr.h5``: attributions of many rows in one file.
+
+=====================  ==============================================================================================
+``sequence``           uint8 (rows, bases): 0 to 3 for A, C, G, T, 4 for an unknown base
+``hypothetical``       float32 (rows, 4, bases): what each base would add; in pieces of (1, 4, 65536), gzip
+``se``                 float32 (rows, 4, bases), where there is one: standard error over references, or over folds
+``effects``            float32 (rows, 4, bases), of ``ism``: raw effects, 0 for the base that is there
+``effect``             float32 (rows, bases), of methods of stretches: the whole effect of the stretch; ``effect_se``
+``score``              float64 (rows,): the target of the window as it is
+``chrom, start, end``  the bases, 0-based and half-open; ``strand``, ``name``, ``allele`` (genome, ref, alt)
+``window_start``       0-based start of the window
+``facts``              JSON of each row: completeness and the like
+=====================  ==============================================================================================
+
+What else a method gives of every base has its own name. Scores of the bases that are there are not stored: they are the
+sum over bases of ``hypothetical`` times the one-hot sequence. The attribute ``about`` is JSON: models by name and hash,
+genome, target, method and options, versions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import FormatError
+from ..tables.hdf5_files import new_hdf5
+from ..types import ByteArray, FloatArray
+from .rows import Row
+
+FORMAT, VERSION = "borzoi-rt-attributions", 1
+_PIECE = 65_536
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """One row to be written.
+
+    Attributes
+    ----------
+    row : Row
+    codes : uint8 ndarray of shape (bases,)
+    value : float
+    arrays : dict of str to float32 ndarray of shape (4, bases) or (bases,)
+        ``hypothetical`` and what else there is, the same in every row.
+    facts : mapping
+    """
+
+    row: Row
+    codes: ByteArray
+    value: float
+    arrays: Mapping[str, FloatArray]
+    facts: Mapping[str, Any]
+
+
+def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width: int, about: Mapping[str, Any]) -> None:
+    """Write the file, row after row."""
+    texts: dict[str, list[str]] = {name: [] for name in ("chrom", "strand", "name", "allele", "facts")}
+    numbers: dict[str, list[int]] = {name: [] for name in ("start", "end", "window_start")}
+    with new_hdf5(path) as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        file.attrs["about"] = json.dumps(about, sort_keys=True)
+        sequence = file.create_dataset("sequence", (count, width), "u1", compression="gzip", fletcher32=True)
+        score = file.create_dataset("score", (count,), "f8")
+        for number, stored in enumerate(rows):
+            sequence[number], score[number] = stored.codes, stored.value
+            for name, values in stored.arrays.items():
+                if name not in file:
+                    piece = (1, *values.shape[:-1], min(width, _PIECE))
+                    shape = (count, *values.shape)
+                    file.create_dataset(name, shape, "f4", chunks=piece, compression="gzip", compression_opts=1)
+                file[name][number] = values
+            row = stored.row
+            for key, text in zip(
+                texts,
+                (row.bases.chrom, row.bases.strand, row.name, row.allele, json.dumps(stored.facts, sort_keys=True)),
+                strict=True,
+            ):
+                texts[key].append(text)
+            for key, value in zip(numbers, (row.bases.start, row.bases.end, row.where.window_start), strict=True):
+                numbers[key].append(value)
+        for key, held in texts.items():
+            file.create_dataset(key, data=held, dtype=h5py.string_dtype())
+        for key, integers in numbers.items():
+            file.create_dataset(key, data=np.array(integers, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """A file of attributions in memory.
+
+    Attributes
+    ----------
+    about : dict
+        What was done.
+    arrays : dict of str to ndarray
+        The data sets; texts as object arrays of ``str``.
+    """
+
+    about: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def onehot(self) -> ByteArray:
+        """The sequences, uint8 (rows, 4, bases)."""
+        found: ByteArray = (self.arrays["sequence"][:, None] == np.arange(4)[:, None]).astype(np.uint8)
+        return found
+
+    @property
+    def projected(self) -> FloatArray:
+        """Scores of the bases that are there, float32 (rows, bases)."""
+        found: FloatArray = (self.arrays["hypothetical"] * self.onehot).sum(axis=1)
+        return found
+
+
+def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()) -> Attributions:
+    """Read a file of attributions.
+
+    Parameters
+    ----------
+    path : path
+        As :func:`write_attributions` makes it.
+    names : sequence of str
+        Data sets to read; all when empty.
+
+    Raises
+    ------
+    FormatError
+        If it is no such file.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT or int(file.attrs.get("version", 0)) != VERSION:
+                raise FormatError(f"{path}: no attributions of version {VERSION}; `borzoi-rt explain` writes them")
+            arrays = {name: file[name] for name in names or file}
+            found = {
+                name: values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()]
+                for name, values in arrays.items()
+            }
+            return Attributions(json.loads(file.attrs["about"]), found)
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: cannot be read as attributions ({error})") from error

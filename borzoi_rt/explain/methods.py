@@ -1,0 +1,142 @@
+"""The methods by name. One is a function of an objective, a window and the bases to explain; see :class:`Method`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import InputError
+from ..types import ByteArray
+from .gradients import (
+    ExpectedOptions,
+    IntegratedOptions,
+    NoOptions,
+    SmoothOptions,
+    expected_gradients,
+    integrated_gradients,
+    saliency,
+    smooth_gradients,
+)
+from .objective import Attribution, Bases
+from .stretches import (
+    LimeOptions,
+    ShapOptions,
+    ShuffleOptions,
+    TileOptions,
+    deletion,
+    lime,
+    occlusion,
+    shapley,
+    shuffling,
+)
+from .substitutions import HybridOptions, SubstitutionOptions, hybrid, mutagenesis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One method.
+
+    Attributes
+    ----------
+    run : callable
+        ``run(objective, window, bases, options)``: window uint8 (4, length), bases [start, end).
+    options : type
+        Frozen dataclass of its options, which refuses what they may not be.
+    summary : str
+        What it is, in one line.
+    gradient : bool
+        Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs.
+    approximate : bool
+        Whether numbers of its answer are no exact passes of the model where other methods have these.
+    projected : bool
+        Whether its answer is about the base that is there alone.
+    """
+
+    run: Callable[[Any, ByteArray, Bases, Any], Attribution]
+    options: type[Any]
+    summary: str
+    gradient: bool = False
+    approximate: bool = False
+    projected: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "saliency": Method(
+        run=saliency, options=NoOptions, gradient=True, summary="gradient, without its mean over the four bases"
+    ),
+    "ixg": Method(
+        run=saliency,
+        options=NoOptions,
+        gradient=True,
+        projected=True,
+        summary="saliency of the base that is there (input times gradient)",
+    ),
+    "ig": Method(
+        run=integrated_gradients,
+        options=IntegratedOptions,
+        gradient=True,
+        summary="integrated gradients from shuffled references",
+    ),
+    "smoothgrad": Method(
+        run=smooth_gradients,
+        options=SmoothOptions,
+        gradient=True,
+        summary="saliency, mean over copies with some bases drawn anew",
+    ),
+    "expected-gradients": Method(
+        run=expected_gradients,
+        options=ExpectedOptions,
+        gradient=True,
+        summary="integrated gradients at random points, each from a reference of its own",
+    ),
+    "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "ism-hybrid": Method(
+        run=hybrid,
+        options=HybridOptions,
+        gradient=True,
+        approximate=True,
+        summary="every substitution about, the strongest exactly",
+    ),
+    "shuffle": Method(
+        run=shuffling, options=ShuffleOptions, projected=True, summary="stretches shuffled, dinucleotides kept"
+    ),
+    "deletion": Method(run=deletion, options=TileOptions, projected=True, summary="stretches deleted"),
+    "occlusion": Method(run=occlusion, options=TileOptions, projected=True, summary="stretches made unknown"),
+    "shap": Method(run=shapley, options=ShapOptions, projected=True, summary="Shapley values of stretches"),
+    "lime": Method(run=lime, options=LimeOptions, projected=True, summary="ridge regression on stretches"),
+}
+
+
+def find_method(name: str) -> Method:
+    """Look a method up.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"method {name!r} is unknown; allowed: {', '.join(METHODS)}{hint}")
+    return METHODS[name]
+
+
+def read_options(name: str, given: Mapping[str, Any]) -> Any:
+    """Return the options of a method from those that a user gave; None counts as not given.
+
+    Raises
+    ------
+    InputError
+        If the method has no option of that name: nothing that was asked for is ignored.
+    """
+    kind = find_method(name).options
+    known = [item.name for item in fields(kind)]
+    chosen = {option: value for option, value in given.items() if value is not None}
+    for option in chosen:
+        if option not in known:
+            own = f"its options are {', '.join(known)}" if known else "it has none"
+            raise InputError(f"method {name!r} has no option {option!r}; {own}")
+    return kind(**chosen)

@@ -1,0 +1,237 @@
+"""What is explained: rows of bases, each in the window that is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bundle.manifest import Geometry
+from ..engine.alleles import Haplotypes, View, haplotypes
+from ..engine.gene_bins import Frame
+from ..errors import InputError
+from ..genome.fasta import Fasta
+from ..genome.genes import Gene, Genes
+from ..genome.intervals import Interval
+from ..genome.pas import Sites
+from ..genome.variants import Variant
+from ..scoring.reference import check_reference
+from ..sequence import encode
+from ..types import ByteArray
+from .where import Where, anchored
+
+VARIANT_WIDTH_BP = 512  # bases around a variant, where nobody says otherwise
+GENOME, REF, ALT = "genome", "ref", "alt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One stretch of bases to explain.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    bases : Interval
+        0-based; of an ALT haplotype as many bases of its window, from the same base on.
+    where : Where
+        Window, gene and frame of the target.
+    allele : str
+        ``genome``; or ``ref`` or ``alt`` of a variant.
+    variant : Variant, optional
+        The variant of ``ref`` and ``alt``, its REF as the genome holds it.
+    """
+
+    name: str
+    bases: Interval
+    where: Where
+    allele: str = GENOME
+    variant: Variant | None = None
+    genome_allele: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Bases that are explained."""
+        return self.bases.end - self.bases.start
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """First and last + 1 of the bases in the window."""
+        start = self.bases.start - self.where.window_start
+        return start, start + self.width
+
+    def window(self, fasta: Fasta, geometry: Geometry) -> ByteArray:
+        """Return the window as one-hot DNA, uint8 (4, length)."""
+        start = self.where.window_start
+        if self.variant is None:
+            return encode(fasta.fetch(self.bases.chrom, start, start + geometry.sequence_length_bp))
+        held = _haplotypes(fasta, self.variant, geometry, start, self.genome_allele)
+        return held.window(View("alt" if self.allele == ALT else "ref", 0))
+
+
+def region_rows(
+    intervals: Sequence[Interval],
+    fasta: Fasta,
+    geometry: Geometry,
+    *,
+    width_bp: int | None = None,
+    gene: Gene | None = None,
+    sites: Sites | None = None,
+) -> list[Row]:
+    """Return a row for each interval.
+
+    Parameters
+    ----------
+    intervals : sequence of Interval
+        0-based.
+    fasta : Fasta
+        The genome.
+    geometry : Geometry
+        Window of the model.
+    width_bp : int, optional
+        Take as many bases around the middle of each interval instead of the interval.
+    gene : Gene, optional
+        What the target is of: the window is then around the gene, otherwise around the interval.
+    sites : Sites, optional
+        Polyadenylation sites.
+
+    Raises
+    ------
+    InputError
+        If an interval is not in the genome or not in the window.
+    """
+    rows = []
+    for given in intervals:
+        where = given if width_bp is None else given.centred(width_bp)
+        contig, name = _contig(fasta, where), f"{where.chrom}:{where.start + 1}-{where.end}"
+        if not 0 <= where.start < where.end <= fasta.contigs[contig]:
+            raise InputError(f"region {name} does not lie in {contig} (1-{fasta.contigs[contig]})")
+        bases = Interval(contig, where.start, where.end, given.name or name, given.strand)
+        start = bases.centred(geometry.sequence_length_bp).start if gene is None else gene_window(gene, geometry)
+        if gene is not None and fasta.resolve(gene.chrom) not in (None, contig):
+            raise InputError(f"region {name} is on another contig than gene {gene}")
+        if not start <= bases.start < bases.end <= start + geometry.sequence_length_bp:
+            raise InputError(
+                f"region {name} does not lie in the window {contig}:{start + 1}-{start + geometry.sequence_length_bp}"
+                f"{'' if gene is None else f' of gene {gene}'}; explain a part of it"
+            )
+        middle = anchored(contig, bases.start, bases.end)
+        inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
+        rows.append(Row(name=bases.name, bases=bases, where=inside))
+    return rows
+
+
+def one_gene(genes: Genes, name: str) -> Gene:
+    """Return the gene that a name or an id means.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one.
+    """
+    found = [genes[int(number)] for number in np.flatnonzero(genes.mask([name]))]
+    if len(found) > 1:
+        raise InputError(f"{genes.source}: {len(found)} genes are called {name!r}; name one id, as {found[0].id}")
+    return found[0]
+
+
+def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | None = None) -> Row:
+    """Return the whole window around a gene, as far as its contig goes, as one row."""
+    contig = _contig(fasta, Interval(gene.chrom, *gene.span))
+    start = gene_window(gene, geometry)
+    end = min(start + geometry.sequence_length_bp, fasta.contigs[contig])
+    bases = Interval(contig, max(start, 0), end, gene.name, gene.strand)
+    middle = anchored(contig, *gene.span)
+    inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
+    return Row(name=gene.name, bases=bases, where=inside)
+
+
+def gene_window(gene: Gene, geometry: Geometry) -> int:
+    """Return the 0-based start of the window of a gene: its midpoint in the middle, output from base 0 on at least.
+
+    As in ``borzoi_satg_gene.py`` of calico/borzoi.
+    """
+    return max(gene.midpoint - geometry.sequence_length_bp // 2, -geometry.crop_bp)
+
+
+def variant_rows(
+    variant: Variant,
+    fasta: Fasta,
+    geometry: Geometry,
+    *,
+    width_bp: int,
+    gene: Gene | None = None,
+    sites: Sites | None = None,
+) -> list[Row]:
+    """Return two rows: the bases around a variant on the REF and on the ALT haplotype.
+
+    The window is that of the variant's scores; of an insertion or deletion, what lies behind it moves in the ALT row.
+
+    Raises
+    ------
+    InputError
+        If the variant cannot be scored, as where REF is not what the genome holds.
+    """
+    found = check_reference(fasta, variant)
+    if found.variant is None:
+        raise InputError(f"{variant}: {found.status}: {found.detail}")
+    held = found.variant
+    start = _haplotypes(fasta, held, geometry, None, found.genome_allele).window_start
+    first = held.pos - 1 - width_bp // 2
+    if width_bp < 1 or not start <= first < first + width_bp <= start + geometry.sequence_length_bp:
+        raise InputError(f"width_bp is {width_bp}; 1 to about {geometry.sequence_length_bp} bases around a variant")
+    bases = Interval(held.chrom, first, first + width_bp, str(variant))
+    rows = []
+    for allele, length in ((REF, len(held.ref)), (ALT, len(held.alt))):
+        frame = Frame(start + geometry.crop_bp, ((held.pos - 1, len(held.ref), length),))
+        inside = Where(window_start=start, anchor=held, gene=gene, sites=sites, frame=frame)
+        rows.append(
+            Row(
+                name=f"{variant} {allele}",
+                bases=bases,
+                where=inside,
+                allele=allele,
+                variant=held,
+                genome_allele=found.genome_allele,
+            )
+        )
+    return rows
+
+
+def check_widths(rows: Sequence[Row]) -> int:
+    """Return the one width that all rows have.
+
+    Raises
+    ------
+    InputError
+        If there are none, or they differ: an array has one width.
+    """
+    widths = sorted({row.width for row in rows})
+    if not widths:
+        raise InputError("there is nothing to explain")
+    if len(widths) > 1:
+        raise InputError(
+            f"regions of {widths[0]} to {widths[-1]} bases; those of one file need one width: give one (width), which "
+            "is taken around their middle"
+        )
+    return widths[0]
+
+
+def codes_of(window: ByteArray) -> ByteArray:
+    """Return letters of one-hot DNA as numbers, 0 to 3 for A, C, G, T and 4 for an unknown base."""
+    return np.where(window.any(axis=0), window.argmax(axis=0), 4).astype(np.uint8)
+
+
+def _contig(fasta: Fasta, where: Interval) -> str:
+    contig = fasta.resolve(where.chrom)
+    if contig is None:
+        raise InputError(f"region {where.chrom}:{where.start + 1}-{where.end}: {fasta.name} has no such contig")
+    return contig
+
+
+def _haplotypes(
+    fasta: Fasta, variant: Variant, geometry: Geometry, start: int | None, genome_allele: str | None
+) -> Haplotypes:
+    window = "centered" if start is None else f"at:{start}"
+    return haplotypes(fasta, variant, geometry, flank_bp=0, genome_allele=genome_allele, window=window)

@@ -1,0 +1,263 @@
+"""Explain many rows and write what was found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..backends.device import Device
+from ..bundle.opening import Bundle
+from ..engine.sessions import EngineOptions
+from ..errors import InputError
+from ..genome.fasta import Fasta
+from ..report.attribution import plot_attributions
+from ..runs.outputs import check_target
+from ..types import FloatArray
+from .attr_file import StoredRow, write_attributions
+from .explainer import Explainer, ExplainOptions
+from .methods import METHODS
+from .outputs import bigwig_of, modisco_of
+from .result import Explanation
+from .rows import Row, check_widths
+from .target import TargetSpec
+
+MOST_PANELS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOutputs:
+    """What to write.
+
+    Parameters
+    ----------
+    out : Path
+        Attributions, ``.h5``; see :mod:`borzoi_rt.explain.attr_file`.
+    bigwig : Path, optional
+        Scores of the bases that are there.
+    plot : Path, optional
+        Figure of the first rows.
+    modisco : Path, optional
+        Directory to make, of inputs of TF-MoDISco.
+    """
+
+    out: Path
+    bigwig: Path | None = None
+    plot: Path | None = None
+    modisco: Path | None = None
+
+    def check(self, sources: Sequence[str | os.PathLike[str]]) -> None:
+        """Refuse what cannot be written, before anything is computed."""
+        if self.out.suffix != ".h5":
+            raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
+        files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
+        if len({path.absolute() for path in files}) < len(files):
+            raise InputError(f"{files[-1]}: two outputs have this name; give each its own")
+        for path in files:
+            check_target(path, sources)
+        if self.modisco is not None:
+            if self.modisco.exists() and (not self.modisco.is_dir() or any(self.modisco.iterdir())):
+                raise InputError(f"{self.modisco}: exists and is not an empty directory; choose another name")
+            check_target(self.modisco.with_name(self.modisco.name + ".bed"), sources)
+
+
+def explain_rows(
+    rows: Sequence[Row],
+    outputs: ExplainOutputs,
+    *,
+    bundles: Sequence[Bundle],
+    fasta: Fasta,
+    spec: TargetSpec,
+    options: ExplainOptions,
+    device: Device | None = None,
+    engine: EngineOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Explain rows by one model, or by several folds whose attributions are averaged.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        All of one width.
+    outputs : ExplainOutputs
+        What to write.
+    bundles : sequence of Bundle
+        Folds of one model, with the same tracks.
+    fasta : Fasta
+        The genome.
+    spec : TargetSpec
+        What is explained.
+    options : ExplainOptions
+        How.
+    device : Device, optional
+        Where the models run.
+    engine : EngineOptions, optional
+        How windows are predicted for methods that need values alone.
+    progress : callable, optional
+        Called with the number of rows done, those of every fold.
+
+    Returns
+    -------
+    list of dict
+        The facts of each row.
+
+    Raises
+    ------
+    InputError
+        If the rows differ in width, the folds in their tracks, or the target has no value.
+    """
+    width = check_widths(rows)
+    _check_folds(bundles)
+    outputs.check([fasta.path, *(bundle.path for bundle in bundles)])
+    folder = Path(tempfile.mkdtemp(prefix=f".{outputs.out.name}.", dir=outputs.out.parent))
+    try:
+        store = _Store(folder, len(rows))
+        panels: list[dict[str, Any]] = []
+        about: dict[str, Any] = {}
+        done = 0
+        for bundle in bundles:
+            for row in rows:  # a target that has no bin ends the run before the model is loaded
+                spec.bind(bundle, row.where)
+            with Explainer(bundle, fasta, device, engine) as explainer:
+                for number, row in enumerate(rows):
+                    found = explainer.explain(row, spec, options)
+                    store.add(number, found)
+                    about = dict(found.about)
+                    done += 1
+                    if progress is not None:
+                        progress(done)
+            store.next_fold()
+        about |= _about(bundles, fasta, device, options)
+        facts: list[dict[str, Any]] = []
+
+        def stored() -> Iterator[StoredRow]:
+            for number, row in enumerate(rows):
+                one = store.row(number, row)
+                facts.append(dict(one.facts))
+                if len(panels) < MOST_PANELS:
+                    panels.append(_panel(one))
+                yield one
+
+        draft = folder / outputs.out.name
+        write_attributions(draft, stored(), len(rows), width, about)
+        _finish(draft, outputs, fasta, panels, f"{options.method} of {spec.name}")
+        return facts
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Store:
+    """What each fold says of each row, on disk: whole windows of many genes do not fit into memory."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder, self._count = folder, count
+        self._arrays: list[dict[str, np.memmap[Any, Any]]] = [{}]
+        self._light: list[list[tuple[float, dict[str, Any]]]] = [[]]
+        self._codes: dict[int, Any] = {}
+
+    def add(self, number: int, found: Explanation) -> None:
+        """Keep one row of the fold at hand."""
+        for name, values in {"hypothetical": found.hypothetical, **found.attribution.arrays}.items():
+            held = self._arrays[-1]
+            if name not in held:
+                path = self._folder / f"{len(self._arrays)}.{name}"
+                shape = (self._count, *np.shape(values))  # (4, bases) or (bases,)
+                held[name] = np.memmap(path, dtype=np.float32, mode="w+", shape=shape)
+            held[name][number] = values
+        self._light[-1].append((found.value, dict(found.facts)))
+        self._codes[number] = found.codes
+
+    def next_fold(self) -> None:
+        """Begin another fold."""
+        self._arrays.append({})
+        self._light.append([])
+
+    def row(self, number: int, row: Row) -> StoredRow:
+        """Return a row: of one fold as it is, of several their mean, its standard error, and how far they agree."""
+        folds, light = self._arrays[:-1], [fold[number] for fold in self._light[:-1]]
+        codes = self._codes[number]
+        if len(folds) == 1:
+            arrays = {name: np.array(values[number]) for name, values in folds[0].items()}
+            return StoredRow(row, codes, light[0][0], arrays, light[0][1])
+        parts = np.stack([fold["hypothetical"][number] for fold in folds]).astype(np.float64)
+        deviation = parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
+        arrays = {"hypothetical": parts.mean(axis=0).astype(np.float32), "se": deviation.astype(np.float32)}
+        onehot = codes == np.arange(4)[:, None]
+        facts = {
+            "folds": [{"value": value, **told} for value, told in light],
+            "fold_concordance": _concordance([(part * onehot).sum(axis=0) for part in parts]),
+        }
+        return StoredRow(row, codes, float(np.mean([value for value, _ in light])), arrays, facts)
+
+
+def _concordance(parts: Sequence[FloatArray]) -> float | None:
+    """Return the mean Pearson correlation of every two folds; None where one says nothing."""
+    found = [
+        float(np.corrcoef(one, other)[0, 1]) if one.std() > 0.0 and other.std() > 0.0 else None
+        for one, other in combinations(parts, 2)
+    ]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if len(known) == len(found) else None
+
+
+def _panel(one: StoredRow) -> dict[str, Any]:
+    onehot = one.codes == np.arange(4)[:, None]
+    letters = "".join(np.array(list("ACGTN"))[one.codes])
+    scores = (one.arrays["hypothetical"] * onehot).sum(axis=0, dtype=np.float64)
+    return {
+        "name": one.row.name,
+        "chrom": one.row.bases.chrom,
+        "start": one.row.bases.start,
+        "letters": letters,
+        "scores": scores,
+    }
+
+
+def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence[dict[str, Any]], title: str) -> None:
+    """Make every output beside its final name, then move them, the attributions last."""
+    made: list[tuple[Path, Path]] = []
+    if outputs.bigwig is not None:
+        made.append((draft.parent / "out.bw", outputs.bigwig))
+        bigwig_of(draft, made[-1][0], fasta.contigs)
+    if outputs.plot is not None:
+        made.append((draft.parent / f"plot{outputs.plot.suffix}", outputs.plot))
+        plot_attributions(made[-1][0], panels, title=title)
+    if outputs.modisco is not None:
+        made.append((draft.parent / "modisco", outputs.modisco))
+        made[-1][0].mkdir()
+        modisco_of(draft, made[-1][0])
+    for source, target in [*made, (draft, outputs.out)]:
+        if source.is_dir():
+            source.chmod(0o755)
+            source.replace(target)
+        else:
+            shutil.move(source, target)
+
+
+def _check_folds(bundles: Sequence[Bundle]) -> None:
+    first = bundles[0]
+    for other in bundles[1:]:
+        if other.geometry != first.geometry or other.tracks.identifier != first.tracks.identifier:
+            raise InputError(f"{other.path.name} has another window or other tracks than {first.path.name}: no folds")
+        if other.info.squash != first.info.squash:
+            raise InputError(f"{other.path.name} has another squashed scale than {first.path.name}: no folds")
+
+
+def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:
+    method = METHODS[options.method]
+    return {
+        "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in bundles],
+        "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
+        "device": str(device or "cpu"),
+        "projected_only": method.projected,
+        "approximate": method.approximate,
+        "borzoi_rt": __version__,
+    }
