@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
+from command_line import Cli, options
 from drawn_weights import digest, drawn_weights
 from numpy.testing import assert_allclose
 from oracles import borzoi as oracle
@@ -22,6 +23,7 @@ from published_keys import BORZOI, FLASHED, LISTING, PRIME, RELATIVE, published
 
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.engine.sessions import open_engine
 from borzoi_rt.errors import FormatError
 
@@ -222,3 +224,21 @@ def test_training_refuses(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"heads": 2, "flashed": true}')
     with pytest.raises(FormatError, match=r"weights of Flashzoi, whose positions are rotary; .*cannot begin"):
         initial_state(tmp_path, toys.PARAMS)
+
+
+def test_command(cli: Cli, tmp_path: Path) -> None:
+    """A folder as a repository of the hub has it, at its only window."""
+    folder = tmp_path / "flashzoi-replicate-0"
+    folder.mkdir()
+    save_file(small_state(), folder / "model.safetensors")
+    settings = {"model_type": "borzoi", "flashed": True, "heads": 2, "enable_mouse_head": True, "bins_to_return": 128}
+    (folder / "config.json").write_text(json.dumps(settings))
+    toys.tracks().take([0, 1]).write(tmp_path / "mouse.txt")
+    values = {"weights": folder, "targets": tmp_path / "mouse.txt", "head": "mouse", "squash": "old"}
+    code, out, err = cli("export", "torch", *options(**values, out=tmp_path / "b", target="gpu"))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].endswith("2 tracks; conv convolutions, fp32, for GPUs")
+    info = open_bundle(tmp_path / "b").info
+    assert (info.head, info.geometry.sequence_length_bp, info.geometry.bins) == ("head_mouse", 524_288, 128)
+    sizes = {"heads": 2, "key_heads": 1, "key_size": 128, "rotary_size": 128}
+    assert sizes.items() <= info.architecture.items()

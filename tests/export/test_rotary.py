@@ -13,6 +13,7 @@ import pytest
 import toys
 from numpy.testing import assert_allclose
 from oracles import borzoi as oracle
+from oracles import dna, squash
 
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.manifest import SquashSpec
@@ -239,25 +240,33 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_scores(bundle: Bundle, tmp_path: Path) -> None:
-    """A variant scores by tiles what the oracle says; a null variant exactly 0."""
-    letters = np.random.default_rng(8).integers(0, 4, 6000)
-    fasta = tmp_path / "g.fa"
-    bases = "".join("ACGT"[letter] for letter in letters)
-    fasta.write_text(f">c\n{bases}\n")
+    """A variant scores by tiles what the network in float64 says; a null variant exactly 0."""
+    bases = "".join("ACGT"[letter] for letter in np.random.default_rng(8).integers(0, 4, 6000))
+    (tmp_path / "g.fa").write_text(f">c\n{bases}\n")
     (tmp_path / "g.fa.fai").write_text("c\t6000\t3\t6000\t6001\n")
     ref = bases[2999]
     alt = "ACGT"[("ACGT".index(ref) + 1) % 4]
-    options = ScoreOptions(stats=("SUM",))
-    with Fasta(fasta) as genome:
-        found = list(
-            score_variants(
-                [Variant("c", 3000, ref, alt), Variant("c", 3000, ref, ref)],
-                bundle=bundle,
-                fasta=genome,
-                options=options,
-            )
-        )
-    assert found[0].scores is not None
-    assert found[1].scores is not None
-    assert not found[1].scores["SUM"].any()
-    assert found[0].scores["SUM"].all()
+    variants = [Variant("c", 3000, ref, alt), Variant("c", 3000, ref, ref)]
+    options = ScoreOptions(stats=("SUM",), merge_strands=False)
+    with Fasta(tmp_path / "g.fa") as genome:
+        scored, null = score_variants(variants, bundle=bundle, fasta=genome, options=options)
+    assert scored.scores is not None
+    assert null.scores is not None
+    assert not null.scores["SUM"].any()
+    first = 3000 - 1024  # the window of a variant has its base at L / 2 - 1
+    texts = [dna.replaced(bases, 2999, ref, allele)[first : first + 2048] for allele in (ref, alt)]
+    tracks = toys.tracks()
+    sums = np.array(
+        [
+            [
+                squash.inverse(
+                    "new", row, scale=tracks.scale[track], clip_soft=tracks.clip_soft[track], sum_stat=stat
+                ).sum()
+                for track, (row, stat) in enumerate(zip(coverage, tracks.sum_stat, strict=True))
+            ]
+            for coverage in exact(toy(), np.stack([dna.onehot(text) for text in texts]), 0.0)
+        ]
+    )
+    want = sums[1] - sums[0]
+    assert np.abs(want).min() > 1e-4
+    assert_allclose(scored.scores["SUM"], want, rtol=1e-3, atol=1e-3 * np.abs(want).max())

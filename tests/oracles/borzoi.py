@@ -102,11 +102,9 @@ def turned(x: np.ndarray, size: int) -> np.ndarray:
     half = size // 2
     for m in range(half):
         frequency = np.float32(1) / np.float32(20000.0 ** (2 * m / size))
-        for t in range(x.shape[1]):
-            angle = float(np.float32(t) * frequency)
-            a, b = x[m, t], x[m + half, t]
-            out[m, t] = a * math.cos(angle) - b * math.sin(angle)
-            out[m + half, t] = a * math.sin(angle) + b * math.cos(angle)
+        angle = (np.arange(x.shape[1], dtype=np.float32) * frequency).astype(np.float64)
+        out[m] = x[m] * np.cos(angle) - x[m + half] * np.sin(angle)
+        out[m + half] = x[m] * np.sin(angle) + x[m + half] * np.cos(angle)
     return out
 
 
