@@ -53,8 +53,8 @@ A bundle is a directory.
   a version keys, graphs and operators are added, with a meaning of their absence, and none gets another meaning.
   Readers MUST refuse keys and versions that they do not know, so that an earlier release says "upgrade" and not a wrong
   number. What would make a bundle mean something else gets the next version, and the release that brings it reads the
-  one before. ``tests/data/bundles`` holds bundles of each form that was ever written; tiles with channels before positions, of
-  before the first release, are refused, while whole passes of such a bundle are read.
+  one before. ``tests/data/bundles`` holds bundles of each form that was ever written; tiles with channels before
+  positions, of before the first release, are refused, while whole passes of such a bundle are read.
 - Nothing in a bundle is a pickle, and nothing in it is executed but the ONNX graphs.
 """
 

@@ -3,7 +3,8 @@
 ``tests/data/bundles`` holds bundles of one small network (2,048 bp, 32 bins, 6 tracks, random weights), each as the
 exporter of its time wrote it: (1) whole passes alone, (2) tiles with channels before
 positions, and the retired keys ``averaging`` and ``positional_widths``, from before the first release: its tiles are
-refused, its whole passes are not; (3) half precision, from before the noise was measured, (4) with the noise and the graph of sums.
+refused, its whole passes are not; (3) half precision, from before the noise was measured; (4) with the noise and the
+graph of sums.
 A release that changes the format adds the bundle of the one before it, and changes none of these.
 """
 
