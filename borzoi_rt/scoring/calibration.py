@@ -139,7 +139,10 @@ class Null:
         low, high = values[:, 0].astype(np.float64), values[:, -1].astype(np.float64)
         x = scores.astype(np.float64)
         known = np.isfinite(x) & (low < high)
-        below, upto = ranks(values, scores, strict=True), ranks(values, scores, strict=False)
+        below = ranks(values, scores, strict=True)
+        upto = below.copy()
+        tied = np.flatnonzero(values[np.arange(len(values)), np.minimum(below, count - 1)] == scores)
+        upto[tied] = ranks(values[tied], scores[tied], strict=False)
         share = (below + (upto - below) / 2) / count
         down = (x < 0) if self.signed else np.zeros(len(x), dtype=bool)
         tail = np.where(down, upto, count - below) / count
