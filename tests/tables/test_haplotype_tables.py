@@ -77,6 +77,15 @@ def found(world: Path, toy_bundle: Bundle) -> ScoreResult:
         return model.score(world / "in.vcf", stats=("SUM", "D2@exons"), genes=world / "toy.gtf", haplotypes=HAPLOTYPES)
 
 
+def test_the_facade_names_haplotypes(found: ScoreResult) -> None:
+    assert [(item.haplotype.sample, item.haplotype.name) for item in found if item.haplotype][:3] == [
+        ("S2", "1"),
+        ("S2", "2"),
+        ("S2", "2"),
+    ]
+    assert "\n  S2 haplotype 2 against 1 ok: SUM " in repr(found)
+
+
 KEYS = [  # record, sample, haplotype, against, variants, status
     (0, "S2", "1", "reference", "a", "ok"),
     (0, "S2", "2", "reference", "a", "ok"),
