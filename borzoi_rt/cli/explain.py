@@ -197,7 +197,11 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
     spec = _spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]
-    with Fasta(fasta) as genome, _shared.progress_bar("explaining") as progress:
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        _shared.progress_bar("explaining") as progress,
+    ):
         rows = _rows(choices, spec, genome, models[0])
         progress.total(len(rows) * len(models))
         facts = explain_rows(

@@ -234,6 +234,13 @@ def test_from_python(model, desk):
     table = found.to_arrow().to_pydict()
     assert (table["start"][0], table["end"][-1], "".join(table["base"])) == (4400, 4460, TEXT[4400:4460])
     assert_allclose(table["score"], found.projected)
+    lines = [line.split("\t") for line in found.to_bed(desk.folder / "strong.bed", share=0.1).splitlines()]
+    assert (desk.folder / "strong.bed").read_text().count("\n") == len(lines) > 0
+    strongest = int(np.abs(found.projected).argmax()) + 4400
+    assert any(int(line[1]) <= strongest < int(line[2]) for line in lines)
+    for line in lines:
+        low, high = int(line[1]) - 4400, int(line[2]) - 4400
+        assert_allclose(float(line[6]), found.projected[low:high].sum(), rtol=1e-4)
     path = desk.folder / "figure.png"
     found.plot(path)
     assert path.read_bytes()[:4] == b"\x89PNG"
