@@ -195,6 +195,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         n_code=choices["n_code"],
     )
     outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
+    outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
     spec = _spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]
     with (

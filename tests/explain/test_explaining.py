@@ -413,6 +413,8 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         ([*region, "--target", "D2"], "target 'D2' is unknown"),
         ([*region, "--bigwig", desk.folder / "wrong.h5"], "two outputs have this name"),
         ([*region, "--modisco", desk.folder], "is not an empty directory"),
+        ([*region, "--plot", desk.folder / "wrong.txt"], "figures are written as .png"),
+        (["--gene", "ACTB", "--genes", desk.gtf, "--bigwig", desk.gtf], "is an input, which is never written over"),
         (["--variant", "chr1:4430:ACGTN:A"], "chr1:4430"),
     ]
     for words, message in cases:
