@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOREIGN = {
     "README.md": {"--indel_stitch"},
     "scoring.md": {"--indel_stitch"},
+    "runs.md": {"--array", "--cores", "--shards", "--snakefile"},  # of Slurm, Snakemake and the Nextflow workflow
     "serving.md": {"--allow-client-shm", "--from-file", "--from-literal"},
     "vcf.md": {"--cache", "--custom"},
     "training.md": {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"},

@@ -89,13 +89,13 @@ def test_null_distributions(cli: Cli, desk: Desk) -> None:
     check(cli, ["calibrate", *desk.model(), *given], out)
 
 
-def test_haplotypes_and_ensembles(cli: Cli, desk: Desk) -> None:
-    """What else a run of scores may be: the members' rows and those of samples are those of one process."""
+def test_haplotypes(cli: Cli, desk: Desk) -> None:
+    """Rows of samples instead of alleles."""
     lines = desk.vcf.read_text().splitlines()
     head = [line if line.startswith("##") else f"{line}\tFORMAT\tone\ttwo" for line in lines if line.startswith("#")]
     body = [f"{line}\tGT\t0|1\t1|1" for line in lines if not line.startswith("#")]
     desk.vcf.write_text("\n".join([*head, *body]) + "\n")
-    check(cli, desk.score("--stats", "SUM", "--haplotypes"), desk.out)
+    check(cli, desk.score("--stats", "SUM", "--samples", "one,two"), desk.out)
 
 
 def make(cli: Cli, desk: Desk, *numbers: int, count: int = 3, more: tuple[object, ...] = ()) -> list[Path]:
