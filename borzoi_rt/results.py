@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import InputError
+from .genome.haplotypes import Haplotype
 from .genome.intervals import Interval
 from .genome.variants import Variant
 from .scoring.results import ScoredVariant
@@ -96,6 +97,11 @@ class VariantScores:
         return self.found.detail
 
     @property
+    def haplotype(self) -> Haplotype | None:
+        """Whose haplotype was scored, and what it was compared with; None of an allele."""
+        return self.found.haplotype
+
+    @property
     def genes(self) -> dict[str, str]:
         """Names of the genes that have scores, by id."""
         return {part.gene: part.gene_name for part in self.found.regions if part.gene != "."}
@@ -120,7 +126,9 @@ class VariantScores:
 def _line(item: VariantScores) -> str:
     """Return an allele with the largest value of each score."""
     largest = (f"{name} {track} {value:.4g}" for name, found in item.scores.items() for track, value in found.top(1))
-    return f"{item.variant} {item.status}: " + (", ".join(largest) or item.detail)
+    named = item.haplotype
+    what = item.variant if named is None else f"{named.sample} haplotype {named.name} against {named.against}"
+    return f"{what} {item.status}: " + (", ".join(largest) or item.detail)
 
 
 class ScoreResult(Sequence[VariantScores], Frames):

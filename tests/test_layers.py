@@ -40,7 +40,7 @@ DOORS = {
     "tritonclient": ("backends/triton.py",),
     "google": ("backends/triton.py",),
     "onnx": ("serving/graphs.py",),
-    "triton_python_backend_utils": ("serving/graph_model.py", "serving/scorer_model.py"),
+    "triton_python_backend_utils": ("serving/answering.py",),
     "pysam": ("genome/fasta.py", "genome/lines.py", "genome/vcf_copy.py"),
     "pybigtools": ("genome/bigwig.py",),
     "ray": ("runs/ray.py",),

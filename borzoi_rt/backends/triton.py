@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -236,7 +237,8 @@ class Connection:
         timeout_s: float | None,
     ) -> dict[str, np.ndarray]:
         client, module = self._client(), self._module
-        options: dict[str, Any] = {"headers": dict(self.address.headers), **self._patience()}
+        number = secrets.token_hex(8)  # stands in the server's log too
+        options: dict[str, Any] = {"headers": dict(self.address.headers), "request_id": number, **self._patience()}
         if timeout_s is not None:
             options["timeout"] = round(timeout_s * 1e6)
         regions = self._thread_regions(client, inputs, outputs)
@@ -251,10 +253,14 @@ class Connection:
             options["model_version"] = str(version_of(self._expected[model]["identity"]))
         try:
             result = self._guarded(lambda: client.infer(model, sent, outputs=wanted, **options))
-        except InputError:
+        except InputError as error:
             if model in self._expected:
                 self._check_again(model)  # which is the reason, if it is another model
-            raise
+            raise InputError(f"{error} (request {number})") from error
+        except ServerError as error:
+            if error.again:  # without the number, so that the same failure reads the same
+                raise
+            raise ServerError(f"{error} (request {number})", again=False) from error
         if regions is not None:
             return regions.read(outputs)
         answers = {name: result.as_numpy(name) for name in outputs}

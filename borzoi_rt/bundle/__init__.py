@@ -49,6 +49,12 @@ A bundle is a directory.
   framework differs by from float64, over the tracks of the exporter's gate and over those of ``golden.npz``, in logits
   (:mod:`borzoi_rt.bundle.parity`). Readers take their tolerance from it; without it they MUST assume the noise given
   there. ``averaging`` and ``positional_widths``, which earlier releases wrote, MUST be ignored.
+- Versions. A release MUST read every bundle of its version that an earlier release wrote, with the same numbers: within
+  a version keys, graphs and operators are added, with a meaning of their absence, and none gets another meaning.
+  Readers MUST refuse keys and versions that they do not know, so that an earlier release says "upgrade" and not a wrong
+  number. What would make a bundle mean something else gets the next version, and the release that brings it reads the
+  one before. ``tests/data/bundles`` holds bundles of each form that was ever written; tiles with channels before
+  positions, of before the first release, are refused, while whole passes of such a bundle are read.
 - Nothing in a bundle is a pickle, and nothing in it is executed but the ONNX graphs.
 """
 

@@ -219,7 +219,7 @@ class BundleInfo:
             Naming ``source`` and the offending key.
         """
         found = (document.get("format"), document.get("format_version"))
-        if found != (FORMAT, FORMAT_VERSION):
+        if found != (FORMAT, FORMAT_VERSION) or type(found[1]) is not int:  # True is 1, and so is 1.0
             raise FormatError(
                 f"{source}: format {found[0]!r} version {found[1]!r}; this release reads {FORMAT!r} "
                 f"version {FORMAT_VERSION}; export the model again or upgrade borzoi-rt"

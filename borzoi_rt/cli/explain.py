@@ -195,9 +195,14 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         n_code=choices["n_code"],
     )
     outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
+    outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
     spec = _spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]
-    with Fasta(fasta) as genome, _shared.progress_bar("explaining") as progress:
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        _shared.progress_bar("explaining") as progress,
+    ):
         rows = _rows(choices, spec, genome, models[0])
         progress.total(len(rows) * len(models))
         facts = explain_rows(

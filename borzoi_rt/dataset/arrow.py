@@ -43,14 +43,20 @@ def write_shard(path: str | os.PathLike[str], windows: Iterable[Window], schema:
     partial = path.with_name(f"{path.name}.partial")
     count = 0
     options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
-        for window in windows:
-            target = np.ascontiguousarray(window.target, dtype=np.float16).reshape(1, *window.target.shape)
-            tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(target)
-            sequence = pa.array([window.codes.tobytes()], type=schema.field("sequence").type)
-            writer.write_batch(pa.RecordBatch.from_arrays([sequence, tensor], schema=schema))
-            count += 1
-    partial.rename(path)
+    try:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
+            for window in windows:
+                target = np.ascontiguousarray(window.target, dtype=np.float16).reshape(1, *window.target.shape)
+                tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(target)
+                sequence = pa.array([window.codes.tobytes()], type=schema.field("sequence").type)
+                writer.write_batch(pa.RecordBatch.from_arrays([sequence, tensor], schema=schema))
+                count += 1
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())  # a machine that stops must not leave the name without the content
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # on a full disk the next try needs the space
+        raise
     return count
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +34,11 @@ from ..genome.intervals import Interval, read_bed
 from ..squash import KINDS, SUM_STATS, Squash
 from ..tracks import TrackTable
 from . import SEQUENCES, SPLITS, STATISTICS, TARGETS, Data, DataInfo, open_data
-from .arrow import schema_of, write_shard
+from .arrow import ArrowSplit, schema_of, write_shard
 from .coverage import HALF_MAX, Mask, bin_coverage, check_contigs, clean
 from .window import Window, codes_of
+
+log = logging.getLogger(__name__)
 
 BLACKLIST_BUFFER_BP = 20
 SHARD_BYTES = 256 * 2**20
@@ -127,7 +130,7 @@ def make_data(
     staging = target.with_name(f"{target.name}.partial")
     _settle(staging, plan)
     jobs = [(split, number) for split in SPLITS for number in range(plan.shards(split))]
-    missing = [job for job in jobs if not plan.path(staging, *job).is_file()]
+    missing = [job for job in jobs if not _is_whole(plan, staging, *job)]
     done = sum(plan.count(*job) for job in jobs if job not in set(missing))
     for job in _run(plan, staging, missing, workers):
         done += plan.count(*job)
@@ -135,6 +138,7 @@ def make_data(
             progress(done)
     _finish(plan, staging)
     staging.rename(target)
+    (target / PLAN).unlink(missing_ok=True)  # only now: until it has its name, another call must know whose it is
     return open_data(target)
 
 
@@ -234,14 +238,43 @@ def _settle(staging: Path, plan: _Plan) -> None:
     text = json.dumps({"provenance": plan.provenance, "files": stamps, "regions": windows})
     identity = hashlib.sha256(text.encode()).hexdigest()
     path = staging / PLAN
-    if staging.exists():
-        found = json.loads(path.read_text(encoding="utf-8")).get("identity") if path.is_file() else None
-        if found != identity:
+    text = json.dumps({"identity": identity})
+    if staging.exists() and not _is_begun(staging):
+        found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+        if found != text:
             raise InputError(
                 f"{staging}: left by a call with other files or options; remove it, or choose another name"
             )
+        return
     (staging / "shards").mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"identity": identity}), encoding="utf-8")
+    draft = path.with_name(f"{PLAN}.partial")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not say of which file
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _is_begun(staging: Path) -> bool:
+    """Tell whether a call made the directory and was killed before it could say what for."""
+    names = {path.name for path in staging.iterdir()} if staging.is_dir() and not staging.is_symlink() else {"?"}
+    return names <= {"shards", f"{PLAN}.partial"} and not any((staging / "shards").glob("*"))
+
+
+def _is_whole(plan: _Plan, staging: Path, split: str, number: int) -> bool:
+    """Tell whether a shard of an earlier call has all its windows; one that has not is made again."""
+    path, grid = plan.path(staging, split, number), plan.options.geometry
+    if not path.exists():
+        return False
+    sizes = {"length": grid.sequence_length_bp, "tracks": len(plan.tracks), "bins": grid.bins}
+    try:
+        ArrowSplit([path], plan.count(split, number), **sizes)
+    except FormatError as error:
+        log.warning("%s; this shard is made again", error)
+        return False
+    return True
 
 
 def _run(plan: _Plan, staging: Path, jobs: Sequence[tuple[str, int]], workers: int) -> Iterator[tuple[str, int]]:
@@ -332,7 +365,6 @@ def _finish(plan: _Plan, staging: Path) -> None:
     (staging / SEQUENCES).write_text("".join(lines), encoding="utf-8")
     (staging / TARGETS).write_bytes(plan.sources.targets.read_bytes())
     (staging / STATISTICS).write_text(json.dumps(info.to_json(), indent=2) + "\n", encoding="utf-8")
-    (staging / PLAN).unlink()
 
 
 def _digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from .window import UNKNOWN, Window
 
 _CHUNK_BYTES = 1 << 20
 _MAX_FRAME_BYTES = 1 << 31
+_SPARE_BYTES = 1 << 20
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # The reference mixes 4 files and shuffles in a buffer of 256 windows; the published window has 94 MB of targets.
 INTERLEAVED_FILES = 4
@@ -102,7 +103,9 @@ class TFRecordSplit:
                     yield window
 
     def _read(self, path: Path) -> Iterator[Window]:
-        for number, payload in enumerate(read_frames(path)):
+        # Twice what is needed: other features may stand beside the two.
+        largest = _SPARE_BYTES + 2 * (4 * self._length + 2 * self._tracks * self._bins)
+        for number, payload in enumerate(read_frames(path, largest)):
             try:
                 features = read_example(payload)
                 yield self._window(features)
@@ -137,8 +140,8 @@ class TFRecordSplit:
             )
 
 
-def read_frames(path: Path) -> Iterator[bytes]:
-    """Yield the payload of every frame.
+def read_frames(path: Path, largest: int = _MAX_FRAME_BYTES) -> Iterator[bytes]:
+    """Yield the payload of every frame, of up to ``largest`` bytes each.
 
     Raises
     ------
@@ -148,8 +151,11 @@ def read_frames(path: Path) -> Iterator[bytes]:
     stream = _Inflated(path)
     while header := stream.read(12, or_end=True):
         length = int.from_bytes(header[:8], "little")
-        if length > _MAX_FRAME_BYTES:
-            raise FormatError(f"{path}: a record of {length} bytes; this is no zlib-compressed TFRecord file")
+        if length > largest:
+            raise FormatError(
+                f"{path}: a record of {length} bytes; at most {largest} are expected, this is no zlib-compressed "
+                "TFRecord file of these data"
+            )
         payload = stream.read(length)
         stream.read(4)
         yield payload
@@ -233,6 +239,8 @@ def _varint(message: memoryview, offset: int) -> tuple[int, int]:
         if byte < 128:
             return value, offset
         shift += 7
+        if shift > 63:
+            raise ValueError("the record is no tf.train.Example: a number of more than 64 bits")
 
 
 def _take(buffer: list[Window], generator: np.random.Generator) -> Window:

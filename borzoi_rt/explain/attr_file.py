@@ -91,6 +91,17 @@ def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width:
             file.create_dataset(key, data=np.array(integers, dtype=np.int64))
 
 
+def read_projected(path: str | os.PathLike[str]) -> FloatArray:
+    """Return the scores of the bases that are there, float32 (rows, bases), read row after row."""
+    with h5py.File(path, "r") as file:
+        sequence, hypothetical = file["sequence"], file["hypothetical"]
+        found = np.empty(sequence.shape, dtype=np.float32)
+        for number in range(len(found)):
+            onehot = sequence[number] == np.arange(4)[:, None]
+            found[number] = (hypothetical[number] * onehot).sum(axis=0)
+        return found
+
+
 @dataclass(frozen=True)
 class Attributions:
     """A file of attributions in memory.

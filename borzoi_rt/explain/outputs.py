@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..genome.bigwig import write_bigwig
-from .attr_file import read_attributions
+from .attr_file import read_attributions, read_projected
 from .rows import ALT
 
 
@@ -30,7 +30,7 @@ def bigwig_of(attributions: Path, out: Path, lengths: Mapping[str, int]) -> None
     InputError
         If no row is of the genome.
     """
-    held = read_attributions(attributions)
+    held = read_attributions(attributions, names=("start", "end", "chrom", "allele"))
     rows = [row for row, allele in enumerate(held.arrays["allele"]) if allele != ALT]
     if not rows:
         raise InputError("every row is of an ALT haplotype, whose bases are not those of the genome: no bigWig of that")
@@ -38,7 +38,7 @@ def bigwig_of(attributions: Path, out: Path, lengths: Mapping[str, int]) -> None
     chroms = [str(name) for name in held.arrays["chrom"]]
     order = {chrom: number for number, chrom in enumerate(lengths)}
     rows.sort(key=lambda row: (order[chroms[row]], starts[row]))
-    projected = held.projected
+    projected = read_projected(attributions)
 
     def groups() -> Iterator[list[int]]:
         group: list[int] = []

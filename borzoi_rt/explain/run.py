@@ -31,6 +31,7 @@ from .rows import Row, check_widths
 from .target import TargetSpec
 
 MOST_PANELS = 12
+FIGURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,12 @@ class ExplainOutputs:
     plot: Path | None = None
     modisco: Path | None = None
 
-    def check(self, sources: Sequence[str | os.PathLike[str]]) -> None:
+    def check(self, sources: Sequence[str | os.PathLike[str] | None]) -> None:
         """Refuse what cannot be written, before anything is computed."""
         if self.out.suffix != ".h5":
             raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
+        if self.plot is not None and self.plot.suffix not in FIGURES:
+            raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
         files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
         if len({path.absolute() for path in files}) < len(files):
             raise InputError(f"{files[-1]}: two outputs have this name; give each its own")

@@ -201,15 +201,13 @@ def _score(
     explainer = None if explain is None else Explainer(explain, resolved, longest_bp=longest_bp)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
-        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
+        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others, haplotypes)
         held = None if calibration is None else Path(calibration)
         if held is not None:
             context |= calibration_facts(held, members, chosen, selection, settings.worker_device, context)
         with open_journal(target, settings) as journal:
             given = read(journal, lambda items: records_of(items, chosen, model, haplotypes), job_size(model, chosen))
             context["input"] = given.name
-            if haplotypes is not None:
-                context["haplotypes"] = asdict(haplotypes)
             plan = ScorePlan(
                 alleles=given.alleles,
                 bundle=model,
@@ -433,10 +431,13 @@ def run_context(
     device: Device,
     genes: Genes | None = None,
     others: Sequence[Bundle] = (),
+    haplotypes: HaplotypeOptions | None = None,
 ) -> dict[str, Any]:
     """Return everything a score depends on, as JSON values; ``others`` make an ensemble with the model."""
     chosen, members = options.resolved(model.info), (model, *others)
     identity = model_identity(members, chosen, genome)
+    if haplotypes is not None:  # whose they are changes no score; what belongs to one does
+        identity["haplotype_bp"] = haplotypes.within_bp
     notes = options.notes(model.info)
     if selection.added:
         notes.append(f"the other strand was taken along: {', '.join(selection.added)}")
@@ -457,4 +458,5 @@ def run_context(
         **{f"identity_{key}": value for key, value in identity.items()},
         **({"ensemble": ensemble_facts(members, chosen)} if others else {}),
         **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),
+        **({} if haplotypes is None else {"haplotypes": asdict(haplotypes)}),
     }

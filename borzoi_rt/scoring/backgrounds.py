@@ -5,6 +5,7 @@ Each is a function of the seed and its own number: more of them leave the first 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,6 +17,9 @@ from .reference import check_reference
 
 _BASES = "ACGT"
 _TRIES = 20_000
+_MATCHED_BP = 4  # of a substitution; a longer one is found too seldom
+
+log = logging.getLogger(__name__)
 
 
 def random_snvs(fasta: Fasta, count: int, *, seed: int = 0, window_bp: int = 0) -> Iterator[VariantRecord]:
@@ -56,32 +60,36 @@ def matched_variants(
 ) -> Iterator[VariantRecord]:
     """Yield each variant that agrees with the genome ``copies`` times, at random positions that match it.
 
-    A copy has the same REF and ALT between the same two neighbouring bases; a deletion, whose bases are seldom found
-    again, takes as many bases from behind the same one; an insertion brings the same bases behind the same one.
-
-    Raises
-    ------
-    InputError
-        If a variant has no match.
+    A copy of an SNV has the same REF and ALT between the same two neighbouring bases. Other substitutions of up to four
+    bases have the same REF and ALT. Indels and longer alleles, whose bases are seldom found again, have the same first
+    base: a deletion takes as many bases from behind it, an insertion brings the same bases. What has no match, or does
+    not agree with the genome, is left out, and how many are is said.
     """
-    spots, number = _Spots(fasta, window_bp), 0
+    spots, number, left_out = _Spots(fasta, window_bp), 0, 0
     for item in items:
         variant = check_reference(fasta, item).variant
         if variant is None:
+            left_out += 1
             continue
         for copy in range(copies):
             random = np.random.default_rng((seed, item.record, item.alt_index, copy))
-            yield VariantRecord(number, 0, _match(fasta, variant, spots, random))
+            match = _match(fasta, variant, spots, random)
+            if match is None:
+                left_out += 1
+                break
+            yield VariantRecord(number, 0, match)
             number += 1
+    if left_out:
+        log.warning("%d variants are left out: they disagree with %s, or nothing in it matches", left_out, fasta.name)
 
 
-def _match(fasta: Fasta, variant: Variant, spots: _Spots, random: np.random.Generator) -> Variant:
-    """Return a variant of the same kind at another position."""
+def _match(fasta: Fasta, variant: Variant, spots: _Spots, random: np.random.Generator) -> Variant | None:
+    """Return a variant of the same kind at another position; None where none is found."""
     start, length = variant.pos - 1, len(variant.ref)
-    anchored = len(variant.ref) != len(variant.alt) and variant.ref[0] == variant.alt[0]
-    # What is compared: the anchor of an indel alone, else the alleles' bases and one on each side.
-    left, right = (0, 1) if anchored else (1, length + 1)
+    same = length == len(variant.alt) and length <= _MATCHED_BP
+    left, right = (1, 2) if same and length == 1 else (0, length if same else 1)
     wanted = fasta.fetch(variant.chrom, start - left, start + right).upper()
+    anchored_deletion = len(variant.alt) < length and variant.ref.startswith(variant.alt)
     for _ in range(_TRIES):
         chrom, at = spots.draw(random)
         if (chrom, at) == (variant.chrom, start) or at + length > fasta.contigs[chrom]:
@@ -89,10 +97,10 @@ def _match(fasta: Fasta, variant: Variant, spots: _Spots, random: np.random.Gene
         if fasta.fetch(chrom, at - left, at + right).upper() != wanted:
             continue
         ref = fasta.fetch(chrom, at, at + length).upper()
-        alt = ref[: len(variant.alt)] if anchored and len(variant.alt) < length else variant.alt
+        alt = ref[: len(variant.alt)] if anchored_deletion else variant.alt
         if set(ref) <= set(_BASES) and alt != ref:
             return Variant(chrom, at + 1, ref, alt)
-    raise InputError(f"{variant}: no other position of {fasta.name} matches it; leave it out, or draw random SNVs")
+    return None
 
 
 class _Spots:

@@ -139,7 +139,10 @@ class Null:
         low, high = values[:, 0].astype(np.float64), values[:, -1].astype(np.float64)
         x = scores.astype(np.float64)
         known = np.isfinite(x) & (low < high)
-        below, upto = ranks(values, scores, strict=True), ranks(values, scores, strict=False)
+        below = ranks(values, scores, strict=True)
+        upto = below.copy()
+        tied = np.flatnonzero(values[np.arange(len(values)), np.minimum(below, count - 1)] == scores)
+        upto[tied] = ranks(values[tied], scores[tied], strict=False)
         share = (below + (upto - below) / 2) / count
         down = (x < 0) if self.signed else np.zeros(len(x), dtype=bool)
         tail = np.where(down, upto, count - below) / count
@@ -165,13 +168,15 @@ def ranks(values: FloatArray, scores: FloatArray, *, strict: bool) -> IndexArray
         Ascending in each row.
     scores : float32 ndarray of shape (rows,)
     """
-    rows = np.arange(len(values))
-    low, high = np.zeros(len(values), dtype=np.int64), np.full(len(values), values.shape[1], dtype=np.int64)
-    while (low < high).any():
+    rows, count = values.shape
+    flat, first = values.reshape(-1), np.arange(rows) * count
+    low, high = np.zeros(rows, dtype=np.int64), np.full(rows, count, dtype=np.int64)
+    for _ in range(count.bit_length()):  # a search of all rows at once, each between its own two ends
         middle = (low + high) // 2
-        found = values[rows, np.minimum(middle, values.shape[1] - 1)]
+        found = flat.take(first + np.minimum(middle, count - 1))
         right = (found < scores if strict else found <= scores) & (low < high)
-        low, high = np.where(right, middle + 1, low), np.where(right | (low >= high), high, middle)
+        low = np.where(right, middle + 1, low)
+        high = np.where(right, high, middle)
     return low
 
 

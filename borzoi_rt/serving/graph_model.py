@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..backends.onnx import Graph
-from ..errors import BorzoiError, InputError
+from ..errors import InputError
+from .answering import answer
 from .config import MODEL_FILE
 
 
@@ -21,6 +22,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph that lies beside ``model.py``."""
         config = json.loads(args["model_config"])
+        self._name = config["name"]
         threads = int(config["parameters"]["threads"]["string_value"])
         path = Path(args["model_repository"]) / args["model_version"] / MODEL_FILE
         self._graph = Graph(path, threads=threads or None)
@@ -30,27 +32,18 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request by itself; one that is wrong does not touch the others."""
-        return [self._answer(request) for request in requests]
+        return [answer(self._name, request, self._tensors) for request in requests]
 
     def finalize(self) -> None:
         """Free the graph."""
         self._graph.close()
 
-    def _answer(self, request: Any) -> Any:
-        import triton_python_backend_utils as triton
-
-        try:
-            feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
-            _check(feeds, self._most)
-            wanted = [name for name in self._outputs if name in request.requested_output_names()]
-            values = self._graph.run(feeds, wanted)
-        except InputError as error:
-            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INVALID_ARG))
-        except BorzoiError as error:
-            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INTERNAL))
-        return triton.InferenceResponse(
-            [triton.Tensor(name, value) for name, value in zip(wanted, values, strict=True)]
-        )
+    def _tensors(self, triton: Any, request: Any) -> list[Any]:
+        feeds = {name: triton.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        _check(feeds, self._most)
+        wanted = [name for name in self._outputs if name in request.requested_output_names()]
+        values = self._graph.run(feeds, wanted)
+        return [triton.Tensor(name, value) for name, value in zip(wanted, values, strict=True)]
 
 
 def _check(feeds: dict[str, np.ndarray], most: Mapping[str, Sequence[int]]) -> None:

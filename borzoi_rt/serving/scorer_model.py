@@ -16,12 +16,13 @@ import numpy as np
 from ..backends.parity import replay_golden
 from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
-from ..errors import BorzoiError, InputError
+from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import LAST_POS, Variant, VariantRecord
 from ..scoring.options import read_options
 from ..scoring.pipeline import Scorer
 from ..scoring.results import ScoredVariant
+from .answering import answer
 from .config import FASTA_VARIABLE as FASTA_VARIABLE
 
 LONGEST_NAME = 256
@@ -33,6 +34,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open bundle and genome, and replay the golden example: the server is not ready before."""
         config = json.loads(args["model_config"])
+        self._name = config["name"]
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         bundle = open_bundle(Path(args["model_repository"]) / args["model_version"] / "bundle")
         if bundle.sha256 != parameters["bundle_sha256"]:
@@ -48,25 +50,17 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request of a joined batch by itself."""
-        return [self._answer(request) for request in requests]
+        return [answer(self._name, request, self._tensors) for request in requests]
 
     def finalize(self) -> None:
         """Free the model and close the genome."""
         self._session.close()
         self._fasta.close()
 
-    def _answer(self, request: Any) -> Any:
-        import triton_python_backend_utils as triton
-
-        try:
-            results = self._results(_read_request(request, triton.get_input_tensor_by_name))
-        except InputError as error:
-            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INVALID_ARG))
-        except BorzoiError as error:
-            return triton.InferenceResponse(error=triton.TritonError(str(error), triton.TritonError.INTERNAL))
+    def _tensors(self, triton: Any, request: Any) -> list[Any]:
+        columns = self._columns(self._results(_read_request(request, triton.get_input_tensor_by_name)))
         wanted = request.requested_output_names()
-        columns = self._columns(results)
-        return triton.InferenceResponse([triton.Tensor(name, columns[name]) for name in columns if name in wanted])
+        return [triton.Tensor(name, columns[name]) for name in columns if name in wanted]
 
     def _results(self, fields: dict[str, list[Any]]) -> list[ScoredVariant]:
         if "ref_sequence" in fields:

@@ -43,7 +43,7 @@ class Emitter:
         self.model = model
         self.config = model.config
         self.form = form
-        self.attention = attention_writer(graph, form)
+        self.attention = attention_writer(graph, model, form)
         self.output = whole_output(model.config) if output is None else output
         self.spans = decoder_spans(model.config, self.output)
 

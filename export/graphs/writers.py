@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from ..models.borzoi import Borzoi
 from .attention import AttentionWriter
 from .attention_gpu import BatchedAttentionWriter
 from .builder import GraphBuilder
 from .form import Form
+from .rotary import RotaryWriter
 from .spans import Span
 from .tower import Tower
 from .tower_gpu import ConvTower
 
 
-def attention_writer(graph: GraphBuilder, form: Form) -> AttentionWriter | BatchedAttentionWriter:
+class WritesAttention(Protocol):
+    """Writes the attention of every block of one network into one graph."""
+
+    def write(self, x: str, attention: Any, name: str, span: Span) -> str:
+        """Attend from the queries in ``span`` to all tokens: (batch, tokens, channels) to (batch, span, channels)."""
+
+
+def attention_writer(graph: GraphBuilder, model: Borzoi, form: Form) -> WritesAttention:
     """Return the writer of attention."""
+    if model.config.rotary_size:
+        return RotaryWriter(graph, fused=form.target == "gpu")
     if form.target == "cpu":
         return AttentionWriter(graph)
     return BatchedAttentionWriter(graph)

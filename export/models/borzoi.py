@@ -1,4 +1,4 @@
-"""The Borzoi network: convolution tower, transformer with relative positions, U-net decoder, one head.
+"""The Borzoi network: convolution tower, transformer, U-net decoder, one head.
 
 Follows calico/baskerville (``blocks.py``, ``layers.py``, ``seqnn.py``). Comments give shapes for the published human
 model: 524,288 bp, 4,096 tokens of 128 bp, 6,144 bins of 32 bp.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from borzoi_rt.errors import InputError
 
 from .config import BorzoiConfig
+from .rotary import RotaryAttention
 
 BATCH_NORM_EPS = 1e-3  # Keras' default; PyTorch's 1e-5 shifts track sums by 20 %
 LAYER_NORM_EPS = 1e-3
@@ -138,7 +139,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         hidden = int(config.dense_expansion * channels)
         self.norm_attention = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
-        self.attention = Attention(config, channels)
+        kind = RotaryAttention if config.rotary_size else Attention
+        self.attention: Attention | RotaryAttention = kind(config, channels)
         self.norm_dense = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
         self.dense_up = nn.Linear(channels, hidden)
         self.dense_down = nn.Linear(hidden, channels)

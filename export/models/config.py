@@ -69,6 +69,7 @@ _GLOBALS: dict[str, tuple[str, ...]] = {
     "norm_type": ("batch", "batch-sync"),
     "padding": ("same",),
 }
+_ROTARY, _RELATIVE = ("rotary_size", "key_heads"), ("position_features", "widths_of")  # fields of the two attentions
 _ORDER = re.compile(r"conv_dna res_tower transformer_tower( unet_conv)+( Cropping1D)?( conv_nac)?")
 
 
@@ -77,7 +78,9 @@ class BorzoiConfig:
     """Sizes of a Borzoi-family network with one head; see the configurations of the published models.
 
     ``widths_of`` is the token count the relative-position widths were made for (``seqlen_train``); it belongs to the
-    weights. ``tail_filters`` 0 means no ``conv_nac``.
+    weights. ``tail_filters`` 0 means no ``conv_nac``. ``rotary_size`` is how many channels of a head are turned by its
+    position, in Flashzoi; 0 means relative positions, as all others have them. ``key_heads`` is the number of heads for
+    keys and values that goes with it.
     """
 
     sequence_length_bp: int
@@ -102,10 +105,13 @@ class BorzoiConfig:
     attention_dropout: float = 0.05
     tail_dropout: float = 0.0
     batch_norm_momentum: float = 0.1
+    rotary_size: int = 0
+    key_heads: int = 0
 
     def __post_init__(self) -> None:
+        zero = {"crop_bins", "tail_filters", *_ROTARY, *(_RELATIVE if self.rotary_size else ())}
         for item in fields(self):
-            kind = {"crop_bins": _BINS, "tail_filters": _BINS, "depth": _DEPTH}.get(item.name, _COUNT)
+            kind = _DEPTH if item.name == "depth" else _BINS if item.name in zero else _COUNT
             if item.type == "int" and not _fits(getattr(self, item.name), kind):
                 raise FormatError(f"{item.name} is {getattr(self, item.name)!r}; {_described(kind)}")
         if not 1 <= len(self.tower_widths) <= _DEEPEST or not all(_fits(width, _COUNT) for width in self.tower_widths):
@@ -118,6 +124,7 @@ class BorzoiConfig:
             )
         if self.tower_widths[-1] % self.heads:
             raise FormatError(f"{self.tower_widths[-1]} channels cannot be split over {self.heads} heads")
+        self._check_rotary()
         if not 1 <= self.unets <= len(self.tower_widths):
             raise FormatError(f"{self.unets} unet_conv blocks; between 1 and {len(self.tower_widths)} can be built")
         for name in ("stem_width", "tower_width", "unet_width"):
@@ -126,6 +133,26 @@ class BorzoiConfig:
         if self.bins < 1:
             whole = self.bins + 2 * self.crop_bins
             raise FormatError(f"cropping {self.crop_bins} leaves none of {whole} output bins")
+
+    def _check_rotary(self) -> None:
+        if not self.rotary_size:
+            if self.key_heads:
+                raise FormatError(f"key_heads is {self.key_heads}; only rotary positions go with a number of their own")
+            return
+        if any(getattr(self, name) for name in _RELATIVE):
+            raise FormatError(f"{' and '.join(_RELATIVE)} must be 0 where positions are rotary")
+        if self.key_size * self.heads != self.tower_widths[-1]:
+            raise FormatError(
+                f"{self.heads} heads of {self.key_size} channels; rotary attention of {self.tower_widths[-1]} channels "
+                "shares all of them out"
+            )
+        if self.rotary_size % 2 or self.rotary_size > self.key_size:
+            raise FormatError(
+                f"rotary positions turn {self.rotary_size} channels of a head, which has {self.key_size}; an even "
+                "number of at most so many is needed"
+            )
+        if not self.key_heads or self.heads % self.key_heads:
+            raise FormatError(f"{self.heads} heads cannot share {self.key_heads} heads of keys and values evenly")
 
     @property
     def token_bp(self) -> int:
@@ -158,14 +185,14 @@ class BorzoiConfig:
         return Geometry(sequence_length_bp=self.sequence_length_bp, bin_size_bp=self.bin_size_bp, bins=self.bins)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
+        """Return plain JSON values; of rotary positions only where there are some."""
+        return {key: value for key, value in asdict(self).items() if value or key not in _ROTARY}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BorzoiConfig:
         """Read what :meth:`to_dict` wrote."""
         known = {item.name for item in fields(cls)}
-        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        unknown, missing = sorted(set(values) - known), sorted(known - set(values) - set(_ROTARY))
         if unknown or missing:
             raise FormatError(f"architecture: {'unknown' if unknown else 'no'} key {(unknown or missing)[0]!r}")
         return cls(**{**values, "tower_widths": tuple(values["tower_widths"])})

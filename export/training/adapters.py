@@ -114,7 +114,13 @@ def initial_state(
     file, beside = locate(weights)
     values = read_config_json(beside) if beside is not None else None
     theirs = "human" if head in (None, 0, "0") else head
-    return convert_state_dict(read_state_dict(file), values, head=theirs, source=str(file))[1]
+    config, state = convert_state_dict(read_state_dict(file), values, head=theirs, source=str(file))
+    if config.rotary_size:
+        raise FormatError(
+            f"{file}: weights of Flashzoi, whose positions are rotary; params describe relative positions only, so "
+            "that training cannot begin with these; export them, or begin with weights of Borzoi"
+        )
+    return state
 
 
 def load_initial(network: Borzoi, state: Mapping[str, Tensor], source: str, *, keep_head: bool) -> None:

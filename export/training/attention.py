@@ -15,19 +15,29 @@ import torch.nn.functional as functional
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from borzoi_rt.errors import InputError
+
 from ..models.borzoi import Attention, Borzoi
 
 CHUNK = 512  # queries
 
 
 def set_attention(network: Borzoi, form: str) -> None:
-    """Let all layers of a network compute their attention in one of the forms of ``options.ATTENTION``."""
-    ways = {"sdpa": fused, "chunks": chunked}
+    """Let all layers of a network compute their attention in one of the forms of ``options.ATTENTION``.
+
+    Raises
+    ------
+    InputError
+        If positions are rotary: such attention has one form, PyTorch's fused function.
+    """
+    way = {"sdpa": fused, "chunks": chunked}.get(form)
+    if way is None:
+        return
     for block in network.transformer:
         attention = block.attention
-        assert isinstance(attention, Attention)
-        if form in ways:
-            attention.forward = partial(ways[form], attention)  # type: ignore[method-assign]
+        if not isinstance(attention, Attention):
+            raise InputError(f"attention {form!r} is for relative positions; with rotary ones only 'plain' is possible")
+        attention.forward = partial(way, attention)  # type: ignore[method-assign]
 
 
 def fused(attention: Attention, x: Tensor) -> Tensor:

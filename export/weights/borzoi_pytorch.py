@@ -1,4 +1,4 @@
-"""State dicts of johahi/borzoi-pytorch (Borzoi and Borzoi Prime), from safetensors or ``.bin``."""
+"""State dicts of johahi/borzoi-pytorch (Borzoi, Borzoi Prime, Flashzoi), from safetensors or ``.bin``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from .state_dicts import plain_names, unwrapped
 
 # The published models: 4,096 tokens of 128 bp; widths of the relative positions belong to these.
 _TOKENS, _TOKEN_BP = 4096, 128
+# What no tensor says of rotary attention: how many channels of a head are turned, how many heads the published have.
+_ROTARY_SIZE, _ROTARY_HEADS, _ROTARY_CHANNELS = 128, 8, 1536
+_RELATIVE, _ROTARY = "to_rel_k.weight", "mha.Wqkv.weight"  # tensors that only one of the attentions has
 _HEADS = {"human": "human_head", "mouse": "mouse_head", "0": "human_head", "1": "mouse_head"}
 
 
@@ -56,7 +59,8 @@ def convert_state_dict(
     state : mapping of str to Tensor
         Keys as in borzoi-pytorch 0.4.4 and 0.5.1, with or without the prefixes of :func:`.state_dicts.plain_names`.
     config_json : mapping, optional
-        Its config.json; without it the published window and output grid are taken.
+        Its config.json; without it the published window and output grid are taken, and for Flashzoi the published 8
+        heads, which no tensor shows: weights of another width than the published are refused then.
     head : int or str
         ``human``/0 or ``mouse``/1.
 
@@ -66,8 +70,8 @@ def convert_state_dict(
         Naming keys that are missing, unknown, of another shape or not finite.
     """
     state = plain_names(state, source)
-    if any(".mha.Wqkv" in key for key in state):
-        raise FormatError(f"{source}: a Flashzoi checkpoint; only Borzoi and Borzoi Prime can be converted")
+    values = config_json or {}
+    rotary = _is_rotary(state, values, source)
     left = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     head_key = _HEADS.get(str(head).removeprefix("head_"))
     if head_key is None or f"{head_key}.weight" not in left:
@@ -76,7 +80,7 @@ def convert_state_dict(
             f"{source}: no head {head!r}; the checkpoint has {', '.join(held) or 'neither human nor mouse'}"
         )
     prime = "unet2.1.conv_layer.weight" in left
-    names = _key_map(max(_count(left, "transformer."), 1), prime=prime, head=head_key)
+    names = _key_map(max(_count(left, "transformer."), 1), prime=prime, rotary=rotary, head=head_key)
     missing = [theirs for theirs in names.values() if theirs not in left]
     if missing:
         raise FormatError(f"{source}: {len(missing)} tensors are missing, first {missing[0]!r}")
@@ -93,7 +97,7 @@ def convert_state_dict(
         check_finite(tensor.numpy(), f"{source}: tensor {theirs!r}")
         converted[ours] = tensor.squeeze(-1) if ours == "head.weight" else tensor
     try:
-        config = _config(converted, config_json or {}, head="head_" + head_key.removesuffix("_head"), prime=prime)
+        config = _config(converted, values, head="head_" + head_key.removesuffix("_head"), prime=prime)
     except (FormatError, IndexError) as error:
         raise FormatError(f"{source}: no network has these shapes ({error})") from error
     _check_shapes(converted, config, names, source)
@@ -111,7 +115,19 @@ def _check_shapes(state: Mapping[str, Tensor], config: BorzoiConfig, names: Mapp
             )
 
 
-def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
+def _is_rotary(state: Mapping[str, Tensor], values: Mapping[str, Any], source: str) -> bool:
+    """Tell Flashzoi from the others, by the tensors of its attention."""
+    rotary, relative = (any(key.endswith(f".fn.1.{name}") for key in state) for name in (_ROTARY, _RELATIVE))
+    if rotary and relative:
+        raise FormatError(f"{source}: holds blocks of Borzoi ({_RELATIVE}) and of Flashzoi ({_ROTARY})")
+    flashed = values.get("flashed")
+    if isinstance(flashed, bool) and flashed != rotary and (rotary or relative):
+        kind = "Flashzoi" if rotary else "Borzoi"
+        raise FormatError(f"{source}: config.json says flashed {flashed!r}, but these are weights of {kind}")
+    return rotary
+
+
+def _key_map(depth: int, *, prime: bool, rotary: bool, head: str) -> dict[str, str]:
     """Map our names to borzoi-pytorch's."""
     norm_parts, conv_parts = ("weight", "bias", "running_mean", "running_var"), ("weight", "bias")
     pairs: list[tuple[str, str, tuple[str, ...]]] = [
@@ -131,8 +147,14 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
             (f"{block}.norm_dense", f"{block}.1.fn.0", conv_parts),
             (f"{block}.dense_up", f"{block}.1.fn.1", conv_parts),
             (f"{block}.dense_down", f"{block}.1.fn.4", conv_parts),
-            (f"{block}.attention.out", f"{block}.0.fn.1.to_out", conv_parts),
         ]
+        if rotary:
+            pairs += [
+                (f"{block}.attention.{ours}", f"{block}.0.fn.1.mha.{theirs}", conv_parts)
+                for ours, theirs in (("qkv", "Wqkv"), ("out", "out_proj"))
+            ]
+            continue
+        pairs.append((f"{block}.attention.out", f"{block}.0.fn.1.to_out", conv_parts))
         for our, their in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("relative_key", "to_rel_k")):
             pairs.append((f"{block}.attention.{our}", f"{block}.0.fn.1.{their}", ("weight",)))
     for index, number in enumerate(range(2, -1, -1) if prime else range(1, -1, -1)):
@@ -151,7 +173,7 @@ def _key_map(depth: int, *, prime: bool, head: str) -> dict[str, str]:
             ("tail.conv", "final_joined_convs.0.conv_layer", conv_parts),
         ]
     names = {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs, parts in pairs for part in parts}
-    for index in range(depth):
+    for index in range(0 if rotary else depth):
         names[f"transformer.{index}.attention.content_bias"] = f"transformer.{index}.0.fn.1.rel_content_bias"
         names[f"transformer.{index}.attention.position_bias"] = f"transformer.{index}.0.fn.1.rel_pos_bias"
     return names
@@ -164,7 +186,6 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
 def _config(state: Mapping[str, Tensor], values: Mapping[str, Any], *, head: str, prime: bool) -> BorzoiConfig:
     tower = sorted({int(key.split(".")[1]) for key in state if key.startswith("tower.")})
     widths = tuple(state[f"tower.{index}.conv.weight"].shape[0] for index in tower)
-    bias = state["transformer.0.attention.content_bias"]
     unets = 3 if prime else 2
     grid = _TOKENS * 2**unets
     bins = values.get("bins_to_return") or (12288 if prime else 6144)
@@ -179,10 +200,7 @@ def _config(state: Mapping[str, Tensor], values: Mapping[str, Any], *, head: str
         tower_widths=widths,
         tower_width=state["tower.0.conv.weight"].shape[2],
         depth=_count(state, "transformer."),
-        heads=bias.shape[1],
-        key_size=bias.shape[3],
-        position_features=state["transformer.0.attention.relative_key.weight"].shape[1],
-        widths_of=_TOKENS,
+        **_attention_sizes(state, values, widths[-1]),
         dense_expansion=state["transformer.0.dense_up.weight"].shape[0] / widths[-1],
         unets=unets,
         unet_width=state["unet.0.depthwise.weight"].shape[2],
@@ -192,6 +210,35 @@ def _config(state: Mapping[str, Tensor], values: Mapping[str, Any], *, head: str
         tracks=state["head.weight"].shape[0],
         head=head,
     )
+
+
+def _attention_sizes(state: Mapping[str, Tensor], values: Mapping[str, Any], channels: int) -> dict[str, int]:
+    """Return the fields of the config that differ between the two attentions."""
+    name = "transformer.0.attention"
+    if f"{name}.qkv.weight" not in state:
+        bias = state[f"{name}.content_bias"]
+        features = state[f"{name}.relative_key.weight"].shape[1]
+        return {"heads": bias.shape[1], "key_size": bias.shape[3], "position_features": features, "widths_of": _TOKENS}
+    heads = values.get("heads", _ROTARY_HEADS if channels == _ROTARY_CHANNELS else None)
+    if heads is None:
+        raise FormatError(
+            f"no tensor shows the number of heads that share {channels} channels; a config.json with heads is needed"
+        )
+    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1 or channels % heads:
+        raise FormatError(f"config.json: heads is {heads!r}; a number that divides {channels} channels is needed")
+    size = channels // heads
+    rows = state[f"{name}.qkv.weight"].shape[0]
+    key_heads = (rows // size - heads) // 2
+    if key_heads < 1 or rows != (heads + 2 * key_heads) * size:
+        raise FormatError(f"{rows} rows of queries, keys and values do not make {heads} heads of {size} channels")
+    return {
+        "heads": heads,
+        "key_size": size,
+        "position_features": 0,
+        "widths_of": 0,
+        "rotary_size": _ROTARY_SIZE,
+        "key_heads": key_heads,
+    }
 
 
 def read_config_json(path: Path) -> dict[str, Any]:

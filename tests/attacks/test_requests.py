@@ -147,3 +147,15 @@ def test_an_input_of_another_kind_is_refused(server: TritonServer) -> None:
     address = Address.parse(f"grpc://{server.grpc}/borzoi?retry=0")
     with closing(Connection(address)) as connection, pytest.raises(InputError):
         connection.infer("borzoi", {**small(), "track_index": np.zeros(1)}, {"coverage": None})
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_refused_request_is_found_in_the_log_by_its_number(server: TritonServer, scheme: str) -> None:
+    address = f"{scheme}://{server.grpc if scheme == 'grpc' else server.http}/borzoi?retry=0"
+    with closing(Connection(Address.parse(address))) as connection, pytest.raises(InputError) as caught:
+        connection.infer("borzoi", small(tracks=7), {"coverage": None})
+    number = str(caught.value).rpartition("(request ")[2].rstrip(")")
+    (line,) = [line for line in server.log_tail(10_000).splitlines() if f'"{number}\\"' in line]
+    told = json.loads(json.loads(line[line.index('"') :]))  # Triton quotes what a model says
+    assert {"request": number, "model": "borzoi", "status": "invalid"}.items() <= told.items()
+    assert "track_index has shape (7,)" in told["message"]

@@ -69,6 +69,24 @@ def test_motifs_are_written_beside_the_table(cli: Cli, desk: Desk) -> None:
     assert desk.out.with_name("out.tsv.motifs.tsv").read_text().startswith("rank\trecord\t")
 
 
+def test_shards_of_haplotypes_are_merged(cli: Cli, desk: Desk, phased: Path) -> None:
+    """The motifs of the strongest are looked for once, when all are there."""
+    motifs = desk.folder / "m.jaspar"
+    motifs.write_text(">M\nA [9 0 0 9]\nC [0 9 0 0]\nG [0 0 9 0]\nT [0 0 0 0]\n")
+    more = ["--stats", "SUM", "--samples", "S1,S2", "--haplotype-bp", 0, "--explain", "--motifs", motifs]
+    names = ("out.tsv", "out.tsv.motifs.tsv", "out.tsv.motifs.json")
+    assert cli(*desk.score(*more)).code == 0
+    whole = [(desk.folder / name).read_bytes() for name in names]
+    for name in names:
+        (desk.folder / name).unlink()
+    for number in (1, 2):
+        assert cli(*desk.score(*more, "--shard", f"{number}/2")).code == 0
+        assert not desk.out.exists()
+    ended = cli("merge", *(desk.folder / f"out.tsv.shard-{number}-of-2" for number in (1, 2)))
+    assert ended.code == 0, ended.err
+    assert [(desk.folder / name).read_bytes() for name in names] == whole
+
+
 def test_contigs_of_the_annotation_by_a_table(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(desk.folder / "cache"))
     gtf, names = desk.folder / "toy.gtf", desk.folder / "names.txt"

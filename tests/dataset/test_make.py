@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from oracles import coverage as oracle
 
+from borzoi_rt.dataset import open_data
 from borzoi_rt.dataset.window import codes_of
 from borzoi_rt.errors import BorzoiError
 from borzoi_rt.squash import KINDS
@@ -110,3 +111,70 @@ def test_an_interrupted_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert path.read_bytes() == (whole.path / "shards" / path.name).read_bytes()
         assert kept.get(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
     assert not (tmp_path / "data.partial").exists()
+
+
+class Killed(BaseException):
+    """Where a process was killed."""
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["before the plan", "in the plan", "before the tables", "before the rename", "after the rename"],
+)
+def test_a_call_that_is_killed_anywhere_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The same bytes as without, and nothing is left beside them."""
+    write_sources(tmp_path)
+    whole = make(tmp_path, *all_splits(tmp_path), out="whole")
+
+    def killed(original: object, wanted: str) -> object:
+        def call(path: Path, *values: object, **options: object) -> object:
+            if path.name == wanted:
+                raise Killed
+            return original(path, *values, **options)  # type: ignore[operator]
+
+        return call
+
+    with monkeypatch.context() as patched:
+        if where == "in the plan":
+            patched.setattr(Path, "replace", killed(Path.replace, "plan.json.partial"))
+        elif where == "after the rename":
+            patched.setattr(Path, "unlink", killed(Path.unlink, "plan.json"))
+        elif where == "before the rename":
+            patched.setattr(Path, "rename", killed(Path.rename, "data.partial"))
+        else:
+            patched.setattr(
+                Path,
+                "write_text",
+                killed(Path.write_text, "plan.json.partial" if where == "before the plan" else "sequences.bed"),
+            )
+        with pytest.raises(Killed):
+            make(tmp_path, *all_splits(tmp_path))
+    if where == "after the rename":
+        again = open_data(tmp_path / "data")  # finished work is never refused
+        (tmp_path / "data" / "plan.json").unlink()
+    else:
+        again = make(tmp_path, *all_splits(tmp_path))
+    files = sorted(path.relative_to(whole.path) for path in whole.path.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again.path) for path in again.path.rglob("*") if path.is_file())
+    assert all((again.path / path).read_bytes() == (whole.path / path).read_bytes() for path in files)
+    assert not (tmp_path / "data.partial").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1\0\0", None], ids=["empty", "cut", "of other data"])
+def test_a_shard_that_is_not_whole_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    write_sources(tmp_path)
+    monkeypatch.setattr("borzoi_rt.dataset.make._WINDOWS_PER_SHARD", 2)
+    whole = make(tmp_path, *all_splits(tmp_path), out="whole")
+    with monkeypatch.context() as patched:
+        patched.setattr("borzoi_rt.dataset.make._finish", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            make(tmp_path, *all_splits(tmp_path))
+    first, *_, last = sorted((tmp_path / "data.partial" / "shards").iterdir())
+    last.write_bytes(first.read_bytes()[:-40] if content is None else content)
+    again = make(tmp_path, *all_splits(tmp_path))
+    for path in (again.path / "shards").iterdir():
+        assert path.read_bytes() == (whole.path / "shards" / path.name).read_bytes()

@@ -122,6 +122,14 @@ def test_parts_between_edits_have_their_own_phase() -> None:
     assert trimmed == Pair((View("ref", 0, 2),), (View("alt", 0),))
 
 
+def test_seams_lie_in_the_frame_of_the_shorter_side() -> None:
+    """Behind 40 deleted bases a seam stands 40 further left, behind inserted ones it stays; output from base 808 on."""
+    deleted = compared((900, 41, "A" * 41, "A"), (1000, 1, "A", "C"))
+    inserted = compared((900, 1, "A", "A" * 41), (1000, 1, "A", "C"))
+    assert deleted.seams(GRID, MIDDLE - 256) == ((901 - 808) // 8, (1001 - 40 - 808) // 8)
+    assert inserted.seams(GRID, MIDDLE - 256) == ((901 - 808) // 8, (1001 - 808) // 8)
+
+
 def test_edits_of_equal_length_are_one_pair() -> None:
     for indel in POLICIES:
         assert allele_pairs((0, 0, 0), [0], indel) == (Pair((View("ref", 0),), (View("alt", 0),)),)

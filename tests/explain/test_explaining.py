@@ -234,6 +234,13 @@ def test_from_python(model, desk):
     table = found.to_arrow().to_pydict()
     assert (table["start"][0], table["end"][-1], "".join(table["base"])) == (4400, 4460, TEXT[4400:4460])
     assert_allclose(table["score"], found.projected)
+    lines = [line.split("\t") for line in found.to_bed(desk.folder / "strong.bed", share=0.1).splitlines()]
+    assert (desk.folder / "strong.bed").read_text().count("\n") == len(lines) > 0
+    strongest = int(np.abs(found.projected).argmax()) + 4400
+    assert any(int(line[1]) <= strongest < int(line[2]) for line in lines)
+    for line in lines:
+        low, high = int(line[1]) - 4400, int(line[2]) - 4400
+        assert_allclose(float(line[6]), found.projected[low:high].sum(), rtol=1e-4)
     path = desk.folder / "figure.png"
     found.plot(path)
     assert path.read_bytes()[:4] == b"\x89PNG"
@@ -406,6 +413,8 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         ([*region, "--target", "D2"], "target 'D2' is unknown"),
         ([*region, "--bigwig", desk.folder / "wrong.h5"], "two outputs have this name"),
         ([*region, "--modisco", desk.folder], "is not an empty directory"),
+        ([*region, "--plot", desk.folder / "wrong.txt"], "figures are written as .png"),
+        (["--gene", "ACTB", "--genes", desk.gtf, "--bigwig", desk.gtf], "is an input, which is never written over"),
         (["--variant", "chr1:4430:ACGTN:A"], "chr1:4430"),
     ]
     for words, message in cases:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
-from weight_files import STATISTICS, torch_state
+from published_keys import BORZOI, LISTING, PRIME, RELATIVE, published
+from weight_files import torch_state
 
 from borzoi_rt.errors import FormatError
 
@@ -19,55 +20,6 @@ torch = pytest.importorskip("torch", reason="the extra `export` is not installed
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig, read_params  # noqa: E402
 from borzoi_export.weights.borzoi_pytorch import convert_state_dict  # noqa: E402
-
-# The published state dict: key and shape, transformer blocks 0 to 7, ``C/...`` a convolution with its normalisation.
-LISTING = """
-conv_dna.conv_layer.weight 512 4 15 | conv_dna.conv_layer.bias 512
-C/res_tower.0 608 512 5 | C/res_tower.2 736 608 5 | C/res_tower.4 896 736 5 | C/res_tower.6 1056 896 5
-T/0.fn.0.weight 1536 | T/0.fn.0.bias 1536 | T/0.fn.1.rel_content_bias 1 8 1 64 | T/0.fn.1.rel_pos_bias 1 8 1 64
-T/0.fn.1.to_q.weight 512 1536 | T/0.fn.1.to_k.weight 512 1536 | T/0.fn.1.to_v.weight 1536 1536
-T/0.fn.1.to_rel_k.weight 512 32 | T/0.fn.1.to_out.weight 1536 1536 | T/0.fn.1.to_out.bias 1536
-T/1.fn.0.weight 1536 | T/1.fn.0.bias 1536 | T/1.fn.1.weight 3072 1536 | T/1.fn.1.bias 3072
-T/1.fn.4.weight 1536 3072 | T/1.fn.4.bias 1536
-C/upsampling_unet1.0 1536 1536 1 | C/upsampling_unet0.0 1536 1536 1
-separable1.conv_layer.0.weight 1536 1 3 | separable1.conv_layer.1.weight 1536 1536 1 | separable1.conv_layer.1.bias 1536
-separable0.conv_layer.0.weight 1536 1 3 | separable0.conv_layer.1.weight 1536 1536 1 | separable0.conv_layer.1.bias 1536
-"""
-BORZOI = """
-C/res_tower.8 1280 1056 5 | C/unet1.1 1536 1280 5 | C/horizontal_conv0 1536 1280 1 | C/horizontal_conv1 1536 1536 1
-C/final_joined_convs.0 1920 1536 1 | human_head.weight 7611 1920 1 | human_head.bias 7611
-mouse_head.weight 2608 1920 1 | mouse_head.bias 2608
-"""
-PRIME = """
-C/unet1.1 1280 1056 5 | C/unet2.1 1536 1280 5 | C/horizontal_conv0 1536 1056 1 | C/horizontal_conv1 1536 1280 1
-C/horizontal_conv2 1536 1536 1 | C/upsampling_unet2.0 1536 1536 1 | separable2.conv_layer.0.weight 1536 1 3
-separable2.conv_layer.1.weight 1536 1536 1 | separable2.conv_layer.1.bias 1536
-human_head.weight 5431 1536 1 | human_head.bias 5431 | mouse_head.weight 1774 1536 1 | mouse_head.bias 1774
-"""
-
-
-def published(listing: str) -> dict[str, Any]:
-    """State dict with the published keys and shapes; zeros without storage stand for 0.7 GB of weights."""
-    state: dict[str, Any] = {}
-
-    def add(key: str, *shape: int) -> None:
-        state[key] = torch.zeros(()).expand(shape)
-
-    for row in re.split(r"[|\n]", listing):
-        key, *numbers = row.split() or [""]
-        shape = tuple(map(int, numbers))
-        if key.startswith("T/"):
-            for block in range(8):
-                add(f"transformer.{block}.{key[2:]}", *shape)
-        elif key.startswith("C/"):
-            add(f"{key[2:]}.conv_layer.weight", *shape)
-            add(f"{key[2:]}.conv_layer.bias", shape[0])
-            for part in STATISTICS:
-                add(f"{key[2:]}.norm.{part}", shape[1])
-            state[f"{key[2:]}.norm.num_batches_tracked"] = torch.tensor(7)
-        elif key:
-            add(key, *shape)
-    return state
 
 
 def small(prime: bool = False, mouse: int = 3) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -88,7 +40,7 @@ def convert(
 
 @pytest.mark.parametrize(("listing", "prime", "keys"), [(BORZOI, False, 217), (PRIME, True, 227)])
 def test_published_layout(shared: Path, listing: str, prime: bool, keys: int) -> None:
-    state = published(LISTING + listing)
+    state = published(LISTING + RELATIVE + listing)
     assert len(state) == keys  # both heads, step counters included
     human_only = {key: tensor for key, tensor in state.items() if not key.startswith("mouse")}
     counts = (183_047_447, 177_426_638) if prime else (185_917_723, 176_306_960)
@@ -108,7 +60,7 @@ def test_published_layout(shared: Path, listing: str, prime: bool, keys: int) ->
 @pytest.mark.parametrize("prime", [False, True])
 def test_every_tensor_finds_its_name(prime: bool) -> None:
     ours, theirs = small(prime)
-    listed = published(LISTING + (PRIME if prime else BORZOI))
+    listed = published(LISTING + RELATIVE + (PRIME if prime else BORZOI))
     assert theirs.keys() == {key for key in listed if not re.match(r"transformer\.[2-7]", key)}  # it has two blocks
     config, converted = convert(theirs)
     want = {name: values for name, values in ours.items() if not name.endswith("num_batches_tracked")}
@@ -187,7 +139,10 @@ REFUSALS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         lambda s: s["human_head.weight"].fill_(torch.inf),
         "tensor 'human_head.weight': 144 values",
     ),  # 6 tracks x 24 channels
-    (lambda s: s.update({"transformer.0.0.fn.1.mha.Wqkv.weight": torch.zeros(2)}), "a Flashzoi checkpoint"),
+    (
+        lambda s: s.update({"transformer.0.0.fn.1.mha.Wqkv.weight": torch.zeros(2)}),
+        "holds blocks of Borzoi (to_rel_k.weight) and of Flashzoi (mha.Wqkv.weight)",
+    ),
     (lambda s: s.pop("human_head.weight"), "no head 'human'; the checkpoint has mouse"),
     (lambda s: s.clear(), "none of its 0 tensors is 'conv_dna.conv_layer.weight'"),
 ]

@@ -93,8 +93,48 @@ def attention(w: Weights, name: str, x: np.ndarray, heads: int, widths_of: int) 
     return dense(w, f"{name}.out", np.concatenate(mixed))
 
 
+def turned(x: np.ndarray, size: int) -> np.ndarray:
+    """Turn the first ``size`` rows of one head (rows, tokens): pair m, m + size / 2 by t * 20000 ** (-2 m / size).
+
+    The angle is a product of float32 numbers, as the published model computes it.
+    """
+    out = x.copy()
+    half = size // 2
+    for m in range(half):
+        frequency = np.float32(1) / np.float32(20000.0 ** (2 * m / size))
+        angle = (np.arange(x.shape[1], dtype=np.float32) * frequency).astype(np.float64)
+        out[m] = x[m] * np.cos(angle) - x[m + half] * np.sin(angle)
+        out[m + half] = x[m] * np.sin(angle) + x[m + half] * np.cos(angle)
+    return out
+
+
+def rotary_attention(w: Weights, name: str, x: np.ndarray, heads: int, key_heads: int, rotary_size: int) -> np.ndarray:
+    """Attention of Flashzoi: rows of the projection are heads of queries, then of keys, then of values."""
+    rows = dense(w, f"{name}.qkv", x)
+    size = len(rows) // (heads + 2 * key_heads)
+    parts = [rows[i * size : (i + 1) * size] for i in range(heads + 2 * key_heads)]
+    mixed = []
+    for head in range(heads):
+        shared = head // (heads // key_heads)
+        key, value = parts[heads + shared], parts[heads + key_heads + shared]
+        logits = turned(parts[head], rotary_size).T @ turned(key, rotary_size) / math.sqrt(size)
+        share = np.exp(logits - logits.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        mixed.append(value @ share.T)
+    return dense(w, f"{name}.out", np.concatenate(mixed))
+
+
 def embedding(
-    w: Weights, x: np.ndarray, *, heads: int, widths_of: int, depth: int, unets: int, crop: int
+    w: Weights,
+    x: np.ndarray,
+    *,
+    heads: int,
+    widths_of: int,
+    depth: int,
+    unets: int,
+    crop: int,
+    key_heads: int = 0,
+    rotary_size: int = 0,
 ) -> np.ndarray:
     """What the head reads: (channels, bins) for one window (4, length)."""
     x = pool(conv(w, "stem", x))
@@ -105,7 +145,11 @@ def embedding(
         x = pool(x)
     for number in range(depth):
         name = f"transformer.{number}"
-        x = x + attention(w, f"{name}.attention", layer_norm(w, f"{name}.norm_attention", x), heads, widths_of)
+        normed = layer_norm(w, f"{name}.norm_attention", x)
+        if rotary_size:
+            x = x + rotary_attention(w, f"{name}.attention", normed, heads, key_heads, rotary_size)
+        else:
+            x = x + attention(w, f"{name}.attention", normed, heads, widths_of)
         hidden = dense(w, f"{name}.dense_up", layer_norm(w, f"{name}.norm_dense", x))
         x = x + dense(w, f"{name}.dense_down", np.maximum(hidden, 0))
     for number in range(unets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -63,18 +64,21 @@ def test_matched_variants(genome: Fasta) -> None:
         record(1, 1100, LONG[1099:1101], "".join("ACGT"["CGTA".index(base)] for base in LONG[1099:1101])),
         record(2, 1200, LONG[1199:1210], LONG[1199]),
         record(3, 1300, LONG[1299], LONG[1299] + "GATTACA"),
+        record(5, 1500, LONG[1499:1509], "ACGTACGTAC"),
         record(4, 1400, "ACGT"["CGTA".index(LONG[1399])], LONG[1399]),  # not what the genome holds
     ]
     found = [item.variant for item in matched_variants(genome, given, 6, seed=1)]
-    assert len(found) == 4 * 6, "what disagrees with the genome has no match"
+    assert len(found) == 5 * 6, "what disagrees with the genome has no match"
     for number, copy in enumerate(found):
         own = given[number // 6].variant
         assert bases(genome, copy) == copy.ref
         assert (copy.chrom, copy.pos) != (own.chrom, own.pos)
         assert (len(copy.ref), len(copy.alt), copy.k) == (len(own.ref), len(own.alt), own.k)
-        if own.k == 0:
+        if own.k == 0 and len(own.ref) < 5:
             assert (copy.ref, copy.alt) == (own.ref, own.alt)
-            assert bases(genome, copy, 1) == bases(genome, own, 1)
+            assert len(own.ref) > 1 or bases(genome, copy, 1) == bases(genome, own, 1)
+        elif own.k == 0:
+            assert (copy.ref[0], copy.alt) == (own.ref[0], own.alt)
         else:
             assert copy.ref[0] == own.ref[0] == copy.alt[0]
             assert copy.alt == (own.alt if own.k > 0 else copy.ref[0])
@@ -83,8 +87,13 @@ def test_matched_variants(genome: Fasta) -> None:
     assert len({(copy.chrom, copy.pos) for copy in found}) > 20
 
 
-def test_what_has_no_match_is_named(tmp_path: Path) -> None:
+def test_what_has_no_match_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     genome = Fasta(worlds.write_fasta(tmp_path / "toy.fa", {"chr1": "A" * 50 + "C" + "A" * 50}))
-    only = VariantRecord(0, 0, Variant("chr1", 51, "C", "G"))
-    with pytest.raises(InputError, match=r"chr1:51 C>G: no other position of toy\.fa matches it"):
-        list(matched_variants(genome, [only], 1))
+    given = [
+        VariantRecord(number, 0, Variant("chr1", pos, ref, "G"))
+        for number, (pos, ref) in enumerate([(51, "C"), (9, "A")])
+    ]
+    with caplog.at_level(logging.WARNING, logger="borzoi_rt"):
+        found = [item.variant for item in matched_variants(genome, given, 2)]
+    assert [(item.ref, item.alt) for item in found] == [("A", "G")] * 2
+    assert "1 variants are left out: they disagree with toy.fa, or nothing in it matches" in caplog.text

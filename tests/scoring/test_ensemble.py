@@ -35,6 +35,7 @@ from borzoi_rt.scoring.ensemble import EnsembleScorer, member_engine, member_nam
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.pipeline import Scorer
 from borzoi_rt.scoring.results import ScoredVariant
+from borzoi_rt.scoring.stream import score_variants
 from borzoi_rt.tracks import TrackTable
 
 POS = 3000
@@ -321,6 +322,21 @@ def test_tables_of_an_ensemble(desk: Desk, toy_bundle: Bundle, other_bundle: Bun
             model.predict("chr1:2,001-2,100")
     assert_array_equal(wide["SUM.score_sd|chip"].to_numpy(), spread[:, 3])
     assert {"score_sd", "sign_agreement"} <= set(long.column_names)
+
+
+def test_streams_of_an_ensemble(desk: Desk, toy_bundle: Bundle, other_bundle: Bundle) -> None:
+    how: dict[str, Any] = {"fasta": desk.fasta, "options": ScoreOptions(stats=("SUM",))}
+    members = [toy_bundle, other_bundle.path]
+    both = list(score_variants(desk.vcf, bundle=members, threads=1, **how))
+    alone = [list(score_variants(desk.vcf, bundle=item, threads=1, **how)) for item in members]
+    for found, *each in zip(both, *alone, strict=True):
+        stack = np.stack([item.scores["SUM"] for item in each if item.scores]).astype(float)
+        assert found.scores is not None
+        assert_allclose(found.scores["SUM"], stack.mean(axis=0), rtol=1e-6)
+        assert_allclose(beside(found, "score_sd")["SUM"], stack.std(axis=0, ddof=1), rtol=1e-5, atol=1e-9)
+    session = ArraySession(toy_bundle.geometry, worlds.WEIGHTS)
+    with pytest.raises(InputError, match="a session is one model, and several bundles are given; leave session out"):
+        list(score_variants(desk.vcf, bundle=members, session=session, **how))
 
 
 @pytest.mark.parametrize("average", ["mean_scores", "mean_predictions"])

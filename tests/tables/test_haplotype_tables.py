@@ -77,6 +77,15 @@ def found(world: Path, toy_bundle: Bundle) -> ScoreResult:
         return model.score(world / "in.vcf", stats=("SUM", "D2@exons"), genes=world / "toy.gtf", haplotypes=HAPLOTYPES)
 
 
+def test_the_facade_names_haplotypes(found: ScoreResult) -> None:
+    assert [(item.haplotype.sample, item.haplotype.name) for item in found if item.haplotype][:3] == [
+        ("S2", "1"),
+        ("S2", "2"),
+        ("S2", "2"),
+    ]
+    assert "\n  S2 haplotype 2 against 1 ok: SUM " in repr(found)
+
+
 KEYS = [  # record, sample, haplotype, against, variants, status
     (0, "S2", "1", "reference", "a", "ok"),
     (0, "S2", "2", "reference", "a", "ok"),
@@ -123,6 +132,12 @@ def test_the_long_table_names_rows_by_sample_and_haplotype(score: Callable[..., 
     assert len(set(keys)) == len(keys)
     about = json.loads(out.with_name("out.tsv.meta.json").read_text())
     assert about["haplotypes"] == {"samples": ["S2", "S1"], "within_bp": 200}
+    ids = [about["score_ids"]["SUM"]]
+    for chosen in (None, HaplotypeOptions(samples=("S1",), within_bp=200), HaplotypeOptions(samples=("S1",))):
+        again = score("out.tsv", haplotypes=chosen).with_name("out.tsv.meta.json")
+        ids.append(json.loads(again.read_text())["score_ids"]["SUM"])
+    assert ids[0] == ids[2]  # whose it is changes no score, what belongs to it does
+    assert len(set(ids)) == 3
 
 
 def test_the_wide_table_has_a_row_for_each_comparison(score: Callable[..., Path], found: ScoreResult) -> None:
