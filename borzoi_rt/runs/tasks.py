@@ -1,7 +1,7 @@
 """Which jobs are left while several processes work, and what becomes of one whose process was ended.
 
-A process may be killed from outside, or by the row it works on. So its job is done again, then in halves; what still
-ends its process when it stands alone is a row of status ``error``, and the rest of the job is kept. The verdict on a
+A process may be killed from outside, or by the row it works on. So its job is done again, then in halves; a row that
+ends its process twice when it stands alone has status ``error``, and the rest of the job is kept. The verdict on a
 row waits until some process has finished something after it: where every process ends, the machine is at fault.
 """
 
@@ -17,7 +17,7 @@ from .journal import Journal, join_parts, write_shard
 from .plan import Plan
 
 ENDED = "the process that computed it was ended each time"
-_MOST_ENDED = 4  # in a row, and two more for each worker, none of which finished anything; one bad row ends three
+_MOST_ENDED = 6  # in a row, and two more for each worker, none of which finished anything; one bad row ends three
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,6 @@ class Tasks:
         self._judge()
         return True
 
-    def put_back(self, task: Task) -> None:
-        """Take a task back that was not begun."""
-        self.running -= 1
-        self._waiting.appendleft(task)
-
     def done(self, task: Task) -> None:
         """Take note that the result of a task is on disk."""
         self.running -= 1
@@ -119,8 +114,10 @@ class Tasks:
         elif len(units) > 1:
             middle = units.start + len(units) // 2
             self._waiting += [Task(task.number, part) for part in (units[: len(units) // 2], range(middle, units.stop))]
+        elif task.part is None or not task.again:  # it stands alone now, and may have been killed from outside before
+            self._waiting.append(Task(task.number, units, again=True))
         else:
-            self._verdicts.append(Task(task.number, units))
+            self._verdicts.append(task)
 
     def _judge(self) -> None:
         """Write the rows of units that were given up."""

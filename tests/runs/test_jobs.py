@@ -101,7 +101,7 @@ def test_a_killed_process_is_replaced_and_its_job_done_again(tmp_path: Path, eng
     assert seen == sorted(seen)
     assert seen[-1] == 15
     assert (tmp_path / "deaths-5").read_text() == "x"
-    assert (tmp_path / "deaths-8").read_text() == "x" * 4  # the job twice, two units of it, and it alone
+    assert (tmp_path / "deaths-8").read_text() == "x" * 5  # the job twice, two units of it, and it alone twice
 
 
 def test_a_row_that_kills_its_process_is_found_and_costs_no_other(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_row_that_kills_its_process_is_found_and_costs_no_other(tmp_path: Path
         assert values(journal) == [None if unit in plan.poison else unit**2 for unit in range(20)]
         assert sorted(ended(journal)) == list(range(5))
         assert not list(journal.directory.glob("part-*"))
-    plan = SquaresPlan(2, tmp_path / "one.partial", poison=(0,))
+    plan = SquaresPlan(2, tmp_path / "one.partial", kills=((1, 2),), poison=(0,))  # one is killed from outside, twice
     with Journal(tmp_path / "one") as journal:
         journal.begin(plan.identity, resume=False)
         run_jobs(plan, journal, workers=2)
