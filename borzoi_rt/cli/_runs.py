@@ -138,6 +138,8 @@ def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
     if "full" in choices:
         names = ("full", "tile_cache", "verify_fraction", "fused")
         held["engine"] = EngineOptions(**{name: choices.pop(name) for name in names})
+    if held["address"] is not None and held["executor"] != "ray":
+        raise click.UsageError("--address is that of a Ray cluster; give --engine ray too, or leave it out")
     plan, as_json = held.pop("plan"), held.pop("as_json")
     if as_json and not plan:
         raise click.UsageError("--json is for --plan; leave it out, or give both")
@@ -214,6 +216,4 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, item) for item in value]
     if name == "vcf" and isinstance(value, str) and value != "-":
         return str(Path(value).absolute())
-    if name == "tracks" and isinstance(value, str) and value.startswith("@"):
-        return f"@{Path(value[1:]).absolute()}"
-    return value
+    return value  # a list of tracks (@FILE) too: its text stands in the output, and must be that of one process

@@ -80,8 +80,6 @@ def _restored(command: click.Command, name: str, value: Any) -> Any:
         return _found(Path(value))
     if name == "vcf" and isinstance(value, str) and not isinstance(kinds[name], click.Path):
         return str(_found(Path(value)))
-    if name == "tracks" and isinstance(value, str) and value.startswith("@"):
-        return f"@{_found(Path(value[1:]))}"
     return value
 
 

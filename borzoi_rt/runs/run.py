@@ -16,7 +16,7 @@ from .journal import Journal
 from .plan import Plan
 from .processes import visible_gpus
 from .settings import RunSettings
-from .shards import adopt_shards, finish_shard, shard_journal
+from .shards import adopt_finished, adopt_shards, finish_shard, shard_journal
 
 
 def open_journal(out: Path, settings: RunSettings) -> Journal:
@@ -52,6 +52,8 @@ def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
         adopt_shards(journal, plan, [Path(folder) for folder in settings.adopt])
         return
     journal.begin(plan.identity, resume=settings.resume)
+    if settings.resume:
+        adopt_finished(journal, plan.identity, numbers)
     run_jobs(
         plan,
         journal,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,15 @@ def output_of(folder: Path) -> Path | None:
     """Return the output whose shard a folder is, by its name."""
     found = _NAME.fullmatch(folder.name)
     return folder.with_name(found[1]) if found else None
+
+
+def adopt_finished(journal: Journal, identity: Mapping[str, Any], numbers: Iterable[int]) -> None:
+    """Take the results of the same shard, where it was finished before: a scheduler may start it a second time."""
+    folder = journal.out
+    if not (folder / ABOUT).is_file() or differences(folder / HEADER, identity):
+        return
+    for number in numbers:
+        journal.adopt(number, folder)
 
 
 def adopt_shards(journal: Journal, plan: Plan, folders: Sequence[Path]) -> None:

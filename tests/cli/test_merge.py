@@ -45,7 +45,7 @@ def check(cli: Cli, arguments: list[object], out: Path, *, count: int = 3) -> No
     for number in range(count, 0, -1):
         ended = cli(*arguments, "--shard", f"{number}/{count}")
         assert ended.code == 0, ended.err
-        assert str(shard(out, number, count)) in ended.err
+        assert shard(out, number, count).name in ended.err
         assert not out.exists()
         assert not list(out.parent.glob("*.partial"))
     ended = cli("merge", *(shard(out, number, count) for number in range(1, count + 1)))
@@ -191,6 +191,42 @@ def test_a_shard_is_resumed_and_made_again(cli: Cli, desk: Desk, monkeypatch: py
     assert len(before) == 2 + 2  # header and description; two of four jobs
     make(cli, desk, 1, count=2)
     assert content(shard(desk.out, 1, 2)) == before
+
+
+def test_a_finished_shard_is_not_made_twice(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(cli, desk, 1, count=2)
+    before = content(shard(desk.out, 1, 2))
+
+    def nothing(*_: object, **__: object) -> None:
+        raise AssertionError("is computed again")
+
+    monkeypatch.setattr("borzoi_rt.runs.score_plan.ScorePlan.open", nothing)
+    ended = cli(*desk.score("--stats", "SUM", "--shard", "1/2", "--resume"))
+    assert ended.code == 0, ended.err
+    assert content(shard(desk.out, 1, 2)) == before
+    assert cli(*desk.score("--stats", "D2", "--shard", "1/2", "--resume")).code == 1  # another run: it must compute
+
+
+def test_relative_paths_hold_in_another_folder(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.folder)
+    listed = desk.folder / "tracks.txt"
+    listed.write_text("0\n")
+    files = ["--bundle", desk.bundle.name, "--fasta", desk.fasta.name, "--tracks", f"@{listed.name}", "--threads", 1]
+    arguments: list[object] = ["score", desk.vcf.name, *files, "--out", "out.tsv", "--stats", "SUM"]
+    check(cli, arguments, desk.out, count=2)
+    (desk.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(desk.folder / "elsewhere")
+    ended = cli("merge", *(f"../out.tsv.shard-{number}-of-2" for number in (1, 2)))
+    assert (ended.code, "tracks.txt" in ended.err) == (1, True)  # the text of options is part of the output
+    monkeypatch.chdir(desk.folder)
+    at = arguments.index("--tracks")
+    del arguments[at : at + 2]
+    check(cli, arguments, desk.out, count=2)
+    want = desk.out.read_bytes()
+    monkeypatch.chdir(desk.folder / "elsewhere")
+    ended = cli("merge", *(f"../out.tsv.shard-{number}-of-2" for number in (1, 2)))
+    assert ended.code == 0, ended.err
+    assert desk.out.read_bytes() == want
 
 
 def test_a_folder_of_somebody_else_is_not_written_over(cli: Cli, desk: Desk) -> None:
