@@ -141,7 +141,7 @@ def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any
 @click.option("--revision", help="Branch, tag or commit of the Hugging Face repository  [default: its newest].")
 @common_options
 def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> None:
-    """Convert weights of borzoi-pytorch, of a file or of a Hugging Face repository.
+    """Convert weights of borzoi-pytorch (Borzoi, Borzoi Prime, Flashzoi), of a file or of a Hugging Face repository.
 
     Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
     far it may be; a bundle that is further away is not written.
