@@ -47,6 +47,8 @@ DOORS = {
     "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py"),
     "matplotlib": ("report/figures.py", "report/attribution.py"),
+    "jinja2": ("report/page.py",),
+    "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),
     "lightmotif": ("motifs/scan.py",),
     "click": ("cli/",),
