@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -11,6 +11,7 @@ from ..models.borzoi import Borzoi, TransformerBlock, UnetBlock
 from .builder import GraphBuilder
 from .gradient_attention import AttentionGradient
 from .gradient_layers import Back, dense, gelu, layer_norm, norm_gelu, pointwise, relu, take
+from .gradient_rotary import RotaryGradient
 from .layers import array
 from .spans import Span, decoder_spans, whole_output
 
@@ -28,7 +29,7 @@ class BodyGradient:
         self.graph, self.model, self.config = graph, model, model.config
         self.output = whole_output(model.config)
         self.spans = decoder_spans(model.config, self.output)
-        self.attention = AttentionGradient(graph)
+        self.attention: Any = RotaryGradient(graph) if model.config.rotary_size else AttentionGradient(graph)
 
     def write(self, tokens: str, skips: Sequence[str], track_index: str, cotangent: str) -> tuple[str, list[str]]:
         """Return the derivatives by tokens and skips.
