@@ -27,6 +27,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "demo": ("cpu",),
     "dft": ("promoter",),
     "export": ("cpu", "export"),
+    "get": ("cpu", "export"),
     "promoter": ("export",),
     "promoter export": ("cpu", "export"),
     "promoter puffin": ("cpu", "export"),
