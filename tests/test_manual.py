@@ -1,4 +1,4 @@
-"""The manual: its menu names pages that exist, as do anchors of links; it builds, with every command in its reference."""
+"""The manual: pages of its menu exist, as do anchors of links; it builds, with every command in its reference."""
 
 from __future__ import annotations
 
