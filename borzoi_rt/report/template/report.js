@@ -107,7 +107,7 @@ function ticks(low, high, count) {
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
   const found = [];
   for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
-  return found;
+  return found.length < 2 && count < 20 ? ticks(low, high, count * 2) : found;
 }
 function histogram(figure, number) {
   const { counts, edges } = data.histograms[number];
