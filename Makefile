@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INPUTS := pyproject.toml setup.py $(wildcard csrc/*.pyx)
 MYPY_LINK := build/typing/borzoi_export
 
-.PHONY: demo test test-full fuzz soak lint demo-model promoter-model triton-venv clean
+.PHONY: demo test test-full fuzz soak lint docs demo-model promoter-model triton-venv clean
 
 # The runtime alone: no torch.
 demo: $(VENV)/.runtime
@@ -34,6 +34,10 @@ lint: $(VENV)/.dev
 	mkdir -p $(dir $(MYPY_LINK)) && ln -sfn ../../export $(MYPY_LINK)
 	MYPYPATH=$(dir $(MYPY_LINK)) $(BIN)/mypy borzoi_rt $(MYPY_LINK)
 
+# The manual, build/manual/index.html; a warning, a dead link or anchor among them, is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict  # not --quiet, under which warnings are not counted
+
 # The bundle that comes with the package anew: synthetic data, training, export; about 8 minutes on one core.
 demo-model: $(VENV)/.test
 	$(BIN)/python -m borzoi_export.demo_model --out borzoi_rt/demo/bundle
@@ -58,6 +62,10 @@ $(VENV)/.test: $(INPUTS) tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -c tests/constraints.txt -e '.[test]'
 	touch $@ $(VENV)/.runtime
+
+$(VENV)/.docs: $(VENV)/.test
+	$(BIN)/pip install -c tests/constraints.txt -e '.[test,docs]'
+	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/pip install -c tests/constraints.txt -e '.[dev]'

@@ -5,7 +5,10 @@ explained by the packaged model; a base counts where a substitution of it change
 the area under the precision-recall curve of the size of its score (mean over promoters), the correlation with exact
 mutagenesis (mean4, projected), and processor seconds a promoter.
 
-    python -m benchmarks.explanations [--bundle DIR] [--promoters 12]
+    python -m borzoi_export.demo_model --out DIR
+    python -m benchmarks.explanations --bundle DIR [--promoters 12] [--methods saliency,ism,...]
+
+The bundle that comes with the package has no gradient graphs yet; today's recipe writes them.
 """
 
 from __future__ import annotations
@@ -48,17 +51,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path(grammar.__file__).with_name("bundle"))
     parser.add_argument("--promoters", type=int, default=12)
+    parser.add_argument("--methods", default=",".join(METHODS), help="Names, separated by commas; ism is always run.")
     options = parser.parse_args()
+    names = list(dict.fromkeys(["ism", *options.methods.split(",")]))
     print_header(f"python -m benchmarks.explanations --promoters {options.promoters}")
     with tempfile.TemporaryDirectory() as scratch:
         fasta, _, _ = write_demo_data(Path(scratch))
         with Fasta(fasta) as genome, Explainer(open_bundle(options.bundle), genome) as explainer:
             regions = _promoters(genome, options.promoters)
-            maps: dict[str, list[np.ndarray]] = {name: [] for name in METHODS}
-            seconds = dict.fromkeys(METHODS, 0.0)
+            maps: dict[str, list[np.ndarray]] = {name: [] for name in names}
+            seconds = dict.fromkeys(names, 0.0)
             for region in regions:
                 (row,) = region_rows([region], genome, explainer.bundle.geometry)
-                for name in METHODS:
+                for name in names:
                     start = time.process_time()
                     chosen = ExplainOptions(method=name, options=OPTIONS.get(name))
                     maps[name].append(explainer.explain(row, TARGET, chosen).projected)

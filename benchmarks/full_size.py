@@ -5,14 +5,14 @@ process of its own; times are wall clock and processor seconds of one pass; the 
 
     python -m benchmarks.full_size [--tables DIR] [--peer DIR]
 
-``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch; it is run eagerly, and as what
-``torch.onnx.export`` makes of it, on onnxruntime as that comes (which takes 20 GB).
+``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch and, where it is wanted, OpenVINO.
+borzoi-pytorch is run eagerly, by ``torch.compile``, and as what ``torch.onnx.export`` makes of it on onnxruntime (which
+takes 20 GB) and on OpenVINO; our graphs on OpenVINO too. What another program refuses is printed below the table.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -30,6 +30,7 @@ from ._common import in_own_process, peak_rss_gb, print_header, print_table
 if TYPE_CHECKING:
     from borzoi_export.models.borzoi import Borzoi
 
+PEERS = "benchmarks.full_size_peers"
 PEER = "borzoi-pytorch eager"
 SNV = "borzoi-rt, one SNV more, 200 bins x 89 tracks"
 SNVS = 3
@@ -64,13 +65,21 @@ def main() -> None:
         if options.peer:
             env = {"PYTHONPATH": os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])}
             plain = f"{scratch}/plain.onnx"
-            in_own_process(__spec__.name, "_export_plain", plain, env=env)
-            steps[PEER] = (("_peer",), env)
-            steps["borzoi-pytorch, plain ONNX export"] = (("_plain", plain), {})
+            in_own_process(PEERS, "export_plain", plain, env=env)
+            steps[PEER] = (("eager",), env)
+            steps["borzoi-pytorch, torch.compile"] = (("compiled",), env)
+            steps["borzoi-pytorch, plain ONNX export"] = (("plain", plain), {})
+            steps["borzoi-pytorch, plain ONNX export on OpenVINO"] = (("openvino_plain", plain), env)
+            steps["borzoi-rt, 89 tracks, on OpenVINO"] = (("openvino_predict", bundle), env)
+            steps["borzoi-rt, one tile"] = (("onnxruntime_tile", bundle), {})
+            steps["borzoi-rt, one tile, on OpenVINO"] = (("openvino_tile", bundle), env)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in steps}
         for _ in range(options.repeats):
             for name, (arguments, env) in steps.items():
-                runs[name].append(in_own_process(__spec__.name, *arguments, env=env))
+                module = __spec__.name if arguments[0] in _STEPS else PEERS
+                runs[name].append(in_own_process(module, *arguments, env=env))
+    refused = {name: run["failed"] for name, results in runs.items() for run in results if "failed" in run}
+    runs = {name: results for name, results in runs.items() if name not in refused}
     best = {name: {key: min(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
     peer = PEER if options.peer else "PyTorch eager, our network"
     rows = [
@@ -86,6 +95,8 @@ def main() -> None:
         for name, run in best.items()
     ]
     print_table(("fp32", "load s", "wall s", "cpu s", "peak GB", "wall / peer", "cpu / peer"), rows)
+    for name, reason in refused.items():
+        print(f"{name}: {reason}")
     print(f"\npeer: {peer}\n")
     _print_many(best, peer)
 
@@ -151,8 +162,8 @@ def _ours(path: str, tracks: str) -> dict[str, Any]:
     session = open_session(bundle, "onnx:cpu")
     load = time.perf_counter() - start
     index = np.array(GTEX) if tracks == "gtex" else None
-    sequence = _window()[None]
-    return {"load": load, **_timed(lambda: session.run(sequence, index))}
+    sequence = random_window()[None]
+    return {"load": load, **timed(lambda: session.run(sequence, index))}
 
 
 def _tiles(path: str, case: str) -> dict[str, Any]:
@@ -163,16 +174,16 @@ def _tiles(path: str, case: str) -> dict[str, Any]:
     start = time.perf_counter()
     session = open_engine(open_bundle(path))
     load = time.perf_counter() - start
-    index, window = np.array(GTEX), _window()
+    index, window = np.array(GTEX), random_window()
     bins = (2972, 3172) if case == "snv_span" else None
     if case == "window":
-        return {"load": load, **_timed(lambda: session.run(window[None], index))}
+        return {"load": load, **timed(lambda: session.run(window[None], index))}
     session.run(window[None], index, bins=bins)
     runs = []
     for number in range(SNVS):
         changed = window.copy()
         changed[:, 262_144 + 40 * number] = np.roll(changed[:, 262_144 + 40 * number], 1)
-        runs.append(_timed(lambda changed=changed: session.run(changed[None], index, bins=bins)))  # type: ignore[misc]
+        runs.append(timed(lambda changed=changed: session.run(changed[None], index, bins=bins)))  # type: ignore[misc]
     return {"load": load, **{key: statistics.median(run[key] for run in runs) for key in runs[0]}}
 
 
@@ -190,54 +201,19 @@ def _torch(tables: str, weights: str) -> dict[str, Any]:
         block.attention.set_positions(config)  # type: ignore[operator, union-attr]
     model.eval()
     load = time.perf_counter() - start
-    x = torch.from_numpy(_window()[None])
+    x = torch.from_numpy(random_window()[None])
     with torch.inference_mode():
-        return {"load": load, **_timed(lambda: model(x))}
+        return {"load": load, **timed(lambda: model(x))}
 
 
-def _peer() -> dict[str, Any]:
-    import torch
-    from borzoi_pytorch import Borzoi
-    from borzoi_pytorch.config_borzoi import BorzoiConfig
-
-    start = time.perf_counter()
-    model = Borzoi(BorzoiConfig(enable_mouse_head=False)).eval()
-    load = time.perf_counter() - start
-    x = torch.from_numpy(_window()[None]).float()
-    with torch.inference_mode():
-        return {"load": load, **_timed(lambda: model(x))}
-
-
-def _export_plain(path: str) -> dict[str, Any]:
-    import torch
-    from borzoi_pytorch import Borzoi
-    from borzoi_pytorch.config_borzoi import BorzoiConfig
-
-    torch.manual_seed(1)
-    model = Borzoi(BorzoiConfig(enable_mouse_head=False)).eval()
-    names = {"input_names": ["sequence"], "output_names": ["coverage"]}
-    with torch.no_grad(), contextlib.redirect_stdout(sys.stderr):
-        torch.onnx.export(model, (torch.zeros(1, 4, 524_288),), path, dynamo=True, external_data=True, **names)
-    return {}
-
-
-def _plain(path: str) -> dict[str, Any]:
-    import onnxruntime
-
-    start = time.perf_counter()
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    load = time.perf_counter() - start
-    x = _window()[None].astype(np.float32)
-    return {"load": load, **_timed(lambda: session.run(None, {"sequence": x}))}
-
-
-def _window() -> np.ndarray:
+def random_window() -> np.ndarray:
     """Return a random window, uint8 (4, 524288)."""
     letters = np.random.default_rng(0).integers(0, 4, 524_288)
     return (letters == np.arange(4)[:, None]).astype(np.uint8)
 
 
-def _timed(call: Callable[[], Any]) -> dict[str, float]:
+def timed(call: Callable[[], Any]) -> dict[str, float]:
+    """Return wall clock and processor seconds of a call, and the peak of memory."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "rss": peak_rss_gb()}
@@ -248,9 +224,6 @@ _STEPS: dict[str, Callable[..., dict[str, Any]]] = {
     "_ours": _ours,
     "_tiles": _tiles,
     "_torch": _torch,
-    "_peer": _peer,
-    "_export_plain": _export_plain,
-    "_plain": _plain,
 }
 
 if __name__ == "__main__":

@@ -89,19 +89,12 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        _overwrite,
-        _gradient,
-        _target,
-        _precision,
-        _convolution,
-        _out,
-        _name,
-        _n_policy,
-        _unclip,
-        _unscale,
-        _targets,
-    ):
+    return export_options(_name(_n_policy(_targets(command))))
+
+
+def export_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every export may choose, whatever the weights are."""
+    for option in (_overwrite, _gradient, _target, _precision, _convolution, _out, _unclip, _unscale):
         command = option(command)
     return command
 
@@ -127,7 +120,7 @@ def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any
     Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
     far it may be; a bundle that is further away is not written.
     """
-    _report(convert_calico(weights, params, targets, out, **_with_squash(options)))
+    report(convert_calico(weights, params, targets, out, **_with_squash(options)))
 
 
 @export.command(name="torch")
@@ -141,12 +134,12 @@ def calico(weights: Path, params: Path, targets: Path, out: Path, **options: Any
 @click.option("--revision", help="Branch, tag or commit of the Hugging Face repository  [default: its newest].")
 @common_options
 def torch_command(weights: str, targets: Path, out: Path, **options: Any) -> None:
-    """Convert weights of borzoi-pytorch, of a file or of a Hugging Face repository.
+    """Convert weights of borzoi-pytorch (Borzoi, Borzoi Prime, Flashzoi), of a file or of a Hugging Face repository.
 
     Prints how far onnxruntime is from a float64 pass of the network in logits (root mean square and largest), and how
     far it may be; a bundle that is further away is not written.
     """
-    _report(convert_torch(weights, targets, out, **_with_squash(options)))
+    report(convert_torch(weights, targets, out, **_with_squash(options)))
 
 
 @export.command()
@@ -178,7 +171,7 @@ def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> No
     far it may be; a bundle that is further away is not written.
     """
     bundle = convert_checkpoint(checkpoint, targets, out, **options)
-    _report(bundle)
+    report(bundle)
     facts = bundle.info.provenance
     average = f", weights averaged by {facts['ema']:g} (EMA)" if facts["ema"] else ""
     click.echo(f"{checkpoint.name}: step {facts['step']}, {bundle.info.head}{average}", err=True)
@@ -189,7 +182,8 @@ def _with_squash(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "squash": spec}
 
 
-def _report(bundle: Bundle) -> None:
+def report(bundle: Bundle) -> None:
+    """Print how near the bundle is to the float64 pass, and what it is."""
     parity = bundle.info.parity
     for line in table(parity["checks"]):
         click.echo(line)

@@ -78,7 +78,7 @@ def convert_torch(
     revision: str | None = None,
     **options: Any,
 ) -> Bundle:
-    """Convert a borzoi-pytorch checkpoint.
+    """Convert a borzoi-pytorch checkpoint: Borzoi, Borzoi Prime or Flashzoi.
 
     Parameters
     ----------

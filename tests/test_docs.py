@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOREIGN = {
     "README.md": {"--indel_stitch"},
     "scoring.md": {"--indel_stitch"},
+    "coming_from.md": {"--indel_stitch", "--no_untransform"},
     "runs.md": {"--array", "--cores", "--shards", "--snakefile"},  # of Slurm, Snakemake and the Nextflow workflow
     "serving.md": {"--allow-client-shm", "--from-file", "--from-literal"},
     "vcf.md": {"--cache", "--custom"},

@@ -137,7 +137,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     directory = Path(path)
     manifest_path = directory / MANIFEST
     if not directory.is_dir():
-        raise FormatError(f"{directory}: no such bundle directory; `borzoi-rt export` makes one")
+        raise FormatError(f"{directory}: no such bundle directory; `borzoi-rt get` or `borzoi-rt export` makes one")
     raw = read_manifest(directory)
     try:
         document = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_unique_keys)

@@ -26,7 +26,7 @@ _INTERRUPTED, _TERMINATED = 130, 143  # what a shell says after SIGINT and SIGTE
 def main() -> None:
     """Variant scores and coverage from Borzoi-family models, on onnxruntime.
 
-    `borzoi-rt COMMAND --help` says what a command does and what it takes.
+    `borzoi-rt COMMAND --help` says what a command does and what it takes, with an example.
     """
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import wraps
 from importlib import import_module
 from typing import Any
 
 import click
 
+from ._examples import FIRST, epilog
 from ._extras import EXPORT_WORLD, NEEDS, check_extras
 from ._talk import verbose_option
 
@@ -18,8 +20,11 @@ COMMANDS = {
     "explain": ("borzoi_rt.cli.explain", "Attribute a predicted number to bases: gradients, references, logos."),
     "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),
     "merge": ("borzoi_rt.cli.merge", "Make the output of a run from its shards."),
+    "report": ("borzoi_rt.cli.report", "Make one HTML file of a score table, to read and to share (extra: report)."),
     "calibrate": ("borzoi_rt.cli.calibrate", "Make null distributions that scores are compared with."),
     "scores": ("borzoi_rt.cli.scores", "List statistics, regions and presets of `score`, a line each."),
+    "models": ("borzoi_rt.cli.models", "List the published weights that `get` knows by name."),
+    "get": ("borzoi_export.cli_get", "Download published weights and export them (extra: export)."),
     "bundle": ("borzoi_rt.cli.bundle", "Verify a model bundle, or show what is in it."),
     "export": ("borzoi_export.cli", "Convert trained weights into a bundle (extra: export)."),
     "train": ("borzoi_export.cli_train", "Train or fine-tune a Borzoi-family network (extra: train)."),
@@ -29,7 +34,17 @@ COMMANDS = {
     "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (extra: train)."),
     "triton": ("borzoi_rt.cli.triton", "Serve a bundle with Triton, and check a server (extra: triton)."),
     "demo": ("borzoi_rt.cli.demo", "Score a synthetic genome with the model that comes with the package."),
+    "doctor": ("borzoi_rt.cli.doctor", "Say what is installed, what this machine grants, and what is missing."),
     "bench": ("borzoi_rt.cli.bench", "Measure latencies on this machine and of a Triton server."),
+}
+# What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.
+GROUPS = {
+    "Score and explain": "scores",
+    "Get and check models": "export",
+    "Train and evaluate": "evaluate",
+    "Promoters": "promoter",
+    "Serve": "triton",
+    "Try and measure": "bench",
 }
 
 
@@ -47,6 +62,8 @@ class LazyGroup(click.Group):
         words = [word for word in args if not word.startswith("-")]
         if COMMANDS.get(words[0] if words else "", ("",))[0].startswith(EXPORT_WORLD):
             check_extras(_known(words))
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(_no_such(args[0]), ctx)
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -60,9 +77,21 @@ class LazyGroup(click.Group):
         return self.commands[cmd_name]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        """List the commands by what they are for, without importing them; first what people do first."""
+        with formatter.section("Begin with"):
+            formatter.write_dl(list(FIRST))
+        rows = [(name, text) for name, (_, text) in COMMANDS.items()]
+        for title, last in GROUPS.items():
+            count = [name for name, _ in rows].index(last) + 1
+            with formatter.section(title):
+                formatter.write_dl(rows[:count])
+            rows = rows[count:]
+
+
+def _no_such(name: str) -> str:
+    """Name the command that was meant, or where all are listed."""
+    near = get_close_matches(name, COMMANDS, n=1)
+    return f"No such command {name!r}; " + (f"did you mean {near[0]}?" if near else "`borzoi-rt --help` lists them")
 
 
 def _known(words: list[str]) -> list[str]:
@@ -71,8 +100,9 @@ def _known(words: list[str]) -> list[str]:
 
 
 def _complete(command: click.Command, path: tuple[str, ...]) -> None:
-    """Give a command, and those below it, what all have: ``-v``, and a look at the packages it needs."""
+    """Give a command, and those below it, what all have: ``-v``, an example, and a look at the packages it needs."""
     command.params.append(verbose_option())
+    command.epilog = command.epilog or epilog(path)
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
             _complete(below, (*path, name))

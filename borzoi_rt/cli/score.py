@@ -12,6 +12,7 @@ from ..runs.score import score_file, score_list
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
 from . import _alleles, _runs, _scoring, _shared
+from .report import check_report_of_run, make_report, report_option
 
 
 @click.command()
@@ -63,6 +64,7 @@ from . import _alleles, _runs, _scoring, _shared
     help="Folder of null distributions that `borzoi-rt calibrate` made in the same way: adds quantile, phred and "
     "vs_null_max to every score  [default: none].",
 )
+@report_option
 @_runs.run_options
 def score(
     vcf: str | None,
@@ -76,6 +78,7 @@ def score(
     pas: Path | None,
     chrom_aliases: Path | None,
     calibration: Path | None,
+    report: Path | None,
     **choices: Any,
 ) -> None:
     """Score every ALT allele of VCF (VCF, BCF or - for stdin) and write a table.
@@ -91,10 +94,14 @@ def score(
         if layout != "long":
             raise InputError("--columns alphagenome is a long table; leave --layout wide out")
         layout = columns
+    sharded = choices["shard"] is not None
     settings_of = _runs.take_settings(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     explain = _alleles.take_explain(choices)
     options = _scoring.read_options(**choices)
+    if report is not None:
+        sources = (Path(vcf) if vcf is not None else None, *bundles, fasta, annotation, pas, chrom_aliases, calibration)
+        check_report_of_run(report, out, layout, sources=sources, haplotypes=haplotypes is not None, shard=sharded)
     members = open_members(bundles)
     model = members[0]
     if choices["preset"] is not None:
@@ -119,3 +126,6 @@ def score(
         return
     _shared.say_notes(options.notes(model.info))
     _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", _runs.left_by(settings, out))
+    if report is not None:
+        given = {"bundles": members, "fasta": fasta, "genes": genes}
+        make_report(report, out, **given, device=settings.worker_device)

@@ -47,6 +47,12 @@ def triton() -> None:
     type=click.Path(path_type=Path),
     help="Genome (indexed FASTA): adds NAME_scorer, which scores variants  [default: no scorer].",
 )
+@click.option(
+    "--genes",
+    type=click.Path(path_type=Path),
+    help="Annotation for scores of genes of NAME_scorer (STAT@exons, STAT@span, STAT@tss:BP), GTF or GFF3; it becomes "
+    "part of the repository  [default: none].",
+)
 @_scoring.scoring_options
 @click.option(
     "--tile-cache",
@@ -102,7 +108,15 @@ def triton() -> None:
     help="Run on TensorRT engines in FP16 in production, which has not been measured  [default: onnxruntime].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace models of the same names  [default: an error].")
-def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path | None, **choices: Any) -> None:
+def repo(
+    path: Path,
+    out: Path,
+    name: str,
+    fasta: Path | None,
+    genes: Path | None,
+    tile_cache: Path | None,
+    **choices: Any,
+) -> None:
     """Write BUNDLE as served models: NAME, its parts, and with --fasta NAME_scorer, which scores variants.
 
     Every model has config.pbtxt for NVIDIA's container and configs/python-cpu.pbtxt for `borzoi-rt triton serve`.
@@ -123,6 +137,7 @@ def repo(path: Path, out: Path, name: str, fasta: Path | None, tile_cache: Path 
         out,
         name=name,
         fasta=fasta,
+        genes=genes,
         options=_scoring.read_options(**choices),
         tile_cache=tile_cache,
         limits=limits,

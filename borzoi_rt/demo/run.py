@@ -242,6 +242,7 @@ def _plot_strongest(
                 prediction.ref[0, :, first:last],
                 prediction.alt[0, :, first:last],
                 names=bundle.tracks.identifier,
+                chrom=variant.chrom,
                 start=start + first * grid.bin_size_bp,
                 bin_size_bp=grid.bin_size_bp,
                 position=variant.pos,

@@ -14,11 +14,14 @@ import numpy as np
 
 from ..errors import FormatError, InputError
 from .lines import FileLines, is_bcf, whole_lines
-from .variants import LAST_POS
+from .variants import LAST_POS, check_line
 
 _FIXED = 9  # columns before those of samples
 _CALL = re.compile(rb"[/|]?(?:\.|[0-9]{1,9})(?:[/|](?:\.|[0-9]{1,9}))*")
 _SHOWN = 5
+_NAMELESS = (
+    "no #CHROM line, so that samples have no names (a BCF must be a file, genotypes of one from stdin are not read)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +134,20 @@ def _records(lines: Iterator[bytes], source: str, samples: Sequence[str]) -> Ite
     columns: list[int] = []
     count = record = 0
     for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip(b"\r\n")
+        line, where = raw.rstrip(b"\r\n"), f"{source}, line {number}"
+        check_line(line, where)
         if line.startswith(b"#CHROM"):
             columns, count = _columns(line, source, samples), line.count(b"\t") + 1
         if line.startswith(b"#") or not line.strip():
             continue
-        where = f"{source}, line {number}"
         if not columns:
-            raise FormatError(f"{where}: no #CHROM line before it, so that samples have no names")
+            raise FormatError(f"{where}: {_NAMELESS}")
         found = _record(line, where, record, columns, count)
         record += 1
         if found is not None:
             yield found
     if not columns:
-        raise FormatError(f"{source}: no #CHROM line, so that samples have no names")
+        raise FormatError(f"{source}: {_NAMELESS}")
 
 
 def _columns(line: bytes, source: str, samples: Sequence[str]) -> list[int]:

@@ -259,15 +259,26 @@ def _records(lines: Iterator[bytes], source: str) -> Iterator[VariantRecord]:
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip(b"\r\n")
         where = f"{source}, line {number}"
-        if b"\0" in line:
-            raise FormatError(f"{where}: not text; is this a VCF file?")
-        if b"\r" in line:  # the lines of an old Macintosh would all be taken for one
-            raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
+        check_line(line, where)
         if line.startswith(b"#"):
             columns = line.count(b"\t") + 1 if line.startswith(b"#CHROM") else columns
         elif line.strip():
             yield from _alleles(line, where, record, columns)
             record += 1
+
+
+def check_line(line: bytes, where: str) -> None:
+    """Refuse a line that is none of a text file.
+
+    Raises
+    ------
+    FormatError
+        Saying why.
+    """
+    if b"\0" in line:
+        raise FormatError(f"{where}: not text; is this a VCF file?")
+    if b"\r" in line:  # the lines of an old Macintosh would all be taken for one
+        raise FormatError(f"{where}: holds carriage returns; end the lines with newlines")
 
 
 def _alleles(line: bytes, where: str, record: int, columns: int) -> Iterator[VariantRecord]:

@@ -21,6 +21,7 @@ def plot_alleles(
     alt: np.ndarray,
     *,
     names: Sequence[str],
+    chrom: str,
     start: int,
     bin_size_bp: int,
     position: int,
@@ -36,6 +37,8 @@ def plot_alleles(
         Coverage of the two alleles.
     names : sequence of str
         Labels of the tracks.
+    chrom : str
+        Contig, named under the axis.
     start : int
         0-based start of the first bin.
     bin_size_bp : int
@@ -45,26 +48,20 @@ def plot_alleles(
     title : str
         Line above the panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 0.6 + 1.25 * len(names)), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
-    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    figure, panels = _panels(len(names), height=1.35, sharex=True)
     edges = start + bin_size_bp * np.arange(ref.shape[-1] + 1)
     for panel, name, of_ref, of_alt in zip(panels, names, ref, alt, strict=True):
         panel.stairs(of_ref, edges, fill=True, color=REF_COLOUR, alpha=0.35, label="REF")
         panel.stairs(of_alt, edges, color=ALT_COLOUR, linewidth=1.3, label="ALT")
-        panel.axvline(position, color="0.3", linewidth=0.8, linestyle=":")
-        panel.set_ylabel(name, rotation=0, ha="right", va="center")
+        panel.axvline(position - 0.5, color="0.3", linewidth=0.8, linestyle=":")  # the middle of its base
+        _name(panel, name)
         panel.set_ylim(bottom=0)
-        panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0)
-    panels[0].legend(loc="upper right", frameon=False, ncols=2)
+    _legend(figure, panels[0], ncols=2)
+    figure.supylabel(f"predicted coverage per bin of {bin_size_bp} bp", fontsize="small")
     panels[-1].xaxis.set_major_formatter("{x:,.0f}")
-    panels[-1].set_xlabel("position, bp")
-    figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    panels[-1].set_xlabel(f"position on {chrom}, bp")
+    _finish(figure, path, title)
 
 
 GAIN_COLOUR, LOSS_COLOUR = ALT_COLOUR, REF_COLOUR
@@ -90,13 +87,15 @@ def plot_effect_curves(
     """
     figure, panels = _panels(len(names), height=1.1, sharey=True)
     for panel, name, curve in zip(panels, names, effect, strict=True):
-        panel.fill_between(position_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0)
-        panel.fill_between(position_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0)
-        panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0)
+        panel.fill_between(position_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0, label="gain")
+        panel.fill_between(position_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0, label="loss")
+        panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0, label="smoothed over 11 bins")
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
-        panel.set_ylabel(name, rotation=0, ha="right", va="center")
+        _name(panel, name)
         panel.margins(x=0)
-    panels[-1].set_xlabel("position relative to the TSS, bp (line: smoothed over 11 bins)")
+    _legend(figure, panels[0], ncols=3)
+    figure.supylabel("KO - WT, predicted signal per bin", fontsize="small")
+    panels[-1].set_xlabel("position relative to the TSS, bp")
     _finish(figure, path, title)
 
 
@@ -120,8 +119,9 @@ def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, 
         panel.plot(profile.position_bp, profile.mean, color="0.15", linewidth=1.0)
         panel.axhline(0, color="0.6", linewidth=0.6)
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
-        panel.set_ylabel(profile.motif, rotation=0, ha="right", va="center")
+        _name(panel, profile.motif)
         panel.margins(x=0)
+    figure.supylabel("mean KO - WT, predicted signal per bin; scales differ", fontsize="small")
     panels[-1].set_xlabel("position of the base relative to the TSS, bp (band: 95 % of the mean over sites)")
     _finish(figure, path, title)
 
@@ -145,9 +145,11 @@ def plot_spectra(
         panel.invert_xaxis()
         panel.axvline(10.5, color="0.3", linewidth=0.8, linestyle=":")
     magnitude.set_yscale("log")
-    magnitude.set_ylabel("|F|")
-    magnitude.legend(frameon=False, fontsize="small", ncols=2)
+    magnitude.set_ylabel("|F|, signal x bp")
+    _legend(figure, magnitude, ncols=3)
     phase.set_ylabel("phase, rad")
+    phase.set_ylim(-1.05 * np.pi, 1.05 * np.pi)
+    phase.set_yticks([-np.pi, 0, np.pi], ["-π", "0", "π"])
     phase.set_xlabel("period, bp (dotted: 10.5)")
     _finish(figure, path, f"{title}: spectrum of the effect of removal")
 
@@ -169,7 +171,7 @@ def plot_motif_heatmap(
     top = scores.max(axis=1, keepdims=True)
     scaled = np.divide(scores, top, out=np.zeros_like(scores), where=top > 0)
     order = np.lexsort((-top[:, 0], scores.argmax(axis=1)))
-    height = 2.0 + 0.14 * min(len(sites), _NAMED_ROWS)
+    height = 2.6 + 0.14 * min(len(sites), _NAMED_ROWS)
     figure = Figure(figsize=(4.0 + 0.4 * len(motifs), height), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
@@ -180,7 +182,7 @@ def plot_motif_heatmap(
     panel.set_yticks(named, [sites[order[row]] for row in named], fontsize="x-small")
     if step > 1:
         panel.set_ylabel(f"{len(sites)} sites, one in {step} named")
-    figure.colorbar(image, ax=panel, label="score / site's largest", shrink=0.6)
+    figure.colorbar(image, ax=panel, aspect=30).set_label("score / site's largest", fontsize="small")
     _finish(figure, path, "DFT score of motif removal")
 
 
@@ -204,7 +206,7 @@ def plot_parts(
         panel.scatter(abundance[~loss, number], positional[~loss, number], s=14, edgecolors=colour, facecolors="none")
     panel.set_xlabel("abundance: change of level")
     panel.set_ylabel("positional: redistribution")
-    panel.legend(frameon=False, fontsize="small", ncols=2)
+    _legend(figure, panel, ncols=5)
     _finish(figure, path, "Parts of the effect of motif removal (open: gain on removal)")
 
 
@@ -224,16 +226,26 @@ def plot_dominant_changes(
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     shade = np.log1p(table)
-    panel.imshow(shade, cmap="Blues", interpolation="nearest")
+    image = panel.imshow(shade, cmap="Blues", interpolation="nearest")
     for (row, column), count in np.ndenumerate(table):
         if count:
-            colour = "white" if shade[row, column] > 0.6 * shade.max() else "black"
+            colour = readable_on(image.to_rgba(shade[row, column]))
             panel.text(column, row, str(count), ha="center", va="center", fontsize="small", color=colour)
     panel.set_xticks(range(len(names)), names, rotation=90)
     panel.set_yticks(range(len(names)), names)
     panel.set_xlabel("ALT")
     panel.set_ylabel("REF")
     _finish(figure, path, "Dominant motif of REF and ALT")
+
+
+def readable_on(colour: Sequence[float]) -> str:
+    """Return the colour of text, black or white, that has the larger contrast with red, green and blue in 0 to 1.
+
+    By the relative luminance of WCAG 2; the larger of both contrasts is never below 4.5.
+    """
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 def plot_logos(path: str | os.PathLike[str], matrices: Sequence[np.ndarray], *, names: Sequence[str]) -> None:
@@ -299,16 +311,27 @@ def smoothed(curve: np.ndarray, width: int = 11) -> np.ndarray:
     return np.concatenate([ends[0], inner, ends[1]])
 
 
-def _panels(count: int, *, height: float, sharey: bool = False) -> tuple[Any, Any]:
+def _panels(count: int, *, height: float, sharex: bool = False, sharey: bool = False) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 0.6 + height * count), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(count, 1, squeeze=False, sharey=sharey)[:, 0]
+    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
+    panels = figure.subplots(count, 1, squeeze=False, sharex=sharex, sharey=sharey)[:, 0]
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
     return figure, panels
+
+
+def _name(panel: Any, text: str) -> None:
+    """Name a panel above it, where a long label takes nothing of its width."""
+    panel.set_title(text, loc="left", fontsize="small", pad=3)
+
+
+def _legend(figure: Any, panel: Any, *, ncols: int) -> None:
+    """Explain the marks of a panel outside of it, so that nothing drawn is hidden."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize="small")
 
 
 def _finish(figure: Any, path: str | os.PathLike[str], title: str) -> None:

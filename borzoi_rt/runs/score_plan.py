@@ -232,7 +232,7 @@ class RemoteWorker:
         rows = select_rows(plan.bundle.tracks, plan.options).rows
         self._rows = len(rows)
         with open_genome(plan.fasta, plan.genome) as genome:
-            self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome)
+            self._scorer = RemoteScorer(plan.device.url, bundle=plan.bundle, fasta=genome, genes=plan.genes)
         self._scorer.check(plan.options.resolved(plan.bundle.info), rows.identifier)
         self._calibration = _calibration_of(plan, rows)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..backends.protocols import Session
 from ..bundle.opening import Bundle, open_bundle
+from ..engine.alleles import Comparison
 from ..engine.prediction import AllelePrediction, Predictor
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
@@ -241,7 +242,7 @@ class MeanPredictor:
     def __init__(self, members: Sequence[Predictor]) -> None:
         self._members = tuple(members)
 
-    def variant(self, fasta: Fasta, variant: Variant, **how: Any) -> AllelePrediction:
+    def variant(self, fasta: Fasta, variant: Variant | Comparison, **how: Any) -> AllelePrediction:
         """See :meth:`borzoi_rt.engine.prediction.Predictor.variant`."""
         return _mean([member.variant(fasta, variant, **how) for member in self._members])
 

@@ -16,7 +16,9 @@ from ..backends.triton import Connection, Counters
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from ..genome.fasta import Fasta
+from ..genome.genes import Genes
 from ..genome.variants import Variant
+from .gene_text import GENES, genes_from_text
 from .options import ScoreOptions, read_options
 from .results import SCORED, RegionScores, ScoredVariant
 
@@ -33,16 +35,21 @@ def check_served(options: ScoreOptions) -> None:
     InputError
         Naming it.
     """
-    of_genes = [spec.name for spec in options.specs if spec.of_genes]
-    if of_genes:
+    of_sites = [spec.name for spec in options.specs if spec.region.of_sites]
+    if of_sites:
         raise InputError(
-            f"{of_genes[0]}: scores of genes are not served; name a server of the whole model, or score on this machine"
+            f"{of_sites[0]}: scores of sites are not served; name a server of the whole model, or score on this machine"
         )
     if options.with_alleles:
         raise InputError("with_alleles: the coverage of alleles is not served; score on this machine")
     for name in ("normalize", "phase_floor"):
         if getattr(options, name):
             raise InputError(f"{name} is not served; score on this machine")
+
+
+def genes_identity(genes: Genes) -> str:
+    """Return what tells one annotation from another: its genes, their exons, and those of their transcripts."""
+    return f"{genes.digest} {genes.transcript_digest}"
 
 
 class RemoteScorer:
@@ -56,6 +63,8 @@ class RemoteScorer:
         The model that must be served, now and after every interruption.
     fasta : Fasta, optional
         The genome that must be served.
+    genes : Genes, optional
+        The annotation that must be served.
 
     Attributes
     ----------
@@ -72,7 +81,14 @@ class RemoteScorer:
         If the server cannot be reached, or serves another bundle or genome.
     """
 
-    def __init__(self, url: str | Address, *, bundle: Bundle | None = None, fasta: Fasta | None = None) -> None:
+    def __init__(
+        self,
+        url: str | Address,
+        *,
+        bundle: Bundle | None = None,
+        fasta: Fasta | None = None,
+        genes: Genes | None = None,
+    ) -> None:
         address = Address.parse(url.removeprefix("triton:")) if isinstance(url, str) else url
         self._model = address.model
         self._connection = Connection(address)
@@ -87,6 +103,9 @@ class RemoteScorer:
             self._connection.expect(self._model, expected)
             if fasta is not None and fasta.fingerprint() != parameters["fasta_index_sha256"]:
                 raise BackendError(f"{address}: has another genome than {fasta.name}; serve this one")
+            if genes is not None and genes_identity(genes) != parameters.get("genes_sha256"):
+                held = "another annotation than" if "genes_sha256" in parameters else "no annotation, and not"
+                raise BackendError(f"{address}: has {held} {genes.source}; serve this one")
         except BaseException:
             self._connection.close()
             raise
@@ -208,7 +227,9 @@ class RemoteScorer:
         if unknown:
             raise InputError(f"{self._connection.address}: computes {', '.join(self._specs)}, not {unknown[0]!r}")
         shapes: dict[str, tuple[int, ...] | None] = {name: (len(variants), 1) for name in _SIDE}
-        shapes.update({name: (len(variants), len(self.rows)) for name in chosen})
+        shapes.update({name: (len(variants), len(self.rows)) for name in chosen if not self._specs[name].of_genes})
+        if any(self._specs[name].of_genes for name in chosen):
+            shapes[GENES] = (len(variants), 1)
         answer = self._connection.infer(self._model, inputs, shapes)
         return [self._result(number, variant, answer, chosen) for number, variant in enumerate(variants)]
 
@@ -218,9 +239,12 @@ class RemoteScorer:
         status, reference, detail, start, seam, share = (answer[name][number, 0] for name in _SIDE)
         scored = status.decode() in SCORED
         by_region: dict[str, dict[str, np.ndarray]] = {}
-        for name in names if scored else ():
-            spec = self._specs[name]
+        specs = [self._specs[name] for name in names] if scored else []
+        for spec in (spec for spec in specs if not spec.of_genes):
+            name = spec.name
             by_region.setdefault(str(spec.region), {})[spec.stat] = answer[name][number].copy()
+        of_genes = [(str(spec.region), spec.stat) for spec in specs if spec.of_genes]
+        genes = genes_from_text(answer[GENES][number, 0].decode(), len(self.rows), of_genes) if of_genes else []
         return ScoredVariant(
             record=number,
             alt_index=0,
@@ -231,7 +255,7 @@ class RemoteScorer:
             stitch_bin=int(seam) if scored and seam >= 0 else None,
             n_fraction=float(share) if scored else None,
             reference=reference.decode(),
-            regions=tuple(RegionScores(region, ".", scores) for region, scores in by_region.items()),
+            regions=(*(RegionScores(region, ".", scores) for region, scores in by_region.items()), *genes),
         )
 
 

@@ -36,6 +36,7 @@ from .graphs import Tensor
 
 MODEL_FILE = "model.onnx"
 TENSORRT_CACHE = "/cache/trt"
+ANNOTATION = "annotation"  # file of genes beside the bundle of a scorer
 FASTA_VARIABLE = "BORZOI_RT_FASTA"  # where the genome of a scorer lies, if elsewhere than its configuration says
 
 

@@ -11,7 +11,7 @@ from ..backends.triton import parse_model_config
 from ..bundle.graph_check import check_graph_file
 from ..bundle.opening import WEIGHTS
 from ..errors import FormatError
-from .config import MODEL_FILE
+from .config import ANNOTATION, MODEL_FILE
 from .graphs import Signature, external_files, read_signature
 from .local.launcher import CPU_CONFIG
 
@@ -26,6 +26,7 @@ PARAMETERS = {
     "graph",
     "fasta",
     "fasta_index_sha256",
+    "genes_sha256",
     "options",
     "tile_cache",
     "rows",
@@ -95,7 +96,7 @@ def _lint_config(config: Any, model: Path) -> list[str]:
 
 def _strangers(version: Path) -> list[str]:
     """Return the files of a version that `borzoi-rt triton repo` does not write: Triton may run them."""
-    known = {"model.py", MODEL_FILE, WEIGHTS, "bundle", "__pycache__"}
+    known = {"model.py", MODEL_FILE, WEIGHTS, "bundle", ANNOTATION, "__pycache__"}
     return sorted(path.name for path in version.iterdir() if path.name not in known) if version.is_dir() else []
 
 

@@ -24,11 +24,14 @@ from ..bundle.graph_check import check_graph_file
 from ..bundle.opening import MANIFEST, STATISTICS, WEIGHTS, Bundle
 from ..errors import FormatError, InputError
 from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..scoring.gene_text import GENES
 from ..scoring.options import ScoreOptions
-from ..scoring.remote import check_served
+from ..scoring.pipeline import check_genes
+from ..scoring.remote import check_served, genes_identity
 from ..scoring.selection import select_rows
 from ..tracks import RowTable
-from .config import MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
+from .config import ANNOTATION, MODEL_FILE, Limits, ModelSpec, cpu_config, production_config
 from .graphs import Tensor, read_signature, write_served_graph
 from .lint import lint_repository
 from .local.launcher import CPU_CONFIG
@@ -51,6 +54,7 @@ def write_repository(
     *,
     name: str = "borzoi",
     fasta: str | os.PathLike[str] | None = None,
+    genes: str | os.PathLike[str] | None = None,
     options: ScoreOptions | None = None,
     tile_cache: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
@@ -68,6 +72,9 @@ def write_repository(
         Prefix of the models.
     fasta : path, optional
         Genome of the scorer; without it there is no scorer.
+    genes : path, optional
+        Annotation in GTF or GFF3, where the scorer computes scores over regions of genes; it becomes part of the
+        repository.
     options : ScoreOptions, optional
         What the scorer computes.
     tile_cache : path, optional
@@ -91,7 +98,11 @@ def write_repository(
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"model name {name!r}: letters, digits, '_' and '-' are needed, a letter first")
-    target, limits = Path(out), limits or Limits()
+    target, limits, options = Path(out), limits or Limits(), options or ScoreOptions()
+    if fasta is None and genes is not None:
+        raise InputError("genes are for a scorer, which needs a genome (fasta)")
+    if fasta is not None:
+        check_genes(options, genes is not None)
     known = {"sequence", "track_index", "n_fill"}
     if motif_channels(bundle):
         _check_promoter(bundle, fasta, limits)
@@ -105,9 +116,7 @@ def write_repository(
         graphs = sorted(bundle.info.graphs.keys() - {STATISTICS})
         names = [_write_graph(bundle, staging, name, graph, limits) for graph in graphs]
         if fasta is not None:
-            names.append(
-                _write_scorer(bundle, staging, name, Path(fasta), options or ScoreOptions(), tile_cache, limits)
-            )
+            names.append(_write_scorer(bundle, staging, name, Path(fasta), genes, options, tile_cache, limits))
         wrong = lint_repository(staging)
         if wrong:
             raise FormatError(f"{target}: the repository would not be served as meant: {'; '.join(wrong)}")
@@ -176,6 +185,7 @@ def _write_scorer(
     staging: Path,
     name: str,
     fasta: Path,
+    genes: str | os.PathLike[str] | None,
     options: ScoreOptions,
     tile_cache: str | os.PathLike[str] | None,
     limits: Limits,
@@ -190,12 +200,16 @@ def _write_scorer(
         "options": json.dumps(options.to_dict(), sort_keys=True),
         "rows": json.dumps(list(rows.identifier)),
     }
+    if genes is not None:
+        parameters["genes_sha256"] = genes_identity(open_genes(genes))
     identity = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
     version = _version_folder(staging / model, identity, _SCORER_MODEL)
     folder = version / BUNDLE_FOLDER
     folder.mkdir()
     for file in (MANIFEST, *bundle.files):
         _link(bundle.path / file, folder / file)
+    if genes is not None:
+        _link(Path(genes), version / ANNOTATION)
     parameters["fasta"] = str(fasta.resolve())
     if tile_cache is not None:
         parameters["tile_cache"] = str(Path(tile_cache).resolve())
@@ -241,7 +255,10 @@ def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
     yield Tensor("stitch_bin", "INT64", (1,))
     yield Tensor("n_fraction", "FP32", (1,))
     for spec in options.specs:
-        yield Tensor(spec.name, "FP32", (rows,))
+        if not spec.of_genes:
+            yield Tensor(spec.name, "FP32", (rows,))
+    if options.of_genes:
+        yield Tensor(GENES, "BYTES", (1,))
 
 
 def _version_folder(model: Path, identity: str, code: str) -> Path:

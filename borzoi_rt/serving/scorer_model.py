@@ -18,11 +18,16 @@ from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Genes
 from ..genome.variants import LAST_POS, Variant, VariantRecord
+from ..scoring.gene_text import GENES, genes_to_text
 from ..scoring.options import read_options
 from ..scoring.pipeline import Scorer
+from ..scoring.remote import genes_identity
 from ..scoring.results import ScoredVariant
 from .answering import answer
+from .config import ANNOTATION
 from .config import FASTA_VARIABLE as FASTA_VARIABLE
 
 LONGEST_NAME = 256
@@ -45,7 +50,8 @@ class TritonPythonModel:
         self._session = open_engine(bundle, _device(args), threads=threads, options=engine)
         replay_golden(self._session, bundle)
         self._fasta = _open_genome(parameters)
-        self._scorer = Scorer(bundle, self._session, self._fasta, read_options(parameters["options"]))
+        genes = _open_annotation(bundle.path.parent, parameters)
+        self._scorer = Scorer(bundle, self._session, self._fasta, read_options(parameters["options"]), genes)
         self._longest = bundle.geometry.sequence_length_bp
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -102,7 +108,13 @@ class TritonPythonModel:
             "stitch_bin": numbers("stitch_bin", -1, "int64"),
             "n_fraction": numbers("n_fraction", np.nan, "float32"),
         }
+        of_genes = {str(spec.region) for spec in self._scorer.specs if spec.of_genes}
+        if of_genes:
+            texts = [[genes_to_text(result.regions, of_genes).encode()] for result in results]
+            columns[GENES] = np.array(texts, dtype=np.object_)
         for spec in self._scorer.specs:
+            if spec.of_genes:
+                continue
             columns[spec.name] = np.full((len(results), len(self._scorer.rows)), np.nan, dtype=np.float32)
             for row, result in zip(columns[spec.name], results, strict=True):
                 scores = result.scores or {}
@@ -117,6 +129,18 @@ def _open_genome(parameters: dict[str, str]) -> Fasta:
     if fasta.fingerprint() != parameters["fasta_index_sha256"]:
         raise InputError(f"{fasta.path}: is not the genome the repository was made for; make the repository again")
     return fasta
+
+
+def _open_annotation(version: Path, parameters: dict[str, str]) -> Genes | None:
+    """Open the annotation beside the bundle; None where the scorer needs none."""
+    if "genes_sha256" not in parameters:
+        return None
+    genes = open_genes(version / ANNOTATION)
+    if genes_identity(genes) != parameters["genes_sha256"]:
+        raise InputError(
+            f"{version / ANNOTATION}: is not the annotation of the configuration; make the repository again"
+        )
+    return genes
 
 
 def _device(args: dict[str, str]) -> str:

@@ -35,6 +35,12 @@ class _Head:
     chunks: list[tuple[int, int, str, str]]
 
 
+def mixture_back(graph: GraphBuilder, g: str, output: str, shares: str, value: str) -> str:
+    """Return the derivative by logits, from that by the mixture ``output``; ``value`` is (.., size, tokens)."""
+    common = graph.node("ReduceSum", graph.node("Mul", g, output), graph.integers(-1), keepdims=1)
+    return graph.node("Mul", shares, graph.node("Sub", graph.node("MatMul", g, value), common))
+
+
 class AttentionGradient:
     """Writes the attention of every block of one network, both ways, into one graph."""
 
@@ -107,9 +113,7 @@ class AttentionGradient:
         to_query, to_class, to_key, to_value = [], [], "", ""
         for start, end, shares, output in head.chunks:
             own = graph.slice(g, 2, start, end)
-            common = graph.node("ReduceSum", graph.node("Mul", own, output), graph.integers(-1), keepdims=1)
-            apart = graph.node("Sub", graph.node("MatMul", own, value), common)
-            logits = graph.node("Mul", shares, apart)
+            logits = mixture_back(graph, own, output, shares, value)
             to_query.append(graph.node("MatMul", logits, key))
             to_class.append(self._by_class(logits, attention, Span(span.start + start, span.start + end, span.length)))
             asking = graph.node("Transpose", graph.slice(head.content, 2, start, end), perm=exchange)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -11,8 +11,16 @@ from ..models.borzoi import Borzoi, TransformerBlock, UnetBlock
 from .builder import GraphBuilder
 from .gradient_attention import AttentionGradient
 from .gradient_layers import Back, dense, gelu, layer_norm, norm_gelu, pointwise, relu, take
+from .gradient_rotary import RotaryGradient
 from .layers import array
 from .spans import Span, decoder_spans, whole_output
+
+
+class WritesAttention(Protocol):
+    """Writes the attention of every block of one network, both ways, into one graph."""
+
+    def write(self, x: str, attention: Any, name: str, span: Span) -> tuple[str, Back]:
+        """Attend from the queries in ``span`` to all tokens."""
 
 
 class BodyGradient:
@@ -28,7 +36,8 @@ class BodyGradient:
         self.graph, self.model, self.config = graph, model, model.config
         self.output = whole_output(model.config)
         self.spans = decoder_spans(model.config, self.output)
-        self.attention = AttentionGradient(graph)
+        kind = RotaryGradient if model.config.rotary_size else AttentionGradient
+        self.attention: WritesAttention = kind(graph)
 
     def write(self, tokens: str, skips: Sequence[str], track_index: str, cotangent: str) -> tuple[str, list[str]]:
         """Return the derivatives by tokens and skips.

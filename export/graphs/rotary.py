@@ -3,22 +3,71 @@
 Positions enter before the product of queries and keys: each is ``x * c + y * s`` with two tables by token, where ``y``
 has the halves of the rotated channels exchanged. Queries that move take the rows of their tokens from the tables.
 
-On a CPU a head and some hundred queries are done at a time, as in :mod:`borzoi_export.graphs.attention`, and query
-heads that share keys and values read the same ones. On a GPU it is one ``com.microsoft.MultiHeadAttention``, without
-the additive bias that relative positions need, on keys and values repeated for every query head.
+On a CPU a head and some hundred queries are done at a time, as in :mod:`borzoi_export.graphs.attention`; on a GPU all
+at once. Query heads that share keys and values read the same ones: nothing is repeated.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..models.rotary import RotaryAttention
 from .attention import QUERY_CHUNK
-from .builder import MICROSOFT, GraphBuilder
+from .builder import GraphBuilder
 from .layers import array, dense, take
 from .spans import Span
+
+
+def projections(attention: RotaryAttention) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield query, key and value: a name, and float32 matrix (channels, outputs) and bias of its part of ``qkv``.
+
+    The scale of the logits goes into the queries: turning keeps it.
+    """
+    size = attention.size
+    ends = np.cumsum([attention.heads, attention.key_heads, attention.key_heads]) * size
+    parts = (np.split(array(tensor).astype(np.float64), ends[:-1]) for tensor in attention.qkv.parameters())
+    for name, weight, bias in zip(("query", "key", "value"), *parts, strict=True):
+        scale = size**-0.5 if name == "query" else 1.0
+        yield name, (weight.T * scale).astype(np.float32), (bias * scale).astype(np.float32)
+
+
+class Turning:
+    """Turns queries and keys of every block of one network by position, in one graph."""
+
+    def __init__(self, graph: GraphBuilder) -> None:
+        self.graph = graph
+        self._factors: dict[tuple[int, int, str | None], tuple[str, str]] = {}
+
+    def write(self, x: str, attention: RotaryAttention, span: Span) -> str:
+        """Turn (batch, span, heads, size)."""
+        cosine, sine = self.factors(attention, span)
+        exchanged = self.graph.node("Mul", self.exchanged(x, attention), sine)
+        return self.graph.node("Add", self.graph.node("Mul", x, cosine), exchanged)
+
+    def exchanged(self, x: str, attention: RotaryAttention) -> str:
+        """Exchange the halves of the rotated channels."""
+        graph, half = self.graph, attention.rotary_size // 2
+        parts = [graph.slice(x, 3, half, 2 * half), graph.slice(x, 3, 0, half)]
+        if 2 * half < attention.size:
+            parts.append(graph.slice(x, 3, 2 * half, attention.size))
+        return graph.concat(parts, 3)
+
+    def factors(self, attention: RotaryAttention, span: Span) -> tuple[str, str]:
+        """Return the two factors of the positions in ``span``, (1, span, 1, size); what is not turned has 1 and 0."""
+        where = (span.start, span.end, span.origin)
+        if where not in self._factors:
+            cosine, sine = array(attention.cosine), array(attention.sine)
+            rest = np.zeros((attention.tokens, attention.size - attention.rotary_size), dtype=np.float32)
+            tables = {
+                "rotary_cosine": np.concatenate([cosine, cosine, rest + 1], axis=1),
+                "rotary_sine": np.concatenate([-sine, sine, rest], axis=1),
+            }
+            names = [self.graph.weight(name, values[None, :, None]) for name, values in tables.items()]
+            first, second = (take(self.graph, name, span) for name in names)
+            self._factors[where] = (first, second)
+        return self._factors[where]
 
 
 class RotaryWriter:
@@ -28,68 +77,36 @@ class RotaryWriter:
     ----------
     graph : GraphBuilder
         Where nodes go.
-    fused : bool
-        One ``com.microsoft.MultiHeadAttention`` a block, instead of products and softmax by head.
+    batched : bool
+        All heads and queries of a block in one product, instead of some queries of one head.
     """
 
-    def __init__(self, graph: GraphBuilder, *, fused: bool) -> None:
+    def __init__(self, graph: GraphBuilder, *, batched: bool) -> None:
         self.graph = graph
-        self.fused = fused
-        self._tables: dict[tuple[int, int, str | None], tuple[str, str]] = {}
+        self.batched = batched
+        self._turning = Turning(graph)
 
     def write(self, x: str, attention: RotaryAttention, name: str, span: Span) -> str:
         """Attend from the queries in ``span`` to all tokens: (batch, tokens, channels) to (batch, span, channels)."""
-        heads, shared, size = attention.heads, attention.key_heads, attention.size
-        ends = np.cumsum([0, heads, shared, shared]) * size  # rows of queries, keys, values
-        rows = [slice(start, end) for start, end in pairwise(ends)]
-        # The scale goes into the projection, with its bias: turning keeps it.
-        query = self._projected(take(self.graph, x, span), attention, f"{name}.query", rows[0], size**-0.5)
-        key = self._projected(x, attention, f"{name}.key", rows[1])
-        value = self._projected(x, attention, f"{name}.value", rows[2])
-        whole = Span(0, attention.tokens, attention.tokens)
-        query, key = self._turned(query, attention, span), self._turned(key, attention, whole)
-        mix = self._fused if self.fused else self._by_head
-        return dense(self.graph, mix(query, key, value, attention, span), attention.out, f"{name}.out")
-
-    def _projected(self, x: str, attention: RotaryAttention, name: str, rows: slice, scale: float = 1.0) -> str:
-        """Return (batch, positions, heads, size) of some rows of the projection, times ``scale``."""
-        graph, qkv = self.graph, attention.qkv
-        parts = ((part, array(tensor)[rows].astype(np.float64) * scale) for part, tensor in qkv.named_parameters())
-        weight, bias = (graph.weight(f"{name}.{part}", values.T.astype(np.float32)) for part, values in parts)
-        x = graph.node("Add", graph.node("MatMul", x, weight, label=name), bias)
-        return graph.reshape(x, 0, 0, -1, attention.size)
-
-    def _turned(self, x: str, attention: RotaryAttention, span: Span) -> str:
-        """Turn (batch, span, heads, size) by position."""
-        graph, half = self.graph, attention.rotary_size // 2
-        cosine, sine = self._table(attention, span)
-        parts = [graph.slice(x, 3, half, 2 * half), graph.slice(x, 3, 0, half)]
-        if 2 * half < attention.size:
-            parts.append(graph.slice(x, 3, 2 * half, attention.size))
-        exchanged = graph.node("Mul", graph.concat(parts, 3), sine)
-        return graph.node("Add", graph.node("Mul", x, cosine), exchanged)
-
-    def _table(self, attention: RotaryAttention, span: Span) -> tuple[str, str]:
-        """Return the two factors of the positions in ``span``, (1, span, 1, size); what is not turned has 1 and 0."""
-        where = (span.start, span.end, span.origin)
-        if where not in self._tables:
-            cosine, sine = array(attention.cosine), array(attention.sine)
-            rest = np.zeros((attention.tokens, attention.size - attention.rotary_size), dtype=np.float32)
-            factors = {
-                "rotary_cosine": np.concatenate([cosine, cosine, rest + 1], axis=1),
-                "rotary_sine": np.concatenate([-sine, sine, rest], axis=1),
-            }
-            names = (self.graph.weight(name, values[None, :, None]) for name, values in factors.items())
-            first, second = (take(self.graph, name, span) for name in names)
-            self._tables[where] = (first, second)
-        return self._tables[where]
+        graph, parts = self.graph, []
+        for part, matrix, bias in projections(attention):
+            read = take(graph, x, span) if part == "query" else x
+            label = f"{name}.{part}"
+            y = graph.node("MatMul", read, graph.weight(f"{label}.weight", matrix), label=label)
+            y = graph.node("Add", y, graph.weight(f"{label}.bias", bias))
+            parts.append(graph.reshape(y, 0, 0, -1, attention.size))
+        query, key, value = parts
+        query = self._turning.write(query, attention, span)
+        key = self._turning.write(key, attention, Span(0, attention.tokens, attention.tokens))
+        query, value = (graph.node("Transpose", x, perm=[0, 2, 1, 3]) for x in (query, value))
+        key = graph.node("Transpose", key, perm=[0, 2, 3, 1])
+        mix = self._batched if self.batched else self._by_head
+        mixed = mix(query, key, value, attention, span)  # (batch, heads, span, size)
+        joined = graph.reshape(graph.node("Transpose", mixed, perm=[0, 2, 1, 3]), 0, 0, -1)
+        return dense(graph, joined, attention.out, f"{name}.out")
 
     def _by_head(self, query: str, key: str, value: str, attention: RotaryAttention, span: Span) -> str:
-        graph = self.graph
-        query = graph.node("Transpose", query, perm=[0, 2, 1, 3])
-        key, value = (graph.node("Transpose", x, perm=perm) for x, perm in ((key, [0, 2, 3, 1]), (value, [0, 2, 1, 3])))
-        group = attention.heads // attention.key_heads
-        mixed = []
+        graph, group, mixed = self.graph, attention.heads // attention.key_heads, []
         for shared in range(attention.key_heads):
             keys, values = (graph.slice(x, 1, shared, shared + 1) for x in (key, value))
             for head in range(shared * group, (shared + 1) * group):
@@ -100,13 +117,11 @@ class RotaryWriter:
                     shares = graph.node("Softmax", graph.node("MatMul", some, keys), axis=-1)
                     chunks.append(graph.node("MatMul", shares, values))
                 mixed.append(graph.concat(chunks, 2))
-        joined = graph.node("Transpose", graph.concat(mixed, 1), perm=[0, 2, 1, 3])
-        return graph.reshape(joined, 0, 0, -1)
+        return graph.concat(mixed, 1)
 
-    def _fused(self, query: str, key: str, value: str, attention: RotaryAttention, span: Span) -> str:
-        graph, group = self.graph, attention.heads // attention.key_heads
-        repeated = (
-            graph.concat([graph.node("Unsqueeze", x, graph.integers(3))] * group, 3) for x in (key, value)
-        )  # (batch, tokens, shared, group, size): the query heads of a group stand side by side
-        inputs = [graph.reshape(x, 0, 0, attention.heads * attention.size) for x in (query, *repeated)]
-        return graph.node("MultiHeadAttention", *inputs, domain=MICROSOFT, num_heads=attention.heads, scale=1.0)
+    def _batched(self, query: str, key: str, value: str, attention: RotaryAttention, span: Span) -> str:
+        graph, rows = self.graph, attention.heads // attention.key_heads * span.size
+        query = graph.reshape(query, 0, attention.key_heads, rows, attention.size)  # heads of a group one below another
+        shares = graph.node("Softmax", graph.node("MatMul", query, key), axis=-1)
+        mixed = graph.node("MatMul", shares, value)
+        return graph.reshape(mixed, 0, attention.heads, span.size, attention.size)

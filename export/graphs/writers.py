@@ -26,7 +26,7 @@ class WritesAttention(Protocol):
 def attention_writer(graph: GraphBuilder, model: Borzoi, form: Form) -> WritesAttention:
     """Return the writer of attention."""
     if model.config.rotary_size:
-        return RotaryWriter(graph, fused=form.target == "gpu")
+        return RotaryWriter(graph, batched=form.target == "gpu")
     if form.target == "cpu":
         return AttentionWriter(graph)
     return BatchedAttentionWriter(graph)

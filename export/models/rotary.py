@@ -58,7 +58,7 @@ class RotaryAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, channels) to the same shape."""
         parts = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)  # (batch, 16, 4096, 192)
-        query, key, value = parts.split([self.heads, self.key_heads, self.key_heads], dim=1)
+        query, key, value = torch.split(parts, [self.heads, self.key_heads, self.key_heads], dim=1)
         group = self.heads // self.key_heads
         key, value = (part.repeat_interleave(group, dim=1) for part in (self.turned(key), value))
         dropout = self.dropout.p if self.training else 0.0
@@ -70,6 +70,6 @@ class RotaryAttention(nn.Module):
     def turned(self, x: Tensor) -> Tensor:
         """Turn (batch, heads, tokens, size) by position."""
         half = self.rotary_size // 2
-        first, second, rest = x.split([half, half, self.size - 2 * half], dim=-1)
+        first, second, rest = torch.split(x, [half, half, self.size - 2 * half], dim=-1)
         cosine, sine = self.cosine.to(x.dtype), self.sine.to(x.dtype)
         return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)

@@ -14,7 +14,10 @@ from attacks.fuzzing import fuzz, read_or_refuse, spoilt
 from borzoi_rt.backends.address import Address
 from borzoi_rt.engine.tile_cache import TileStore
 from borzoi_rt.errors import InputError
+from borzoi_rt.genome.contig_names import read_contig_names
 from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.genome.genotypes import GenotypeReader
+from borzoi_rt.genome.haplotypes import haplotype_records
 from borzoi_rt.genome.intervals import read_bed
 from borzoi_rt.genome.variants import read_variants
 from borzoi_rt.motifs.files import read_motifs
@@ -23,6 +26,16 @@ from borzoi_rt.tracks import TrackTable
 VCF = (
     b"##fileformat=VCFv4.2\n##contig=<ID=chr1,length=1000>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
     b"chr1\t10\trs1\tA\tC,G\t.\tPASS\t.\nchr1\t20\t.\tAT\tA\t.\t.\tEND=21\nchr2\t5\t.\tN\t<DEL>\t.\t.\tSVLEN=-3\n",
+)
+PHASED = (
+    b'##fileformat=VCFv4.2\n##FORMAT=<ID=GT,Number=1,Type=String,Description="g">\n'
+    b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\tS2\n"
+    b"chr1\t10\trs1\tA\tC,G\t.\tPASS\t.\tGT:PS\t0|2:7\t1/1:.\nchr1\t20\t.\tAT\tA\t.\t.\t.\tDP:GT\t3:.|1\t4\n"
+    b"chr1\t21\t.\tT\t*,G\t.\t.\t.\tGT\t1|2\t0\nchr2\t5\t.\tN\t<DEL>\t.\t.\t.\tGT\t0/1\t1|0|1\n",
+)
+CONTIG_NAMES = (
+    b"# Sequence-Name\tGenBank-Accn\tRefSeq-Accn\tUCSC-style-name\n1\tCM1.1\tNC_000001.11\tchr1\n2\tCM2.1\tna\tchr2\n",
+    b"chr1\t1\tNC_000001.11\nchr2\t2\n",
 )
 BED = (b"chr1\t10\t20\tname\t0\t+\nchr2\t5\t6\n", b'track name="x"\nbrowser\n# c\nchr1\t1\t2\n')
 TARGETS = (
@@ -43,6 +56,28 @@ FASTA = (b">chr1 text\nACGTNNACGT\nACGTACGTAC\nAC\n>chr2\nAAAA\n",)
 def test_spoilt_vcf(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "v.vcf").write_bytes(data)
     read_or_refuse(lambda path: list(read_variants(path)), tmp_path / "v.vcf")
+
+
+@fuzz
+@given(data=spoilt(PHASED))
+def test_spoilt_genotypes(tmp_path: Path, data: bytes) -> None:
+    """What is read makes haplotypes too, or is refused."""
+    (tmp_path / "v.vcf").write_bytes(data)
+
+    def read(path: Path) -> None:
+        records = GenotypeReader(path, ("S1", "S2"))
+        for item in haplotype_records(records, ("S1", "S2"), within_bp=100, longest_bp=1000):
+            assert item.haplotype is not None
+            assert item.problem is None or item.detail
+
+    read_or_refuse(read, tmp_path / "v.vcf")
+
+
+@fuzz
+@given(data=spoilt(CONTIG_NAMES))
+def test_spoilt_names_of_contigs(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "names.txt").write_bytes(data)
+    read_or_refuse(read_contig_names, tmp_path / "names.txt")
 
 
 @fuzz

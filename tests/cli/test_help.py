@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import click
 import pytest
 
 from borzoi_rt.cli import main
-from borzoi_rt.cli._commands import COMMANDS
+from borzoi_rt.cli._commands import COMMANDS, GROUPS
+from borzoi_rt.cli._examples import EXAMPLES, FIRST
 from borzoi_rt.scoring.presets import PRESETS
 from borzoi_rt.scoring.registry import SITE_STATISTICS
 from borzoi_rt.scoring.statistics import FAMILIES, STATISTICS
@@ -99,9 +101,10 @@ def test_an_option_is_the_same_in_every_command(name: str) -> None:
 
 def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
     out = cli("--help").out
-    names = re.findall(r"^  ([a-z]+) ", out.split("Commands:")[1], re.MULTILINE)
-    assert names == list(COMMANDS)
-    assert (names[:5], names[-1]) == (["score", "ism", "explain", "predict", "merge"], "bench")
+    listed = out.split(f"{next(iter(GROUPS))}:")[1]
+    assert re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^(\w.*):$", listed, re.MULTILINE) == list(GROUPS)[1:]
+    assert (list(COMMANDS)[:5], list(COMMANDS)[-1]) == (["score", "ism", "explain", "predict", "merge"], "bench")
     assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
 
 
@@ -162,6 +165,7 @@ FAILS = {
         r"'chr1:x'",
     ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
+    "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
     "merge": (["merge", "none.tsv.shard-1-of-2"], r"none\.tsv\.shard-1-of-2: is no shard of a run"),
     "calibrate": (
         ["calibrate", "--variants", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o"],
@@ -205,4 +209,51 @@ def test_every_command_fails_in_one_line(cli: Cli, desk: Desk, monkeypatch: pyte
 
 def test_every_command_is_among_them() -> None:
     leaves = {" ".join(path) for path, command in RUNTIME if not isinstance(command, click.Group)}
-    assert leaves - set(FAILS) == {"scores", "triton venv"}  # one cannot fail, the other needs the network
+    # The first cannot fail, the last needs the network.
+    assert leaves - set(FAILS) == {"scores", "models", "doctor", "triton venv"}
+
+
+def test_help_begins_with_what_people_do_first(cli: Cli) -> None:
+    for ended in (cli("--help"), cli()):
+        text = " ".join((ended.out + ended.err).split())
+        begin = text.split("Begin with: ")[1].split(f"{next(iter(GROUPS))}:")[0]
+        assert begin.split() == " ".join(f"{title} {line}" for title, line in FIRST).split()
+
+
+def words_of_examples() -> list[list[str]]:
+    lines = [line for lines in EXAMPLES.values() for line in lines]
+    return [shlex.split(line) for line in (*lines, *(line.removeprefix("borzoi-rt ") for _, line in FIRST))]
+
+
+@pytest.mark.parametrize("words", words_of_examples(), ids=" ".join)
+def test_examples_can_be_given(words: list[str]) -> None:
+    """Click takes every word; nothing is run."""
+    commands = dict(EVERY)
+    path = next(tuple(words[:count]) for count in (2, 1) if tuple(words[:count]) in commands)
+    command = commands[path]
+    assert not isinstance(command, click.Group)
+    command.make_context(path[-1], list(words[len(path) :]))
+
+
+def test_every_command_of_the_runtime_has_an_example(cli: Cli) -> None:
+    leaves = {" ".join(path) for path, command in RUNTIME if not isinstance(command, click.Group)}
+    assert leaves - set(EXAMPLES) <= {"triton venv"}
+    assert set(EXAMPLES) <= {" ".join(path) for path, _ in EVERY}
+    assert "Examples:\n    borzoi-rt merge scores.tsv.shard-*\n" in cli("merge", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("scor", "did you mean score?"), ("modles", "did you mean models?"), ("xyz", "`borzoi-rt --help` lists them")],
+)
+def test_a_wrong_command_is_told_the_right_one(cli: Cli, word: str, message: str) -> None:
+    ended = cli(word, "--out", "o")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"error: No such command {word!r}; {message} (see `borzoi-rt --help`)\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["doctor"], ["models"], ["scores"]], ids=" ".join)
+def test_no_colour_where_it_is_piped(cli: Cli, words: list[str]) -> None:
+    ended = cli(*words)
+    assert (ended.code, ended.err) == (0, "")
+    assert "\x1b" not in ended.out

@@ -137,6 +137,24 @@ def test_repo_and_lint(cli: Cli, toy_bundle: Bundle, triton_genome: Path, tmp_pa
     check_error(cli("triton", "lint", out), "'sequence' is TYPE_FP32, the graph has TYPE_UINT8")
 
 
+def test_repo_with_genes(cli: Cli, toy_bundle: Bundle, triton_genome: Path, tmp_path: Path) -> None:
+    """The annotation becomes part of the model; another makes another version."""
+    versions = []
+    for start in (4901, 4902):
+        gtf, out = tmp_path / f"{start}.gtf", tmp_path / f"models-{start}"
+        gtf.write_text(f'chr1\tx\texon\t{start}\t5100\t.\t+\t.\tgene_id "G";\n')
+        words = ["triton", "repo", toy_bundle.path, "--out", out, "--fasta", triton_genome, "--genes", gtf]
+        assert cli(*words, "--stats", "SUM@exons")[0] == 0
+        (version,) = (path for path in (out / "borzoi_scorer").iterdir() if path.name.isdecimal())
+        assert (version / "annotation").read_bytes() == gtf.read_bytes()
+        assert cli("triton", "lint", out)[0] == 0
+        versions.append(version.name)
+    assert versions[0] != versions[1]
+    check_error(
+        cli(*words[:-2], "--stats", "SUM@exons"), "SUM@exons is a score of genes; give their annotation (genes)"
+    )
+
+
 def test_serve_prints_the_line_for_production(cli: Cli, triton_repository: Path, tmp_path: Path) -> None:
     check_error(cli("triton", "serve", tmp_path, "--docker"), "holds no model")
     code, out, err = cli("triton", "serve", triton_repository, "--docker")

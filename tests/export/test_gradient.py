@@ -103,6 +103,15 @@ def test_every_form_of_a_network_passes_the_gate(tmp_path, form, sizes):
     assert open_bundle(tmp_path / "bundle").info.parity["gradient"] == made.info.parity["gradient"]
 
 
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_rotary_positions_have_a_gradient_too(tmp_path, target):
+    """As Flashzoi has them: four heads of which two share keys and values, half of each head turned."""
+    rotary = {"heads": 4, "key_heads": 2, "key_size": 8, "rotary_size": 4, "position_features": 0, "widths_of": 0}
+    made = exported(network(**rotary), tmp_path / "bundle", target=target)
+    assert made.info.parity["gradient"]["error"] < 2e-5
+    assert made.info.parity["gradient"]["loss"] < 1e-5
+
+
 def test_a_bundle_for_gpus_has_a_gradient_too(tmp_path):
     made = exported(network(), tmp_path / "bundle", target="gpu")
     assert made.info.target == "gpu"

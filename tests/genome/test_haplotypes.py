@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_said(
 def test_a_file_without_names_of_samples_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.vcf"
     path.write_text("chr1\t10\t.\tA\tC\t.\t.\t.\tGT\t0|1\n")
-    with pytest.raises(FormatError, match="line 1: no #CHROM line before it"):
+    with pytest.raises(FormatError, match="line 1: no #CHROM line, so that samples have no names"):
         read(path, "A")
 
 

@@ -80,7 +80,7 @@ def test_rows_and_titles_name_locus_and_site(tmp_path, monkeypatch):
     limits = {panel.get_ylim() for panel in figures["effects_1.png"][0].axes}
     assert len(limits) == 1  # panels compare
     profile = figures["profiles.png"][0].axes[1]
-    assert profile.get_ylabel() == "b"
+    assert profile.get_title(loc="left") == "b"
     mean = profile.get_lines()[0].get_ydata()
     assert_allclose(mean, np.mean([effect[1] for effect in EFFECTS], axis=0), atol=1e-6)
 

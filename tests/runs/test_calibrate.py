@@ -193,6 +193,17 @@ def test_a_broken_run_is_resumed_to_the_same_files(desk: Calibrations) -> None:
         assert path.read_bytes() == (folder / path.name).read_bytes()
 
 
+def test_shards_make_the_same_files(desk: Calibrations) -> None:
+    whole = desk.make("WHOLE")
+    for number in (1, 2):
+        desk.make("NULL", settings=RunSettings(shard=f"{number}/2"))
+    assert not (desk.job.folder / "NULL").exists()
+    shards = [desk.job.folder / f"NULL.shard-{number}-of-2" for number in (1, 2)]
+    folder = desk.make("NULL", settings=RunSettings(adopt=shards))
+    for path in whole.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
 def test_genes_are_pooled(desk: Calibrations, tmp_path: Path) -> None:
     """Every pair of a variant and a gene is a null value."""
     gtf = tmp_path / "g.gtf"

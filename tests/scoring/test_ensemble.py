@@ -359,6 +359,11 @@ def test_runs_of_an_ensemble_do_not_depend_on_how_they_are_made(
     """Two processes, tiles that two members keep in one folder, and a run that was broken and resumed."""
     members = [toy_bundle, other_bundle]
     whole = desk.score("out.tsv", members)
+    shards = [desk.folder / f"out.tsv.shard-{number}-of-2" for number in (1, 2)]
+    for number in (1, 2):
+        desk.score("out.tsv", members, settings=RunSettings(threads=1, shard=f"{number}/2"))
+    (desk.folder / "out.tsv").unlink()
+    assert desk.score("out.tsv", members, settings=RunSettings(threads=1, adopt=shards)) == whole
     tiles = EngineOptions(tile_cache=desk.folder / "tiles")
     for how in ({"engine": tiles}, {"engine": tiles}, {"workers": 2}):
         assert desk.score("out.tsv", members, **how) == whole
@@ -383,6 +388,6 @@ def test_runs_of_an_ensemble_do_not_depend_on_how_they_are_made(
         with pytest.raises(BackendError, match="the device is gone"):
             desk.score("out.tsv", members)
     assert len(list((desk.folder / "out.tsv.partial").glob("shard-*.arrow"))) == 1
-    with pytest.raises(InputError, match="kept by a run with another "):
+    with pytest.raises(InputError, match="kept by a run with another model"):
         desk.score("out.tsv", toy_bundle, resume=True)
     assert desk.score("out.tsv", members, resume=True) == whole

@@ -221,10 +221,17 @@ def test_a_table_without_scores_of_genes_has_no_columns_of_theirs(
 
 
 def test_servers_refuse_what_they_do_not_compute(toy_bundle: Bundle, world: Path, tmp_path: Path) -> None:
-    options = ScoreOptions.for_family("hound", stats=("SUM@exons",))
-    with pytest.raises(InputError, match="SUM@exons: scores of genes are not served"):
+    options = ScoreOptions.for_family("hound", stats=("COVR@pas",))
+    with pytest.raises(InputError, match="COVR@pas: scores of sites are not served"):
         check_served(options)
     with pytest.raises(InputError, match="the coverage of alleles is not served"):
         check_served(ScoreOptions.for_family("hound", with_alleles=True))
-    with pytest.raises(InputError, match="scores of genes are not served"):
-        write_repository(toy_bundle, tmp_path / "models", fasta=world / "toy.fa", options=options)
+    how: dict[str, Any] = {"bundle": toy_bundle, "out": tmp_path / "models"}
+    with pytest.raises(InputError, match="scores of sites are not served"):
+        write_repository(**how, fasta=world / "toy.fa", genes=world / "toy.gtf", options=options)
+    options = ScoreOptions.for_family("hound", stats=("SUM@exons",))
+    with pytest.raises(InputError, match="SUM@exons is a score of genes; give their annotation"):
+        write_repository(**how, fasta=world / "toy.fa", options=options)
+    with pytest.raises(InputError, match="genes are for a scorer, which needs a genome"):
+        write_repository(**how, genes=world / "toy.gtf", options=options)
+    assert not list(tmp_path.glob("models/*"))

@@ -1,0 +1,53 @@
+"""One example or two for each command; they end its help, and a test holds them to the options that exist."""
+
+from __future__ import annotations
+
+FIRST = (
+    ("Try it", "borzoi-rt demo --out demo-out"),
+    ("Get a model", "borzoi-rt get borzoi-0 --out BUNDLE"),
+    ("Score variants", "borzoi-rt score IN.vcf --bundle BUNDLE --fasta GENOME.fa.gz --out scores.tsv"),
+)
+_MODEL = "--bundle BUNDLE --fasta GENOME.fa.gz"
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "score": (
+        f"score IN.vcf {_MODEL} --out scores.tsv",
+        f"score --variant chr1:14677:G:A {_MODEL} --stats logSED@span:2000 --tracks gtex --out one.tsv",
+    ),
+    "ism": (f"ism chr1:620,101-620,104 {_MODEL} --out ism.h5",),
+    "explain": (f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",),
+    "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
+    "merge": ("merge scores.tsv.shard-*",),
+    "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
+    "scores": ("scores", "scores --family sad"),
+    "bundle verify": ("bundle verify BUNDLE --device cuda:0",),
+    "bundle show": ("bundle show BUNDLE --tracks",),
+    "models": ("models", "models --json"),
+    "get": ("get borzoi-0 --out BUNDLE", "get flashzoi-2 --files weights/flashzoi-2 --out BUNDLE"),
+    "export calico": (
+        "export calico --weights model0_best.h5 --params params.json --targets targets_human.txt --squash old "
+        "--out BUNDLE",
+    ),
+    "export torch": (
+        "export torch --weights johahi/borzoi-replicate-0 --targets targets_human.txt --squash old --out BUNDLE",
+    ),
+    "export checkpoint": ("export checkpoint --checkpoint RUN/best.ckpt --targets targets.txt --out BUNDLE",),
+    "train": ("train --params params.json --data DATA --out RUN",),
+    "data make": ("data make --targets tracks.txt --fasta GENOME.fa.gz --regions regions.bed --squash new --out DATA",),
+    "data show": ("data show DATA",),
+    "evaluate": ("evaluate --bundle BUNDLE --data DATA --out evaluation",),
+    "dft score": ("dft score --bundle BUNDLE --fasta GENOME.fa.gz --bed tss.bed --out dft.tsv",),
+    "dft demo": ("dft demo --out dft-demo-out",),
+    "triton repo": ("triton repo BUNDLE --out models --fasta GENOME.fa.gz",),
+    "triton lint": ("triton lint models",),
+    "triton serve": ("triton serve models",),
+    "triton check": ("triton check grpc://127.0.0.1:8001/borzoi_predict --bundle BUNDLE",),
+    "demo": ("demo --out demo-out",),
+    "bench latency": (f"bench latency {_MODEL}",),
+    "doctor": ("doctor", "doctor --json"),
+}
+
+
+def epilog(path: tuple[str, ...]) -> str | None:
+    """Return what ends the help of a command; None where there is no example."""
+    lines = EXAMPLES.get(" ".join(path), ())
+    return "\n".join(["\b", "Examples:", *(f"  borzoi-rt {line}" for line in lines)]) if lines else None

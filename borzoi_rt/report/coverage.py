@@ -1,0 +1,256 @@
+"""The coverage that a model predicts for both alleles of a few variants, as a report shows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..backends.device import Device
+from ..backends.opening import open_session
+from ..engine.options import PredictionOptions
+from ..engine.prediction import AllelePrediction, Predictor
+from ..errors import BorzoiError, InputError
+from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Genes
+from ..genome.variants import Variant, VariantRecord
+from ..scoring.compare import compare
+from ..scoring.ensemble import MeanPredictor, Models, model_identity, open_members
+from ..scoring.gene_scores import contigs_of
+from ..scoring.options import ScoreOptions
+from ..scoring.selection import select_rows
+from .ranking import Allele, Effect
+
+NEAR_BINS = 64  # on each side of the variant
+MOST_POINTS = 512  # of a curve over the whole output
+TRACKS = 4
+_GENES = 60
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Coverage of both alleles, per bin, in steps of one or more bins.
+
+    Attributes
+    ----------
+    start : int
+        0-based start of the first step.
+    step_bp : int
+        Width of a step; where it holds several bins their mean is shown.
+    ref, alt : float32 ndarray of shape (tracks, steps)
+    """
+
+    start: int
+    step_bp: int
+    ref: np.ndarray
+    alt: np.ndarray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn of a variant.
+
+    Attributes
+    ----------
+    tracks : tuple of str
+        Rows of the curves.
+    near, whole : Curves
+        The bins around the variant, and all of the output.
+    genes : list of (str, str, list of (int, int))
+        Name, strand and exons, 0-based and half-open, of the genes in the output.
+    bin_size_bp : int
+    more_genes : int
+        Genes beyond those.
+    """
+
+    tracks: tuple[str, ...]
+    near: Curves
+    whole: Curves
+    genes: list[tuple[str, str, list[tuple[int, int]]]]
+    bin_size_bp: int
+    more_genes: int = 0
+
+
+class Pictures:
+    """Predicts again what a run has scored, for a few of its alleles. A context manager.
+
+    Parameters
+    ----------
+    bundle : Bundle or path, or a sequence of these
+        The model, or the members of an ensemble, whose coverage is averaged.
+    fasta : path
+        The genome.
+    metadata : mapping
+        Description of the run, whose options are used again.
+    genes : Genes or path, optional
+        Annotation for the gene model.
+    device, threads
+        See :func:`borzoi_rt.open_session`.
+
+    Raises
+    ------
+    InputError
+        If model or genome are not those of the run.
+    """
+
+    def __init__(
+        self,
+        bundle: Models,
+        fasta: str | os.PathLike[str],
+        metadata: Mapping[str, Any],
+        *,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        device: str | Device = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        members = open_members(bundle)
+        model = members[0]
+        self._options = options_of(metadata).resolved(model.info)
+        self._stack = ExitStack()
+        self._fasta = self._stack.enter_context(Fasta(fasta))
+        try:
+            _check_same(metadata, model_identity(members, self._options, self._fasta))
+        except BaseException:
+            self._stack.close()
+            raise
+        self._selection = select_rows(model.tracks, self._options)
+        self._tracks, self._grid = model.tracks, model.geometry
+        self._genes = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+        self._contigs = {} if self._genes is None else contigs_of(self._genes, self._fasta)
+        self._sessions = []
+        for member in members:
+            session = open_session(member, device, threads=threads)
+            self._stack.callback(session.close)
+            self._sessions.append((member, session))
+
+    def __enter__(self) -> Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def of(self, allele: Allele, effects: Sequence[Effect]) -> Picture | str:
+        """Return what is drawn of an allele in the tracks where its score is strongest, or why nothing is."""
+        if self._options.prediction.window.startswith("cluster:"):
+            return "no coverage: in this run the window of a variant depends on its neighbours"
+        variant = Variant(allele.chrom, allele.pos, allele.ref, allele.alt, allele.id)
+        longest = self._grid.sequence_length_bp // 4
+        try:
+            record = VariantRecord(allele.key[0], allele.key[1], variant)
+            compared = compare(self._fasta, record, self._options, longest_bp=longest).comparison
+            if compared is None:
+                return f"no coverage: the allele has the status {allele.status}"
+            chosen = self._rows(effects)
+            found = self._predictor(chosen).variant(self._fasta, compared)
+        except BorzoiError as error:
+            return f"no coverage: {error}"
+        return self._picture(chosen, found, compared.chrom, allele.pos)
+
+    def _rows(self, effects: Sequence[Effect]) -> list[int]:
+        """Return the rows of the scores that are shown."""
+        index = self._selection.rows.index.tolist()
+        known = [index.index(item.track_index) for item in effects if item.track_index in index]
+        return list(dict.fromkeys(known))[:TRACKS] or list(range(min(TRACKS, len(index))))
+
+    def _predictor(self, rows: Sequence[int]) -> MeanPredictor:
+        """Return a predictor of the '+' track of each row, followed by the '-' tracks."""
+        table = self._selection.rows
+        units = np.concatenate([table.index[list(rows)], table.index_pair[list(rows)]])
+        positions, options = self._tracks.positions_of(units), self._options
+        predictors = []
+        for member, session in self._sessions:
+            squash = member.squash(positions, kind=options.squash, unscale=options.unscale, unclip=options.unclip)
+            predictors.append(
+                Predictor(session, member.tracks, squash, positions=positions, options=options.prediction)
+            )
+        return MeanPredictor(predictors)
+
+    def _picture(self, rows: Sequence[int], found: AllelePrediction, chrom: str, pos: int) -> Picture:
+        table, size = self._selection.rows, self._grid.bin_size_bp
+        paired = (table.index != table.index_pair)[list(rows)]
+        # A track without a strand was asked for twice; of a pair of strands both are added, as the row stands for both.
+        ref, alt = (_joined(values.mean(axis=0), paired) for values in (found.ref, found.alt))
+        start = found.window_start + self._grid.crop_bp + found.first_bin * size
+        bins = ref.shape[1]
+        middle = min(max((pos - 1 - start) // size, 0), bins - 1)
+        first, last = max(middle - NEAR_BINS, 0), min(middle + NEAR_BINS + 1, bins)
+        names = [_titled(table.identifier[row], table.description[row]) for row in rows]
+        name = [f"{text} (both strands added)" if pair else text for text, pair in zip(names, paired, strict=True)]
+        near = Curves(start + first * size, size, ref[:, first:last], alt[:, first:last])
+        genes, more = self._models(chrom, start, bins * size)
+        return Picture(tuple(name), near, reduced(start, size, ref, alt), genes, size, more)
+
+    def _models(self, chrom: str, start: int, length: int) -> tuple[list[tuple[str, str, list[tuple[int, int]]]], int]:
+        if self._genes is None:
+            return [], 0
+        numbers = [
+            int(number)
+            for contig in self._contigs.get(chrom, ())
+            for number in self._genes.overlapping(contig, start, start + length)
+        ]
+        found = []
+        for number in numbers[:_GENES]:
+            gene = self._genes[number]
+            found.append((gene.name, gene.strand, [(int(one), int(two)) for one, two in gene.exons]))
+        return found, max(len(numbers) - _GENES, 0)
+
+
+def reduced(start: int, size: int, ref: np.ndarray, alt: np.ndarray) -> Curves:
+    """Return curves of at most ``MOST_POINTS`` steps, each the mean of its bins; the last may hold fewer."""
+    per = -(-ref.shape[1] // MOST_POINTS)
+    ends = np.arange(0, ref.shape[1], per)
+    held = np.diff(np.append(ends, ref.shape[1]))
+    means = [np.add.reduceat(values, ends, axis=1) / held for values in (ref, alt)]
+    return Curves(start, size * per, means[0], means[1])
+
+
+def _titled(identifier: str, label: str) -> str:
+    """Return what a track is called over its curve: identifier and label, where that says more."""
+    return identifier if not label or label.endswith(identifier) else f"{identifier} {label}"
+
+
+def options_of(metadata: Mapping[str, Any]) -> ScoreOptions:
+    """Return the options of a run from its description.
+
+    Raises
+    ------
+    InputError
+        If it has none, or such as this version does not know.
+    """
+    given = metadata.get("options")
+    if not isinstance(given, Mapping):
+        raise InputError(
+            "the table comes without the description of its run (TABLE.meta.json), so its options are not known; "
+            "put it beside the table, or leave bundle and fasta out"
+        )
+    known = {item.name for item in fields(ScoreOptions)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise InputError(f"the run has an option {unknown[0]!r} that this version does not know; score it anew")
+    values = {name: _frozen(value) for name, value in given.items()}
+    return ScoreOptions(**{**values, "prediction": PredictionOptions(**values.get("prediction", {}))})
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _frozen(item) for name, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _joined(values: np.ndarray, paired: np.ndarray) -> np.ndarray:
+    """Return coverage of rows from that of their '+' tracks and, below, '-' tracks: (2 rows, bins) to (rows, bins)."""
+    plus, minus = values[: len(paired)], values[len(paired) :]
+    return plus + np.where(paired[:, None], minus, np.float32(0))
+
+
+def _check_same(metadata: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse a model or genome that the table was not made with: its coverage would contradict the scores."""
+    for name, called in (("genome", "genome"), ("bundle", "model")):
+        if metadata.get(f"identity_{name}") != identity[name]:
+            made = metadata.get(called, "another")
+            raise InputError(f"the {called} is not the one that the table was made with ({made}); give that one")

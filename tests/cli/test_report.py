@@ -1,0 +1,106 @@
+"""``borzoi-rt report`` and ``score --report``: the coverage that is shown is that of the run."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import borzoi_rt
+
+if TYPE_CHECKING:
+    from conftest import Cli, Desk  # type: ignore[attr-defined]
+
+
+def data_of(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_a_run_leaves_its_report(cli: Cli, desk: Desk) -> None:
+    page, again = desk.folder / "run.html", desk.folder / "again.html"
+    ended = cli(*desk.score("--report", page, "--stats", "SUM"))
+    assert ended.code == 0, ended.err
+    assert ended.err.endswith(f"report of 10 alleles -> {page}\n")
+    data = data_of(page.read_text())
+    assert len(data["details"]) == 10
+    sums, bins = [], set()
+    for detail in data["details"]:
+        curves = detail["picture"]["whole"]
+        ref, alt = np.array(curves["ref"]), np.array(curves["alt"])
+        names = [bar[0] for bar in detail["bars"]]
+        # The sum of ALT - REF over the output is the score of the track, up to the four digits that are kept.
+        sums += [(float((alt - ref)[at].sum()), detail["bars"][at][2], ref[at].max()) for at in range(len(ref))]
+        assert [name.split()[0] for name in detail["picture"]["tracks"]] == names[: len(ref)]
+        bins.add(ref.shape[1] * curves["step"] // detail["picture"]["bin"])
+    found, scores, size = np.array(sums).T
+    (count,) = bins
+    assert (np.abs(found - scores) < count * 1e-3 * size + 1e-3 * np.abs(scores)).all()
+    assert np.corrcoef(found, scores)[0, 1] > 0.9
+    ended = cli("report", desk.out, "--out", again, *desk.model(), "--top", 3, "--rank-by", "SUM")
+    assert ended.code == 0, ended.err
+    assert data_of(again.read_text())["details"] == data["details"][:3]
+
+
+def test_coverage_is_that_of_predict(cli: Cli, desk: Desk) -> None:
+    page = desk.folder / "run.html"
+    assert cli(*desk.score("--report", page, "--stats", "SUM", "--no-merge")).code == 0
+    detail = data_of(page.read_text())["details"][0]
+    curves = detail["picture"]["near"]
+    start, count = curves["start"], len(curves["ref"][0])
+    text = "".join(desk.fasta.read_text().split("\n")[1:])
+    with borzoi_rt.open_model(desk.bundle, fasta=desk.fasta) as model:
+        grid = model.bundle.geometry
+        window = detail["picture"]["whole"]["start"] - grid.crop_bp
+        result = model.predict(text[window : window + grid.sequence_length_bp])
+    assert abs(window + grid.sequence_length_bp // 2 - detail["pos"]) <= 1
+    shown = (start - window - grid.crop_bp) // grid.bin_size_bp
+    for name, values in zip(detail["picture"]["tracks"], curves["ref"], strict=True):
+        whole = result[name.split()[0]][shown : shown + count]
+        np.testing.assert_allclose(values, whole, rtol=1e-3, atol=1e-6)
+
+
+def test_without_a_model_no_coverage_is_shown(cli: Cli, desk: Desk) -> None:
+    assert cli(*desk.score()).code == 0
+    page = desk.folder / "r.html"
+    assert cli("report", desk.out, "--out", page).code == 0
+    assert all("picture" not in item for item in data_of(page.read_text())["details"])
+
+
+REFUSED = [
+    (["--report", "r.pdf"], "a report is an HTML file"),
+    (["--report", "r.html", "--layout", "wide"], "a report is made of a long table"),
+    (["--report", "r.html", "--shard", "1/2"], "a report is not made with shard"),
+    (["--report", "none/r.html"], "no such directory"),
+]
+
+
+@pytest.mark.parametrize(("more", "message"), REFUSED)
+def test_what_has_no_report_is_refused_before_the_run(
+    cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, more: list[str], message: str
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    ended = cli(*desk.score(*more))
+    assert (ended.code, desk.out.exists()) == (1, False)
+    assert message in ended.err
+
+
+def test_another_genome_or_model_is_refused(cli: Cli, desk: Desk) -> None:
+    assert cli(*desk.score()).code == 0
+    words = ["report", desk.out, "--out", desk.folder / "r.html"]
+    document = json.loads((desk.folder / "out.tsv.meta.json").read_text())
+    for name, message in (("identity_genome", "the genome is not the one"), ("identity_bundle", "the model is not")):
+        (desk.folder / "out.tsv.meta.json").write_text(json.dumps(document | {name: "other"}))
+        ended = cli(*words, *desk.model())
+        assert ended.code == 1
+        assert message in ended.err
+    (desk.folder / "out.tsv.meta.json").unlink()
+    ended = cli(*words, *desk.model())
+    assert (ended.code, "without the description of its run" in ended.err) == (1, True)
+    assert cli(*words).code == 0
+    assert cli(*words, "--genes", desk.bed).code == 2
+    assert cli(*words, "--fasta", desk.fasta).code == 2
