@@ -51,17 +51,17 @@ def replay_sums(session: SummingSession, bundle: Bundle, sequence: np.ndarray, t
     squashed = session.run(sequence[:1], track_index)[0]
     ref, alt = (squash.inverse(part.copy()).astype(np.float64) for part in (squashed, _ALT_SHARE * squashed[:, ::-1]))
     bins = session.geometry.bins
-    views = [
+    ref_views, alt_views = (
         Views(
             [session.embed(sequence[0], 0.0, (0, bins), turned=turned)],
             np.full((1, bins), share, dtype=np.float32),
             track_index[None],
         )
         for turned, share in ((False, 1.0), (True, _ALT_SHARE))
-    ]
+    )
     count = len(track_index)
     rows = Rows(tracks=np.arange(count)[:, None], share=np.ones((count, 1)))
-    found = session.sums(*views, squash.inverse_terms(), rows)
+    found = session.sums(ref_views, alt_views, squash.inverse_terms(), rows)
     pairs = [(ref, alt), (np.log2(ref + 1.0), np.log2(alt + 1.0)), (np.sqrt(ref), np.sqrt(alt))]
     sizes = np.stack([np.abs(r).sum(axis=1) + np.abs(a).sum(axis=1) for r, a in pairs])
     squares = np.stack([np.square(r).sum(axis=1) + np.square(a).sum(axis=1) for r, a in pairs])
