@@ -28,11 +28,6 @@ def test_the_oldest_pins_are_the_lower_bounds() -> None:
     assert {name: release(pins[name]) for name in pins} == {name: release(bounds[name]) for name in pins}
 
 
-def test_both_runtimes_have_one_bound() -> None:
-    extras = PROJECT["project"]["optional-dependencies"]
-    assert extras["gpu"] == [item.replace("onnxruntime", "onnxruntime-gpu") for item in extras["cpu"]]
-
-
 def test_every_python_is_in_the_matrix_and_gets_a_wheel() -> None:
     said = [item.rpartition(" ")[2] for item in PROJECT["project"]["classifiers"] if ":: Python :: 3." in item]
     assert [version for _, version, _, _ in MATRIX] == said
