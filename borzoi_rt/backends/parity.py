@@ -39,14 +39,14 @@ def replay_golden(session: Session, bundle: Bundle, *, split: bool = False) -> C
     sequence, index = golden["sequence"], golden["track_index"]
     whole = session.run(sequence, index)
     reports = [_compared(whole, golden, session.provider, bundle)]
-    for start, end in _parts_of(bundle) if split else ():
+    for start, end in moving_parts(bundle) if split else ():
         coverage = whole.copy()
         coverage[..., start:end] = session.run(sequence, index, bins=(start, end))
         reports.append(_compared(coverage, golden, session.provider, bundle))
     return max(reports, key=lambda report: report.rms)
 
 
-def _parts_of(bundle: Bundle) -> list[tuple[int, int]]:
+def moving_parts(bundle: Bundle) -> list[tuple[int, int]]:
     """Return, for each body that computes a part of the window, the most bins in the middle that it always covers."""
     tiling, grid = bundle.info.tiling, bundle.geometry
     bodies = [] if tiling is None else [body.bins for body in tiling.bodies.values() if body.moving]

@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from ..backends.opening import open_session
 from ..backends.parity import replay_golden
 from ..bundle.opening import open_bundle
-from ..engine.sessions import open_engine
+from ..engine.replay import replay_sums
+from ..engine.sessions import EngineOptions, can_sum, open_engine
+from ..engine.summing import SummingSession
 from . import _shared
 
 bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
@@ -29,7 +31,8 @@ def bundle() -> None:
 @_shared.device_option
 @_shared.threads_option
 def verify(path: Path, device: str, threads: int | None) -> None:
-    """Check the hash of every file, and that the model reproduces its golden example on DEVICE, whole and by tiles.
+    """Check the hash of every file, and that the model reproduces its golden example on DEVICE: whole, by tiles, and in
+    the sums that are made inside the graph.
 
     Exit code 0 or 1.
     """
@@ -39,6 +42,11 @@ def verify(path: Path, device: str, threads: int | None) -> None:
     if model.info.tiling is not None:  # scores are made by the split graphs
         with closing(open_engine(model, device, threads=threads)) as engine:
             text += f"; by tiles, {replay_golden(engine, model, split=True)}"
+    if can_sum(model, device):
+        with closing(open_engine(model, device, threads=threads, options=EngineOptions(fused=True))) as engine:
+            golden = model.golden()
+            off = replay_sums(cast("SummingSession", engine), model, golden["sequence"], golden["track_index"])
+            text += f"; sums inside the graph, off by {off:.0e} of what they are made of"
     click.echo(f"{path}: {len(model.files)} files match their hashes; {text}")
 
 

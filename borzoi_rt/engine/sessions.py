@@ -21,6 +21,7 @@ from ..bundle.parity import ParityRule, require
 from ..errors import InputError, ParityError
 from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
+from .replay import replay_sums
 from .resident import ResidentSession, ResidentSummingSession
 from .summing import SummingSession
 from .tile_cache import TileCache, TileStore
@@ -107,10 +108,18 @@ def _replay(session: IncrementalSession, bundle: Bundle) -> None:
     """Run the golden example where the exporter has not; a session that gives other numbers is closed."""
     try:
         replay_golden(session, bundle, split=True)
+        if isinstance(session, SummingSession):
+            golden = bundle.golden()
+            replay_sums(session, bundle, golden["sequence"], golden["track_index"])
     except ParityError:
         session.close()
         raise
     session.clear()
+
+
+def can_sum(bundle: Bundle, device: str | Device) -> bool:
+    """Tell whether sums over bins can be made inside a graph of the bundle on a device."""
+    return STATISTICS in bundle.info.graphs and Device.parse(device).kind != "triton"
 
 
 def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:
@@ -118,7 +127,7 @@ def _fuses(bundle: Bundle, device: Device, options: EngineOptions) -> bool:
 
     The graph stays until it has been measured on a GPU, which decides whether it is worth keeping.
     """
-    there = STATISTICS in bundle.info.graphs and device.kind != "triton"
+    there = can_sum(bundle, device)
     if options.fused is None:
         return there and device.gpu and not options.verify_fraction
     if options.fused and not there:

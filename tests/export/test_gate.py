@@ -349,3 +349,26 @@ def test_differences_of_removal_cancel_what_both_passes_share() -> None:
     got = np.log1p(np.exp(shared))
     assert np.abs(differences(got, want)).min() > 0.9e-5
     assert np.abs(promoter._of_removal(got, want)).max() < 1e-9
+
+
+def test_a_body_that_moves_is_part_of_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in what it computes refuses the bundle, as it would refuse `bundle verify`."""
+    from borzoi_rt.engine.incremental import IncrementalSession
+
+    monkeypatch.setattr("borzoi_export.graphs.parity.moving_parts", lambda _: [(8, 16)])
+    asked: list[tuple[int, int]] = []
+    run = IncrementalSession.run
+
+    def spoilt(self: Any, *values: Any, **options: Any) -> np.ndarray:
+        coverage = run(self, *values, **options)
+        if options.get("bins"):
+            asked.append(options["bins"])
+            coverage = coverage + np.float32(0.01)
+        return coverage
+
+    monkeypatch.setattr(IncrementalSession, "run", spoilt)
+    torch.manual_seed(11)
+    with pytest.raises(ParityError, match="split graphs"):
+        export_bundle(toys.model(), toys.tracks(), tmp_path / "b", squash=SquashSpec(kind="new"), name="toy")
+    assert (8, 16) in asked
+    assert not (tmp_path / "b").exists()

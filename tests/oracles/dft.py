@@ -24,7 +24,8 @@ def published_scores(wt: np.ndarray, ko: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def integral(f: np.ndarray, position_bp: np.ndarray, omega: np.ndarray) -> np.ndarray:
     """The integral of f(t) exp(-i omega t) by the trapezoid rule on a grid ``position_bp``."""
-    return np.array([np.trapezoid(f * np.exp(-1j * w * position_bp), position_bp) for w in omega])
+    values = [f * np.exp(-1j * w * position_bp) for w in omega]  # NumPy 1 and 2 name the rule differently
+    return np.array([np.sum(np.diff(position_bp) * (v[1:] + v[:-1]) / 2) for v in values])
 
 
 def parts(f: np.ndarray, wt: np.ndarray) -> tuple[float, float]:
