@@ -136,6 +136,8 @@ class Pictures:
 
     def of(self, allele: Allele, effects: Sequence[Effect]) -> Picture | str:
         """Return what is drawn of an allele in the tracks where its score is strongest, or why nothing is."""
+        if allele.key[2]:
+            return "no coverage: that of haplotypes is not drawn"
         if self._options.prediction.window.startswith("cluster:"):
             return "no coverage: in this run the window of a variant depends on its neighbours"
         variant = Variant(allele.chrom, allele.pos, allele.ref, allele.alt, allele.id)

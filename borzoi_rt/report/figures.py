@@ -85,7 +85,7 @@ def plot_effect_curves(
     title : str
         Line above the panels; should name the site and state the sign and the orientation.
     """
-    figure, panels = _panels(len(names), height=1.1, sharey=True)
+    figure, panels = _panels(len(names), height=1.1, sharex=True, sharey=True)
     for panel, name, curve in zip(panels, names, effect, strict=True):
         panel.fill_between(position_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0, label="gain")
         panel.fill_between(position_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0, label="loss")
@@ -111,7 +111,7 @@ def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, 
     title : str
         Line above the panels.
     """
-    figure, panels = _panels(len(profiles), height=1.2)
+    figure, panels = _panels(len(profiles), height=1.2, sharex=True)
     for panel, profile in zip(panels, profiles, strict=True):
         low, high = np.nan_to_num(profile.low), np.nan_to_num(profile.high)
         if profile.sites > 1:
