@@ -137,6 +137,6 @@ def make_report(
         elif bundles and fasta is not None and top:
             metadata = open_scores(table).metadata
             how: dict[str, Any] = {"genes": genes, "device": where}
-            pictures = stack.enter_context(Pictures(bundles, fasta, metadata, **how))
+            pictures = stack.enter_context(Pictures.of_run(bundles, fasta, metadata, **how))
         ranking = write_report(out, table, top=top, rank_by=rank_by, pictures=pictures)
     say(f"report of {len(ranking.alleles):,} alleles -> {out}")

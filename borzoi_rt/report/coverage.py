@@ -1,11 +1,11 @@
-"""The coverage that a model predicts for both alleles of a few variants, as a report shows it."""
+"""The coverage that a model predicts for both alleles of a few variants, as reports and figures show it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,15 @@ class Picture:
     bin_size_bp: int
     more_genes: int = 0
 
+    def take(self, rows: Sequence[int]) -> Picture:
+        """Return some of the tracks, in this order."""
+        held = list(rows)
+        near, whole = (replace(item, ref=item.ref[held], alt=item.alt[held]) for item in (self.near, self.whole))
+        return replace(self, tracks=tuple(self.tracks[row] for row in held), near=near, whole=whole)
+
 
 class Pictures:
-    """Predicts again what a run has scored, for a few of its alleles. A context manager.
+    """Predicts both alleles of a few variants. A context manager.
 
     Parameters
     ----------
@@ -85,12 +91,14 @@ class Pictures:
         The model, or the members of an ensemble, whose coverage is averaged.
     fasta : path
         The genome.
-    metadata : mapping
-        Description of the run, whose options are used again.
+    options : ScoreOptions
+        Tracks, strands, shifts, scale and policies.
     genes : Genes or path, optional
         Annotation for the gene model.
     device, threads
         See :func:`borzoi_rt.open_session`.
+    made : mapping, optional
+        Description of a run whose model and genome these must be.
 
     Raises
     ------
@@ -102,19 +110,21 @@ class Pictures:
         self,
         bundle: Models,
         fasta: str | os.PathLike[str],
-        metadata: Mapping[str, Any],
+        options: ScoreOptions,
         *,
         genes: Genes | str | os.PathLike[str] | None = None,
         device: str | Device = "cpu",
         threads: int | None = None,
+        made: Mapping[str, Any] | None = None,
     ) -> None:
         members = open_members(bundle)
         model = members[0]
-        self._options = options_of(metadata).resolved(model.info)
+        self._options = options.resolved(model.info)
         self._stack = ExitStack()
         self._fasta = self._stack.enter_context(Fasta(fasta))
         try:
-            _check_same(metadata, model_identity(members, self._options, self._fasta))
+            if made is not None:
+                _check_same(made, model_identity(members, self._options, self._fasta))
         except BaseException:
             self._stack.close()
             raise
@@ -128,6 +138,11 @@ class Pictures:
             self._stack.callback(session.close)
             self._sessions.append((member, session))
 
+    @classmethod
+    def of_run(cls, bundle: Models, fasta: str | os.PathLike[str], metadata: Mapping[str, Any], **how: Any) -> Pictures:
+        """Open what a run was made with, to predict again with its options; ``metadata`` is its description."""
+        return cls(bundle, fasta, options_of(metadata), made=metadata, **how)
+
     def __enter__(self) -> Pictures:
         return self
 
@@ -136,6 +151,8 @@ class Pictures:
 
     def of(self, allele: Allele, effects: Sequence[Effect]) -> Picture | str:
         """Return what is drawn of an allele in the tracks where its score is strongest, or why nothing is."""
+        if allele.key[2]:
+            return "no coverage: that of haplotypes is not drawn"
         if self._options.prediction.window.startswith("cluster:"):
             return "no coverage: in this run the window of a variant depends on its neighbours"
         variant = Variant(allele.chrom, allele.pos, allele.ref, allele.alt, allele.id)
@@ -150,6 +167,35 @@ class Pictures:
         except BorzoiError as error:
             return f"no coverage: {error}"
         return self._picture(chosen, found, compared.chrom, allele.pos)
+
+    def variant(self, variant: Variant, *, count: int = TRACKS, width_bp: int | None = None) -> Picture:
+        """Return what is drawn of a variant, in the tracks where the coverage near it changes most.
+
+        Tracks are ordered by the size of ``log2((sum ALT + 1) / (sum REF + 1))`` over the bins that are shown near it.
+
+        Parameters
+        ----------
+        count : int
+            Number of tracks, or of pairs of strands.
+        width_bp : int, optional
+            Width of what is shown near it; ``2 x NEAR_BINS + 1`` bins when None.
+
+        Raises
+        ------
+        InputError
+            If the variant cannot be predicted.
+        """
+        record = VariantRecord(0, 0, variant)
+        compared = compare(self._fasta, record, self._options, longest_bp=self._grid.sequence_length_bp // 4)
+        if compared.comparison is None:
+            raise InputError(f"{variant}: {compared.status}: {compared.detail}")
+        near = NEAR_BINS if width_bp is None else max(1, width_bp // self._grid.bin_size_bp // 2)
+        rows = list(range(len(self._selection.rows)))
+        found = self._predictor(rows).variant(self._fasta, compared.comparison)
+        whole = self._picture(rows, found, compared.comparison.chrom, variant.pos, near_bins=near)
+        sums = [values.sum(axis=1, dtype=np.float64) for values in (whole.near.ref, whole.near.alt)]
+        order = np.argsort(-np.abs(np.log2((sums[1] + 1) / (sums[0] + 1))), kind="stable")[:count]
+        return whole.take(order.tolist())
 
     def _rows(self, effects: Sequence[Effect]) -> list[int]:
         """Return the rows of the scores that are shown."""
@@ -170,7 +216,9 @@ class Pictures:
             )
         return MeanPredictor(predictors)
 
-    def _picture(self, rows: Sequence[int], found: AllelePrediction, chrom: str, pos: int) -> Picture:
+    def _picture(
+        self, rows: Sequence[int], found: AllelePrediction, chrom: str, pos: int, *, near_bins: int = NEAR_BINS
+    ) -> Picture:
         table, size = self._selection.rows, self._grid.bin_size_bp
         paired = (table.index != table.index_pair)[list(rows)]
         # A track without a strand was asked for twice; of a pair of strands both are added, as the row stands for both.
@@ -178,7 +226,7 @@ class Pictures:
         start = found.window_start + self._grid.crop_bp + found.first_bin * size
         bins = ref.shape[1]
         middle = min(max((pos - 1 - start) // size, 0), bins - 1)
-        first, last = max(middle - NEAR_BINS, 0), min(middle + NEAR_BINS + 1, bins)
+        first, last = max(middle - near_bins, 0), min(middle + near_bins + 1, bins)
         names = [_titled(table.identifier[row], table.description[row]) for row in rows]
         name = [f"{text} (both strands added)" if pair else text for text, pair in zip(names, paired, strict=True)]
         near = Curves(start + first * size, size, ref[:, first:last], alt[:, first:last])

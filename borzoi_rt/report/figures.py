@@ -26,6 +26,7 @@ def plot_alleles(
     bin_size_bp: int,
     position: int,
     title: str,
+    genes: Sequence[tuple[str, str, Sequence[tuple[int, int]]]] = (),
 ) -> None:
     """Draw the coverage of both alleles, one panel per track, and save it.
 
@@ -47,8 +48,16 @@ def plot_alleles(
         1-based position of the variant, marked by a line.
     title : str
         Line above the panels.
+    genes : sequence of (str, str, sequence of (int, int))
+        Name, strand and exons, 0-based and half-open, of genes that are drawn above; those outside are left out.
     """
-    figure, panels = _panels(len(names), height=1.35, sharex=True)
+    end = start + bin_size_bp * ref.shape[-1]
+    held = [gene for gene in genes if gene[2][0][0] < end and gene[2][-1][1] > start]
+    figure, panels = _panels(len(names) + bool(held), height=1.35, sharex=True)
+    if held:
+        models, panels = panels[0], panels[1:]
+        _draw_genes(models, held, start, end)
+        models.axvline(position - 0.5, color="0.3", linewidth=0.8, linestyle=":")
     edges = start + bin_size_bp * np.arange(ref.shape[-1] + 1)
     for panel, name, of_ref, of_alt in zip(panels, names, ref, alt, strict=True):
         panel.stairs(of_ref, edges, fill=True, color=REF_COLOUR, alpha=0.35, label="REF")
@@ -57,11 +66,37 @@ def plot_alleles(
         _name(panel, name)
         panel.set_ylim(bottom=0)
         panel.margins(x=0)
+    panels[0].set_xlim(start, end)
     _legend(figure, panels[0], ncols=2)
     figure.supylabel(f"predicted coverage per bin of {bin_size_bp} bp", fontsize="small")
     panels[-1].xaxis.set_major_formatter("{x:,.0f}")
     panels[-1].set_xlabel(f"position on {chrom}, bp")
     _finish(figure, path, title)
+
+
+GENE_COLOURS = {"+": "#2b6f77", "-": "#8a5a1f", ".": "0.35"}
+
+
+def _draw_genes(panel: Any, genes: Sequence[tuple[str, str, Sequence[tuple[int, int]]]], start: int, end: int) -> None:
+    """Draw genes as boxes (exons) on lines with arrows in the direction of transcription, one above the other."""
+    ends: list[float] = []
+    for name, strand, exons in genes:
+        low, high = max(exons[0][0], start), min(exons[-1][1], end)
+        words = 0.013 * (len(name) + 3) * (end - start)
+        left = min(low, end - words)
+        lane = next((number for number, taken in enumerate(ends) if taken < left), len(ends))
+        ends[lane : lane + 1] = [max(high, left + words) + 0.01 * (end - start)]
+        colour, way = GENE_COLOURS[strand], {"+": "→", "-": "←", ".": ""}[strand]
+        panel.plot([low, high], [-lane, -lane], color=colour, linewidth=1.0, solid_capstyle="butt")
+        marks = np.arange(low, high - (end - start) / 80, (end - start) / 40)[1:]
+        if strand != ".":
+            panel.plot(marks, np.full(len(marks), -lane), {"+": ">", "-": "<"}[strand], color=colour, markersize=3)
+        shown = [(max(one, start), min(two, end)) for one, two in exons if one < end and two > start]
+        panel.broken_barh([(one, two - one) for one, two in shown], (-lane - 0.18, 0.36), color=colour)
+        panel.text(left, -lane + 0.25, f"{name} {way}".strip(), fontsize="x-small", va="bottom", color=colour)
+    panel.set_ylim(-len(ends) + 0.4, 0.8)
+    panel.set_yticks([])
+    panel.spines["left"].set_visible(False)
 
 
 GAIN_COLOUR, LOSS_COLOUR = ALT_COLOUR, REF_COLOUR
@@ -85,7 +120,7 @@ def plot_effect_curves(
     title : str
         Line above the panels; should name the site and state the sign and the orientation.
     """
-    figure, panels = _panels(len(names), height=1.1, sharey=True)
+    figure, panels = _panels(len(names), height=1.1, sharex=True, sharey=True)
     for panel, name, curve in zip(panels, names, effect, strict=True):
         panel.fill_between(position_bp, np.maximum(curve, 0), color=GAIN_COLOUR, alpha=0.5, linewidth=0, label="gain")
         panel.fill_between(position_bp, np.minimum(curve, 0), color=LOSS_COLOUR, alpha=0.5, linewidth=0, label="loss")
@@ -111,7 +146,7 @@ def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, 
     title : str
         Line above the panels.
     """
-    figure, panels = _panels(len(profiles), height=1.2)
+    figure, panels = _panels(len(profiles), height=1.2, sharex=True)
     for panel, profile in zip(panels, profiles, strict=True):
         low, high = np.nan_to_num(profile.low), np.nan_to_num(profile.high)
         if profile.sites > 1:
@@ -229,7 +264,7 @@ def plot_dominant_changes(
     image = panel.imshow(shade, cmap="Blues", interpolation="nearest")
     for (row, column), count in np.ndenumerate(table):
         if count:
-            colour = readable_on(image.to_rgba(shade[row, column]))
+            colour = readable_on([float(part) for part in image.to_rgba(shade[row, column])])
             panel.text(column, row, str(count), ha="center", va="center", fontsize="small", color=colour)
     panel.set_xticks(range(len(names)), names, rotation=90)
     panel.set_yticks(range(len(names)), names)

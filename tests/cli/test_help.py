@@ -165,6 +165,7 @@ FAILS = {
         r"'chr1:x'",
     ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
+    "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
     "merge": (["merge", "none.tsv.shard-1-of-2"], r"none\.tsv\.shard-1-of-2: is no shard of a run"),
     "calibrate": (

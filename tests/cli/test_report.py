@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 import borzoi_rt
+from borzoi_rt.genome.variants import Variant
+from borzoi_rt.report.coverage import Pictures
+from borzoi_rt.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -104,3 +108,38 @@ def test_another_genome_or_model_is_refused(cli: Cli, desk: Desk) -> None:
     assert cli(*words).code == 0
     assert cli(*words, "--genes", desk.bed).code == 2
     assert cli(*words, "--fasta", desk.fasta).code == 2
+
+
+def test_a_figure_of_a_variant(cli: Cli, desk: Desk) -> None:
+    row = next(line for line in desk.vcf.read_text().splitlines() if not line.startswith("#")).split()
+    variant, out = f"{row[0]}:{row[1]}:{row[3]}:{row[4]}", desk.folder / "v.svg"
+    ended = cli("plot", variant, *desk.model(), "--out", out, "--top", 2, "--width", 200)
+    assert (ended.code, out.read_text()[:5]) == (0, "<?xml")
+    assert "2 tracks" in ended.err
+    wrong = {"A": "C", "C": "A", "G": "A", "T": "A"}[row[3]]
+    for words, message in (
+        ([f"{row[0]}:{row[1]}:{wrong}:{row[3]}", "--out", out], "ref_mismatch: REF"),
+        ([variant, "--out", desk.folder / "v.txt"], r"the suffix names no figure; allowed: .pdf, .svg, .png"),
+    ):
+        ended = cli("plot", *words, *desk.model())
+        assert ended.code == 1
+        assert message in ended.err
+
+
+def test_the_tracks_that_change_most_are_drawn(desk: Desk) -> None:
+    row = next(line for line in desk.vcf.read_text().splitlines() if not line.startswith("#")).split()
+    variant = Variant.parse(f"{row[0]}:{row[1]}:{row[3]}:{row[4]}")
+    with Pictures(desk.bundle, desk.fasta, ScoreOptions()) as pictures:
+        every = pictures.variant(variant, count=99, width_bp=200)
+        two = pictures.variant(variant, count=2, width_bp=200)
+    change = [
+        abs(math.log2((alt.sum() + 1) / (ref.sum() + 1)))
+        for ref, alt in zip(every.near.ref.astype(float), every.near.alt.astype(float), strict=True)
+    ]
+    assert change == sorted(change, reverse=True)
+    assert change[0] > change[-1]
+    assert two.tracks == every.tracks[:2]
+    np.testing.assert_array_equal(two.near.alt, every.near.alt[:2])
+    width = every.near.step_bp * every.near.ref.shape[1]
+    assert every.near.start <= variant.pos - 1 < every.near.start + width
+    assert 200 - 2 * every.bin_size_bp < width < 200 + 2 * every.bin_size_bp

@@ -53,6 +53,28 @@ def test_alleles_name_unit_contig_and_tracks(tmp_path: Path, drawn: list[Any]) -
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+def test_genes_are_drawn_where_they_are(tmp_path: Path, drawn: list[Any]) -> None:
+    ref = np.ones((1, 30))
+    genes = [
+        ("ONE", "+", [(900, 1000), (1200, 1300)]),  # begins before the figure
+        ("TWO", "-", [(1250, 1260), (1270, 1400)]),
+        ("FAR", "+", [(1920, 2000)]),  # begins where the figure ends
+    ]
+    what: dict[str, Any] = {"names": ["RNA"], "chrom": "chr7", "start": 960, "bin_size_bp": 32}
+    plots.plot_alleles(tmp_path / "a.pdf", ref, ref, position=1500, title="T", genes=genes, **what)
+    models, panel = drawn[0].axes
+    assert models.get_xlim() == panel.get_xlim() == (960, 1920)
+    assert [text.get_text() for text in models.texts] == ["ONE →", "TWO ←"]
+    boxes = [
+        [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in item.get_paths()]
+        for item in models.collections
+    ]
+    assert boxes == [[(960, 1000), (1200, 1300)], [(1250, 1260), (1270, 1400)]]
+    lanes = [item.get_paths()[0].vertices[:, 1].mean() for item in models.collections]
+    assert lanes[0] > lanes[1] + 0.5  # their names would stand on one another
+    assert models.texts[0].get_color() != models.texts[1].get_color()
+
+
 def test_curves_of_effects_say_what_the_line_is(tmp_path: Path, drawn: list[Any]) -> None:
     effect = np.random.default_rng(0).normal(size=(3, 60))
     plots.plot_effect_curves(tmp_path / "e.png", effect, np.arange(-30.0, 30), names=["TATA", "SP1", "x"], title="T")
