@@ -29,6 +29,7 @@ from .genome.genes import Genes
 from .genome.intervals import Interval
 from .genome.pas import read_sites
 from .genome.variants import Variant
+from .html import html_table
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
@@ -122,6 +123,17 @@ class Model:
             f"<Model {names}: {grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of "
             f"{grid.bin_size_bp} bp x {len(self.tracks):,} tracks, {genome}, on {self._device}>"
         )
+
+    def _repr_html_(self) -> str:
+        grid = self.bundle.geometry
+        rows = [
+            ("window", f"{grid.sequence_length_bp:,} bp -> {grid.bins:,} bins of {grid.bin_size_bp} bp"),
+            ("tracks", f"{len(self.tracks):,}"),
+            ("squash", self.bundle.info.squash.kind),
+            ("genome", "none" if self._fasta is None else self._fasta.name),
+            ("device", self._device),
+        ]
+        return html_table("Model " + " + ".join(item.info.name for item in self.members), (), rows, len(rows))
 
     def score(
         self,

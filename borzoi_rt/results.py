@@ -14,6 +14,7 @@ from .errors import InputError
 from .genome.haplotypes import Haplotype
 from .genome.intervals import Interval
 from .genome.variants import Variant
+from .html import html_table
 from .scoring.results import ScoredVariant
 from .scoring.spec import ScoreSpec
 from .tables import LAYOUTS
@@ -24,6 +25,7 @@ from .tables.rows import Rows, score_table, tables_of
 from .tracks import RowTable, TrackTable
 
 _SHOWN = 5
+_HTML_ROWS = 20  # of a table in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,10 @@ class TrackValues(Mapping[str, float]):
     def __repr__(self) -> str:
         shown = ", ".join(f"{track} {value:.4g}" for track, value in self.top(_SHOWN))
         return f"<{self.name} of {len(self)} tracks, largest: {shown}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"{self.name} of {len(self)} tracks, largest first"
+        return html_table(caption, ("track", self.name), self.top(_HTML_ROWS), len(self))
 
     def top(self, count: int = _SHOWN) -> list[tuple[str, float]]:
         """Return the tracks where the score is largest in size, with its value."""
@@ -122,13 +128,22 @@ class VariantScores:
         inner = ", ".join(map(repr, self.scores.values())) or self.detail
         return f"<{self.variant} {self.status}: {inner}>"
 
+    def _repr_html_(self) -> str:
+        rows = [(name, *pair) for name, values in self.scores.items() for pair in values.top(_SHOWN)]
+        caption = f"{_what(self)}: {self.status}" + (f", {self.detail}" if self.detail else "")
+        return html_table(caption, ("score", "track", "value"), rows[:_HTML_ROWS], len(rows))
+
 
 def _line(item: VariantScores) -> str:
     """Return an allele with the largest value of each score."""
     largest = (f"{name} {track} {value:.4g}" for name, found in item.scores.items() for track, value in found.top(1))
+    return f"{_what(item)} {item.status}: " + (", ".join(largest) or item.detail)
+
+
+def _what(item: VariantScores) -> str:
+    """Return what was scored: an allele, or a haplotype of a sample."""
     named = item.haplotype
-    what = item.variant if named is None else f"{named.sample} haplotype {named.name} against {named.against}"
-    return f"{what} {item.status}: " + (", ".join(largest) or item.detail)
+    return str(item.variant) if named is None else f"{named.sample} haplotype {named.name} against {named.against}"
 
 
 class ScoreResult(Sequence[VariantScores], Frames):
@@ -234,11 +249,25 @@ class ScoreResult(Sequence[VariantScores], Frames):
         how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
         return score_table(self._found, self.specs, len(self.tracks), **how)
 
-    def __repr__(self) -> str:
+    def _summary(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
         scores = ", ".join(spec.name for spec in self.specs)
         size = f"{len(self)} allele{'' if len(self) == 1 else 's'}"
-        lines = [f"<ScoreResult: {size} ({counts}), {scores}, {len(self.tracks)} tracks>"]
+        return f"{size} ({counts}), {scores}, {len(self.tracks)} tracks"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[object, ...]] = []
+        for item in self[:_HTML_ROWS]:
+            largest = [(name, *pair) for name, values in item.scores.items() for pair in values.top(1)]
+            first = (_what(item), item.status)
+            rows += [(*first, *largest[0])] if largest else [(*first, item.detail, "", "")]
+            rows += [("", "", *other) for other in largest[1:_SHOWN]]
+        header = ("variant", "status", "score", "strongest track", "value")
+        more = max(0, len(self) - _HTML_ROWS)
+        return html_table(f"{type(self).__name__}: {self._summary()}", header, rows, len(rows) + more)
+
+    def __repr__(self) -> str:
+        lines = [f"<ScoreResult: {self._summary()}>"]
         lines += [f"  {_line(self[number])}" for number in range(min(len(self), _SHOWN))]
         return "\n".join(lines + (["  ..."] if len(self) > _SHOWN else []))
 
@@ -323,6 +352,12 @@ class CoverageResult(Frames):
     def to_polars(self, layout: str = "wide") -> Any:
         """Return a ``polars.DataFrame``; see :meth:`to_arrow`."""
         return super().to_polars(layout)
+
+    def _repr_html_(self) -> str:
+        joined = self.values.transpose(1, 0, 2).reshape(len(self.tracks), -1)
+        means, peaks, order = joined.mean(axis=1), joined.max(axis=1), np.argsort(-joined.max(axis=1), kind="stable")
+        rows = [(self.tracks.labels[track], float(means[track]), float(peaks[track])) for track in order[:_HTML_ROWS]]
+        return html_table(repr(self)[1:-1], ("track", "mean", "largest"), rows, len(self.tracks))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{item.chrom}:{item.start + 1}-{item.end}" for item in self.windows[:_SHOWN])

@@ -6,16 +6,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from .errors import FormatError, InputError
+from .html import html_table
 from .selection import TrackNames
 from .targets import integers, positive_numbers, read_rows
 from .types import FloatArray, IndexArray
 
 _NUMBERS = ("clip", "clip_soft", "scale")
+_HTML_ROWS = 20  # of a table in a notebook
 _REQUIRED = ("identifier", *_NUMBERS, "sum_stat")
 
 
@@ -106,6 +109,11 @@ class RowTable(_Named):
     def __repr__(self) -> str:
         return f"<RowTable: {len(self):,} rows, {_shown(self.identifier)}>"
 
+    def _repr_html_(self) -> str:
+        rows = zip(map(int, self.index), self.identifier, self.strand, self.description, strict=True)
+        header = ("index", "identifier", "strand", "description")
+        return html_table(f"RowTable: {len(self):,} rows", header, islice(rows, _HTML_ROWS), len(self))
+
 
 @dataclass(frozen=True)
 class TrackTable(_Named):
@@ -137,6 +145,11 @@ class TrackTable(_Named):
 
     def __repr__(self) -> str:
         return f"<TrackTable: {len(self.identifier):,} tracks, {_shown(self.identifier)}>"
+
+    def _repr_html_(self) -> str:
+        rows = zip(map(int, self.index), self.identifier, self.strand, self.description, strict=True)
+        header = ("index", "identifier", "strand", "description")
+        return html_table(f"TrackTable: {len(self):,} tracks", header, islice(rows, _HTML_ROWS), len(self))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, n_tracks: int | None = None) -> TrackTable:

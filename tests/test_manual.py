@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from borzoi_rt import demo
+from borzoi_rt.cli import main
 from borzoi_rt.cli._commands import COMMANDS
+from borzoi_rt.demo.data import write_demo_data
 
 yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,3 +77,29 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     for page in tmp_path.glob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r'<(?:script|link rel="stylesheet")[^>]*(?:src|href)="https?:', text), page.name
+
+
+def test_the_quick_start_runs(tmp_path: Path) -> None:
+    """Its commands on the demo's files, in order; those that need the network or somebody's own files are read only."""
+    write_demo_data(demo_out := _made(tmp_path / "demo-out"))
+    (tmp_path / "borzoi_rt").mkdir()
+    (tmp_path / "borzoi_rt" / "demo").symlink_to(Path(demo.__file__).parent)
+    blocks = re.findall(r"^```bash\n(.*?)^```", (DOCS / "quickstart.md").read_text(encoding="utf-8"), re.M | re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if "demo-out/genome" in line]
+    assert [line.split()[1] for line in lines] == ["score", "explain"]
+    for line in lines:
+        done = CliRunner().invoke(main, [str(word) for word in _within(tmp_path, line)])
+        assert done.exit_code == 0, done.output
+    assert demo_out.is_dir()
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["one.tsv", "one.tsv.meta.json", "why.h5"]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _within(folder: Path, line: str) -> list[str]:
+    """Return the words of a command with the paths that it names taken from a folder."""
+    named = re.compile(r"demo-out/|borzoi_rt/demo/|\w+\.(tsv|h5)$")
+    return [str(folder / word) if named.match(word) else word for word in shlex.split(line, comments=True)[1:]]
