@@ -17,6 +17,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain": (f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
+    "report": (f"report scores.tsv {_MODEL} --out scores.html",),
+    "plot": (f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),
     "bundle verify": ("bundle verify BUNDLE --device cuda:0",),
