@@ -196,7 +196,7 @@ def check_entrypoint(words: list[str], groups: list[dict[str, Any]], workers: di
     assert command is not None
     given = command.make_context("score", words[2:], parent=context).params
     (mount,) = groups[0]["template"]["spec"]["containers"][0]["volumeMounts"]
-    files = [given["vcf"], given["bundle"], given["fasta"], given["out"]]
+    files = [given["vcf"], *given["bundles"], given["fasta"], given["out"]]
     assert all(Path(path).is_relative_to(mount["mountPath"]) for path in files)
     assert (given["engine"], given["resume"]) == ("ray", True)
     held = workers["template"]["spec"]["containers"][0]["resources"]["limits"]
