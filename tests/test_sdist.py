@@ -45,5 +45,6 @@ def test_two_builds_are_equal_and_hold_what_a_wheel_is_made_of(tmp_path: Path) -
         items = archive.getmembers()
     names = {item.name.partition("/")[2] for item in items}
     assert {"csrc/onehot.pyx", "csrc/squash.pyx", "setup.py", "borzoi_rt/demo/bundle/bundle.json", "LICENSE"} <= names
+    assert {f"borzoi_rt/report/template/report.{kind}" for kind in ("html", "css", "js")} <= names
     assert {(item.mtime, item.uid, item.uname, item.gname) for item in items} == {(WHEN, 0, "", "")}
     assert not any(name.endswith((".so", ".pyc")) for name in names)
