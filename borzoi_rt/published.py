@@ -27,7 +27,7 @@ _PARAMS = {
 }
 _TRACKS = {"borzoi": {"human": 7611, "mouse": 2608}, "prime": {"human": 5431, "mouse": 1774}}
 _BINS = {"borzoi": (6144, 32), "prime": (12288, 16)}
-_MIT = "MIT, says the Flashzoi paper (doi:10.1093/bioinformatics/btaf467)"
+_MIT = "MIT, as the Flashzoi paper (doi:10.1093/bioinformatics/btaf467) is quoted; see the repository's page"
 _PORT = "not found for the weights; ported with permission, says borzoi-pytorch"
 _CALICO = "not found for the weights; the code beside them is Apache-2.0"
 

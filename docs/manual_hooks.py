@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def on_files(files: Files, config: Any) -> Files:
     for name, text in (("commands.md", command_reference()), ("changelog.md", changelog)):
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Drop the roles of docstrings, which Markdown does not know: what they mark stays code."""
+    return re.sub(r":(?:mod|class|func|meth|data|attr|exc):(?=<code>)", "", html)
 
 
 def command_reference() -> str:

@@ -73,6 +73,8 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     assert "Usage: borzoi-rt bench latency [OPTIONS]" in commands
     reference = (tmp_path / "api.html").read_text(encoding="utf-8")
     assert "borzoi_rt.model.Model.score" in reference
+    assert ":class:" not in reference
+    assert ":mod:" not in reference
     assert all((tmp_path / f"{page.stem}.html").is_file() for page in DOCS.glob("*.md"))
     for page in tmp_path.glob("*.html"):
         text = page.read_text(encoding="utf-8")
