@@ -31,8 +31,6 @@ OPERATORS = frozenset((
     "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ))
 # fmt: on
-OWN_DOMAIN = "com.microsoft"  # operators of onnxruntime itself
-OWN_OPERATORS = frozenset(("MultiHeadAttention",))
 MOST_NODES = 100_000
 MOST_ELEMENTS = 2**31  # of one tensor
 MOST_INTEGERS = 65_536  # of one constant
@@ -222,21 +220,16 @@ def _check_versions(model: Message) -> tuple[int, int]:
         raise FormatError(f"IR version {ir_version}; {IR_VERSIONS[0]} to {IR_VERSIONS[-1]} are allowed")
     opsets = [read_message(part, _OPSET, "an operator set") for part in model.parts.get("opset", ())]
     found = [(item.text("domain"), item.number("version")) for item in opsets]
-    standard = [version for domain, version in found if domain in ("", "ai.onnx")]
-    others = [item for item in found if item[0] not in ("", "ai.onnx")]
-    if len(standard) != 1 or standard[0] not in OPSETS or others not in ([], [(OWN_DOMAIN, 1)]):
+    if len(found) != 1 or found[0][0] not in ("", "ai.onnx") or found[0][1] not in OPSETS:
         named = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in found) or "none"
-        raise FormatError(
-            f"operator sets {named}; ai.onnx {OPSETS[0]} to {OPSETS[-1]} is needed, beside it {OWN_DOMAIN} 1 alone is "
-            "allowed"
-        )
-    return standard[0], ir_version
+        raise FormatError(f"operator sets {named}; ai.onnx {OPSETS[0]} to {OPSETS[-1]} alone is allowed")
+    return found[0][1], ir_version
 
 
 def _check_node(part: memoryview) -> None:
     node = read_message(part, _NODE, "an operator")
     kind, domain = node.text("op_type"), node.text("domain")
-    if kind not in {"": OPERATORS, "ai.onnx": OPERATORS, OWN_DOMAIN: OWN_OPERATORS}.get(domain, frozenset()):
+    if domain not in ("", "ai.onnx") or kind not in OPERATORS:
         raise FormatError(f"operator {f'{domain}.{kind}' if domain else kind!r} is not allowed")
     for name in ("input", "output"):
         node.texts(name)

@@ -21,7 +21,6 @@ from borzoi_rt.errors import FormatError
 
 OPSET = 20
 IR_VERSION = 10
-MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
 _INLINE_BYTES = 1024
 _ALIGNMENT = 4096  # so that a runtime may map the file
 _DTYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp16": np.float16}
@@ -160,7 +159,6 @@ class GraphBuilder:
             self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output_{name}"))
             infos.append(helper.make_tensor_value_info(name, dtype, shape))
         graph = helper.make_graph(self._nodes, self.name, self._inputs, infos, list(self._initializers.values()))
-        domains = sorted({node.domain for node in self._nodes} - {""})
-        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
+        opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="borzoi-rt")
         path.write_bytes(model.SerializeToString(deterministic=True))
