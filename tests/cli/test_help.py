@@ -239,7 +239,7 @@ def test_examples_can_be_given(words: list[str]) -> None:
 def test_every_command_of_the_runtime_has_an_example(cli: Cli) -> None:
     leaves = {" ".join(path): command for path, command in RUNTIME if not isinstance(command, click.Group)}
     without = {name for name, command in leaves.items() if "Examples:" not in (command.epilog or "")}
-    assert without <= {"triton venv", "plot"}
+    assert without <= {"triton venv"}
     assert set(EXAMPLES) <= {" ".join(path) for path, _ in EVERY}
     assert "Examples:\n    borzoi-rt merge scores.tsv.shard-*\n" in cli("merge", "--help").out
 
