@@ -158,8 +158,7 @@ def make_demo_model(
     checkpoint = train(params, [data.path], work / "run", options=recipe, run=run)
     draft = convert_checkpoint(checkpoint, data.path / "targets.txt", work / "draft", name="demo")
     facts = {"recipe": "borzoi_export.demo_model", "validation_pearson": _pearson(draft, data, threads)}
-    made = {"name": "demo", "provenance": facts, "overwrite": True, "gradient": True}
-    return convert_checkpoint(checkpoint, data.path / "targets.txt", out, **made)
+    return convert_checkpoint(checkpoint, data.path / "targets.txt", out, name="demo", provenance=facts, overwrite=True)
 
 
 def _pearson(bundle: Bundle, data: Data, threads: int) -> dict[str, float]:

@@ -189,7 +189,7 @@ def autograd(
     embedding = model.embed(leaves[0], leaves[1:])
     logits = model.head.weight[tracks] @ embedding + model.head.bias[tracks][:, None]
     coverage = torch.logaddexp(torch.zeros_like(logits), logits)
-    (coverage * torch.from_numpy(cotangent).to(kind)).sum().backward()  # type: ignore[no-untyped-call]
+    (coverage * torch.from_numpy(cotangent).to(kind)).sum().backward()
     derivatives = [part.grad for part in leaves if part.grad is not None]
     return _trunk_back(model, x, derivatives, range(0, model.config.tokens, TILE_TOKENS) if starts is None else starts)
 
@@ -211,7 +211,7 @@ def _trunk_back(model: Borzoi, x: Tensor, derivatives: list[Tensor], starts: Seq
             first, count = (kept.start - read.start) * scale, kept.size * scale
             own = derivative[..., kept.start * scale : kept.end * scale]
             score = score + (part[..., first : first + count] * own).sum()
-        score.backward()  # type: ignore[no-untyped-call]
+        score.backward()
         if leaf.grad is not None:
             total[:, bases] += leaf.grad[0].double()
     found: np.ndarray = total.numpy()
