@@ -88,7 +88,7 @@ def test_calico_for_gpus(cli: Cli, calico: dict[str, Path]) -> None:
 def test_a_convolution_of_the_other_target(cli: Cli, calico: dict[str, Path]) -> None:
     check_error(
         cli("export", "calico", *options(**calico, squash="new", target="gpu", convolution="direct")),
-        "direct convolutions are for the target cpu, not gpu; leave the form out",
+        "direct convolutions are for the target cpu, not gpu; leave convolution out",
     )
     assert not calico["out"].exists()
 
