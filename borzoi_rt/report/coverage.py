@@ -159,11 +159,14 @@ class Pictures:
         longest = self._grid.sequence_length_bp // 4
         try:
             record = VariantRecord(allele.key[0], allele.key[1], variant)
-            compared = compare(self._fasta, record, self._options, longest_bp=longest).comparison
+            judged = compare(self._fasta, record, self._options, longest_bp=longest)
+            compared = judged.comparison
             if compared is None:
                 return f"no coverage: the allele has the status {allele.status}"
             chosen = self._rows(effects)
             found = self._predictor(chosen).variant(self._fasta, compared)
+            if judged.status == "flipped":  # the genome holds ALT, so that the model compared them the other way round
+                found = replace(found, ref=found.alt, alt=found.ref)
         except BorzoiError as error:
             return f"no coverage: {error}"
         return self._picture(chosen, found, compared.chrom, allele.pos)

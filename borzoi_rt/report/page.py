@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..tables.assays import assay_of
 from ..tables.reading import ScoreTable, open_scores
 from .coverage import Curves, Picture, Pictures
-from .ranking import Allele, Effect, Key, Ranking, read_effects, read_ranking
+from .ranking import Allele, Effect, Key, Ranking, haplotype_name, read_effects, read_ranking
 
 TOP = 10
 LISTED = 2000  # alleles of the ranked table
@@ -106,8 +106,7 @@ def _content(
         "alleles": [_row(item, ranking, texts, keys) for item in listed],
         "histograms": [_histogram(ranking, name) for name in ranking.scores],
         "details": [
-            _detail(item, effects.get(item.key, ()), motifs.get(item.key[:2]), pictures, ranking.beside)
-            for item in shown
+            _detail(item, effects.get(item.key, ()), motifs.get(item.key), pictures, ranking.beside) for item in shown
         ],
         "texts": texts.all,
     }
@@ -227,14 +226,17 @@ def _number(value: float | None) -> float | None:
     return float(f"{value:.4g}")
 
 
-def _motifs(table: Path) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """Return the changes of motifs that stand beside a table, by record and number of the ALT allele."""
+def _motifs(table: Path) -> dict[Key, list[dict[str, Any]]]:
+    """Return the changes of motifs that stand beside a table, by allele or haplotype."""
     beside = table.with_name(table.name + ".motifs.json")
     if not beside.is_file():
         return {}
     try:
         alleles = json.loads(beside.read_text(encoding="utf-8"))["alleles"]
-        return {(int(item["record"]), int(item["alt_index"])): list(item["motifs"]) for item in alleles}
+        return {
+            (int(item["record"]), int(item["alt_index"]), haplotype_name(item)): list(item["motifs"])
+            for item in alleles
+        }
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{beside}: is not what a run that explains motifs writes; remove it") from None
 

@@ -12,9 +12,16 @@ import numpy as np
 from ..errors import InputError
 from ..tables.reading import NEEDED, ScoreTable
 
-Key = tuple[int, int, str]  # record, number of the ALT allele, sample and haplotype
-_BESIDE = ("quantile", "phred", "vs_null_max", "score_sd")
-_OPTIONAL = ("gene_name", "sample", "haplotype", *_BESIDE)
+Key = tuple[int, int, str]  # record, number of the ALT allele, what a haplotype is called
+_BESIDE = ("quantile", "phred", "vs_null_max", "score_sd", "sign_agreement")
+_WHOSE = ("sample", "haplotype", "against")
+_OPTIONAL = ("gene_name", *_WHOSE, *_BESIDE)
+
+
+def haplotype_name(facts: Mapping[str, Any]) -> str:
+    """Return what a haplotype is called: sample, number, and what it is compared with; empty for an allele."""
+    sample, number, against = ("" if facts.get(name) is None else str(facts[name]) for name in _WHOSE)
+    return f"{sample} {number} against {against}" if sample and against else f"{sample} {number}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,7 @@ class _Piece:
     def __init__(self, columns: dict[str, Any]) -> None:
         self.columns = columns
         record, alt = columns["record"], columns["alt_index"]
-        parts = [record, alt, *(columns[name].codes for name in ("sample", "haplotype") if name in columns)]
+        parts = [record, alt, *(columns[name].codes for name in _WHOSE if name in columns)]
         _, self._first, self._allele = np.unique(np.stack(parts), axis=1, return_index=True, return_inverse=True)
         self._allele = self._allele.reshape(-1)
         status = columns["status"]
@@ -163,7 +170,7 @@ class _Piece:
 
     def key(self, row: int) -> Key:
         columns = self.columns
-        whose = " ".join(columns[name][row] for name in ("sample", "haplotype") if name in columns).strip()
+        whose = haplotype_name({name: columns[name][row] for name in _WHOSE if name in columns})
         return int(columns["record"][row]), int(columns["alt_index"][row]), whose
 
     def firsts(self) -> Iterator[tuple[Key, int]]:

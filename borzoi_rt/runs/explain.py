@@ -93,7 +93,7 @@ class Explainer:
         found = []
         for rank, row in enumerate(strongest(shards(), rows, self._spec, self._options.top), start=1):
             item = _record(alleles, row.pop("number"))
-            compared = compare(fasta, item, self._scores, longest_bp=self._longest_bp).comparison
+            compared = compare(fasta, item, self._scores, longest_bp=self._longest_bp).as_written
             changes = [] if compared is None else read_rows(motif_changes(fasta, compared, self._scanner))
             found.append({"rank": rank, **row, "motifs": changes})
         document = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..engine.alleles import Comparison
 from ..genome.fasta import Fasta
@@ -33,6 +33,14 @@ class Compared:
     detail: str = ""
     comparison: Comparison | None = None
     normalized: Variant | None = None
+
+    @property
+    def as_written(self) -> Comparison | None:
+        """REF and ALT as the input has them; ``comparison`` has them exchanged where the genome holds ALT."""
+        if self.comparison is None or self.status != "flipped":
+            return self.comparison
+        edits = tuple(replace(edit, ref=edit.alt, alt=edit.ref) for edit in self.comparison.edits)
+        return replace(self.comparison, edits=edits)
 
 
 def compare(fasta: Fasta, item: VariantRecord, options: ScoreOptions, *, longest_bp: int) -> Compared:

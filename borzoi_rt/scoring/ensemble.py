@@ -64,17 +64,17 @@ def check_members(members: Sequence[Bundle]) -> None:
     """
     first = members[0]
     for number, other in enumerate(members[1:], start=1):
-        same = [item.path for item in members[:number] if item.sha256 == other.sha256]
-        if same:
-            raise InputError(
-                f"{other.path} and {same[0]} hold the same model; a member that counts twice makes the spread too small"
-            )
         for what, one, two in _facts(first, other):
             if one != two:
                 raise InputError(
                     f"{first.path.name} and {other.path.name} are no ensemble: {what} {one} and {two}; members have "
                     "the same tracks, window and squashed scale"
                 )
+        same = [item.path for item in members[:number] if item.sha256 == other.sha256]
+        if same:
+            raise InputError(
+                f"{other.path} and {same[0]} hold the same model; a member that counts twice makes the spread too small"
+            )
 
 
 def _facts(one: Bundle, two: Bundle) -> list[tuple[str, object, object]]:
@@ -136,7 +136,7 @@ def ensemble_facts(members: Sequence[Bundle], options: ScoreOptions) -> dict[str
         "average": options.ensemble,
         "order": means[options.ensemble],
         SCORE_SD: "standard deviation of the members' scores, n - 1",
-        SIGN_AGREEMENT: "share of members whose score has the sign of the mean",
+        SIGN_AGREEMENT: "share of members whose score has the sign of the score",
     }
 
 
@@ -179,24 +179,25 @@ class EnsembleScorer:
     def _joined(self, found: Sequence[ScoredVariant], means: ScoredVariant | None) -> ScoredVariant:
         lead = means or found[0]
         parts = zip(*(result.regions for result in found), strict=True)
-        regions = tuple(self._region(part) for part in parts)
         if means is not None:
-            own = zip(regions, means.regions, strict=True)
-            regions = tuple(replace(held, extras=part.extras) for part, held in own)
-            return replace(means, regions=regions)
+            own = tuple((self._region(part, held), held) for part, held in zip(parts, means.regions, strict=True))
+            return replace(means, regions=tuple(replace(held, extras=part.extras) for part, held in own))
+        regions = tuple(self._region(part) for part in parts)
         for name, result in zip(self._names, found, strict=True):
             if result.status == "undefined":
                 return replace(lead, status="undefined", detail=f"{name}: {result.detail}", regions=regions)
         return replace(lead, regions=regions)
 
-    def _region(self, parts: Sequence[RegionScores]) -> RegionScores:
-        """Return the mean over members of the scores of one region, with spread and agreement."""
+    def _region(self, parts: Sequence[RegionScores], shown: RegionScores | None = None) -> RegionScores:
+        """Return the mean over members of the scores of one region, with spread, and agreement with what is shown."""
         first = parts[0]
         scores: dict[str, FloatArray] = {}
         extras: dict[str, dict[str, FloatArray]] = {SCORE_SD: {}, SIGN_AGREEMENT: {}}
         for stat in first.scores:
             stack = np.stack([part.scores[stat] for part in parts]).astype(np.float64)
-            scores[stat], extras[SCORE_SD][stat], extras[SIGN_AGREEMENT][stat] = spread(stack)
+            scores[stat], extras[SCORE_SD][stat], extras[SIGN_AGREEMENT][stat] = spread(
+                stack, None if shown is None else shown.scores[stat]
+            )
         stronger = {
             stat: np.where(np.all([part.stronger[stat] == signs for part in parts], axis=0), signs, 0).astype(np.int8)
             for stat, signs in first.stronger.items()
@@ -210,17 +211,20 @@ class EnsembleScorer:
         )
 
 
-def spread(scores: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def spread(scores: np.ndarray, shown: np.ndarray | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return mean, standard deviation (n - 1) and sign agreement over members, float32 (rows,) each.
 
     Parameters
     ----------
     scores : float64 ndarray of shape (members, rows)
         NaN of one member makes all three NaN.
+    shown : ndarray of shape (rows,), optional
+        The scores that are reported, whose signs members share or not; the mean when None.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         mean, deviation = scores.mean(axis=0), scores.std(axis=0, ddof=1)
-        agreement = np.where(np.isfinite(mean), (np.sign(scores) == np.sign(mean)).mean(axis=0), np.nan)
+        sign_of = mean if shown is None else shown
+        agreement = np.where(np.isfinite(mean), (np.sign(scores) == np.sign(sign_of)).mean(axis=0), np.nan)
         return mean.astype(np.float32), deviation.astype(np.float32), agreement.astype(np.float32)
 
 

@@ -169,7 +169,9 @@ def _numbers(table: pa.Table, rows: Rows, kept: IndexArray, spec: IndexArray, sh
         signed = np.array([item.statistic.signed for item in rows.specs], dtype=bool)[spec][:, None]
         beyond = np.isnan(quantile) & (extras["vs_null_max"] > 1)
         limit = np.where(signed, np.sign(scores), 1.0) * _CAP
-        columns["quantile_score"] = shown_array(np.where(beyond, limit, quantile).astype(np.float32))
+        columns["quantile_score"] = shown_array(
+            np.where(beyond, limit, np.clip(quantile, -_CAP, _CAP)).astype(np.float32)
+        )
     return columns
 
 

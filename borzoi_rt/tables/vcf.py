@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GENE_FORMAT = "ALLELE|GENE|GENE_NAME|COVERED_FRACTION|TRACK|SCORE"
 _EXTRAS = {
     "score_sd": "standard deviation (n - 1) over the models of an ensemble",
-    "sign_agreement": "share of the models of an ensemble with the sign of the mean",
+    "sign_agreement": "share of the models of an ensemble with the sign of the score",
     "quantile": "quantile among null variants",
     "phred": "-10 log10 of the share of null variants at least as far out",
     "vs_null_max": "score over that of the farthest null variant",

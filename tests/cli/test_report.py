@@ -68,6 +68,30 @@ def test_coverage_is_that_of_predict(cli: Cli, desk: Desk) -> None:
         np.testing.assert_allclose(values, whole, rtol=1e-3, atol=1e-6)
 
 
+def test_an_allele_that_the_genome_holds_is_drawn_and_explained_as_written(cli: Cli, desk: Desk) -> None:
+    """REF and ALT exchanged in the input: scores, curves and motifs turn with them."""
+    chrom, pos, _, ref, alt = desk.vcf.read_text().splitlines()[-1].split("\t")[:5]
+    motifs = desk.folder / "m.jaspar"
+    rows = (f"{base} [{' '.join(['6' if base == ref else '1'] * 4)}]" for base in "ACGT")
+    motifs.write_text("\n".join([">M", *rows, ""]))
+    found = []
+    for number, (one, other) in enumerate(((ref, alt), (alt, ref))):
+        page, out = desk.folder / f"{number}.html", desk.folder / f"{number}.tsv"
+        more = ["--stats", "SUM", "--ref-policy", "flip", "--explain", "--motifs", motifs, "--motif-pvalue", 0.5]
+        words = ["score", "--variant", f"{chrom}:{pos}:{one}:{other}", *desk.model(), "--out", out, "--report", page]
+        assert cli(*words, *more).code == 0
+        detail = data_of(page.read_text())["details"][0]
+        found.append((detail, json.loads(out.with_name(f"{number}.tsv.motifs.json").read_text())["alleles"][0]))
+    (plain, motif), (turned, back) = found
+    for name in ("near", "whole"):
+        assert turned["picture"][name]["ref"] == plain["picture"][name]["alt"]
+        assert turned["picture"][name]["alt"] == plain["picture"][name]["ref"]
+    assert motif["motifs"]
+    opposite = {"gained": "lost", "lost": "gained", "stronger": "weaker", "weaker": "stronger"}
+    assert [opposite[item["change"]] for item in motif["motifs"]] == [item["change"] for item in back["motifs"]]
+    assert [item["difference"] for item in motif["motifs"]] == [-item["difference"] for item in back["motifs"]]
+
+
 def test_without_a_model_no_coverage_is_shown(cli: Cli, desk: Desk) -> None:
     assert cli(*desk.score()).code == 0
     page = desk.folder / "r.html"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.report import page
 from borzoi_rt.report.page import write_report
 from borzoi_rt.report.ranking import read_effects, read_ranking
 from borzoi_rt.tables.reading import open_scores
@@ -227,3 +228,18 @@ def test_in_a_browser_without_an_error_or_a_request(table: Path) -> None:
     _, said, asked = opened(page)
     assert "CONSOLE" in said
     assert "http://127.0.0.1:9/x.png" in asked
+
+
+def test_motifs_belong_to_the_haplotype_that_has_them(tmp_path: Path) -> None:
+    """Records and alleles come again in every sample, and a haplotype is compared with two others."""
+    facts = [("S1", "1", "reference"), ("S1", "2", "reference"), ("S1", "2", "1"), ("S2", "1", "reference")]
+    entries = [
+        {"record": 0, "alt_index": 0, "sample": sample, "haplotype": number, "against": against, "motifs": [{"at": at}]}
+        for at, (sample, number, against) in enumerate(facts)
+    ]
+    entries.append({"record": 1, "alt_index": 0, "motifs": []})
+    (tmp_path / "t.tsv.motifs.json").write_text(json.dumps({"alleles": entries}))
+    found = page._motifs(tmp_path / "t.tsv")
+    assert [held[0]["at"] for held in list(found.values())[:4]] == [0, 1, 2, 3]
+    assert (0, 0, "S1 2 against 1") in found
+    assert found[1, 0, ""] == []

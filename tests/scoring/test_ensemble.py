@@ -167,11 +167,15 @@ def test_means_of_predictions_are_scored_once(bundle: Bundle, genome: Fasta, gen
     how: dict[str, Any] = {"stats": STATS}
     mean = together(scorers(bundle, genome, genes, ensemble="mean_predictions", **how)).score(record(SNV))
     (whole,) = scorers(bundle, genome, genes, [np.mean(MEMBERS, axis=0)], **how)
+    members = scorers(bundle, genome, genes, **how)
     scores = together(scorers(bundle, genome, genes, **how)).score(record(SNV))
     differs = 0
     for name, values in (mean.scores or {}).items():
         assert_allclose(values, (whole.score(record(SNV)).scores or {})[name], rtol=2e-4, atol=1e-4, err_msg=name)
         assert_array_equal(beside(mean, "score_sd")[name], beside(scores, "score_sd")[name])
+        each = np.stack([(one.score(record(SNV)).scores or {})[name] for one in members])
+        share = (np.sign(each) == np.sign(values)).mean(axis=0)  # of the score that is reported, not of their mean
+        assert_allclose(beside(mean, "sign_agreement")[name], share, rtol=1e-6, err_msg=name)
         differs += not np.allclose(values, (scores.scores or {})[name], rtol=1e-3)
     assert differs >= 4, "only sums of coverage are linear"
 
