@@ -212,6 +212,32 @@ def test_both_haplotypes_of_a_variant(explainer, genome):
         variant_rows(Variant("chr1", 4430, alt, ref), genome, explainer.bundle.geometry, width_bp=40)
 
 
+def test_a_gene_of_another_contig_is_refused(model, genome, desk):
+    """Its bins would be counted as if it lay on the contig of the region."""
+    gtf = desk.folder / "elsewhere.gtf"
+    gtf.write_text(
+        "".join(
+            f'{chrom}\ttoy\texon\t4301\t4350\t.\t+\t.\tgene_id "{name}"; transcript_id "{name}T";\n'
+            for name, chrom in (("GA", "chr1"), ("GB", "chr2"), ("GC", "chr9"))
+        )
+    )
+    grid, at = model.bundle.geometry, np.array([(4300, 4350)])
+    variant = Variant("chr1", 4430, TEXT[4429], "ACGT"[("ACGT".index(TEXT[4429]) + 1) % 4])
+    for name, chrom, told in (
+        ("GB", "chr2", r"chr1:?.* is on chr1, gene .*GB.* is on chr2; name"),
+        ("GC", "chr9", "gene .*GC.* lies on chr9, which is no contig of toy"),
+    ):
+        for what in ({"region": "chr1:4,401-4,430"}, {"variant": variant}):
+            with pytest.raises(InputError, match=told):
+                model.explain("SUM@exons", gene=name, genes=gtf, **what)
+        gene = Gene(name, name, "", chrom, "+", at)
+        with pytest.raises(InputError, match=f"gene .*{name}.* is on {chrom}"):
+            region_rows([REGION], genome, grid, gene=gene)
+        with pytest.raises(InputError, match=f"gene .*{name}.* is on {chrom}"):
+            variant_rows(variant, genome, grid, width_bp=40, gene=gene)
+    assert model.explain("SUM@exons", gene="GA", genes=gtf, variant=variant).scores.shape == (4, 512)
+
+
 def test_the_value_of_both_haplotypes_differs_by_the_score(model, explainer, genome):
     ref = TEXT[4429]
     alt = "ACGT"[("ACGT".index(ref) + 1) % 4]
