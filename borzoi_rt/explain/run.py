@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..report.attribution import plot_attributions
 from ..runs.outputs import check_target
+from ..scoring.ensemble import check_members
 from ..types import FloatArray
 from .attr_file import StoredRow, write_attributions
 from .explainer import Explainer, ExplainOptions
@@ -115,10 +116,11 @@ def explain_rows(
     Raises
     ------
     InputError
-        If the rows differ in width, the folds in their tracks, or the target has no value.
+        If the rows differ in width, two folds hold one model or differ in tracks, window, squashed scale or code of
+        unknown bases, or the target has no value.
     """
     width = check_widths(rows)
-    _check_folds(bundles)
+    check_members(bundles)
     outputs.check([fasta.path, *(bundle.path for bundle in bundles)])
     folder = Path(tempfile.mkdtemp(prefix=f".{outputs.out.name}.", dir=outputs.out.parent))
     try:
@@ -243,15 +245,6 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
             source.replace(target)
         else:
             shutil.move(source, target)
-
-
-def _check_folds(bundles: Sequence[Bundle]) -> None:
-    first = bundles[0]
-    for other in bundles[1:]:
-        if other.geometry != first.geometry or other.tracks.identifier != first.tracks.identifier:
-            raise InputError(f"{other.path.name} has another window or other tracks than {first.path.name}: no folds")
-        if other.info.squash != first.info.squash:
-            raise InputError(f"{other.path.name} has another squashed scale than {first.path.name}: no folds")
 
 
 def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:

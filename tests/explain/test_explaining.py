@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +18,14 @@ from command_line import caller, check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import N_POLICIES
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.result import stretches
 from borzoi_rt.explain.rows import gene_row, region_rows, variant_rows
+from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.bigwig import BigWig
 from borzoi_rt.genome.fasta import Fasta
@@ -394,6 +397,35 @@ def test_folds_are_averaged(call, desk, gradient_bundle, second_fold):
     facts = json.loads(held.arrays["facts"][0])
     assert -1.0 <= facts["fold_concordance"] < 0.999
     assert len(held.about["models"]) == 2
+
+
+def test_what_is_no_fold_is_refused(desk, genome, gradient_bundle, second_fold):
+    """One model twice would give a standard error of 0; other numbers under the same track names, a wrong mean."""
+    info, table = second_fold.info, second_fold.tracks
+
+    def with_tracks(**columns: np.ndarray) -> Bundle:
+        other = replace(second_fold)
+        vars(other)["tracks"] = replace(table, **columns)  # a cached property
+        return other
+
+    n_policy = next(name for name in N_POLICIES if name != info.n_policy)
+    rows = region_rows([REGION], genome, gradient_bundle.geometry)
+    for other, told in (
+        (gradient_bundle, "hold the same model"),
+        (with_tracks(scale=table.scale * 2), "scale of track 0"),
+        (with_tracks(clip_soft=table.clip_soft + 1), "clip_soft of track"),
+        (replace(second_fold, info=replace(info, n_policy=n_policy)), "code of unknown bases"),
+    ):
+        with pytest.raises(InputError, match=told):
+            explain_rows(
+                rows,
+                ExplainOutputs(out=desk.folder / "no_fold.h5"),
+                bundles=[gradient_bundle, other],
+                fasta=genome,
+                spec=TargetSpec.parse("SUM"),
+                options=ExplainOptions(),
+            )
+    assert not (desk.folder / "no_fold.h5").exists()
 
 
 @pytest.fixture(scope="session")
