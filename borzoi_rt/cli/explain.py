@@ -216,7 +216,8 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             progress=progress.done,
         )
     _shared.say_notes(spec.notes(models[0]))
-    errors = [told["completeness_error"] for told in facts if told.get("completeness_error") is not None]
+    parts = [part for told in facts for part in told.get("folds", [told])]
+    errors = [part["completeness_error"] for part in parts if part.get("completeness_error") is not None]
     if errors:
         click.echo(f"note: attributions miss the difference of the target by at most {max(errors):.2%}", err=True)
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)

@@ -399,6 +399,33 @@ def test_folds_are_averaged(call, desk, gradient_bundle, second_fold):
     assert len(held.about["models"]) == 2
 
 
+@pytest.mark.parametrize(("method", "name", "error"), [("ism", "effects", None), ("occlusion", "effect", "effect_se")])
+def test_folds_average_every_array(desk, genome, gradient_bundle, second_fold, method, name, error):
+    rows, out = region_rows([Interval("chr1", 4400, 4406)], genome, gradient_bundle.geometry), desk.folder / "every.h5"
+    spec = TargetSpec.parse("log SUM", tracks="dnase")
+    options = ExplainOptions(method=method, options={"tile_bp": 2} if error else None)
+
+    def arrays(*bundles: Bundle) -> dict[str, np.ndarray]:
+        explain_rows(rows, ExplainOutputs(out=out), bundles=bundles, fasta=genome, spec=spec, options=options)
+        return read_attributions(out).arrays
+
+    one, two, both = arrays(gradient_bundle), arrays(second_fold), arrays(gradient_bundle, second_fold)
+    assert set(both) == {*one, "se", *([error] if error else [])}
+    assert np.abs(one[name] - two[name]).max() > 0.0
+    assert_allclose(both[name], 0.5 * (one[name].astype(float) + two[name]), rtol=1e-5, atol=1e-9)
+    if error:  # of two values half of their distance
+        assert_allclose(both[error], 0.5 * np.abs(one[name].astype(float) - two[name]), rtol=1e-4, atol=1e-9)
+
+
+def test_completeness_is_told_of_folds_too(call, desk, gradient_bundle, second_fold):
+    words = ["--region", "chr1:4,101-4,800", "--method", "ig", "--steps", 3, "--references", 1]
+    _, _, err = explain(call, desk, gradient_bundle.path, *words, "--fold", second_fold.path)
+    folds = json.loads(read_attributions(desk.folder / "out.h5").arrays["facts"][0])["folds"]
+    errors = [told["completeness_error"] for told in folds]  # None where the difference is too small to compare with
+    assert len(errors) == 2
+    assert f"at most {max(error for error in errors if error is not None):.2%}" in err
+
+
 def test_what_is_no_fold_is_refused(desk, genome, gradient_bundle, second_fold):
     """One model twice would give a standard error of 0; other numbers under the same track names, a wrong mean."""
     info, table = second_fold.info, second_fold.tracks
@@ -456,7 +483,8 @@ def test_other_weights_give_another_map(gradient_bundle, second_fold, genome):
 def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundle):
     bed = desk.folder / "uneven.bed"
     bed.write_text("chr1\t4400\t4461\nchr1\t4430\t4481\n")
-    region = ["--region", "chr1:4,401-4,430"]
+    region, hollow = ["--region", "chr1:4,401-4,430"], desk.folder / "hollow"
+    hollow.mkdir()
     cases = [
         ([], "give one of --region, --bed and --variant, or --gene alone"),
         ([*region, "--bed", bed], "give one of"),
@@ -471,6 +499,10 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         ([*region, "--target", "D2"], "target 'D2' is unknown"),
         ([*region, "--bigwig", desk.folder / "wrong.h5"], "two outputs have this name"),
         ([*region, "--modisco", desk.folder], "is not an empty directory"),
+        ([*region, "--modisco", desk.folder / "wrong.h5"], "two outputs have this name"),
+        ([*region, "--bigwig", desk.folder / "folder" / ".." / "wrong.h5"], "two outputs have this name"),
+        ([*region, "--modisco", hollow, "--plot", hollow / "wrong.png"], "the directory of modisco; choose another"),
+        ([*region, "--modisco", hollow, "--bigwig", hollow / "in" / "wrong.bw"], "the directory of modisco"),
         ([*region, "--plot", desk.folder / "wrong.txt"], "figures are written as .png"),
         (["--gene", "ACTB", "--genes", desk.gtf, "--bigwig", desk.gtf], "is an input, which is never written over"),
         (["--variant", "chr1:4430:ACGTN:A"], "chr1:4430"),
@@ -479,7 +511,7 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         check_error(explain(call, desk, gradient_bundle.path, *words, out="wrong.h5"), message)
     check_error(explain(call, desk, toy_bundle.path, *region, out="wrong.h5"), "has no gradient graphs")
     check_error(explain(call, desk, gradient_bundle.path, *region, out="wrong.txt"), "written as .h5")
-    assert not [path for path in desk.folder.iterdir() if "wrong" in path.name]
+    assert not [path for path in desk.folder.rglob("*") if "wrong" in path.name]
 
 
 def test_what_is_no_file_of_attributions_is_refused(tmp_path):
