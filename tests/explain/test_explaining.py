@@ -24,11 +24,12 @@ from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.result import stretches
-from borzoi_rt.explain.rows import gene_row, region_rows, variant_rows
+from borzoi_rt.explain.rows import gene_row, one_gene, region_rows, variant_rows
 from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.bigwig import BigWig
 from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.genome.gene_index import open_genes
 from borzoi_rt.genome.genes import Gene
 from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
@@ -238,7 +239,12 @@ def test_a_gene_of_another_contig_is_refused(model, genome, desk):
             region_rows([REGION], genome, grid, gene=gene)
         with pytest.raises(InputError, match=f"gene .*{name}.* is on {chrom}"):
             variant_rows(variant, genome, grid, width_bp=40, gene=gene)
-    assert model.explain("SUM@exons", gene="GA", genes=gtf, variant=variant).scores.shape == (4, 512)
+    for spelled in (variant, f"1:4430:{variant.ref}:{variant.alt}"):
+        assert model.explain("SUM@exons", gene="GA", genes=gtf, variant=spelled).scores.shape == (4, 512)
+    # What the annotation says of its contigs counts, as it does for scores.
+    known = replace(open_genes(gtf), aliases={"chr9": "chr1"})
+    assert one_gene(known, "GC", genome).chrom == "chr1"
+    assert model.explain("SUM@exons", "1:4,401-4,430", gene="GC", genes=known).scores.shape == (4, 30)
 
 
 def test_the_value_of_both_haplotypes_differs_by_the_score(model, explainer, genome):
