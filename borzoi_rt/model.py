@@ -294,7 +294,7 @@ class Model:
         """Return the one row that the arguments of :meth:`explain` mean."""
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
-            owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene)
+            owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene, self.fasta)
         if variant is not None:
             if region is not None:
                 raise InputError("region and variant both say which bases; leave one of the two out")

@@ -216,7 +216,8 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             progress=progress.done,
         )
     _shared.say_notes(spec.notes(models[0]))
-    errors = [told["completeness_error"] for told in facts if told.get("completeness_error") is not None]
+    parts = [part for told in facts for part in told.get("folds", [told])]
+    errors = [part["completeness_error"] for part in parts if part.get("completeness_error") is not None]
     if errors:
         click.echo(f"note: attributions miss the difference of the target by at most {max(errors):.2%}", err=True)
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)
@@ -238,7 +239,7 @@ def _rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundl
     given = [name for name in ("region", "bed", "variant") if choices[name] is not None]
     if len(given) > 1 or (not given and choices["gene"] is None):
         raise InputError("give one of --region, --bed and --variant, or --gene alone")
-    gene = _gene(choices)
+    gene = _gene(choices, genome)
     if gene is not None and not spec.of_genes and not given:
         raise InputError(f"target {spec.name} is of no gene: give --region or --bed beside --gene, or another --target")
     sites: Sites | None = None if choices["pas"] is None else read_sites(choices["pas"])
@@ -255,7 +256,7 @@ def _rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundl
     return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites)
 
 
-def _gene(choices: dict[str, Any]) -> Gene | None:
+def _gene(choices: dict[str, Any], genome: Fasta) -> Gene | None:
     """Return the one gene that --gene names."""
     if choices["gene"] is None:
         if choices["genes"] is not None or choices["pas"] is not None:
@@ -263,4 +264,4 @@ def _gene(choices: dict[str, Any]) -> Gene | None:
         return None
     if choices["genes"] is None:
         raise InputError("--gene is looked up in an annotation: give --genes")
-    return one_gene(open_genes(choices["genes"]), choices["gene"])
+    return one_gene(open_genes(choices["genes"]), choices["gene"], genome)

@@ -12,9 +12,10 @@
 ``facts``              JSON of each row: completeness and the like
 =====================  ==============================================================================================
 
-What else a method gives of every base has its own name. Scores of the bases that are there are not stored: they are the
-sum over bases of ``hypothetical`` times the one-hot sequence. The attribute ``about`` is JSON: models by name and hash,
-genome, target, method and options, versions.
+What else a method gives of every base has its own name. Of folds, every array holds the mean over them, and standard
+errors are over them; NaN of one fold, as in ``effects_exact``, is NaN of the mean. Scores of the bases that are there
+are not stored: they are the sum over bases of ``hypothetical`` times the one-hot sequence. The attribute ``about`` is
+JSON: models by name and hash, genome, target, method and options, versions.
 """
 
 from __future__ import annotations

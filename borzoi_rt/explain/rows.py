@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
 from ..genome.pas import Sites
 from ..genome.variants import Variant
+from ..scoring.gene_scores import contigs_of
 from ..scoring.reference import check_reference
 from ..sequence import encode
 from ..types import ByteArray
@@ -99,7 +100,7 @@ def region_rows(
     Raises
     ------
     InputError
-        If an interval is not in the genome or not in the window.
+        If an interval is not in the genome or not in the window, or the gene is on another contig.
     """
     rows = []
     for given in intervals:
@@ -109,8 +110,7 @@ def region_rows(
             raise InputError(f"region {name} does not lie in {contig} (1-{fasta.contigs[contig]})")
         bases = Interval(contig, where.start, where.end, given.name or name, given.strand)
         start = bases.centred(geometry.sequence_length_bp).start if gene is None else gene_window(gene, geometry)
-        if gene is not None and fasta.resolve(gene.chrom) not in (None, contig):
-            raise InputError(f"region {name} is on another contig than gene {gene}")
+        _check_gene(gene, fasta, f"region {name}", contig)
         if not start <= bases.start < bases.end <= start + geometry.sequence_length_bp:
             raise InputError(
                 f"region {name} does not lie in the window {contig}:{start + 1}-{start + geometry.sequence_length_bp}"
@@ -122,18 +122,24 @@ def region_rows(
     return rows
 
 
-def one_gene(genes: Genes, name: str) -> Gene:
-    """Return the gene that a name or an id means.
+def one_gene(genes: Genes, name: str, fasta: Fasta) -> Gene:
+    """Return the gene that a name or an id means, on a contig that the genome knows by its name.
 
     Raises
     ------
     InputError
-        If there is none, or more than one.
+        If there is none, or more than one, or its contig is not in the genome.
     """
     found = [genes[int(number)] for number in np.flatnonzero(genes.mask([name]))]
     if len(found) > 1:
         raise InputError(f"{genes.source}: {len(found)} genes are called {name!r}; name one id, as {found[0].id}")
-    return found[0]
+    gene = found[0]
+    codes = contigs_of(genes, fasta)
+    contig = next((held for held, own in codes.items() if gene.chrom in (genes.contigs[code] for code in own)), None)
+    if contig is None:
+        raise InputError(f"gene {gene} lies on {gene.chrom}, which is no contig of {fasta.name}; use its annotation")
+    # The annotation's own name is kept where it will do: tables of sites are looked up by it.
+    return gene if fasta.resolve(gene.chrom) == contig else replace(gene, chrom=contig)
 
 
 def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | None = None) -> Row:
@@ -171,12 +177,13 @@ def variant_rows(
     Raises
     ------
     InputError
-        If the variant cannot be scored, as where REF is not what the genome holds.
+        If the variant cannot be scored, as where REF is not what the genome holds, or the gene is on another contig.
     """
     found = check_reference(fasta, variant)
     if found.variant is None:
         raise InputError(f"{variant}: {found.status}: {found.detail}")
     held = found.variant
+    _check_gene(gene, fasta, f"variant {variant}", held.chrom)
     start = _haplotypes(fasta, held, geometry, None, found.genome_allele).window_start
     first = held.pos - 1 - width_bp // 2
     if width_bp < 1 or not start <= first < first + width_bp <= start + geometry.sequence_length_bp:
@@ -228,6 +235,14 @@ def _contig(fasta: Fasta, where: Interval) -> str:
     if contig is None:
         raise InputError(f"region {where.chrom}:{where.start + 1}-{where.end}: {fasta.name} has no such contig")
     return contig
+
+
+def _check_gene(gene: Gene | None, fasta: Fasta, what: str, contig: str) -> None:
+    """Refuse a gene whose bins would be counted on a contig that is not its own."""
+    own = None if gene is None else fasta.resolve(gene.chrom)
+    if gene is not None and own != contig:
+        lost = "" if own is not None else f", which is no contig of {fasta.name}"
+        raise InputError(f"{what} is on {contig}, gene {gene} is on {gene.chrom}{lost}; name a gene of {contig}")
 
 
 def _haplotypes(

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..report.attribution import plot_attributions
 from ..runs.outputs import check_target
+from ..scoring.ensemble import check_members
 from ..types import FloatArray
 from .attr_file import StoredRow, write_attributions
 from .explainer import Explainer, ExplainOptions
@@ -32,6 +33,7 @@ from .target import TargetSpec
 
 MOST_PANELS = 12
 FIGURES = (".png", ".svg", ".pdf")
+ERRORS = {"hypothetical": "se", "effect": "effect_se"}  # arrays and those of their standard errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,19 @@ class ExplainOutputs:
         if self.plot is not None and self.plot.suffix not in FIGURES:
             raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
         files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
-        if len({path.absolute() for path in files}) < len(files):
-            raise InputError(f"{files[-1]}: two outputs have this name; give each its own")
+        taken = self.modisco
+        if taken is not None and taken.exists() and (not taken.is_dir() or any(taken.iterdir())):
+            raise InputError(f"{taken}: exists and is not an empty directory; choose another name")
+        named: set[Path] = set()
+        for path in files if self.modisco is None else [*files, self.modisco]:
+            if path.resolve() in named:
+                raise InputError(f"{path}: two outputs have this name; give each its own")
+            named.add(path.resolve())
+            if self.modisco is not None and self.modisco.resolve() in path.resolve().parents:
+                raise InputError(f"{path}: lies in {self.modisco}, the directory of modisco; choose another folder")
         for path in files:
             check_target(path, sources)
         if self.modisco is not None:
-            if self.modisco.exists() and (not self.modisco.is_dir() or any(self.modisco.iterdir())):
-                raise InputError(f"{self.modisco}: exists and is not an empty directory; choose another name")
             check_target(self.modisco.with_name(self.modisco.name + ".bed"), sources)
 
 
@@ -115,10 +123,11 @@ def explain_rows(
     Raises
     ------
     InputError
-        If the rows differ in width, the folds in their tracks, or the target has no value.
+        If the rows differ in width, two folds hold one model or differ in tracks, window, squashed scale or code of
+        unknown bases, or the target has no value.
     """
     width = check_widths(rows)
-    _check_folds(bundles)
+    check_members(bundles)
     outputs.check([fasta.path, *(bundle.path for bundle in bundles)])
     folder = Path(tempfile.mkdtemp(prefix=f".{outputs.out.name}.", dir=outputs.out.parent))
     try:
@@ -184,15 +193,25 @@ class _Store:
         self._light.append([])
 
     def row(self, number: int, row: Row) -> StoredRow:
-        """Return a row: of one fold as it is, of several their mean, its standard error, and how far they agree."""
+        """Return a row: of one fold as it is, of several the mean of every array, errors, and how far they agree.
+
+        Standard errors are then over folds, and no more over what a method drew within each.
+        """
         folds, light = self._arrays[:-1], [fold[number] for fold in self._light[:-1]]
         codes = self._codes[number]
         if len(folds) == 1:
             arrays = {name: np.array(values[number]) for name, values in folds[0].items()}
             return StoredRow(row, codes, light[0][0], arrays, light[0][1])
         parts = np.stack([fold["hypothetical"][number] for fold in folds]).astype(np.float64)
-        deviation = parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
-        arrays = {"hypothetical": parts.mean(axis=0).astype(np.float32), "se": deviation.astype(np.float32)}
+        arrays = {}
+        for name in folds[0]:
+            if name in ERRORS.values():
+                continue
+            values = np.stack([fold[name][number] for fold in folds]).astype(np.float64)
+            arrays[name] = values.mean(axis=0).astype(np.float32)
+            if name in ERRORS:
+                deviation = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+                arrays[ERRORS[name]] = deviation.astype(np.float32)
         onehot = codes == np.arange(4)[:, None]
         facts = {
             "folds": [{"value": value, **told} for value, told in light],
@@ -243,15 +262,6 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
             source.replace(target)
         else:
             shutil.move(source, target)
-
-
-def _check_folds(bundles: Sequence[Bundle]) -> None:
-    first = bundles[0]
-    for other in bundles[1:]:
-        if other.geometry != first.geometry or other.tracks.identifier != first.tracks.identifier:
-            raise InputError(f"{other.path.name} has another window or other tracks than {first.path.name}: no folds")
-        if other.info.squash != first.info.squash:
-            raise InputError(f"{other.path.name} has another squashed scale than {first.path.name}: no folds")
 
 
 def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:

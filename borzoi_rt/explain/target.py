@@ -29,6 +29,8 @@ from .formulas import FORMULAS, RATIO, canonical_formula
 from .where import Where, columns_of
 
 STRANDS = ("gene", "named")
+_OF_SCORES = ("gene_mask", "gene_body", "splice")  # what they hold depends on a variant, or is compared in pairs
+_REGIONS = "window, span:BP, center:BP; of genes exons, span, tss:BP, pas"
 LOG_PSEUDO = 1e-6  # added to every pseudo-count, as in the reference
 
 
@@ -85,6 +87,8 @@ class TargetSpec:
     def __post_init__(self) -> None:
         check_flags(self, ("log", "squashed", "unscale", "unclip"))
         object.__setattr__(self, "stat", canonical_formula(self.stat))
+        if self.region in _OF_SCORES:
+            raise InputError(f"region {self.region!r} is of scores, a target has none such; allowed: {_REGIONS}")
         object.__setattr__(self, "region", str(Region.parse(self.region)))
         for name, allowed in (("strand", STRANDS), ("bin_rule", BIN_RULES), ("kind", (None, *KINDS))):
             value = getattr(self, name)

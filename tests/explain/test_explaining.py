@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,15 +18,18 @@ from command_line import caller, check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import N_POLICIES
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.result import stretches
-from borzoi_rt.explain.rows import gene_row, region_rows, variant_rows
+from borzoi_rt.explain.rows import gene_row, one_gene, region_rows, variant_rows
+from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.bigwig import BigWig
 from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.genome.gene_index import open_genes
 from borzoi_rt.genome.genes import Gene
 from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
@@ -212,6 +216,37 @@ def test_both_haplotypes_of_a_variant(explainer, genome):
         variant_rows(Variant("chr1", 4430, alt, ref), genome, explainer.bundle.geometry, width_bp=40)
 
 
+def test_a_gene_of_another_contig_is_refused(model, genome, desk):
+    """Its bins would be counted as if it lay on the contig of the region."""
+    gtf = desk.folder / "elsewhere.gtf"
+    gtf.write_text(
+        "".join(
+            f'{chrom}\ttoy\texon\t4301\t4350\t.\t+\t.\tgene_id "{name}"; transcript_id "{name}T";\n'
+            for name, chrom in (("GA", "chr1"), ("GB", "chr2"), ("GC", "chr9"))
+        )
+    )
+    grid, at = model.bundle.geometry, np.array([(4300, 4350)])
+    variant = Variant("chr1", 4430, TEXT[4429], "ACGT"[("ACGT".index(TEXT[4429]) + 1) % 4])
+    for name, chrom, told in (
+        ("GB", "chr2", r"chr1:?.* is on chr1, gene .*GB.* is on chr2; name"),
+        ("GC", "chr9", "gene .*GC.* lies on chr9, which is no contig of toy"),
+    ):
+        for what in ({"region": "chr1:4,401-4,430"}, {"variant": variant}):
+            with pytest.raises(InputError, match=told):
+                model.explain("SUM@exons", gene=name, genes=gtf, **what)
+        gene = Gene(name, name, "", chrom, "+", at)
+        with pytest.raises(InputError, match=f"gene .*{name}.* is on {chrom}"):
+            region_rows([REGION], genome, grid, gene=gene)
+        with pytest.raises(InputError, match=f"gene .*{name}.* is on {chrom}"):
+            variant_rows(variant, genome, grid, width_bp=40, gene=gene)
+    for spelled in (variant, f"1:4430:{variant.ref}:{variant.alt}"):
+        assert model.explain("SUM@exons", gene="GA", genes=gtf, variant=spelled).scores.shape == (4, 512)
+    # What the annotation says of its contigs counts, as it does for scores.
+    known = replace(open_genes(gtf), aliases={"chr9": "chr1"})
+    assert one_gene(known, "GC", genome).chrom == "chr1"
+    assert model.explain("SUM@exons", "1:4,401-4,430", gene="GC", genes=known).scores.shape == (4, 30)
+
+
 def test_the_value_of_both_haplotypes_differs_by_the_score(model, explainer, genome):
     ref = TEXT[4429]
     alt = "ACGT"[("ACGT".index(ref) + 1) % 4]
@@ -370,6 +405,62 @@ def test_folds_are_averaged(call, desk, gradient_bundle, second_fold):
     assert len(held.about["models"]) == 2
 
 
+@pytest.mark.parametrize(("method", "name", "error"), [("ism", "effects", None), ("occlusion", "effect", "effect_se")])
+def test_folds_average_every_array(desk, genome, gradient_bundle, second_fold, method, name, error):
+    rows, out = region_rows([Interval("chr1", 4400, 4406)], genome, gradient_bundle.geometry), desk.folder / "every.h5"
+    spec = TargetSpec.parse("log SUM", tracks="dnase")
+    options = ExplainOptions(method=method, options={"tile_bp": 2} if error else None)
+
+    def arrays(*bundles: Bundle) -> dict[str, np.ndarray]:
+        explain_rows(rows, ExplainOutputs(out=out), bundles=bundles, fasta=genome, spec=spec, options=options)
+        return read_attributions(out).arrays
+
+    one, two, both = arrays(gradient_bundle), arrays(second_fold), arrays(gradient_bundle, second_fold)
+    assert set(both) == {*one, "se", *([error] if error else [])}
+    assert np.abs(one[name] - two[name]).max() > 0.0
+    assert_allclose(both[name], 0.5 * (one[name].astype(float) + two[name]), rtol=1e-5, atol=1e-9)
+    if error:  # of two values half of their distance
+        assert_allclose(both[error], 0.5 * np.abs(one[name].astype(float) - two[name]), rtol=1e-4, atol=1e-9)
+
+
+def test_completeness_is_told_of_folds_too(call, desk, gradient_bundle, second_fold):
+    words = ["--region", "chr1:4,101-4,800", "--method", "ig", "--steps", 3, "--references", 1]
+    _, _, err = explain(call, desk, gradient_bundle.path, *words, "--fold", second_fold.path)
+    folds = json.loads(read_attributions(desk.folder / "out.h5").arrays["facts"][0])["folds"]
+    errors = [told["completeness_error"] for told in folds]  # None where the difference is too small to compare with
+    assert len(errors) == 2
+    assert f"at most {max(error for error in errors if error is not None):.2%}" in err
+
+
+def test_what_is_no_fold_is_refused(desk, genome, gradient_bundle, second_fold):
+    """One model twice would give a standard error of 0; other numbers under the same track names, a wrong mean."""
+    info, table = second_fold.info, second_fold.tracks
+
+    def with_tracks(**columns: np.ndarray) -> Bundle:
+        other = replace(second_fold)
+        vars(other)["tracks"] = replace(table, **columns)  # a cached property
+        return other
+
+    n_policy = next(name for name in N_POLICIES if name != info.n_policy)
+    rows = region_rows([REGION], genome, gradient_bundle.geometry)
+    for other, told in (
+        (gradient_bundle, "hold the same model"),
+        (with_tracks(scale=table.scale * 2), "scale of track 0"),
+        (with_tracks(clip_soft=table.clip_soft + 1), "clip_soft of track"),
+        (replace(second_fold, info=replace(info, n_policy=n_policy)), "code of unknown bases"),
+    ):
+        with pytest.raises(InputError, match=told):
+            explain_rows(
+                rows,
+                ExplainOutputs(out=desk.folder / "no_fold.h5"),
+                bundles=[gradient_bundle, other],
+                fasta=genome,
+                spec=TargetSpec.parse("SUM"),
+                options=ExplainOptions(),
+            )
+    assert not (desk.folder / "no_fold.h5").exists()
+
+
 @pytest.fixture(scope="session")
 def second_fold(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network of ``gradient_bundle`` with other weights."""
@@ -398,7 +489,8 @@ def test_other_weights_give_another_map(gradient_bundle, second_fold, genome):
 def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundle):
     bed = desk.folder / "uneven.bed"
     bed.write_text("chr1\t4400\t4461\nchr1\t4430\t4481\n")
-    region = ["--region", "chr1:4,401-4,430"]
+    region, hollow = ["--region", "chr1:4,401-4,430"], desk.folder / "hollow"
+    hollow.mkdir()
     cases = [
         ([], "give one of --region, --bed and --variant, or --gene alone"),
         ([*region, "--bed", bed], "give one of"),
@@ -413,6 +505,10 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         ([*region, "--target", "D2"], "target 'D2' is unknown"),
         ([*region, "--bigwig", desk.folder / "wrong.h5"], "two outputs have this name"),
         ([*region, "--modisco", desk.folder], "is not an empty directory"),
+        ([*region, "--modisco", desk.folder / "wrong.h5"], "two outputs have this name"),
+        ([*region, "--bigwig", desk.folder / "folder" / ".." / "wrong.h5"], "two outputs have this name"),
+        ([*region, "--modisco", hollow, "--plot", hollow / "wrong.png"], "the directory of modisco; choose another"),
+        ([*region, "--modisco", hollow, "--bigwig", hollow / "in" / "wrong.bw"], "the directory of modisco"),
         ([*region, "--plot", desk.folder / "wrong.txt"], "figures are written as .png"),
         (["--gene", "ACTB", "--genes", desk.gtf, "--bigwig", desk.gtf], "is an input, which is never written over"),
         (["--variant", "chr1:4430:ACGTN:A"], "chr1:4430"),
@@ -421,7 +517,7 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
         check_error(explain(call, desk, gradient_bundle.path, *words, out="wrong.h5"), message)
     check_error(explain(call, desk, toy_bundle.path, *region, out="wrong.h5"), "has no gradient graphs")
     check_error(explain(call, desk, gradient_bundle.path, *region, out="wrong.txt"), "written as .h5")
-    assert not [path for path in desk.folder.iterdir() if "wrong" in path.name]
+    assert not [path for path in desk.folder.rglob("*") if "wrong" in path.name]
 
 
 def test_what_is_no_file_of_attributions_is_refused(tmp_path):

@@ -218,6 +218,9 @@ def test_the_squashed_scale_can_be_kept(bundle):
     [
         ("D2", {}, "target 'D2' is unknown; allowed: SUM, MEAN"),
         ("SUM@nowhere", {}, "region 'nowhere' is unknown"),
+        ("SUM@gene_body", {}, "region 'gene_body' is of scores, a target has none such; allowed: window, span:BP"),
+        ("SUM@gene_mask", {}, "region 'gene_mask' is of scores"),
+        ("log SUM@splice", {}, "region 'splice' is of scores"),
         ("log log SUM", {}, "cannot be read"),
         ("log2 SUM", {}, "cannot be read"),
         ("", {}, "cannot be read"),
