@@ -386,6 +386,7 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
         "bundle": context["identity_bundle"],
         "genome": context["identity_genome"],
         "genes": context.get("identity_genes"),
+        **({"gene_labels": context["identity_gene_labels"]} if "identity_gene_labels" in context else {}),
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,
@@ -457,6 +458,15 @@ def run_context(
         ),
         **{f"identity_{key}": value for key, value in identity.items()},
         **({"ensemble": ensemble_facts(members, chosen)} if others else {}),
-        **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),
+        **({} if genes is None else _genes_context(genes)),
         **({} if haplotypes is None else {"haplotypes": asdict(haplotypes)}),
+    }
+
+
+def _genes_context(genes: Genes) -> dict[str, str]:
+    """Return which annotation it is; names and types change no score, but which genes have one."""
+    return {
+        "genes": genes.source,
+        "identity_genes": genes.digest,
+        "identity_gene_labels": genes.label_digest,
     }

@@ -112,3 +112,18 @@ def test_another_annotation_is_another_run(cli: Cli, desk: Desk, gtf: Path) -> N
     assert identity("--bin-rule", "half") != first
     gtf.write_text(gtf.read_text().replace("1901", "1902"))
     assert identity() != first
+
+
+def test_types_that_changed_are_another_run(cli: Cli, desk: Desk, gtf: Path) -> None:
+    """Choices of genes go by names and types: shards of two annotations, and a resumed run, would mix them."""
+    asked = ["--genes", gtf, "--stats", "SUM@exons", "--gene-type", "lncRNA", "--shard"]
+    assert score(cli, desk, *asked, "1/2").code == 0
+    text = gtf.read_text()
+    for old, new in (("lncRNA", "x"), ("protein_coding", "lncRNA"), ('"x"', '"protein_coding"')):
+        text = text.replace(old, new)
+    gtf.write_text(text)
+    assert score(cli, desk, *asked, "2/2").code == 0
+    ended = cli("merge", *(desk.folder / f"out.tsv.shard-{number}-of-2" for number in (1, 2)))
+    assert ended.code == 1
+    assert "was made with another choice of names or types in the annotation" in ended.err
+    assert not desk.out.exists()
