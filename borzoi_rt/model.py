@@ -33,6 +33,7 @@ from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
+from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
 from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.options import ScoreOptions, texts_of
@@ -192,7 +193,8 @@ class Model:
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
         if calibration is not None:
             null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
-            notes += null.notes(self.fasta.fingerprint(), "" if annotation is None else annotation.digest)
+            of_genes = ("", None) if annotation is None else (annotation.digest, chosen_genes(chosen))
+            notes += null.notes(self.fasta.fingerprint(), *of_genes)
             found = [null.apply(item) for item in found]
         return self._result(found, scorer, notes, calibrated=calibration is not None)
 

@@ -26,6 +26,7 @@ from ..scoring.calibration import (
     Null,
     calibration_key,
     check_count,
+    chosen_genes,
     null_notes,
     rows_of,
 )
@@ -157,6 +158,7 @@ def calibrate(
                 nulls=nulls,
                 genome=genome.fingerprint(),
                 annotation="" if annotation is None else annotation.digest,
+                genes=chosen_genes(chosen),
             )
             facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
             held = _variants(journal)

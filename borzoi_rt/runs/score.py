@@ -24,6 +24,7 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.variants import Variant, VariantReader, VariantRecord
+from ..scoring.calibration import chosen_genes
 from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
 from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
@@ -412,7 +413,8 @@ def calibration_facts(
         If the null does not hold for what is scored.
     """
     found, document = fitted_calibration(folder, members, options, selection.rows, device)
-    notes = found.notes(context["identity_genome"], context.get("identity_genes", ""))
+    genes = chosen_genes(options) if options.of_genes else None
+    notes = found.notes(context["identity_genome"], context.get("identity_genes", ""), genes)
     for note in notes:
         log.warning("%s", note)
     facts = {
