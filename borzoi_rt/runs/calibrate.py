@@ -112,6 +112,8 @@ def calibrate(
             f"random is {random}, matched {matched}, seed {seed}, min_count {min_count}; 0 or more are needed, and at "
             f"least {LEAST} of min_count"
         )
+    if seed and random == matched == 0:
+        raise InputError(f"seed {seed} is for variants that are drawn; give random or matched too, or leave it out")
     if chosen.with_alleles or chosen.prediction.cluster_share is not None:
         what = "with_alleles" if chosen.with_alleles else "windows that neighbours share"
         raise InputError(f"{what}: no part of a null; leave that out")

@@ -238,6 +238,7 @@ def test_genes_are_pooled(desk: Calibrations, tmp_path: Path) -> None:
         ({"variants": None}, "give one of variants and random"),
         ({"random": 5, "variants": "null.vcf"}, "give one of variants and random"),
         ({"random": 5, "matched": 1}, "matched copies are of variants"),
+        ({"seed": 9}, "seed 9 is for variants that are drawn; give random or matched too"),
         ({"min_count": 5}, "min_count 5; 0 or more are needed, and at least 20"),
         ({"options": ScoreOptions(with_alleles=True)}, "with_alleles: no part of a null"),
         ({"options": ScoreOptions(stats=("SUM@exons",))}, "SUM@exons is a score of genes"),
