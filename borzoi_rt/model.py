@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import Substitutions, ism_window
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
+from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
 from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.options import ScoreOptions, texts_of
@@ -72,7 +72,7 @@ class Model:
         self._stack = stack
         self._engines: list[Session] = []
         self._whole: Session | None = None
-        self._scorers: dict[tuple[ScoreOptions, bytes, bytes], AnyScorer] = {}
+        self._scorers: dict[tuple[ScoreOptions, bytes, str], AnyScorer] = {}
         self._explainer: Explainer | None = None
         self._closed = False
 
@@ -193,7 +193,8 @@ class Model:
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
         if calibration is not None:
             null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
-            notes += null.notes(self.fasta.fingerprint(), "" if annotation is None else annotation.digest)
+            of_genes = ("", None) if annotation is None else (annotation.digest, chosen_genes(chosen))
+            notes += null.notes(self.fasta.fingerprint(), *of_genes)
             found = [null.apply(item) for item in found]
         return self._result(found, scorer, notes, calibrated=calibration is not None)
 
@@ -393,7 +394,7 @@ class Model:
         self._check_open()
         # A list of tracks may have changed in its file; names and types of genes are not in their digest.
         tracks = self.tracks.select(options.tracks).tobytes() if str(options.tracks)[:1] == "@" else b""
-        key = options, tracks, b"" if genes is None else _digest(genes)
+        key = options, tracks, "" if genes is None else _digest(genes)
         if key not in self._scorers:
             engine = member_engine(self._engine_options, len(self.members))
             for member in self.members[len(self._engines) :]:
@@ -476,14 +477,9 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
     return variants
 
 
-def _digest(genes: Genes) -> bytes:
-    """Return a hash of everything that scores of genes and their names depend on."""
-    digest = hashlib.sha256(
-        f"{genes.digest} {genes.transcript_digest} {genes.types}".encode("utf-8", "surrogateescape")
-    )
-    for values in (genes.type_code, genes.names.letters, genes.names.ends):
-        digest.update(values.tobytes())
-    return digest.digest()
+def _digest(genes: Genes) -> str:
+    """Return what tells annotations apart: everything that scores of genes and their names depend on."""
+    return f"{genes.digest} {genes.transcript_digest} {genes.label_digest}"
 
 
 def _interval(region: Interval | str) -> Interval:

@@ -12,6 +12,14 @@ from ..errors import InputError
 from ..runs.explain import TOP, ExplainOptions
 from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
 
+normalize_option = click.option(
+    "--normalize",
+    is_flag=True,
+    default=None,
+    help="Score every allele in its left-normalised spelling, as bcftools norm writes it; columns norm_pos, norm_ref "
+    "and norm_alt of a table of scores hold it beside the given one  [default: as given].",
+)
+
 
 def allele_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add haplotypes, normalisation and the phase floor; see :func:`take_haplotypes`."""
@@ -30,13 +38,7 @@ def allele_options(command: Callable[..., None]) -> Callable[..., None]:
             "size of their scores, phase_floor_pos says where they are. N + 1 times the work of an indel  [default: "
             "none].",
         ),
-        click.option(
-            "--normalize",
-            is_flag=True,
-            default=None,
-            help="Score every allele in its left-normalised spelling, as bcftools norm writes it; columns norm_pos, "
-            "norm_ref and norm_alt hold it beside the given one  [default: as given].",
-        ),
+        normalize_option,
         click.option(
             "--haplotype-bp",
             type=click.IntRange(min=0),

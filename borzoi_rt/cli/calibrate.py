@@ -11,7 +11,7 @@ from ..runs.calibrate import calibrate as make_calibration
 from ..scoring.calibration import LEAST, MIN_COUNT
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
-from . import _runs, _scoring, _shared
+from . import _alleles, _runs, _scoring, _shared
 
 
 @click.command()
@@ -53,6 +53,7 @@ from . import _runs, _scoring, _shared
 @_scoring.scoring_options
 @_scoring.gene_options
 @_scoring.policy_options
+@_alleles.normalize_option
 @_runs.run_options
 def calibrate(
     bundles: tuple[Path, ...],
@@ -71,6 +72,7 @@ def calibrate(
     """
     settings_of = _runs.take_settings(choices)
     source = {name: choices.pop(name) for name in ("variants", "random", "matched", "seed", "min_count")}
+    _scoring.check_ensemble(bundles, choices["ensemble"])
     options = _scoring.read_options(**choices)
     members = open_members(bundles)
     if choices["preset"] is not None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import filecmp
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import __version__
+from ..engine.options import PredictionOptions
+from ..engine.sessions import EngineOptions
 from ..errors import FormatError, InputError
 from ..runs.shards import FinishedShard, output_of, read_shard_folder
+from ..scoring.options import ScoreOptions
 
 # The commands that make shards.
 _RUNS = (["score"], ["ism"], ["predict"], ["calibrate"], ["dft", "score"])
+# Arguments that shards may differ in: results do not depend on them, or the identity of a run holds what they become.
+_FREE = {item.name for kind in (EngineOptions, PredictionOptions, ScoreOptions) for item in fields(kind)}
+_FREE |= {"out", "device", "threads", "wisdom", "bundle", "bundles", "preset", "no_merge", "span_bp"}
 
 
 @click.command()
@@ -27,13 +36,14 @@ def merge(ctx: click.Context, shards: tuple[Path, ...], out: Path | None) -> Non
     """Make the output of a run from its SHARDS, the folders OUT.shard-I-of-N that --shard leaves.
 
     The output is, byte for byte, that of the same run in one process. All shards of one run are needed; those of
-    another are refused. Inputs are read again from where they were; one that is gone is looked for under its name in
-    the working directory.
+    another, or that were asked for another output, are refused. Inputs are read again from where they were; one that
+    is gone is looked for under its name in the working directory.
     """
     held = [read_shard_folder(folder) for folder in shards]
     first = held[0]
     command = _command(ctx, first)
     params = {name: _restored(command, name, value) for name, value in _params(first).items()}
+    _check_same(command, held)
     params["out"] = out or output_of(first.folder)
     if params["out"] is None:
         raise InputError(f"{first.folder}: was renamed, so that its output has no name; give one (out)")
@@ -67,6 +77,39 @@ def _params(shard: FinishedShard) -> dict[str, Any]:
     if not isinstance(held, dict):
         raise FormatError(f"{shard.folder}: does not say how it was made; make it again")
     return held
+
+
+def _check_same(command: click.Command, shards: Sequence[FinishedShard]) -> None:
+    """Refuse shards that were asked for another output, as one of other columns.
+
+    Raises
+    ------
+    InputError
+        Naming what differs.
+    """
+    first, written = shards[0], {item.name: max(item.opts, key=len) for item in command.params}
+    for shard in shards[1:]:
+        if shard.arguments.get("command") != first.arguments["command"]:
+            raise InputError(f"{shard.folder}: was made by another command; merge shards of one run")
+        one, other = _params(first), _params(shard)
+        for name in sorted({*one, *other} - _FREE):
+            there, here = other.get(name), one.get(name)
+            if not _is_same(there, here):
+                option, values = written.get(name, name), f"{there!r:.80} there, {here!r:.80} in {first.folder.name}"
+                raise InputError(f"{shard.folder}: was made with another {option} ({values}); merge shards of one run")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether arguments are equal; the same file may lie in two folders."""
+    if one == other:
+        return True
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if not (isinstance(one, str) and isinstance(other, str) and Path(one).is_absolute() and Path(other).is_absolute()):
+        return False
+    left, right = Path(one), Path(other)
+    both = left.is_file() and right.is_file()
+    return left.name == right.name and (not both or filecmp.cmp(left, right, shallow=False))
 
 
 def _restored(command: click.Command, name: str, value: Any) -> Any:

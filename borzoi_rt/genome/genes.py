@@ -250,6 +250,15 @@ class Genes:
         return digest.hexdigest()
 
     @cached_property
+    def label_digest(self) -> str:
+        """SHA-256 of names and types: what choices of genes go by, and what tables call them."""
+        digest = hashlib.sha256("\n".join(self.types).encode("utf-8", "surrogateescape"))
+        digest.update(self.names.letters.tobytes())
+        for values in (self.names.ends, self.type_code):
+            digest.update(values.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    @cached_property
     def transcript_digest(self) -> str:
         """SHA-256 of the exons of all transcripts: what a score depends on that knows transcripts, besides."""
         digest = hashlib.sha256()

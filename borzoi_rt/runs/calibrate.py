@@ -26,6 +26,7 @@ from ..scoring.calibration import (
     Null,
     calibration_key,
     check_count,
+    chosen_genes,
     null_notes,
     rows_of,
 )
@@ -111,6 +112,8 @@ def calibrate(
             f"random is {random}, matched {matched}, seed {seed}, min_count {min_count}; 0 or more are needed, and at "
             f"least {LEAST} of min_count"
         )
+    if seed and random == matched == 0:
+        raise InputError(f"seed {seed} is for variants that are drawn; give random or matched too, or leave it out")
     if chosen.with_alleles or chosen.prediction.cluster_share is not None:
         what = "with_alleles" if chosen.with_alleles else "windows that neighbours share"
         raise InputError(f"{what}: no part of a null; leave that out")
@@ -157,6 +160,7 @@ def calibrate(
                 nulls=nulls,
                 genome=genome.fingerprint(),
                 annotation="" if annotation is None else annotation.digest,
+                genes=chosen_genes(chosen),
             )
             facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
             held = _variants(journal)

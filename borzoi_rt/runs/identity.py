@@ -14,6 +14,7 @@ _WORDS = {
     "borzoi_rt": "version of borzoi-rt",
     "bundle": "model",
     "curves": "choice of curves that are kept",
+    "gene_labels": "choice of names or types in the annotation",
     "genes": "annotation",
     "nets": "model",
     "options": "choice of options",

@@ -24,6 +24,7 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.variants import Variant, VariantReader, VariantRecord
+from ..scoring.calibration import chosen_genes
 from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
 from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
@@ -386,6 +387,7 @@ def run_identity(context: Mapping[str, Any], selection: Selection, source: str) 
         "bundle": context["identity_bundle"],
         "genome": context["identity_genome"],
         "genes": context.get("identity_genes"),
+        **({"gene_labels": context["identity_gene_labels"]} if "identity_gene_labels" in context else {}),
         "scores": context["score_ids"],
         "options": context["options"],
         "input": source,
@@ -411,7 +413,8 @@ def calibration_facts(
         If the null does not hold for what is scored.
     """
     found, document = fitted_calibration(folder, members, options, selection.rows, device)
-    notes = found.notes(context["identity_genome"], context.get("identity_genes", ""))
+    genes = chosen_genes(options) if options.of_genes else None
+    notes = found.notes(context["identity_genome"], context.get("identity_genes", ""), genes)
     for note in notes:
         log.warning("%s", note)
     facts = {
@@ -457,6 +460,15 @@ def run_context(
         ),
         **{f"identity_{key}": value for key, value in identity.items()},
         **({"ensemble": ensemble_facts(members, chosen)} if others else {}),
-        **({} if genes is None else {"genes": genes.source, "identity_genes": genes.digest}),
+        **({} if genes is None else _genes_context(genes)),
         **({} if haplotypes is None else {"haplotypes": asdict(haplotypes)}),
+    }
+
+
+def _genes_context(genes: Genes) -> dict[str, str]:
+    """Return which annotation it is; names and types change no score, but which genes have one."""
+    return {
+        "genes": genes.source,
+        "identity_genes": genes.digest,
+        "identity_gene_labels": genes.label_digest,
     }

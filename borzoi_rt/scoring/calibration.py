@@ -17,7 +17,7 @@ of null variants and genes. There are two kinds of null, kept apart: of *effects
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ LEAST = 20  # fewer null values say nothing at all
 MIN_COUNT = 100
 TIES = 0.1  # share of null values that equal another, from which on it is said
 
-# What a null does not depend on: which rows and genes there are, and what happens to records that disagree with the
-# genome. Genome and annotation are compared apart.
+# What a null does not depend on, or not always: which rows there are, what happens to records that disagree with the
+# genome, choices for some scores alone. Genome, annotation and chosen genes are compared apart, and others are said.
 _APART = (
     *("stats", "region", "tracks", "max_n_fraction", "with_alleles", "ref_policy", "flip_deletions"),
     *("gene_names", "gene_types", "gene_mode", "ensemble", "bin_rule", "sites", "site_pseudo", "site_min_coverage"),
@@ -48,7 +48,7 @@ _APART = (
 )
 
 
-_CHOICES = ("bin_rule", "sites", "site_pseudo", "site_min_coverage", "tracks")  # of some scores alone
+_CHOICES = ("gene_mode", "bin_rule", "sites", "site_pseudo", "site_min_coverage", "tracks")  # of some scores alone
 
 
 def null_of(spec: ScoreSpec) -> str:
@@ -72,6 +72,8 @@ def calibration_key(members: Sequence[Bundle], options: ScoreOptions, provider: 
     prediction = shared.pop("prediction")
     if any(spec.of_genes and not spec.region.of_sites for spec in options.specs):
         shared["bin_rule"] = options.bin_rule
+    if options.of_genes:
+        shared["gene_mode"] = options.gene_mode
     for spec in options.specs:
         shared |= options.site_choices(spec)
     key = {
@@ -84,6 +86,11 @@ def calibration_key(members: Sequence[Bundle], options: ScoreOptions, provider: 
         **prediction,
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in key.items()}
+
+
+def chosen_genes(options: ScoreOptions) -> tuple[list[str], list[str]]:
+    """Return the names and the types of genes that are scored, each sorted; nothing for all."""
+    return sorted(set(options.gene_names)), sorted(set(options.gene_types))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +202,8 @@ class Calibration:
     nulls : dict of str to Null
     genome, annotation : str
         Fingerprint of the genome, and hash of the annotation or nothing; another one is said, and not refused.
+    genes : tuple of (list of str, list of str)
+        Names and types of genes whose scores the null has, see :func:`chosen_genes`; others are said, and not refused.
     """
 
     source: str
@@ -203,6 +212,7 @@ class Calibration:
     nulls: Mapping[str, Null]
     genome: str
     annotation: str = ""
+    genes: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
 
     def fitted(self, key: Mapping[str, Any], specs: Sequence[ScoreSpec], rows: RowTable) -> Calibration:
         """Return the nulls of some scores and rows.
@@ -243,13 +253,15 @@ class Calibration:
             nulls = {name: replace(null, values=null.values[take]) for name, null in nulls.items()}
         return replace(self, rows=wanted, nulls=nulls)
 
-    def notes(self, genome: str, annotation: str = "") -> list[str]:
-        """Return, in words, what a reader of quantiles should know."""
+    def notes(self, genome: str, annotation: str = "", genes: tuple[list[str], list[str]] | None = None) -> list[str]:
+        """Return, in words, what a reader of quantiles should know; ``genes`` are those of scores of genes."""
         found = []
         if genome != self.genome:
             found.append(f"{self.source}: the null variants come from another genome than what is scored")
         if self.annotation and annotation != self.annotation:
             found.append(f"{self.source}: the null of genes was made with another annotation")
+        if genes is not None and genes != self.genes:
+            found.append(f"{self.source}: the null of genes was made with another choice of gene_names or gene_types")
         return found + null_notes(self.source, self.nulls, [row[0] for row in self.rows])
 
     def apply(self, result: ScoredVariant) -> ScoredVariant:

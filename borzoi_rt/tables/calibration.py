@@ -23,6 +23,7 @@ from ..scoring.calibration import LEAST, NULLS, Calibration, Null
 from ..types import FloatArray
 
 FORMAT = 1
+_GENES = ("gene_names", "gene_types")
 _HEADER, _VARIANTS = "calibration.json", "variants.arrow"
 
 
@@ -48,6 +49,7 @@ def write_calibration(folder: Path, calibration: Calibration, variants: pa.Table
         "key": dict(calibration.key),
         "genome": calibration.genome,
         "annotation": calibration.annotation,
+        "genes": dict(zip(_GENES, calibration.genes, strict=True)),
         "rows": [list(row) for row in calibration.rows],
         "scores": {
             name: {"null": null.kind, "signed": null.signed, "n": null.count, "ties": round(null.ties, 6)}
@@ -101,14 +103,15 @@ def read_calibration(folder: Path) -> tuple[Calibration, dict[str, Any]]:
             for name, item in document["scores"].items()
         }
         key, genome, annotation = dict(document["key"]), str(document["genome"]), str(document["annotation"])
+        names, types = ([str(item) for item in document.get("genes", {}).get(name, ())] for name in _GENES)
     except OSError as error:
         raise FormatError(f"{folder}: {error.filename}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise FormatError(f"{folder}: no whole calibration ({type(error).__name__}: {error})") from error
     few = [name for name, null in nulls.items() if null.count < LEAST]
     if few:
         raise FormatError(f"{folder}: {nulls[few[0]].count} null values of {few[0]}; {LEAST} are the least")
-    return Calibration(folder.name, key, rows, nulls, genome, annotation), document
+    return Calibration(folder.name, key, rows, nulls, genome, annotation, (names, types)), document
 
 
 def _file_of(kind: str) -> str:

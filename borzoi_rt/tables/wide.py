@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..types import FloatArray
 from .groups import covered_fractions, firsts, gene_groups, region_vectors
-from .kept import Rows
+from .kept import Rows, kept_extra
 
 BASE = ("record", "alt_index", "chrom", "pos", "id", "ref", "alt", "status", "status_detail")
 
@@ -35,7 +35,13 @@ def wide_table(table: pa.Table, rows: Rows) -> pa.Table:
             columns[f"covered_fraction@{region}"] = _numbers(covered_fractions(table, groups, region))
     for title, region, name in rows.vectors():
         values = region_vectors(table, rows, groups, region, name)
-        columns |= {f"{title}|{label}": _numbers(row) for label, row in zip(rows.labels, values.T, strict=True)}
+        # A score that is not finite is undefined; what stands beside it may be infinite, as far beyond its null.
+        beside = name in {kept_extra(stat, extra) for stat in rows.stats for extra in rows.extras}
+        empty = np.isnan(values) if beside else ~np.isfinite(values)
+        columns |= {
+            f"{title}|{label}": pa.array(row, pa.float32(), mask=mask)
+            for label, row, mask in zip(rows.labels, values.T, empty.T, strict=True)
+        }
     return pa.table(columns)
 
 

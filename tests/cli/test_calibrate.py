@@ -33,6 +33,16 @@ def test_a_null_and_scores_compared_with_it(cli: Cli, desk: Desk) -> None:
     assert "NULL: was made with other choices: rc True there, False here" in ended.err
 
 
+def test_normalized_variants_have_a_normalized_null(cli: Cli, desk: Desk) -> None:
+    null = desk.folder / "NULL"
+    asked = ["--random", 25, "--min-count", 20, "--stats", "SUM", "--normalize"]
+    assert cli("calibrate", *desk.model(), "--out", null, *asked).code == 0
+    ended = cli(*desk.score("--stats", "SUM", "--normalize", "--calibration", null))
+    assert ended.code == 0, ended.err
+    ended = cli(*desk.score("--stats", "SUM", "--calibration", null))
+    assert "normalize True there, False here" in ended.err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

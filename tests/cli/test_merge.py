@@ -143,6 +143,38 @@ def test_what_differs_is_said(cli: Cli, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--layout", "wide"), "another --layout ('wide' there, 'long' in out.tsv.shard-1-of-2)"),
+        (("--columns", "alphagenome"), "another --columns ('alphagenome' there, 'native' in out.tsv.shard-1-of-2)"),
+        (("--explain", "--motifs", "MOTIFS"), "another --explain (True there, False in out.tsv.shard-1-of-2)"),
+    ],
+)
+def test_shards_of_other_outputs_are_refused(cli: Cli, desk: Desk, more: tuple[str, ...], said: str) -> None:
+    """What no result depends on, but the output does."""
+    motifs = desk.folder / "motifs.meme"
+    motifs.write_text(
+        "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF m\nletter-probability matrix: alength= 4 w= 2\n 1 0 0 0\n 0 1 0 0\n"
+    )
+    (one,) = make(cli, desk, 1, count=2)
+    (other,) = make(cli, desk, 2, count=2, more=tuple(motifs if word == "MOTIFS" else word for word in more))
+    for shards in ((one, other), (other, one)):
+        ended = cli("merge", *shards)
+        assert (ended.code, ended.err.count("\n")) == (1, 1)
+        assert f"was made with {said.split(' (')[0]} (" in ended.err
+    assert said in cli("merge", one, other).err
+    assert not desk.out.exists()
+
+
+def test_shards_may_differ_in_how_they_were_made(cli: Cli, desk: Desk) -> None:
+    """A default that is written out, or threads, make no other output."""
+    (one,) = make(cli, desk, 1, count=2)
+    (other,) = make(cli, desk, 2, count=2, more=("--ref-policy", "strict", "--threads", 2, "--region", "window"))
+    ended = cli("merge", one, other)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"borzoi_rt": "9.9"}, "was made by borzoi-rt 9.9"),

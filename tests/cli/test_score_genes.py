@@ -91,6 +91,12 @@ def test_columns_and_names_of_alphagenome(cli: Cli, desk: Desk, gtf: Path) -> No
         (["--stats", "SUM@exons", "--genes", "GTF", "--gene-type", "x"], "types: protein_coding, lncRNA"),
         (["--stats", "SUM@exons", "--genes", "none.gtf"], "none.gtf: no such annotation file"),
         (["--stats", "SUM", "--gene", "NEAR"], "gene_names is for scores of genes"),
+        (["--stats", "SUM@exons", "--genes", "GTF", "--sites", "intron"], "--sites is for scores of sites"),
+        (["--site-pseudo", "5"], "--site-pseudo is for scores of sites, and there are none; name one, like COVR@pas"),
+        (["--site-min-coverage", "5"], "--site-min-coverage is for scores of sites"),
+        (["--phase-floor-seed", "7"], "--phase-floor-seed is for a phase floor; add --phase-floor N"),
+        (["--flip-deletions"], "--flip-deletions is for --ref-policy flip"),
+        (["--ensemble", "mean_scores"], "--ensemble is for several bundles, and there is one"),
     ],
 )
 def test_refusals(cli: Cli, desk: Desk, gtf: Path, more: list[str], message: str) -> None:
@@ -112,3 +118,18 @@ def test_another_annotation_is_another_run(cli: Cli, desk: Desk, gtf: Path) -> N
     assert identity("--bin-rule", "half") != first
     gtf.write_text(gtf.read_text().replace("1901", "1902"))
     assert identity() != first
+
+
+def test_types_that_changed_are_another_run(cli: Cli, desk: Desk, gtf: Path) -> None:
+    """Choices of genes go by names and types: shards of two annotations, and a resumed run, would mix them."""
+    asked = ["--genes", gtf, "--stats", "SUM@exons", "--gene-type", "lncRNA", "--shard"]
+    assert score(cli, desk, *asked, "1/2").code == 0
+    text = gtf.read_text()
+    for old, new in (("lncRNA", "x"), ("protein_coding", "lncRNA"), ('"x"', '"protein_coding"')):
+        text = text.replace(old, new)
+    gtf.write_text(text)
+    assert score(cli, desk, *asked, "2/2").code == 0
+    ended = cli("merge", *(desk.folder / f"out.tsv.shard-{number}-of-2" for number in (1, 2)))
+    assert ended.code == 1
+    assert "was made with another choice of names or types in the annotation" in ended.err
+    assert not desk.out.exists()

@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,13 @@ def test_genes_are_pooled(desk: Calibrations, tmp_path: Path) -> None:
     desk.job.run(options=options, genes=gtf, calibration=folder)
     about = json.loads((desk.job.folder / "out.tsv.meta.json").read_text())
     assert "NULL: the null of genes was made with another annotation" in about["notes"]
+    other = "NULL: the null of genes was made with another choice of gene_names or gene_types"
+    assert other not in about["notes"]
+    desk.job.run(options=replace(options, gene_names=("B",)), genes=gtf, calibration=folder)
+    assert other in json.loads((desk.job.folder / "out.tsv.meta.json").read_text())["notes"]
+    with pytest.raises(InputError, match="gene_mode 'all' there, 'nearest' here"):
+        desk.job.run(options=replace(options, gene_mode="nearest"), genes=gtf, calibration=folder)
+    desk.job.run(options=ScoreOptions(stats=("SUM",)), calibration=folder)  # heeds no choice of genes
 
 
 @pytest.mark.parametrize(
@@ -230,6 +238,7 @@ def test_genes_are_pooled(desk: Calibrations, tmp_path: Path) -> None:
         ({"variants": None}, "give one of variants and random"),
         ({"random": 5, "variants": "null.vcf"}, "give one of variants and random"),
         ({"random": 5, "matched": 1}, "matched copies are of variants"),
+        ({"seed": 9}, "seed 9 is for variants that are drawn; give random or matched too"),
         ({"min_count": 5}, "min_count 5; 0 or more are needed, and at least 20"),
         ({"options": ScoreOptions(with_alleles=True)}, "with_alleles: no part of a null"),
         ({"options": ScoreOptions(stats=("SUM@exons",))}, "SUM@exons is a score of genes"),

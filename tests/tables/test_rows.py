@@ -219,3 +219,17 @@ def test_bytes_that_are_no_text_are_written_out() -> None:
     item = ScoredVariant(0, 0, variant, "contig_missing", "no contig 'chr\udce9'")
     (row,) = long_rows([item])
     assert (row["chrom"], row["status_detail"]) == ("chr\\xe9", "no contig 'chr\\xe9'")
+
+
+def test_what_stands_beside_a_score_may_be_infinite_in_wide_tables() -> None:
+    """No null value on the side of a score: it is infinitely far beyond them. The score is finite or undefined."""
+    options = ScoreOptions(stats=("SUM",))
+    tracks = select_rows(toys.tracks(), options).rows
+    scores = np.array([1.0, np.inf, 3.0, 4.0], dtype="f4")
+    beside = np.array([np.inf, np.nan, 2.0, -np.inf], dtype="f4")
+    region = RegionScores("window", ".", {"SUM": scores}, extras={"vs_null_max": {"SUM": beside}})
+    found = [ScoredVariant(0, 0, Variant("chr1", 5, "A", "C"), "ok", regions=(region,))]
+    how = {"extras": ("vs_null_max",)}
+    table = wide_table(score_table(found, options.specs, 4, **how), Rows(tracks, options.specs, **how))
+    columns = {name: table[name].to_pylist()[0] for name in table.column_names if name.startswith("SUM")}
+    assert list(columns.values()) == [1.0, None, 3.0, 4.0, np.inf, None, 2.0, -np.inf]
