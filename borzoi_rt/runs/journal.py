@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ _OURS = b"borzoi-rt journal\n"
 _SHARD = re.compile(r"shard-(\d+)\.arrow")
 _MAGIC = b"BRTSHRD1"
 _DIGEST_BYTES = 32
+_PATIENCE_S = 5.0  # for a run that is about to end
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +264,7 @@ def _check_folder(folder: Path) -> None:
 
 def _lock(path: Path, out: Path) -> int:
     """Make and lock a file, and return its handle; a file that its last owner has just removed is made again."""
+    until = time.monotonic() + _PATIENCE_S
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -272,6 +275,9 @@ def _lock(path: Path, out: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
+            if time.monotonic() < until:
+                time.sleep(0.1)
+                continue
             raise InputError(
                 f"{out}: another run is writing it ({path} is locked); wait for its end, or choose another name"
             ) from None

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_the_second_of_two_runs_is_refused_and_the_first_keeps_its_work(tmp_path
         with Journal(out) as journal:
             journal.begin(HEADER, resume=resume)
             assert journal.done == ({0} if resume else set())
+
+
+def test_a_run_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    out = tmp_path / "out.tsv"
+    with other_process(out) as process:
+        threading.Timer(0.5, process.kill).start()
+        with Journal(out) as journal:
+            journal.begin(HEADER, resume=True)
+            assert journal.done == {0}
+            assert process.wait() < 0
 
 
 def test_another_output_is_free(tmp_path: Path) -> None:
