@@ -81,8 +81,13 @@ class IncrementalSession:
             return coverage
         self.counts["head bins"] += len(sequence) * (end - start)
         for number, window in enumerate(sequence):
-            coverage[number] = self._parts.head(self._embedding(window, n_fill, (start, end)), index)[0]
+            coverage[number] = self._covered(window, n_fill, (start, end), index)
         return coverage
+
+    def _covered(self, window: np.ndarray, n_fill: float, bins: tuple[int, int], index: np.ndarray) -> np.ndarray:
+        """Return the coverage of one window, float32 (tracks, bins)."""
+        found: np.ndarray = self._parts.head(self._embedding(window, n_fill, bins), index)[0]
+        return found
 
     @property
     def memory(self) -> Cache:

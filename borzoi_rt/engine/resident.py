@@ -15,7 +15,7 @@ from threading import Lock
 
 import numpy as np
 
-from ..backends.checks import check_bins, check_run_input
+from ..backends.checks import check_bins
 from ..backends.protocols import Embedding, ResidentParts
 from .bank import FEW, SCRATCH, Bank, BankRows
 from .cache import Cache
@@ -35,29 +35,13 @@ class _Resident(IncrementalSession):
         self._rows = BankRows(self._plan, parts.layout)
         self._lock = Lock()
 
-    def run(
-        self,
-        sequence: np.ndarray,
-        track_index: np.ndarray | None = None,
-        *,
-        n_fill: float = 0.0,
-        bins: tuple[int, int] | None = None,
-    ) -> np.ndarray:
-        """See :meth:`borzoi_rt.backends.Session.run`."""
-        index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
-        start, end = check_bins(bins, self.geometry)
-        coverage = np.empty((len(sequence), len(index), end - start), dtype=np.float32)
-        if not coverage.size:
-            return coverage
-        choice = choose_body(self.geometry, self._parts.tiling, (start, end))
-        self.counts[choice.name] += len(sequence)
-        self.counts["head bins"] += len(sequence) * (end - start)
-        for number, window in enumerate(sequence):
-            with self._lock:
-                rows = self._rows.of(self._slots(window, n_fill), choice.spans)
-                values = self._resident.cover(choice.name, rows, index, token_start=choice.token_start)
-            coverage[number] = values[0, :, choice.offset : choice.offset + end - start]
-        return coverage
+    def _covered(self, window: np.ndarray, n_fill: float, bins: tuple[int, int], index: np.ndarray) -> np.ndarray:
+        choice = choose_body(self.geometry, self._parts.tiling, bins)
+        self.counts[choice.name] += 1
+        with self._lock:
+            rows = self._rows.of(self._slots(window, n_fill), choice.spans)
+            values = self._resident.cover(choice.name, rows, index, token_start=choice.token_start)
+        return values[0, :, choice.offset : choice.offset + bins[1] - bins[0]]
 
     def embed(self, window: np.ndarray, n_fill: float, bins: tuple[int, int], *, turned: bool = False) -> Embedding:
         """See :meth:`borzoi_rt.engine.summing.SummingSession.embed`; what it returns is memory of the device."""
