@@ -67,6 +67,7 @@ class GraphBuilder:
     def __init__(self, name: str, weights: WeightsFile) -> None:
         self.name = name
         self.precision = weights.precision
+        self.gathers = False  # whether what moves is gathered: the limits of a Slice lie in the memory of the CPU
         self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
@@ -124,8 +125,19 @@ class GraphBuilder:
 
     def window(self, x: str, axis: int, start: str, size: int) -> str:
         """Take ``size`` positions of one axis from ``start`` on, an int64 value of shape (1,)."""
+        if self.gathers:
+            positions = self.weight(f"positions_{size}", np.arange(size, dtype=np.int64))
+            return self.node("Gather", x, self.node("Add", positions, start), axis=axis)
         end = self.node("Add", start, self.integers(size))
         return self.node("Slice", x, start, end, self.integers(axis))
+
+    def split(self, x: str, axis: int, count: int) -> list[str]:
+        """Cut an axis into equal parts."""
+        if count == 1:
+            return [x]
+        names = [f"Split_{len(self._nodes)}_{part}" for part in range(count)]
+        self._nodes.append(helper.make_node("Split", [x], names, name=names[0], axis=axis, num_outputs=count))
+        return names
 
     def concat(self, parts: Sequence[str], axis: int) -> str:
         """Join values along an axis."""

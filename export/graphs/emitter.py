@@ -44,20 +44,19 @@ class Emitter:
         self.config = model.config
         self.form = form
         self.attention = attention_writer(graph, model, form)
+        graph.gathers = form.target == "gpu"
         self.output = whole_output(model.config) if output is None else output
         self.spans = decoder_spans(model.config, self.output)
 
     def filled(self, sequence: str, n_fill: str) -> str:
-        """x + n_fill * (1 - sum of the four rows), as the tower takes it: (batch, length, 4) or (batch, 4, length)."""
+        """x + n_fill * (1 - sum of the four rows), as the tower takes it, (batch, length, 4)."""
         graph = self.graph
         x = graph.node("Cast", sequence, to=TensorProto.FLOAT)
         known = graph.node("ReduceSum", x, graph.integers(1), keepdims=1)
         one = graph.weight("one", np.array(1.0, dtype=np.float32), exact=True)
         fill = graph.node("Mul", graph.node("Sub", one, known), n_fill)
         x = graph.node("Add", x, fill)
-        if not self.form.channels_first:
-            x = graph.node("Transpose", x, perm=[0, 2, 1], label="filled")
-        return graph.narrow(x)
+        return graph.narrow(graph.node("Transpose", x, perm=[0, 2, 1], label="filled"))
 
     def trunk(self, x: str, *, tile_tokens: int | None = None) -> tuple[str, list[str]]:
         """Return tokens (batch, tokens, channels) and the skips as the decoder adds them.
@@ -128,7 +127,7 @@ class Emitter:
         half = block.depthwise.kernel_size[0] // 2
         pads = (half - (made.start - read.start), half - (read.end - made.end))
         if any(pads) and self.form.target == "gpu":
-            x = padded(graph, x, *pads, channels)
+            x = padded(graph, x, *pads)
         elif any(pads):
             x = graph.node("Pad", x, graph.integers(0, pads[0], 0, 0, pads[1], 0))
         taps = [

@@ -29,6 +29,7 @@ def write_unproven(
     precision: str = "fp32",
     target: str = "cpu",
     form: Form | None = None,
+    gradient: bool = False,
 ) -> Bundle:
     """Write the graphs of a network as :func:`borzoi_export.graphs.export_bundle` does, without running any of them.
 
@@ -41,6 +42,8 @@ def write_unproven(
         See :func:`borzoi_export.graphs.export_bundle`.
     form : Form, optional
         How tower and attention are written; the preferred one of the target when None.
+    gradient : bool
+        Write the gradient graphs too.
     """
     model.eval()
     form = form or forms(target, precision)[0]
@@ -53,5 +56,5 @@ def write_unproven(
     }
     with staged_bundle(Path(out)) as (directory, finish):
         with one_thread():
-            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind)
+            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind, gradient=gradient)
         return finish(replace(info, graphs=graphs, tiling=tiling), tracks, example)
