@@ -94,11 +94,12 @@ def test_the_published_shape_passes_with_room(tmp_path: Path, shared: Path) -> N
     network = build(argparse.Namespace(toy=False, tables=shared / "data" / "tables"))
     shares = []
     for target, precision in (("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16")):
-        form = forms_of(target, precision)[0]
-        write_graphs(network, tmp_path, form, precision, "old", gradient=precision == "fp32")
-        size = (tmp_path / "weights.bin").stat().st_size
+        form, folder = forms_of(target, precision)[0], tmp_path / f"{target}-{precision}"
+        folder.mkdir()
+        write_graphs(network, folder, form, precision, "old", gradient=precision == "fp32")
+        size = (folder / "weights.bin").stat().st_size
         limits = Limits(window_bp=524_288, bins=6144, tracks=7611, weights_bytes=size)
-        for path in sorted(tmp_path.glob("*.onnx")):
+        for path in sorted(folder.glob("*.onnx")):
             check_graph(path.read_bytes(), size, limits)
             cost = check_memory(program(onnx.load(str(path), load_external_data=False)), limits)
             shares.append(
