@@ -30,16 +30,16 @@ from .genome.pas import read_sites
 from .genome.variants import Variant
 from .html import html_table
 from .results import CoverageResult, IsmResult, ScoreResult
-from .runs.ism import Substitutions, ism_window
-from .runs.predict import CoverageOptions, coverage_predictor, windows_of
+from .runs.ism import Substitutions, check_substitutions, ism_window
+from .runs.predict import CoverageOptions, check_windows, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
 from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
 from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.options import ScoreOptions, texts_of
 from .scoring.phase_floor import AnyScorer
-from .scoring.pipeline import check_genes
-from .scoring.presets import PRESETS, check_preset
+from .scoring.pipeline import check_genes, check_sites
+from .scoring.presets import PRESETS, check_preset, preset_options
 from .scoring.results import ScoredVariant
 from .scoring.stream import records_of
 from .sequence import encode
@@ -186,6 +186,7 @@ class Model:
             if annotation is None:
                 raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")
             annotation = replace(annotation, sites=read_sites(pas))
+        check_sites(chosen, annotation)
         check_uncalibrated(haplotypes, calibration)
         scorer = self._scorer(chosen, annotation)
         records = records_of(_variants(variants), chosen, self.bundle, haplotypes)
@@ -221,6 +222,7 @@ class Model:
         """
         region = _interval(interval)
         chosen = self._options(stats, tracks, None, options)
+        check_substitutions(chosen, self.members)
         where, chosen = ism_window(region, self.fasta, self.bundle, chosen)
         sequence = self.fasta.fetch(where.chrom, where.start, where.end)
         scorer = self._scorer(chosen)
@@ -334,6 +336,7 @@ class Model:
         if options is not None and options.tracks is not None and tracks is not None:
             raise InputError("tracks stand in the options too; leave one of the two out")
         chosen = options or CoverageOptions()
+        check_windows(chosen.prediction)
         positions = self.tracks.select(tracks if tracks is not None else chosen.tracks)
         predictor = coverage_predictor(self.bundle, self._whole_session(), positions, chosen)
         grid = self.bundle.geometry
@@ -366,14 +369,16 @@ class Model:
             )
         if preset is not None and preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; allowed: {', '.join(PRESETS)}")
-        chosen = PRESETS[preset] if preset is not None else options or ScoreOptions()
+        names = None if stats is None else texts_of("stats", stats)
         if preset is not None:
             check_preset(preset, self.bundle.info)
+            return preset_options(preset, names, **({} if tracks is None else {"tracks": tracks}))
+        chosen = options or ScoreOptions()
         if options is not None and tracks is not None and options.tracks is not None:
             raise InputError("tracks stand in the options too; leave one of the two out")
         if tracks is not None:
             chosen = replace(chosen, tracks=tracks)
-        return chosen if stats is None else replace(chosen, stats=texts_of("stats", stats))
+        return chosen if names is None else replace(chosen, stats=names)
 
     def _result(
         self,

@@ -30,7 +30,7 @@ from ..scoring.calibration import (
     null_notes,
     rows_of,
 )
-from ..scoring.ensemble import Models, open_members
+from ..scoring.ensemble import Models, check_ensemble, open_members
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import select_rows
@@ -121,6 +121,7 @@ def calibrate(
     inputs = [item for item in (variants, fasta) if item is not None]
     check_directory(target, [*inputs, *inputs_of(bundle, chosen)])
     model, *others = members = open_members(bundle)
+    check_ensemble(members, chosen)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:

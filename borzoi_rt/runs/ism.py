@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..genome.variants import Variant, VariantRecord
+from ..scoring.ensemble import check_ensemble
 from ..scoring.options import ScoreOptions
+from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import select_rows
 from ..tables import ISM_WRITERS, TableContext, suffix_of
 from ..tables.rows import Rows
@@ -83,7 +86,7 @@ def score_ism(
         ``.h5``: one dataset per score, float32 (positions, 4, rows) in the order A, C, G, T, 0 for the base of the
         genome and NaN where there is no score. ``.tsv``, ``.tsv.gz`` and ``.parquet`` as for variants.
     bundle, fasta, options, settings
-        See :func:`borzoi_rt.runs.score.score_file`; ``options.prediction.window`` is replaced.
+        See :func:`borzoi_rt.runs.score.score_file`; the window is the one around the interval.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def score_ism(
         raise InputError(f"{target.name}: holds scores alone; leave with_alleles out, or choose another suffix")
     check_target(target, (fasta, *inputs_of(bundle, options)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    check_substitutions(options, (model,))
     with Fasta(fasta) as genome:
         where, chosen = ism_window(interval, genome, model, options)
         selection = select_rows(model.tracks, chosen)
@@ -123,6 +127,23 @@ def score_ism(
                 return counts
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
+
+
+def check_substitutions(options: ScoreOptions, members: Sequence[Bundle]) -> None:
+    """Refuse choices that the substitutions of one window do not heed.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    check_genes(options, given=False)
+    check_sites(options, None)
+    check_ensemble(members, options)
+    if options.prediction.window != "centered":
+        raise InputError(f"window is {options.prediction.window!r}; it is the one around the interval: leave it out")
+    if options.phase_floor:
+        raise InputError("phase_floor is for indels, and these are substitutions; leave it out")
 
 
 def _output(target: Path, suffix: str, table: TableContext) -> Output:

@@ -154,6 +154,20 @@ class CoverageWorker:
         self._fasta.close()
 
 
+def check_windows(options: PredictionOptions) -> None:
+    """Refuse choices that are of variants, where windows are predicted.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for name, only in (("indel", None), ("shift_space", "squashed"), ("window", "centered")):
+        value = getattr(options, name)
+        if value not in (None, only):
+            raise InputError(f"{name} is {value!r}, which is for variants; leave it out")
+
+
 def coverage_predictor(bundle: Bundle, session: Any, positions: np.ndarray, options: CoverageOptions) -> Predictor:
     """Return the predictor that coverage options ask for."""
     squash = bundle.squash(positions, kind=options.squash, unscale=options.unscale, unclip=options.unclip)
@@ -201,6 +215,7 @@ def predict_regions(
         The files written; none where the settings name a shard.
     """
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
+    check_windows(chosen.prediction)
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
     if settings.estimate is None:

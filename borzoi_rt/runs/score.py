@@ -25,13 +25,13 @@ from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.calibration import chosen_genes
-from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
+from ..scoring.ensemble import Models, check_ensemble, ensemble_facts, model_identity, open_members
 from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.remote import is_scorer
 from ..scoring.results import SCORED
-from ..scoring.selection import Selection, select_rows
+from ..scoring.selection import UNITS, Selection, select_rows
 from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.alphagenome import TidyFacts
@@ -196,6 +196,7 @@ def _score(
     motifs = None if explain is None else explain.motifs
     check_target(target, (*sources, *inputs_of(bundle, chosen), calibration, motifs))
     model, *others = members = open_members(bundle)
+    check_ensemble(members, chosen)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     resolved, longest_bp = chosen.resolved(model.info), model.geometry.sequence_length_bp // 4
@@ -454,6 +455,7 @@ def run_context(
         "genome": genome.name,
         "input": "",
         "options": chosen.to_dict(),
+        **({UNITS: model.tracks.index[selection.positions].tolist()} if str(chosen.tracks)[:1] == "@" else {}),
         "notes": notes,
         "score_ids": chosen.score_ids(
             identity, *((None, None) if genes is None else (genes.digest, genes.transcript_digest))
