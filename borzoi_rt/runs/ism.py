@@ -148,10 +148,9 @@ def check_substitutions(options: ScoreOptions, members: Sequence[Bundle]) -> Non
 
 def _output(target: Path, suffix: str, table: TableContext) -> Output:
     """Return what is written, for an estimate; an array has its size whatever is in it."""
-    if suffix == ".h5":
-        cells = 4 * len(table.metadata["sequence"]) * len(table.rows.tracks) * len(table.rows.specs)
-        return Output(target.name, None, 4 * cells)
-    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table))
+    cells = 4 * len(table.metadata["sequence"]) * len(table.rows.tracks) * len(table.rows.specs)
+    size = 4 * cells if suffix == ".h5" else None
+    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table), size)
 
 
 def ism_window(

@@ -37,8 +37,9 @@ from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.alphagenome import TidyFacts
 from ..tables.kept import allele_facts
 from ..tables.rows import Rows
+from ..tables.vcf import annotate_some
 from .alleles import AlleleFile, write_alleles
-from .estimate import Output
+from .estimate import Output, Shards
 from .explain import Explainer, ExplainOptions
 from .journal import Journal
 from .outputs import check_target, finish_output
@@ -230,7 +231,7 @@ def _score(
             tidy = TidyFacts.of(model.geometry.sequence_length_bp, model.tracks, selection.rows)
             rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts, tidy)
             table = TableContext(rows, context, given.source, layout)
-            if is_over(plan, journal, settings, _output(target, suffix, table)):
+            if is_over(plan, journal, settings, _output(target, suffix, table, given)):
                 return counts
             try:
                 _judge(counts, journal, genome, given.name)
@@ -253,10 +254,16 @@ def _score(
     return counts
 
 
-def _output(target: Path, suffix: str, table: TableContext) -> Output:
+def _output(target: Path, suffix: str, table: TableContext, given: _Input) -> Output:
     """Return what is written, for an estimate; an annotated VCF is about as long as its source."""
-    if suffix == ".vcf.gz" and table.source is not None:
-        return Output(target.name, None, table.source.stat().st_size if table.source.exists() else 0)
+    if suffix == ".vcf.gz" and given.source is not None:
+
+        def annotate(draft: Path, shards: Shards) -> None:
+            _check_unchanged(given)
+            annotate_some(draft, shards, table)
+            _check_unchanged(given)
+
+        return Output(target.name, annotate, given.source.stat().st_size if given.source.exists() else 0)
     return Output(target.name, lambda draft, shards: WRITERS[suffix](draft, shards, table))
 
 
