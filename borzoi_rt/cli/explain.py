@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle, open_bundle
 from ..errors import InputError
 from ..explain.explainer import ExplainOptions
 from ..explain.methods import METHODS, read_options
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from ..explain.run import ExplainOutputs, explain_rows
 from ..explain.stretches import SAMPLINGS
 from ..explain.substitutions import CONVENTIONS
@@ -25,8 +25,10 @@ from ..genome.genes import Gene
 from ..genome.intervals import Interval, read_bed
 from ..genome.pas import Sites, read_sites
 from ..genome.variants import Variant
+from ..runs.settings import RunSettings
 from ..squash import KINDS
-from . import _shared
+from . import _runs, _shared
+from ._talk import say
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
@@ -177,6 +179,7 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
 )
 @_method_options
+@_runs.spread_options
 @_shared.device_option
 @_shared.threads_option
 def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -185,8 +188,9 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     Give --region, --bed, --gene or --variant. With --gene the target is of that gene and its window; the bases are
     those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
-    sequence, and what was done.
+    sequence, and what was done; a region of --bed that cannot be explained has a status there.
     """
+    settings_of = _runs.take_settings(choices)
     method_options = {name: choices.pop(name) for name in OPTIONS}
     options = ExplainOptions(
         method=choices["method"],
@@ -195,32 +199,31 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         n_code=choices["n_code"],
     )
     outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
-    outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
-    spec = _spec(choices)
-    models = [open_bundle(path) for path in (bundle, *choices["folds"])]
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        _shared.progress_bar("explaining") as progress,
-    ):
+    sources = [fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))]
+    noun = "parts" if METHODS[options.method].divisible else "rows"
+    with Fasta(fasta) as genome, _shared.progress_bar("explaining", noun=noun) as progress:
+        settings = settings_of(progress)
+        outputs.check(sources, resume=settings.resume)
+        spec = _spec(choices)
+        models = [open_bundle(path) for path in (bundle, *choices["folds"])]
         rows = _rows(choices, spec, genome, models[0])
-        progress.total(len(rows) * len(models))
-        facts = explain_rows(
-            rows,
-            outputs,
-            bundles=models,
-            fasta=genome,
-            spec=spec,
-            options=options,
-            device=Device.parse(choices["device"], threads=choices["threads"]),
-            progress=progress.done,
-        )
+        how: dict[str, Any] = {"spec": spec, "options": options, "settings": settings}
+        told = explain_rows(rows, outputs, bundles=models, fasta=genome, **how)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(spec.notes(models[0]))
-    parts = [part for told in facts for part in told.get("folds", [told])]
+    _say_explained(told, f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases", settings, out)
+
+
+def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings, out: Path) -> None:
+    """Say what the methods say of themselves, and how many rows have which status, where not all are explained."""
+    parts = [part for row in told for part in row.get("folds", [row])]
     errors = [part["completeness_error"] for part in parts if part.get("completeness_error") is not None]
     if errors:
-        click.echo(f"note: attributions miss the difference of the target by at most {max(errors):.2%}", err=True)
-    click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)
+        say(f"note: attributions miss the difference of the target by at most {max(errors):.2%}")
+    counts = Counter(row["status"] for row in told)
+    lost = "" if set(counts) <= {OK} else f": {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
+    say(f"{what}{lost} -> {_runs.left_by(settings, out)}")
 
 
 def _spec(choices: dict[str, Any]) -> TargetSpec:
@@ -253,7 +256,8 @@ def _rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundl
             raise InputError("--width is of regions and variants; give --region or --bed beside --gene")
         return [gene_row(gene, genome, grid, sites=sites)]
     regions = [Interval.parse(choices["region"])] if choices["region"] is not None else read_bed(choices["bed"])
-    return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites)
+    many = choices["bed"] is not None
+    return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites, keep=many)
 
 
 def _gene(choices: dict[str, Any], genome: Fasta) -> Gene | None:

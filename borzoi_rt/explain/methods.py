@@ -52,6 +52,8 @@ class Method:
         Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
         Whether its answer is about the base that is there alone.
+    divisible : bool
+        Whether it explains each base by itself, with the same facts, so that rows may be cut anywhere.
     """
 
     run: Callable[[Any, ByteArray, Bases, Any], Attribution]
@@ -60,6 +62,7 @@ class Method:
     gradient: bool = False
     approximate: bool = False
     projected: bool = False
+    divisible: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -91,7 +94,7 @@ METHODS: dict[str, Method] = {
         gradient=True,
         summary="integrated gradients at random points, each from a reference of its own",
     ),
-    "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "ism": Method(run=mutagenesis, options=SubstitutionOptions, divisible=True, summary="every substitution, exactly"),
     "ism-hybrid": Method(
         run=hybrid,
         options=HybridOptions,
