@@ -19,6 +19,7 @@ from .bundle.opening import Bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
 from .explain.explainer import Explainer, ExplainOptions
+from .explain.remote import RemoteExplainer, open_explainer
 from .explain.result import Explanation
 from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from .explain.target import TargetSpec, with_text
@@ -73,7 +74,7 @@ class Model:
         self._engines: list[Session] = []
         self._whole: Session | None = None
         self._scorers: dict[tuple[ScoreOptions, bytes, str], AnyScorer] = {}
-        self._explainer: Explainer | None = None
+        self._explainer: Explainer | RemoteExplainer | None = None
         self._closed = False
 
     @property
@@ -280,7 +281,7 @@ class Model:
             raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
         row = self._explained(spec, region, gene, genes, variant)
         if self._explainer is None:
-            self._explainer = Explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            self._explainer = open_explainer(self.bundle, self.fasta, self._device, self._engine_options)
             self._stack.callback(self._explainer.close)
         return self._explainer.explain(row, spec, chosen)
 

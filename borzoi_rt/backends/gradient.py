@@ -72,7 +72,10 @@ def open_gradient(bundle: Bundle, device: str | Device = "cpu", *, threads: int 
     """
     where = Device.parse(device, threads=threads)
     if where.kind == "triton":
-        raise BackendError("gradients are not served: open the bundle on cpu or cuda, or choose a method without them")
+        raise BackendError(
+            "gradients are not served beside the whole network: name its scorer (NAME_scorer), open the bundle on cpu "
+            "or cuda, or choose a method without them"
+        )
     check_gradient(bundle)
     assert bundle.info.tiling is not None
     check_provider(where)

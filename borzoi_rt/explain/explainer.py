@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends.device import Device
 from ..backends.gradient import open_gradient
@@ -15,15 +15,19 @@ from ..bundle.opening import Bundle
 from ..engine.gradient import GradientSession
 from ..engine.options import check_flags
 from ..engine.sessions import EngineOptions, open_engine
-from ..errors import InputError
+from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..runs.tally import counted
+from ..types import ByteArray
+from .answer import Answer
 from .methods import METHODS, find_method, read_options
 from .models import GradientObjective, ModelObjective
 from .objective import Attribution
-from .result import Explanation
 from .rows import Row, codes_of
 from .target import TargetSpec
+
+if TYPE_CHECKING:
+    from .result import Explanation  # needs Arrow, which a server does not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,17 +129,35 @@ class Explainer:
         InputError
             If the target has no bin, track or value there.
         """
+        from .result import Explanation
+
+        codes, found = self._attributed(row, spec, options)
+        about = described(self.bundle, row, spec, options)
+        return Explanation(row, codes, found, METHODS[options.method].projected, about)
+
+    def answer(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Answer:
+        """Return the same to be kept or sent: what is wrong with the row is its status, and ends nothing.
+
+        Raises
+        ------
+        InputError
+            If the method needs gradient graphs, which the bundle lacks.
+        """
+        self.prepare(options)
+        try:
+            return Answer.of(*self._attributed(row, spec, options))
+        except InputError as error:
+            return Answer("no_target", str(error))
+        except (BackendError, FormatError, OSError, MemoryError):
+            raise
+        except Exception as error:  # what nobody foresaw costs the row, and not the run
+            return Answer("error", f"{type(error).__name__}: {error}")
+
+    def _attributed(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> tuple[ByteArray, Attribution]:
         objective = self.objective(row, spec, options)
-        window = row.window(self.fasta, self.bundle.geometry)
-        columns = row.columns
+        window, columns = row.window(self.fasta, self.bundle.geometry), row.columns
         found: Attribution = METHODS[options.method].run(objective, window, columns, options.options)
-        return Explanation(
-            row=row,
-            codes=codes_of(window[:, columns[0] : columns[1]]),
-            attribution=found,
-            projected_only=METHODS[options.method].projected,
-            about=described(self.bundle, row, spec, options),
-        )
+        return codes_of(window[:, columns[0] : columns[1]]), found
 
     def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
         """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""

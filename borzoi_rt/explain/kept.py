@@ -1,20 +1,18 @@
-"""What a run keeps of a row, or of a part of one, in a table of the journal; and what is made of it in the end."""
+"""Answers in tables of the journal, and what is made of them in the end."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..types import ByteArray, FloatArray
+from ..types import FloatArray
+from .answer import Answer
 from .attr_file import StoredRow
-from .result import Explanation
 from .rows import OK, Row
 
 SCHEMA = pa.schema(
@@ -30,75 +28,33 @@ SCHEMA = pa.schema(
 ERRORS = {"hypothetical": "se", "effect": "effect_se"}  # arrays and those of their standard errors
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What one model says of a row, or of a part of one.
-
-    Attributes
-    ----------
-    status, detail : str
-        Of the row; ``ok`` where there is an answer.
-    value : float
-        The target of the window; NaN without an answer.
-    codes : uint8 ndarray of shape (bases,)
-        Letters; of no base without an answer.
-    arrays : mapping of str to float32 ndarray of shape (..., bases)
-        ``hypothetical`` and what else the method gives.
-    facts : mapping
-        What the method says of its answer.
-    """
-
-    status: str = OK
-    detail: str = ""
-    value: float = float("nan")
-    codes: ByteArray = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
-    arrays: Mapping[str, FloatArray] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, found: Explanation) -> Kept:
-        """Return what is kept of an answer."""
-        every = {"hypothetical": found.hypothetical, **found.attribution.arrays}
-        arrays = {name: np.asarray(values, dtype=np.float32) for name, values in every.items()}
-        return cls(value=found.value, codes=found.codes, arrays=arrays, facts=found.facts)
-
-    def to_table(self) -> pa.Table:
-        """Return a table of one row."""
-        values = {
-            "status": self.status,
-            "detail": self.detail,
-            "value": self.value,
-            "facts": json.dumps(self.facts, sort_keys=True),
-            "codes": self.codes.tobytes(),
-            "arrays": [(name, _to_bytes(values)) for name, values in self.arrays.items()],
-        }
-        return pa.Table.from_pylist([values], schema=SCHEMA)
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> Kept:
-        """Read what :meth:`to_table` gave."""
-        (row,) = table.to_pylist()
-        return cls(
-            status=row["status"],
-            detail=row["detail"],
-            value=row["value"],
-            codes=np.frombuffer(row["codes"], dtype=np.uint8),
-            arrays={name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in row["arrays"]},
-            facts=json.loads(row["facts"]),
-        )
+def to_table(answer: Answer) -> pa.Table:
+    """Return a table of one row."""
+    values = {
+        "status": answer.status,
+        "detail": answer.detail,
+        "value": answer.value,
+        "facts": json.dumps(answer.facts, sort_keys=True),
+        "codes": answer.codes.tobytes(),
+        "arrays": [(name, _to_bytes(values)) for name, values in answer.arrays.items()],
+    }
+    return pa.Table.from_pylist([values], schema=SCHEMA)
 
 
-def joined(parts: Sequence[Kept]) -> Kept:
-    """Return a row of its parts, which explain adjacent bases by one method; if one has failed, so has the row."""
-    first = next((part for part in parts if part.status != OK), parts[0])
-    if first.status != OK or len(parts) == 1:
-        return first
-    arrays = {name: np.concatenate([part.arrays[name] for part in parts], axis=-1) for name in first.arrays}
-    codes = np.concatenate([part.codes for part in parts])
-    return Kept(value=first.value, codes=codes, arrays=arrays, facts=first.facts)
+def from_table(table: pa.Table) -> Answer:
+    """Read what :func:`to_table` gave."""
+    (row,) = table.to_pylist()
+    return Answer(
+        status=row["status"],
+        detail=row["detail"],
+        value=row["value"],
+        codes=np.frombuffer(row["codes"], dtype=np.uint8),
+        arrays={name: np.load(io.BytesIO(content), allow_pickle=False) for name, content in row["arrays"]},
+        facts=json.loads(row["facts"]),
+    )
 
 
-def stored_row(row: Row, folds: Sequence[Kept]) -> StoredRow:
+def stored_row(row: Row, folds: Sequence[Answer]) -> StoredRow:
     """Return a row to be written: of one fold as it is, of several the mean of every array, errors, and how far they
     agree.
 

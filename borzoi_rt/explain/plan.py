@@ -14,15 +14,16 @@ from .. import __version__
 from ..backends.device import Device
 from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions
-from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Gene
 from ..runs.plan import Tick
 from ..runs.score_plan import open_genome
 from ..runs.tally import Tally, tally_of
+from .answer import Answer
 from .explainer import Explainer, ExplainOptions, described
-from .kept import Kept
+from .kept import to_table
 from .methods import METHODS
+from .remote import RemoteExplainer, open_explainer
 from .rows import Row
 from .target import TargetSpec
 
@@ -88,7 +89,7 @@ class ExplainPlan:
 
     def failed(self, number: int, unit: int, detail: str) -> pa.Table:
         """Return what is kept of a job that cannot be done."""
-        return Kept("error", detail).to_table()
+        return to_table(Answer("error", detail))
 
     def open(self) -> ExplainWorker:
         """Load the first model that is needed and open the genome."""
@@ -102,7 +103,7 @@ class ExplainWorker:
         self._plan = plan
         self._fasta = open_genome(plan.fasta, plan.identity["genome"])
         self._fold = -1
-        self._explainer: Explainer | None = None
+        self._explainer: Explainer | RemoteExplainer | None = None
         self._tallies: list[Tally] = []
         if plan.measured or len(plan.bundles) == 1:  # of several, the first job says which
             self._opened(0)
@@ -110,27 +111,18 @@ class ExplainWorker:
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Explain a row, or a part of one; what is wrong with it is its status."""
         fold, row = self._plan.task(number)
-        found = self._explained(self._opened(0 if self._plan.measured else fold), row)
+        explainer = self._opened(0 if self._plan.measured else fold)
+        found = explainer.answer(row, self._plan.spec, self._plan.options)
         tick()
-        return found.to_table()
+        return to_table(found)
 
-    def _explained(self, explainer: Explainer, row: Row) -> Kept:
-        try:
-            return Kept.of(explainer.explain(row, self._plan.spec, self._plan.options))
-        except InputError as error:  # what is wrong with the run was said before it began
-            return Kept("no_target", str(error))
-        except (BackendError, FormatError, OSError, MemoryError):
-            raise
-        except Exception as error:
-            return Kept("error", f"{type(error).__name__}: {error}")
-
-    def _opened(self, fold: int) -> Explainer:
+    def _opened(self, fold: int) -> Explainer | RemoteExplainer:
         """Return the explainer of a fold; that of another is closed, two do not have to fit into memory."""
         if self._explainer is not None and fold == self._fold:
             return self._explainer
         self._close_explainer()
         plan, self._fold = self._plan, fold
-        self._explainer = Explainer(plan.bundles[fold], self._fasta, plan.device, plan.engine)
+        self._explainer = open_explainer(plan.bundles[fold], self._fasta, plan.device, plan.engine)
         self._explainer.prepare(plan.options)
         return self._explainer
 
@@ -146,7 +138,7 @@ class ExplainWorker:
         held = [*self._tallies, *([] if self._explainer is None else [self._tally_of(self._explainer)])]
         return Tally.sum(held)
 
-    def _tally_of(self, explainer: Explainer) -> Tally:
+    def _tally_of(self, explainer: Explainer | RemoteExplainer) -> Tally:
         tracks = len(self._plan.identity["tracks"])
         return tally_of(explainer.counts, explainer.bundle, tracks)
 

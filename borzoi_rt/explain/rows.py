@@ -135,7 +135,9 @@ def region_rows(
     for given in intervals:
         where = given if width_bp is None else given.centred(width_bp)
         try:
-            rows.append(_region_row(where, fasta, geometry, gene, sites))
+            row = region_row(where, fasta, geometry, gene=gene, sites=sites)
+            _check_known(row, fasta)
+            rows.append(row)
         except RowError as fault:
             if not keep:
                 raise
@@ -145,12 +147,39 @@ def region_rows(
     return rows
 
 
-def _region_row(where: Interval, fasta: Fasta, geometry: Geometry, gene: Gene | None, sites: Sites | None) -> Row:
+def region_row(
+    where: Interval,
+    fasta: Fasta,
+    geometry: Geometry,
+    *,
+    gene: Gene | None = None,
+    sites: Sites | None = None,
+    window_start: int | None = None,
+    anchor: int | None = None,
+) -> Row:
+    """Return the row of an interval as it is.
+
+    Parameters
+    ----------
+    where, fasta, geometry, gene, sites
+        See :func:`region_rows`.
+    window_start : int, optional
+        0-based start of the window, instead of the one around gene or interval.
+    anchor : int, optional
+        1-based base that ``span:BP`` and ``center:BP`` are around, instead of the middle of the interval.
+
+    Raises
+    ------
+    RowError
+        If it cannot be explained.
+    """
     contig, name = _contig(fasta, where), f"{where.chrom}:{where.start + 1}-{where.end}"
     if not 0 <= where.start < where.end <= fasta.contigs[contig]:
         raise RowError("out_of_bounds", f"region {name} does not lie in {contig} (1-{fasta.contigs[contig]})")
     bases = Interval(contig, where.start, where.end, _name_of(where), where.strand)
     start = bases.centred(geometry.sequence_length_bp).start if gene is None else gene_window(gene, geometry)
+    if window_start is not None:
+        start = window_start
     _check_gene(gene, fasta, f"region {name}", contig)
     if not start <= bases.start < bases.end <= start + geometry.sequence_length_bp:
         raise RowError(
@@ -158,11 +187,17 @@ def _region_row(where: Interval, fasta: Fasta, geometry: Geometry, gene: Gene | 
             f"region {name} does not lie in the window {contig}:{start + 1}-{start + geometry.sequence_length_bp}"
             f"{'' if gene is None else f' of gene {gene}'}; explain a part of it",
         )
-    if not encode(fasta.fetch(contig, bases.start, bases.end)).any():
-        raise RowError("too_many_n", f"region {name}: every base is unknown; there is nothing to explain")
-    middle = anchored(contig, bases.start, bases.end)
+    middle = anchored(contig, bases.start, bases.end) if anchor is None else anchored(contig, anchor - 1, anchor - 1)
     inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
     return Row(name=bases.name, bases=bases, where=inside)
+
+
+def _check_known(row: Row, fasta: Fasta) -> None:
+    """Refuse a row of which no base is known."""
+    bases = row.bases
+    if not encode(fasta.fetch(bases.chrom, bases.start, bases.end)).any():
+        name = f"{bases.chrom}:{bases.start + 1}-{bases.end}"
+        raise RowError("too_many_n", f"region {name}: every base is unknown; there is nothing to explain")
 
 
 def _name_of(where: Interval) -> str:

@@ -22,9 +22,10 @@ from ..runs.outputs import check_target, finish_outputs
 from ..runs.run import do_jobs, is_over, open_journal
 from ..runs.settings import RunSettings
 from ..scoring.ensemble import check_members
+from .answer import Answer, joined
 from .attr_file import StoredRow, write_attributions
 from .explainer import ExplainOptions, described
-from .kept import Kept, joined, lost_row, stored_row
+from .kept import from_table, lost_row, stored_row
 from .methods import METHODS
 from .outputs import MODISCO_FILES, bigwig_of, modisco_of
 from .plan import ExplainPlan, identity_of, part_bp
@@ -140,6 +141,8 @@ def explain_rows(
     if outputs.modisco is not None and width < 2:
         raise InputError("rows of one base are too narrow for TF-MoDISco; two or more are needed")
     check_members(bundles)
+    if len(bundles) > 1 and settings.worker_device.kind == "triton":
+        raise InputError(f"{settings.worker_device}: is one model; folds run on cpu, cuda or tensorrt")
     outputs.check([fasta.path, *(bundle.path for bundle in bundles)], resume=settings.resume)
     if METHODS[options.method].gradient:
         for bundle in bundles:
@@ -242,9 +245,9 @@ class _Found:
         folds = [self._fold(fold, self._numbers[number]) for fold in range(len(self._plan.bundles))]
         return stored_row(row, folds)
 
-    def _fold(self, fold: int, row: int) -> Kept:
+    def _fold(self, fold: int, row: int) -> Answer:
         numbers = self._plan.numbers(fold, row)
-        return joined([Kept.from_table(read_shard(self._journal.directory, number)) for number in numbers])
+        return joined([from_table(read_shard(self._journal.directory, number)) for number in numbers])
 
 
 def _write(

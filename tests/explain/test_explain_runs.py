@@ -24,9 +24,10 @@ from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.explain import plan as plans
 from borzoi_rt.explain import run as runs
+from borzoi_rt.explain.answer import Answer, joined
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
-from borzoi_rt.explain.kept import Kept, joined, stored_row
+from borzoi_rt.explain.kept import from_table, stored_row, to_table
 from borzoi_rt.explain.rows import region_rows, variant_rows
 from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
@@ -301,7 +302,7 @@ def refused(value: float) -> float:
 
 def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bundle, tmp_path):
     rows = region_rows([Interval("chr1", 4400, 4406), Interval("chr1", 4500, 4506)], genome, gradient_bundle.geometry)
-    real, seen = Explainer.explain, []
+    real, seen = Explainer._attributed, []
 
     def explain(self: Explainer, row: Any, *given: Any) -> Any:
         seen.append(row)
@@ -310,7 +311,7 @@ def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bund
         return real(self, row, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Explainer, "explain", explain)
+        patch.setattr(Explainer, "_attributed", explain)
         told = explained(rows, tmp_path / "out.h5", gradient_bundle, genome)
     assert [row["status"] for row in told] == ["ok", "error"]
     assert told[1]["detail"] == "ZeroDivisionError: of ours"
@@ -320,12 +321,12 @@ def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bund
 
 def test_a_row_that_one_fold_cannot_explain_has_no_mean(desk, genome, gradient_bundle):
     (row,) = region_rows([Interval("chr1", 4400, 4402)], genome, gradient_bundle.geometry)
-    good = Kept(value=1.0, codes=np.zeros(2, dtype=np.uint8), arrays={"hypothetical": np.ones((4, 2), dtype="f4")})
-    for folds in ([good, Kept("error", "gone")], [Kept("error", "gone"), good]):
+    good = Answer(value=1.0, codes=np.zeros(2, dtype=np.uint8), arrays={"hypothetical": np.ones((4, 2), dtype="f4")})
+    for folds in ([good, Answer("error", "gone")], [Answer("error", "gone"), good]):
         found = stored_row(row, folds)
         assert (found.row.status, found.row.detail, found.arrays) == ("error", "gone", {})
-    assert joined([good, Kept("error", "gone")]).status == "error"
-    again = Kept.from_table(good.to_table())
+    assert joined([good, Answer("error", "gone")]).status == "error"
+    again = from_table(to_table(good))
     assert (again.status, again.value, again.facts) == ("ok", 1.0, {})
     assert_array_equal(again.arrays["hypothetical"], good.arrays["hypothetical"])
 
