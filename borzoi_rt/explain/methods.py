@@ -133,13 +133,21 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     InputError
-        If the method has no option of that name: nothing that was asked for is ignored.
+        If the method has no option of that name: nothing that was asked for is ignored; or it is of another kind.
     """
     kind = find_method(name).options
-    known = [item.name for item in fields(kind)]
+    known = {item.name: type(item.default) for item in fields(kind)}
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:
         if option not in known:
             own = f"its options are {', '.join(known)}" if known else "it has none"
             raise InputError(f"method {name!r} has no option {option!r}; {own}")
+        _check_kind(option, chosen[option], known[option])
     return kind(**chosen)
+
+
+def _check_kind(name: str, value: Any, kind: type[Any]) -> None:
+    """Refuse a value of another kind than the default has, where numbers or text are meant."""
+    allowed = {int: (int,), float: (int, float), str: (str,)}.get(kind)
+    if allowed is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+        raise InputError(f"{name} is {value!r:.40}; {'text' if kind is str else 'a number'} is needed")
