@@ -223,6 +223,8 @@ def _object(text: str | bytes) -> dict[str, Any]:
         raise InputError(f"explain has {len(text)} bytes; {LONGEST_BYTES} are allowed")
     try:
         held = json.loads(text, parse_constant=refuse)
+        if not json.dumps(held, ensure_ascii=False).isascii():
+            raise ValueError("other letters than ASCII")
     except (ValueError, RecursionError) as error:
         raise InputError(f"explain is no JSON ({str(error) or type(error).__name__:.80})") from None
     if not isinstance(held, dict):
