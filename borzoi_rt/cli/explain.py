@@ -14,7 +14,7 @@ from ..bundle.opening import Bundle, open_bundle
 from ..errors import InputError
 from ..explain.explainer import ExplainOptions
 from ..explain.methods import METHODS, read_options
-from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from ..explain.run import ExplainOutputs, explain_rows
 from ..explain.stretches import SAMPLINGS
 from ..explain.substitutions import CONVENTIONS
@@ -26,6 +26,7 @@ from ..genome.intervals import Interval, read_bed
 from ..genome.pas import Sites, read_sites
 from ..genome.variants import Variant
 from ..runs.settings import RunSettings
+from ..scoring.named_gene import one_gene
 from ..squash import KINDS
 from . import _runs, _shared
 from ._talk import say
