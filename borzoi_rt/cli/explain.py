@@ -27,6 +27,7 @@ from ..genome.pas import Sites, read_sites
 from ..genome.variants import Variant
 from ..squash import KINDS
 from . import _shared
+from ._commands import WithOthers
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
@@ -146,7 +147,7 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(cls=WithOthers)
 @click.option(
     "--method",
     type=click.Choice(tuple(METHODS)),
