@@ -39,7 +39,11 @@ COMMANDS = {
     "bench": ("borzoi_rt.cli.bench", "Measure latencies on this machine and of a Triton server."),
 }
 # Commands that stand beside one that is also a command by itself: `explain --method ...`, `explain NAME ...`.
-BESIDE: dict[str, dict[str, tuple[str, str]]] = {"explain": {}}
+BESIDE: dict[str, dict[str, tuple[str, str]]] = {
+    "explain": {
+        "compare": ("borzoi_rt.cli.explain_compare", "Explain by several methods: maps, costs and agreement."),
+    },
+}
 # What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.
 GROUPS = {
     "Score and explain": "scores",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Explanation(Frames):
         Whether it is about the base that is there alone.
     about : mapping
         Target, method and options as JSON values.
+    passes : mapping of str to int
+        What it took, see :mod:`borzoi_rt.explain.costs`.
     """
 
     row: Row
@@ -43,6 +45,7 @@ class Explanation(Frames):
     attribution: Attribution
     projected_only: bool
     about: Mapping[str, Any]
+    passes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def interval(self) -> Interval:

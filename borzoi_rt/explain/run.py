@@ -147,7 +147,7 @@ def explain_rows(
                     if progress is not None:
                         progress(done)
             store.next_fold()
-        about |= _about(bundles, fasta, device, options)
+        about |= about_run(bundles, fasta, device, options)
         facts: list[dict[str, Any]] = []
 
         def stored() -> Iterator[StoredRow]:
@@ -264,7 +264,10 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
             shutil.move(source, target)
 
 
-def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:
+def about_run(
+    bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions
+) -> dict[str, Any]:
+    """Return models, genome, device and version of a run as JSON values."""
     method = METHODS[options.method]
     return {
         "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in bundles],

@@ -174,6 +174,18 @@ FAILS = {
         ["explain", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"'chr1:x'",
     ),
+    "explain compare": (
+        [
+            "explain",
+            "compare",
+            "--methods",
+            "ism",
+            "--region",
+            "chr1:1-9",
+            *("--bundle", "B", "--fasta", "F", "--out", "o"),
+        ],
+        r"methods are ism; name two or more",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
