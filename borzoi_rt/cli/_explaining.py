@@ -11,6 +11,7 @@ import click
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..errors import InputError
+from ..explain.dependency import ATTRIBUTIONS
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from ..explain.stretches import SAMPLINGS
 from ..explain.substitutions import CONVENTIONS
@@ -26,7 +27,7 @@ from . import _shared
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
-    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed"),
+    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes"),
 )
 _FILE = click.Path(path_type=Path)
 
@@ -134,6 +135,16 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
             "--tile-bp",
             type=click.IntRange(min=1),
             help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
+        ),
+        click.option(
+            "--max-passes",
+            type=click.IntRange(min=1),
+            help="Gradients, or predictions, that dependency may take for each row; more is refused  [default: 2000].",
+        ),
+        click.option(
+            "--attribution",
+            type=click.Choice(ATTRIBUTIONS),
+            help="Scores whose dependence on the other bases dependency shows  [default: saliency].",
         ),
         click.option(
             "--bin-bp", type=click.IntRange(min=1), help="Length of the stretches that are shuffled  [default: 1024]."

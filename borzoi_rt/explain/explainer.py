@@ -125,7 +125,7 @@ class Explainer:
         """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[self._n_code(options)]
-        if METHODS[options.method].gradient:
+        if METHODS[options.method].needs_gradient(options.options):
             if self._gradient is None:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)

@@ -68,6 +68,11 @@ class Explanation(Frames):
         return self.attribution.facts
 
     @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What else the method says, by name, as ``effects`` (4, bases) or ``dependency`` (bases, bases)."""
+        return self.attribution.arrays
+
+    @property
     def onehot(self) -> ByteArray:
         """The bases as one-hot DNA, uint8 (4, bases)."""
         found: ByteArray = (self.codes == np.arange(4)[:, None]).astype(np.uint8)
@@ -142,9 +147,9 @@ class Explanation(Frames):
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the scores of the bases that are there: letters up to some hundred bases, otherwise a curve."""
-        from ..report.attribution import plot_attributions
+        from ..report.dependency import plot_maps
 
-        plot_attributions(path, [self.panel()], title=f"{self.about['method']} of {self.about['target']['target']}")
+        plot_maps(path, [self.panel()], title=f"{self.about['method']} of {self.about['target']['target']}")
 
     def panel(self) -> dict[str, Any]:
         """Return what :func:`borzoi_rt.report.attribution.plot_attributions` draws of it."""
@@ -154,6 +159,7 @@ class Explanation(Frames):
             "start": self.interval.start,
             "letters": self.sequence,
             "scores": self.projected,
+            **{name: self.arrays[name] for name in ("dependency",) if name in self.arrays},
         }
 
 

@@ -19,7 +19,7 @@ from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..report.attribution import plot_attributions
+from ..report.dependency import plot_maps
 from ..runs.outputs import check_target
 from ..scoring.ensemble import check_members
 from ..types import FloatArray
@@ -240,6 +240,7 @@ def _panel(one: StoredRow) -> dict[str, Any]:
         "start": one.row.bases.start,
         "letters": letters,
         "scores": scores,
+        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
     }
 
 
@@ -251,7 +252,7 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
         bigwig_of(draft, made[-1][0], fasta.contigs)
     if outputs.plot is not None:
         made.append((draft.parent / f"plot{outputs.plot.suffix}", outputs.plot))
-        plot_attributions(made[-1][0], panels, title=title)
+        plot_maps(made[-1][0], panels, title=title)
     if outputs.modisco is not None:
         made.append((draft.parent / "modisco", outputs.modisco))
         made[-1][0].mkdir()
