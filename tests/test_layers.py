@@ -46,7 +46,7 @@ DOORS = {
     "ray": ("runs/ray.py",),
     "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py"),
-    "matplotlib": ("report/figures.py", "report/attribution.py"),
+    "matplotlib": ("report/figures.py", "report/attribution.py", "report/comparison.py", "report/dependency.py"),
     "jinja2": ("report/page.py",),
     "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),
