@@ -12,6 +12,7 @@ from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..explain.dependency import ATTRIBUTIONS
+from ..explain.experiment_run import motifs_from
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from ..explain.stretches import SAMPLINGS
 from ..explain.substitutions import CONVENTIONS
@@ -28,6 +29,7 @@ from . import _shared
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
     *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes"),
+    *("motif", "backgrounds", "spacing"),
 )
 _FILE = click.Path(path_type=Path)
 
@@ -88,6 +90,11 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _motifs(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[tuple[str, str], ...] | None:
+    """Return motifs with their letters; None where none is given, as of other options."""
+    return motifs_from(value) if value else None
+
+
 n_code_option = click.option(
     "--n-code",
     type=click.Choice(tuple(N_POLICIES)),
@@ -135,6 +142,24 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
             "--tile-bp",
             type=click.IntRange(min=1),
             help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
+        ),
+        click.option(
+            "--spacing",
+            type=_shared.IntegerList(),
+            help="Bases between motifs of space, numbers separated by commas  [default: none].",
+        ),
+        click.option(
+            "--backgrounds",
+            type=click.IntRange(min=0),
+            help="Shuffles of the bases that marginalize and space put motifs into; 0 takes them as they are  "
+            "[default: 10].",
+        ),
+        click.option(
+            "--motif",
+            multiple=True,
+            callback=_motifs,
+            help="Motif that marginalize and space put in: letters, N for any, or @FILE, a MEME or JASPAR file of "
+            "which each is put in. May be given again  [default: none].",
         ),
         click.option(
             "--max-passes",

@@ -9,23 +9,28 @@ import click
 
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
-from ..explain.explainer import ExplainOptions
-from ..explain.methods import METHODS, read_options
+from ..errors import InputError
+from ..explain.experiment_run import EXPERIMENTS, Experiment, check_table, read_experiment, run_experiment
+from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.methods import METHODS, Method, read_options
 from ..explain.run import ExplainOutputs, explain_rows
 from ..genome.fasta import Fasta
 from . import _explaining, _shared
 from ._commands import WithOthers
 
 _FILE = click.Path(path_type=Path)
+_EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 
 
 @click.command(cls=WithOthers)
 @click.option(
     "--method",
-    type=click.Choice(tuple(METHODS)),
+    type=click.Choice(tuple(_EVERY)),
     default="saliency",
     show_default=True,
-    help="How to explain: " + "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + ".",
+    help="How to explain: "
+    + "; ".join(f"{name}: {item.summary}" for name, item in (METHODS | EXPERIMENTS).items())
+    + ".",
 )
 @_explaining.what_options
 @_shared.bundle_option
@@ -37,7 +42,12 @@ _FILE = click.Path(path_type=Path)
     help="Another fold of the model, a bundle; attributions are averaged. May be given again  [default: none].",
 )
 @_shared.fasta_option
-@click.option("--out", required=True, type=_FILE, help="File of attributions to write: .h5.")
+@click.option(
+    "--out",
+    required=True,
+    type=_FILE,
+    help=f"File of attributions to write: .h5; of {', '.join(EXPERIMENTS)} a table: .tsv.",
+)
 @click.option(
     "--bigwig", type=_FILE, help="bigWig to write, of the scores of the bases that are there  [default: none]."
 )
@@ -55,7 +65,13 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
     sequence, and what was done.
+
+    marginalize, ablate and space put motifs into the bases, or shuffle them: OUT is a table of the target before and
+    after, OUT.meta.json holds their means and what was done.
     """
+    if choices["method"] in EXPERIMENTS:
+        _experiment(bundle, fasta, out, choices)
+        return
     method_options = {name: choices.pop(name) for name in _explaining.OPTIONS}
     options = ExplainOptions(
         method=choices["method"],
@@ -90,3 +106,27 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if errors:
         click.echo(f"note: attributions miss the difference of the target by at most {max(errors):.2%}", err=True)
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)
+
+
+def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:
+    """Do an experiment instead of attributing anything to bases."""
+    method = choices["method"]
+    options = read_experiment(method, {name: choices.pop(name) for name in _explaining.OPTIONS})
+    for name in ("folds", "bigwig", "plot", "modisco"):
+        if choices[name]:
+            raise InputError(f"{method} writes a table alone; leave --{name.removesuffix('s')} out")
+    check_table(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])
+    spec, model = _explaining.read_spec(choices), open_bundle(bundle)
+    device = Device.parse(choices["device"], threads=choices["threads"])
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        Explainer(model, genome, device) as explainer,
+        _shared.progress_bar("explaining") as progress,
+    ):
+        rows = _explaining.read_rows(choices, spec, genome, model)
+        progress.total(len(rows))
+        given = {"rc": bool(choices["rc"]), "n_code": choices["n_code"], "progress": progress.done}
+        run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
+    _shared.say_notes(spec.notes(model))
+    click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}", err=True)

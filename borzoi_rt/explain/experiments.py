@@ -83,7 +83,7 @@ def space(
     PerturbationResult
         ``after`` has the shape (windows, spacings).
     """
-    inserted = [_letters(motif) for motif in motifs]
+    inserted = [motif_letters(motif) for motif in motifs]
     gaps = np.asarray(spacing, dtype=np.int64)
     if not inserted or gaps.ndim != 2 or gaps.shape[1] != len(inserted) - 1 or gaps.min(initial=0) < 0:
         raise InputError(f"spacing has shape {gaps.shape}; (spacings, {len(inserted) - 1}) of 0 or more is needed")
@@ -100,7 +100,7 @@ def space(
     return PerturbationResult(objective.values(backgrounds), after)
 
 
-def _letters(motif: str) -> ByteArray:
+def motif_letters(motif: str) -> ByteArray:
     """Return a motif as one-hot DNA; N is a column of zeros."""
     if not motif or set(motif.upper()) - set("ACGTN"):
         raise InputError(f"motif {motif!r} is not made of the letters A, C, G, T and N; write these")

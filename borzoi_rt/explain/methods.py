@@ -144,7 +144,11 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
     InputError
         If the method has no option of that name: nothing that was asked for is ignored.
     """
-    kind = find_method(name).options
+    return options_of(name, find_method(name).options, given)
+
+
+def options_of(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
+    """Return options of a class, refusing those that it does not have; see :func:`read_options`."""
     known = [item.name for item in fields(kind)]
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:

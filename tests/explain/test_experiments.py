@@ -47,7 +47,6 @@ def test_motifs_at_distances():
     assert_array_equal(where[0], np.full((3, 3), 2))
     assert_array_equal(where[1], np.tile([12, 15, 19], (3, 1)))
 
-
     # Without a start the whole arrangement is in the middle: 40 // 2 - (20 + gap) // 2.
     where = [space(counting(motif), BACKGROUNDS, [first, second], gaps).after for motif in (first, second)]
     assert_array_equal(where[0], np.tile([10, 9, 7], (3, 1)))
