@@ -21,7 +21,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Gene
 from ..genome.intervals import Interval, read_bed
-from ..genome.pas import Sites, read_sites
+from ..genome.pas import SITE_KINDS, Sites, read_sites
 from ..genome.variants import Variant
 from ..squash import KINDS
 from . import _shared
@@ -57,6 +57,18 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Pseudo-count of the logarithm of a target that begins with log.",
         ),
         click.option(
+            "--site",
+            help="Of targets of sites, as JUNC@splice: which, by its position or number; mean takes all  [default: the "
+            "one there is].",
+        ),
+        click.option("--site-pseudo", type=float, help="Pseudo-count of targets of sites, in coverage  [default: 50]."),
+        click.option(
+            "--sites",
+            type=click.Choice(SITE_KINDS),
+            help="Polyadenylation sites that are compared: utr3 takes those of the last exon, intron also those of "
+            "introns  [default: utr3].",
+        ),
+        click.option(
             "--strand",
             type=click.Choice(STRANDS),
             default="gene",
@@ -73,7 +85,9 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Tracks whose number is subtracted, to see what is specific to --tracks  [default: none].",
         ),
         _shared.tracks_option,
-        click.option("--pas", type=_FILE, help="Table of polyadenylation sites, for RATIO@pas  [default: none]."),
+        click.option(
+            "--pas", type=_FILE, help="Table of polyadenylation sites, for targets of region pas  [default: none]."
+        ),
         click.option("--genes", type=_FILE, help="Annotation with the gene: GTF or GFF3  [default: none]."),
         click.option(
             "--width",
@@ -188,7 +202,7 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
 def read_spec(choices: dict[str, Any]) -> TargetSpec:
     """Return the target that the options mean."""
     text = choices["target"] or ("log SUM@exons" if choices["gene"] is not None else "log SUM")
-    names = ("pseudo", "tracks", "against", "strand", "squashed", "unscale", "unclip")
+    names = ("pseudo", "tracks", "against", "strand", "site", "site_pseudo", "sites", "squashed", "unscale", "unclip")
     spec = TargetSpec.parse(text, kind=choices["squash"], **{name: choices[name] for name in names})
     if spec.of_genes and choices["gene"] is None:
         raise InputError(f"target {spec.name} is of a gene: give --gene and --genes")
