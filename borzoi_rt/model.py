@@ -20,6 +20,7 @@ from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
 from .explain.compare import Comparison, chosen_methods, compare
 from .explain.explainer import Explainer, ExplainOptions
+from .explain.remote import RemoteExplainer, open_explainer
 from .explain.result import Explanation
 from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
 from .explain.target import TargetSpec, with_text
@@ -74,7 +75,7 @@ class Model:
         self._engines: list[Session] = []
         self._whole: Session | None = None
         self._scorers: dict[tuple[ScoreOptions, bytes, str], AnyScorer] = {}
-        self._explainer: Explainer | None = None
+        self._explainer: Explainer | RemoteExplainer | None = None
         self._closed = False
 
     @property
@@ -312,9 +313,9 @@ class Model:
         row = self._explained(region, gene, genes, variant)
         return compare(row, spec, chosen, self._opened_explainer())
 
-    def _opened_explainer(self) -> Explainer:
+    def _opened_explainer(self) -> Explainer | RemoteExplainer:
         if self._explainer is None:
-            self._explainer = Explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            self._explainer = open_explainer(self.bundle, self.fasta, self._device, self._engine_options)
             self._stack.callback(self._explainer.close)
         return self._explainer
 

@@ -211,8 +211,10 @@ def read_spec(choices: dict[str, Any]) -> TargetSpec:
     return spec
 
 
-def read_rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundle) -> list[Row]:
-    """Return the rows that the options mean."""
+def read_rows(
+    choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundle, *, keep: bool = True
+) -> list[Row]:
+    """Return the rows that the options mean; with ``keep`` regions of a BED file that are wrong have a status."""
     given = [name for name in ("region", "bed", "variant") if choices[name] is not None]
     if len(given) > 1 or (not given and choices["gene"] is None):
         raise InputError("give one of --region, --bed and --variant, or --gene alone")
@@ -230,7 +232,8 @@ def read_rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: B
             raise InputError("--width is of regions and variants; give --region or --bed beside --gene")
         return [gene_row(gene, genome, grid, sites=sites)]
     regions = [Interval.parse(choices["region"])] if choices["region"] is not None else read_bed(choices["bed"])
-    return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites)
+    many = keep and choices["bed"] is not None
+    return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites, keep=many)
 
 
 def _gene(choices: dict[str, Any], genome: Fasta) -> Gene | None:

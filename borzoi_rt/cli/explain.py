@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from ..errors import InputError
 from ..explain.experiment_run import EXPERIMENTS, Experiment, check_table, read_experiment, run_experiment
 from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.methods import METHODS, Method, read_options
+from ..explain.rows import OK
 from ..explain.run import ExplainOutputs, explain_rows
 from ..genome.fasta import Fasta
-from . import _explaining, _shared
+from ..runs.settings import RunSettings
+from . import _explaining, _runs, _shared
 from ._commands import WithOthers
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
@@ -56,6 +60,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 @_shared.rc_option
 @_explaining.n_code_option
 @_explaining.method_options
+@_runs.spread_options
 @_shared.device_option
 @_shared.threads_option
 def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -64,7 +69,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     Give --region, --bed, --gene or --variant. With --gene the target is of that gene and its window; the bases are
     those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
-    sequence, and what was done.
+    sequence, and what was done; a region of --bed that cannot be explained has a status there.
 
     marginalize, ablate and space put motifs into the bases, or shuffle them: OUT is a table of the target before and
     after, OUT.meta.json holds their means and what was done.
@@ -72,6 +77,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if choices["method"] in EXPERIMENTS:
         _experiment(bundle, fasta, out, choices)
         return
+    settings_of = _runs.take_settings(choices)
     method_options = {name: choices.pop(name) for name in _explaining.OPTIONS}
     options = ExplainOptions(
         method=choices["method"],
@@ -80,32 +86,31 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         n_code=choices["n_code"],
     )
     outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
-    outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
-    spec = _explaining.read_spec(choices)
-    models = [open_bundle(path) for path in (bundle, *choices["folds"])]
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        _shared.progress_bar("explaining") as progress,
-    ):
+    sources = [fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))]
+    noun = "parts" if METHODS[options.method].divisible else "rows"
+    with Fasta(fasta) as genome, _shared.progress_bar("explaining", noun=noun) as progress:
+        settings = settings_of(progress)
+        outputs.check(sources, resume=settings.resume)
+        spec = _explaining.read_spec(choices)
+        models = [open_bundle(path) for path in (bundle, *choices["folds"])]
         rows = _explaining.read_rows(choices, spec, genome, models[0])
-        progress.total(len(rows) * len(models))
-        facts = explain_rows(
-            rows,
-            outputs,
-            bundles=models,
-            fasta=genome,
-            spec=spec,
-            options=options,
-            device=Device.parse(choices["device"], threads=choices["threads"]),
-            progress=progress.done,
-        )
+        how: dict[str, Any] = {"spec": spec, "options": options, "settings": settings}
+        told = explain_rows(rows, outputs, bundles=models, fasta=genome, **how)
+    if _runs.is_told(settings):
+        return
     _shared.say_notes(spec.notes(models[0]))
-    parts = [part for told in facts for part in told.get("folds", [told])]
+    _say_explained(told, f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases", settings, out)
+
+
+def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings, out: Path) -> None:
+    """Say what the methods say of themselves, and how many rows have which status, where not all are explained."""
+    parts = [part for row in told for part in row.get("folds", [row])]
     errors = [part["completeness_error"] for part in parts if part.get("completeness_error") is not None]
     if errors:
-        click.echo(f"note: attributions miss the difference of the target by at most {max(errors):.2%}", err=True)
-    click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)
+        say(f"note: attributions miss the difference of the target by at most {max(errors):.2%}")
+    counts = Counter(row["status"] for row in told)
+    lost = "" if set(counts) <= {OK} else f": {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
+    say(f"{what}{lost} -> {_runs.left_by(settings, out)}")
 
 
 def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:
@@ -115,6 +120,8 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
     for name in ("folds", "bigwig", "plot", "modisco"):
         if choices[name]:
             raise InputError(f"{method} writes a table alone; leave --{name.removesuffix('s')} out")
+    for option in _runs.chosen_of_run(click.get_current_context()):
+        raise InputError(f"{method} is done at once, in this process; leave {option} out")
     check_table(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
     device = Device.parse(choices["device"], threads=choices["threads"])
@@ -124,9 +131,9 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
         Explainer(model, genome, device) as explainer,
         _shared.progress_bar("explaining") as progress,
     ):
-        rows = _explaining.read_rows(choices, spec, genome, model)
+        rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         given = {"rc": bool(choices["rc"]), "n_code": choices["n_code"], "progress": progress.done}
         run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
     _shared.say_notes(spec.notes(model))
-    click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}", err=True)
+    say(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}")

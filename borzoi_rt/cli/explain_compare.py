@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import click
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..explain.compare import chosen_methods, compare_rows
-from ..explain.explainer import Explainer
 from ..explain.methods import METHODS
+from ..explain.remote import open_explainer
 from ..genome.fasta import Fasta
 from ..runs.outputs import check_directory
 from . import _explaining, _shared
+from ._talk import say
 
 
 @click.command()
@@ -53,13 +55,14 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
     with (
         _shared.last_words(f"interrupted: {out} was not written"),
         Fasta(fasta) as genome,
-        Explainer(model, genome, device) as explainer,
+        closing(open_explainer(model, genome, device)) as explainer,
         _shared.progress_bar("explaining") as progress,
     ):
-        rows = _explaining.read_rows(choices, spec, genome, model)
+        rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows) * len(chosen))
-        made = compare_rows(rows, out, explainer=explainer, spec=spec, chosen=chosen, progress=progress.done)
+        how: dict[str, Any] = {"spec": spec, "chosen": chosen, "device": device, "progress": progress.done}
+        made = compare_rows(rows, out, explainer=explainer, **how)
     _shared.say_notes(spec.notes(model))
     click.echo(made.to_tsv(), nl=False)
     counted = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
-    click.echo(f"{counted} by {len(chosen)} methods -> {out}", err=True)
+    say(f"{counted} by {len(chosen)} methods -> {out}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..backends.device import Device
 from ..errors import InputError
 from ..runs.outputs import check_directory
 from ..types import DoubleArray
@@ -19,6 +20,7 @@ from .agreement import TOP_SHARE, agreement, mean_known
 from .attr_file import StoredRow, write_attributions
 from .explainer import Explainer, ExplainOptions
 from .methods import METHODS, find_method, read_options
+from .remote import RemoteExplainer
 from .result import Explanation
 from .rows import Row, check_widths
 from .run import about_run
@@ -41,9 +43,10 @@ class MethodMaps:
     facts : list of dict
         What the method says of the quality of each.
     passes : dict of str to int
-        What it took, see :mod:`borzoi_rt.explain.costs`.
+        What it took, see :mod:`borzoi_rt.explain.costs`; nothing of a model on a server.
     processor_s : float
-        Seconds that the processors worked in this process, all cores together, once the model was loaded.
+        Seconds that the processors worked in this process, all cores together, once the model was loaded; of a model
+        on a server those of sending and receiving.
     """
 
     options: ExplainOptions
@@ -191,7 +194,9 @@ def chosen_methods(
     ]
 
 
-def compare(row: Row, spec: TargetSpec, chosen: Sequence[ExplainOptions], explainer: Explainer) -> Comparison:
+def compare(
+    row: Row, spec: TargetSpec, chosen: Sequence[ExplainOptions], explainer: Explainer | RemoteExplainer
+) -> Comparison:
     """Explain one row by several methods, in memory."""
     methods, explanations = _entries(chosen), {}
     for name, entry in methods.items():
@@ -204,9 +209,10 @@ def compare_rows(
     rows: Sequence[Row],
     out: Path,
     *,
-    explainer: Explainer,
+    explainer: Explainer | RemoteExplainer,
     spec: TargetSpec,
     chosen: Sequence[ExplainOptions],
+    device: Device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Explain rows by several methods and write a directory.
@@ -220,12 +226,14 @@ def compare_rows(
         All of one width.
     out : Path
         Directory to make.
-    explainer : Explainer
+    explainer : Explainer or RemoteExplainer
         The model; loaded once for all methods.
     spec : TargetSpec
         What is explained.
     chosen : sequence of ExplainOptions
         How, see :func:`chosen_methods`.
+    device : Device, optional
+        Where the model runs, as it is written into the files.
     progress : callable, optional
         Called with the number of rows done, those of every method.
 
@@ -259,8 +267,7 @@ def compare_rows(
 
     try:
         for name, entry in methods.items():
-            about = explainer.about(rows[0], spec, entry.options)
-            about |= about_run([bundle], explainer.fasta, explainer.device, entry.options)
+            about = about_run([bundle], rows[0], spec, entry.options, fasta=explainer.fasta, device=device or "cpu")
             write_attributions(folder / f"{name}.h5", stored(entry), len(rows), width, about)
         made = Comparison(rows, letters, methods, spec.name)
         (folder / "compare.tsv").write_text(made.to_tsv(), encoding="utf-8")
@@ -277,9 +284,11 @@ def _entries(chosen: Sequence[ExplainOptions]) -> dict[str, MethodMaps]:
     return {options.method: MethodMaps(options) for options in chosen}
 
 
-def _explained(rows: Sequence[Row], spec: TargetSpec, explainer: Explainer, entry: MethodMaps) -> Iterator[Explanation]:
+def _explained(
+    rows: Sequence[Row], spec: TargetSpec, explainer: Explainer | RemoteExplainer, entry: MethodMaps
+) -> Iterator[Explanation]:
     """Explain rows one after the other, and note what that costs."""
-    explainer.objective(rows[0], spec, entry.options)  # loads what the method needs, which is no cost of it
+    explainer.prepare(entry.options)  # loads what the method needs, which is no cost of it
     for row in rows:
         began = time.process_time()
         found = explainer.explain(row, spec, entry.options)

@@ -241,9 +241,8 @@ def run_experiment(
                 if progress is not None:
                     progress(number + 1)
         summary = [{**dict(zip(_GROUP, key, strict=True)), **_means(lines)} for key, lines in held.items()]
-        about = explainer.about(rows[0], spec, plain) | about_run(
-            [explainer.bundle], explainer.fasta, explainer.device, plain
-        )
+        device = explainer.device
+        about = about_run([explainer.bundle], rows[0], spec, plain, fasta=explainer.fasta, device=device)
         about |= {"method": method, "options": asdict(options), "projected_only": False, "passes": forward}
         document = {"about": about, "change": "after - before", "summary": summary}
         meta = out.with_name(f"{out.name}.meta.json")

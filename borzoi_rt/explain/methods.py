@@ -54,6 +54,8 @@ class Method:
         Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
         Whether its answer is about the base that is there alone.
+    divisible : bool
+        Whether it explains each base by itself, with the same facts, so that rows may be cut anywhere.
     """
 
     run: Callable[[Any, ByteArray, Bases, Any], Attribution]
@@ -62,6 +64,7 @@ class Method:
     gradient: bool = False
     approximate: bool = False
     projected: bool = False
+    divisible: bool = False
 
     def needs_gradient(self, options: Any) -> bool:
         """Return whether it needs a gradient with these options."""
@@ -97,7 +100,7 @@ METHODS: dict[str, Method] = {
         gradient=True,
         summary="integrated gradients at random points, each from a reference of its own",
     ),
-    "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "ism": Method(run=mutagenesis, options=SubstitutionOptions, divisible=True, summary="every substitution, exactly"),
     "ism-hybrid": Method(
         run=hybrid,
         options=HybridOptions,
@@ -142,17 +145,25 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     InputError
-        If the method has no option of that name: nothing that was asked for is ignored.
+        If the method has no option of that name: nothing that was asked for is ignored; or it is of another kind.
     """
     return options_of(name, find_method(name).options, given)
 
 
 def options_of(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
     """Return options of a class, refusing those that it does not have; see :func:`read_options`."""
-    known = [item.name for item in fields(kind)]
+    known = {item.name: type(item.default) for item in fields(kind)}
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:
         if option not in known:
             own = f"its options are {', '.join(known)}" if known else "it has none"
             raise InputError(f"method {name!r} has no option {option!r}; {own}")
+        _check_kind(option, chosen[option], known[option])
     return kind(**chosen)
+
+
+def _check_kind(name: str, value: Any, kind: type[Any]) -> None:
+    """Refuse a value of another kind than the default has, where numbers or text are meant."""
+    allowed = {int: (int,), float: (int, float), str: (str,)}.get(kind)
+    if allowed is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+        raise InputError(f"{name} is {value!r:.40}; {'text' if kind is str else 'a number'} is needed")

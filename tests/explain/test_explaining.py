@@ -461,21 +461,6 @@ def test_what_is_no_fold_is_refused(desk, genome, gradient_bundle, second_fold):
     assert not (desk.folder / "no_fold.h5").exists()
 
 
-@pytest.fixture(scope="session")
-def second_fold(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The network of ``gradient_bundle`` with other weights."""
-    import torch
-    import toys
-    from borzoi_export.graphs import export_bundle
-
-    from borzoi_rt.bundle.manifest import SquashSpec
-
-    torch.manual_seed(12)
-    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("fold") / "bundle"
-    squash = SquashSpec(kind="new", unscale=True)
-    return export_bundle(model, toys.tracks(), out, squash=squash, name="fold 1", gradient=True)
-
-
 def test_other_weights_give_another_map(gradient_bundle, second_fold, genome):
     """Model randomisation: the maps of two networks with random weights have little in common."""
     (row,) = region_rows([Interval("chr1", 4200, 4700)], genome, gradient_bundle.geometry)
