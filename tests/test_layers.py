@@ -54,7 +54,7 @@ DOORS = {
         "dataset/arrow.py",
     ),
     "h5py": ("tables/", "explain/attr_file.py"),
-    "matplotlib": ("report/figures.py", "report/attribution.py"),
+    "matplotlib": ("report/figures.py", "report/attribution.py", "report/comparison.py", "report/dependency.py"),
     "jinja2": ("report/page.py",),
     "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),

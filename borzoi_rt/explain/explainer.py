@@ -20,6 +20,7 @@ from ..genome.fasta import Fasta
 from ..runs.tally import counted
 from ..types import ByteArray
 from .answer import Answer
+from .costs import Counted
 from .methods import METHODS, find_method, read_options
 from .models import GradientObjective, ModelObjective
 from .objective import Attribution
@@ -121,6 +122,11 @@ class Explainer:
         self._plain: Any = session
         self._borrowed = session
 
+    @property
+    def device(self) -> Device:
+        """Where the model runs."""
+        return self._device
+
     def explain(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Explanation:
         """Return what a method says of one row.
 
@@ -131,9 +137,9 @@ class Explainer:
         """
         from .result import Explanation
 
-        codes, found = self._attributed(row, spec, options)
+        codes, found, passes = self._attributed(row, spec, options)
         about = described(self.bundle, row, spec, options)
-        return Explanation(row, codes, found, METHODS[options.method].projected, about)
+        return Explanation(row, codes, found, METHODS[options.method].projected, about, passes)
 
     def answer(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Answer:
         """Return the same to be kept or sent: what is wrong with the row is its status, and ends nothing.
@@ -145,7 +151,7 @@ class Explainer:
         """
         self.prepare(options)
         try:
-            return Answer.of(*self._attributed(row, spec, options))
+            return Answer.of(*self._attributed(row, spec, options)[:2])
         except InputError as error:
             return Answer("no_target", str(error))
         except (BackendError, FormatError, OSError, MemoryError):
@@ -153,18 +159,20 @@ class Explainer:
         except Exception as error:  # what nobody foresaw costs the row, and not the run
             return Answer("error", f"{type(error).__name__}: {error}")
 
-    def _attributed(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> tuple[ByteArray, Attribution]:
-        objective = self.objective(row, spec, options)
+    def _attributed(
+        self, row: Row, spec: TargetSpec, options: ExplainOptions
+    ) -> tuple[ByteArray, Attribution, dict[str, int]]:
+        objective = Counted(self.objective(row, spec, options), strands=2 if options.rc else 1)
         window, columns = row.window(self.fasta, self.bundle.geometry), row.columns
         found: Attribution = METHODS[options.method].run(objective, window, columns, options.options)
-        return codes_of(window[:, columns[0] : columns[1]]), found
+        return codes_of(window[:, columns[0] : columns[1]]), found, objective.passes
 
     def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
         """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[n_code_of(self.bundle, options)]
         self.prepare(options)
-        if METHODS[options.method].gradient:
+        if METHODS[options.method].needs_gradient(options.options):
             assert self._gradient is not None
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
         return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill)
@@ -177,7 +185,7 @@ class Explainer:
         InputError
             If it needs gradient graphs, which the bundle lacks.
         """
-        if METHODS[options.method].gradient:
+        if METHODS[options.method].needs_gradient(options.options):
             if self._gradient is None:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
         elif self._plain is None:

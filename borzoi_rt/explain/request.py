@@ -29,6 +29,7 @@ import numpy as np
 
 from ..bundle.manifest import Geometry
 from ..bundle.opening import Bundle
+from ..engine.regions import Region
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import STRANDS, Gene
@@ -71,7 +72,8 @@ _FIELDS = {
     "variant": str,
     "allele": str,
 }
-_OF_TARGET = {"log": bool, "squashed": bool, "unscale": bool, "unclip": bool, "pseudo": (int, float)}
+_OF_TARGET: dict[str, Any] = {"log": bool, "squashed": bool, "unscale": bool, "unclip": bool}
+_OF_TARGET |= {"pseudo": (int, float), "site_pseudo": (int, float)}
 _OF_GENE = {"id": str, "chrom": str, "strand": str, "exons": list, "isoforms": list}
 
 
@@ -148,7 +150,7 @@ def request_text(row: Row, spec: TargetSpec, options: ExplainOptions, bundle: Bu
         "chrom": row.bases.chrom,
         "start": row.bases.start,
         "end": row.bases.end,
-        "gene": None if where.gene is None else _gene_to_json(where.gene, transcripts=spec.region.startswith("tss")),
+        "gene": None if where.gene is None else _gene_to_json(where.gene, transcripts=_of_transcripts(spec.region)),
     }
     if row.variant is None:
         anchor = None if where.anchor is None else where.anchor.pos
@@ -302,6 +304,11 @@ def _chosen(name: str, numbers: Sequence[Any], bundle: Bundle) -> str:
 
 def _numbers_of(selection: str | None, bundle: Bundle) -> list[int] | None:
     return None if selection is None else [int(position) for position in bundle.tracks.select(selection)]
+
+
+def _of_transcripts(region: str) -> bool:
+    """Tell whether a region depends on the transcripts of a gene, and not on its exons alone."""
+    return region.startswith("tss") or Region.parse(region).of_transcripts
 
 
 def _gene_to_json(gene: Gene, *, transcripts: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..backends.gradient import check_gradient
 from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..report.attribution import plot_attributions
+from ..report.dependency import plot_maps
 from ..runs.estimate import Output
 from ..runs.journal import Journal, read_shard
 from ..runs.outputs import check_target, finish_outputs
@@ -144,12 +144,12 @@ def explain_rows(
     if len(bundles) > 1 and settings.worker_device.kind == "triton":
         raise InputError(f"{settings.worker_device}: is one model; folds run on cpu, cuda or tensorrt")
     outputs.check([fasta.path, *(bundle.path for bundle in bundles)], resume=settings.resume)
-    if METHODS[options.method].gradient:
+    if METHODS[options.method].needs_gradient(options.options):
         for bundle in bundles:
             check_gradient(bundle)
     judged = _judged(rows, bundles, spec)
     plan = _plan([row for row in judged if row.status == OK], bundles, fasta, spec, options, settings)
-    about = _about(plan, fasta)
+    about = about_run(bundles, plan.rows[0], spec, options, fasta=fasta, device=plan.device)
     told: list[dict[str, Any]] = []
     with open_journal(outputs.out, settings) as journal:
         do_jobs(plan, journal, settings)
@@ -271,7 +271,7 @@ def _write(
         bigwig_of(draft, drafts[outputs.bigwig], fasta.contigs)
     if outputs.plot is not None:
         title = f"{about['method']} of {about['target']['target']}"
-        plot_attributions(drafts[outputs.plot], panels, title=title)
+        plot_maps(drafts[outputs.plot], panels, title=title)
     if outputs.modisco is not None:
         drafts[outputs.modisco].mkdir()
         modisco_of(draft, drafts[outputs.modisco])
@@ -288,6 +288,7 @@ def _panel(one: StoredRow) -> dict[str, Any]:
         "start": one.row.bases.start,
         "letters": letters,
         "scores": scores,
+        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
     }
 
 
@@ -297,13 +298,16 @@ def _bytes_of(plan: ExplainPlan, width: int, rows: int) -> int:
     return rows * width * (1 + 16 * arrays)
 
 
-def _about(plan: ExplainPlan, fasta: Fasta) -> dict[str, Any]:
-    method = METHODS[plan.options.method]
+def about_run(
+    bundles: Sequence[Bundle], row: Row, spec: TargetSpec, options: ExplainOptions, *, fasta: Fasta, device: object
+) -> dict[str, Any]:
+    """Return target, method, models, genome, device and version of a run as JSON values."""
+    method = METHODS[options.method]
     return {
-        **described(plan.bundles[0], plan.rows[0], plan.spec, plan.options),
-        "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in plan.bundles],
+        **described(bundles[0], row, spec, options),
+        "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in bundles],
         "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
-        "device": str(plan.device),
+        "device": str(device),
         "projected_only": method.projected,
         "approximate": method.approximate,
         "borzoi_rt": __version__,

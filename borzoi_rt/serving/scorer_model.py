@@ -115,7 +115,7 @@ class TritonPythonModel:
         bundle = self._explainer.bundle
         requests = [read_request(text, bundle) for text in texts]
         for item in requests:
-            if METHODS[item.options.method].gradient:
+            if METHODS[item.options.method].needs_gradient(item.options.options):
                 check_gradient(bundle)
         passes = sum(item.passes for item in requests)
         if passes > self._most_passes:
