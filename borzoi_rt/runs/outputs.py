@@ -168,7 +168,12 @@ def _move(draft: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = target.with_name(f".{target.name}.new")
+        _copy(draft, target)
+
+
+def _copy(draft: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}.new")
+    try:
         if draft.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
             shutil.copytree(draft, beside)
@@ -176,6 +181,12 @@ def _move(draft: Path, target: Path) -> None:
             shutil.copyfile(draft, beside)
             _sync(beside)
         beside.replace(target)
+    except BaseException:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def _hold_the_same(one: Path, other: Path) -> bool:

@@ -65,7 +65,8 @@ class TritonPythonModel:
         fused = hasattr(self._session, "sums")
         device = Device.parse(_device(args), threads=threads)
         self._explainer = Explainer(bundle, self._fasta, device, session=None if fused else self._session)
-        self._most_passes = int(json.loads(parameters[EXPLAIN])["passes"])
+        # A repository of an earlier release has no such input.
+        self._most_passes = int(json.loads(parameters.get(EXPLAIN, '{"passes": 0}'))["passes"])
         if has_gradient(bundle):
             self._explainer.prepare(ExplainOptions(method="saliency"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import worlds
 from command_line import caller, check_error
+from jobs import file_limit
 from numpy.testing import assert_array_equal
 
 from borzoi_rt.bundle.opening import Bundle
@@ -296,7 +298,7 @@ def test_nothing_to_explain_is_an_error_and_no_file(call, desk, gradient_bundle,
     assert not list(tmp_path.glob("*.partial"))
 
 
-def refused(value: float) -> float:
+def refused(*_: object) -> float:
     raise InputError("the target has no finite value for this window")
 
 
@@ -375,3 +377,47 @@ def test_progress_is_told(call, desk, gradient_bundle, tmp_path):
     assert code == 0
     lines = [json.loads(line) for line in err.splitlines()]
     assert lines[-1]["message"].startswith("3 rows of 6 bases -> ")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_full_disk_keeps_what_was_done_and_frees_its_space(call, desk, gradient_bundle, tmp_path, share):
+    """No file may grow beyond a share of the attributions."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    assert call(*words(desk, gradient_bundle, whole))[0] == 0
+    want = content(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "finish_outputs", refused)
+        call(*words(desk, gradient_bundle, broken))
+    kept_before = content(broken)
+    with file_limit(int(share * len(want["out.h5"]))):
+        check_error(call(*words(desk, gradient_bundle, broken), "--resume"), "out.h5")
+    assert content(broken) == kept_before
+    assert call(*words(desk, gradient_bundle, broken), "--resume")[0] == 0
+    assert content(broken) == want
+
+
+def test_outputs_on_another_disk_appear_whole_too(desk, genome, gradient_bundle, tmp_path, monkeypatch):
+    """A rename from one disk to another fails; what is copied instead has a draft name of its own first."""
+    rows, other = region_rows([Interval("chr1", 4400, 4406)], genome, gradient_bundle.geometry), tmp_path / "other"
+    other.mkdir()
+    real, seen = Path.replace, []
+
+    def replace_here(self: Path, target: Path) -> Path:
+        seen.append((self.name, Path(target).name))
+        if Path(target).parent == other and self.parent != other:
+            raise OSError(errno.EXDEV, "another disk")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_here)
+    outputs = ExplainOutputs(out=tmp_path / "out.h5", bigwig=other / "out.bw", modisco=other / "modisco")
+    how = {"bundles": [gradient_bundle], "fasta": genome, "spec": SPEC, "options": ExplainOptions()}
+    explain_rows(rows, outputs, **how)
+    assert {"out.bw", "modisco"} == {path.name for path in other.iterdir()}
+    assert (".out.bw.new", "out.bw") in seen
+    assert seen[-1][1] == "out.h5"
+    monkeypatch.setattr("shutil.copyfile", refused)
+    with pytest.raises(InputError):
+        explain_rows(rows, replace(outputs, modisco=None), **how, settings=RunSettings(resume=True))
+    assert {"out.bw", "modisco"} == {path.name for path in other.iterdir()}
