@@ -22,7 +22,7 @@ from .explain.compare import Comparison, chosen_methods, compare
 from .explain.explainer import Explainer, ExplainOptions
 from .explain.remote import RemoteExplainer, open_explainer
 from .explain.result import Explanation
-from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from .explain.segments import read_segments
 from .explain.target import TargetSpec, with_text
 from .genome.fasta import Fasta
@@ -33,12 +33,13 @@ from .genome.pas import read_sites
 from .genome.variants import Variant
 from .html import html_table
 from .results import CoverageResult, IsmResult, ScoreResult
-from .runs.ism import Substitutions, ism_window
+from .runs.ism_plan import Substitutions, in_window, ism_intervals, ism_windows
 from .runs.predict import CoverageOptions, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
 from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
 from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
+from .scoring.named_gene import one_gene
 from .scoring.options import ScoreOptions, texts_of
 from .scoring.phase_floor import AnyScorer
 from .scoring.pipeline import check_genes
@@ -224,10 +225,11 @@ class Model:
         """
         region = _interval(interval)
         chosen = self._options(stats, tracks, None, options)
-        where, chosen = ism_window(region, self.fasta, self.bundle, chosen)
+        (where,) = ism_intervals([region], self.fasta, self.bundle.geometry)
+        chosen = in_window(chosen, *ism_windows([where], self.bundle.geometry))
         sequence = self.fasta.fetch(where.chrom, where.start, where.end)
         scorer = self._scorer(chosen)
-        source = Substitutions(where, sequence, len(sequence))
+        source = Substitutions((where,), (sequence,), len(sequence))
         found = [scorer.score(item) for item in source.read(0)]
         return IsmResult(self._result(found, scorer, scorer.notes), where, sequence)
 

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..explain.coalitions import SAMPLINGS
 from ..explain.dependency import ATTRIBUTIONS
 from ..explain.experiment_run import motifs_from
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from ..explain.segments import SegmentSource, read_segments
 from ..explain.substitutions import CONVENTIONS
 from ..explain.target import STRANDS, TargetSpec
@@ -24,6 +24,7 @@ from ..genome.genes import Gene
 from ..genome.intervals import Interval, read_bed
 from ..genome.pas import SITE_KINDS, Sites, read_sites
 from ..genome.variants import Variant
+from ..scoring.named_gene import one_gene
 from ..squash import KINDS
 from . import _shared
 

@@ -32,9 +32,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
     type=click.Choice(tuple(_EVERY)),
     default="saliency",
     show_default=True,
-    help="How to explain: "
-    + "; ".join(f"{name}: {item.summary}" for name, item in (METHODS | EXPERIMENTS).items())
-    + ".",
+    help="How to explain: " + "; ".join(f"{name}: {item.summary}" for name, item in _EVERY.items()) + ".",
 )
 @_explaining.what_options
 @_shared.bundle_option

@@ -9,14 +9,13 @@ import numpy as np
 
 from ..bundle.manifest import Geometry
 from ..engine.alleles import Haplotypes, View, haplotypes
-from ..engine.gene_bins import Frame
+from ..engine.gene_bins import Frame, gene_window
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.genes import Gene, Genes
+from ..genome.genes import Gene
 from ..genome.intervals import Interval
 from ..genome.pas import Sites
 from ..genome.variants import Variant
-from ..scoring.gene_scores import contigs_of
 from ..scoring.reference import check_reference
 from ..sequence import encode
 from ..types import ByteArray
@@ -218,26 +217,6 @@ def _name_of(where: Interval) -> str:
     return where.name or f"{where.chrom}:{where.start + 1}-{where.end}"
 
 
-def one_gene(genes: Genes, name: str, fasta: Fasta) -> Gene:
-    """Return the gene that a name or an id means, on a contig that the genome knows by its name.
-
-    Raises
-    ------
-    InputError
-        If there is none, or more than one, or its contig is not in the genome.
-    """
-    found = [genes[int(number)] for number in np.flatnonzero(genes.mask([name]))]
-    if len(found) > 1:
-        raise InputError(f"{genes.source}: {len(found)} genes are called {name!r}; name one id, as {found[0].id}")
-    gene = found[0]
-    codes = contigs_of(genes, fasta)
-    contig = next((held for held, own in codes.items() if gene.chrom in (genes.contigs[code] for code in own)), None)
-    if contig is None:
-        raise InputError(f"gene {gene} lies on {gene.chrom}, which is no contig of {fasta.name}; use its annotation")
-    # The annotation's own name is kept where it will do: tables of sites are looked up by it.
-    return gene if fasta.resolve(gene.chrom) == contig else replace(gene, chrom=contig)
-
-
 def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | None = None) -> Row:
     """Return the whole window around a gene, as far as its contig goes, as one row."""
     contig = _contig(fasta, Interval(gene.chrom, *gene.span))
@@ -247,14 +226,6 @@ def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | Non
     middle = anchored(contig, *gene.span)
     inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
     return Row(name=gene.name, bases=bases, where=inside)
-
-
-def gene_window(gene: Gene, geometry: Geometry) -> int:
-    """Return the 0-based start of the window of a gene: its midpoint in the middle, output from base 0 on at least.
-
-    As in ``borzoi_satg_gene.py`` of calico/borzoi.
-    """
-    return max(gene.midpoint - geometry.sequence_length_bp // 2, -geometry.crop_bp)
 
 
 def variant_rows(

@@ -24,7 +24,7 @@ from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.result import stretches
-from borzoi_rt.explain.rows import gene_row, one_gene, region_rows, variant_rows
+from borzoi_rt.explain.rows import gene_row, region_rows, variant_rows
 from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.bigwig import BigWig
@@ -35,6 +35,7 @@ from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
 from borzoi_rt.model import Model, open_model
 from borzoi_rt.report.attribution import extremes
+from borzoi_rt.scoring.named_gene import one_gene
 from borzoi_rt.sequence import encode, reverse_complement
 
 TEXT = worlds.random_dna(9000, seed=21)

@@ -296,3 +296,10 @@ def test_scores_are_served_beside(server):
     with pytest.raises(InputError, match="chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence, or"):
         connection.infer("borzoi_scorer", inputs, {"status": None})
     connection.close()
+
+
+def test_the_example_of_the_page_runs(server, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    (code,) = (block for block in page.split("```") if "tritonclient.http" in block)
+    exec(code.removeprefix("python").replace("127.0.0.1:8000", server.http), {})
+    assert np.isfinite(float(capsys.readouterr().out))
