@@ -23,6 +23,7 @@ from .explain.explainer import Explainer, ExplainOptions
 from .explain.remote import RemoteExplainer, open_explainer
 from .explain.result import Explanation
 from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
+from .explain.segments import read_segments
 from .explain.target import TargetSpec, with_text
 from .genome.fasta import Fasta
 from .genome.gene_index import open_genes
@@ -279,7 +280,7 @@ class Model:
         else:
             chosen = ExplainOptions(method=method, options=options)
         row = self._explained(region, gene, genes, variant)
-        return self._opened_explainer().explain(row, spec, chosen)
+        return self._opened_explainer().explain(self._segmented(row, [chosen]), spec, chosen)
 
     def explain_compare(
         self,
@@ -313,7 +314,12 @@ class Model:
         spec = with_text(target, tracks=tracks, against=against)
         chosen = chosen_methods(methods, options or {})
         row = self._explained(region, gene, genes, variant)
-        return compare(row, spec, chosen, self._opened_explainer())
+        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer())
+
+    def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
+        """Return a row with the stretches that options of methods ask for."""
+        asked = next((text for item in chosen if (text := getattr(item.options, "segments", ""))), "")
+        return read_segments(asked).of([row], self.fasta, self.bundle.geometry)[0] if asked else row
 
     def _opened_explainer(self) -> Explainer | RemoteExplainer:
         if self._explainer is None:

@@ -11,10 +11,11 @@ import click
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..errors import InputError
+from ..explain.coalitions import SAMPLINGS
 from ..explain.dependency import ATTRIBUTIONS
 from ..explain.experiment_run import motifs_from
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
-from ..explain.stretches import SAMPLINGS
+from ..explain.segments import SegmentSource, read_segments
 from ..explain.substitutions import CONVENTIONS
 from ..explain.target import STRANDS, TargetSpec
 from ..genome.fasta import Fasta
@@ -30,7 +31,7 @@ from . import _shared
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
     *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes"),
-    *("motif", "backgrounds", "spacing"),
+    *("motif", "backgrounds", "spacing", "segments"),
 )
 _FILE = click.Path(path_type=Path)
 
@@ -59,8 +60,8 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--site",
-            help="Of targets of sites, as JUNC@splice: which, by its position or number; mean takes all  [default: the "
-            "one there is].",
+            help="Site of a target that is of one, as JUNC@splice, by its position or number; mean takes all  "
+            "[default: the one there is].",
         ),
         click.option("--site-pseudo", type=float, help="Pseudo-count of targets of sites, in coverage  [default: 50]."),
         click.option(
@@ -154,6 +155,11 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Mean that ism and its hybrid leave out: over four bases, or the three not there  [default: mean4].",
         ),
         click.option(
+            "--segments",
+            help="Stretches that these methods take instead: bed:FILE, intervals, or motifs:FILE, hits of the motifs "
+            "of a MEME or JASPAR file (extra: promoter)  [default: stretches of --tile-bp].",
+        ),
+        click.option(
             "--tile-bp",
             type=click.IntRange(min=1),
             help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
@@ -210,6 +216,13 @@ def read_spec(choices: dict[str, Any]) -> TargetSpec:
     if not spec.of_genes and choices["strand"] != "gene":
         raise InputError(f"target {spec.name} is of no gene: leave --strand out, or name tracks by --tracks")
     return spec
+
+
+def take_options(choices: dict[str, Any]) -> tuple[dict[str, Any], SegmentSource | None]:
+    """Take the options of methods out of the arguments of a command, and read where stretches come from."""
+    given = {name: choices.pop(name) for name in OPTIONS}
+    source = None if given["segments"] is None else read_segments(given["segments"])
+    return given | {"segments": None if source is None else source.label}, source
 
 
 def read_rows(

@@ -32,9 +32,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
     type=click.Choice(tuple(_EVERY)),
     default="saliency",
     show_default=True,
-    help="How to explain: "
-    + "; ".join(f"{name}: {item.summary}" for name, item in (METHODS | EXPERIMENTS).items())
-    + ".",
+    help="How to explain: " + "; ".join(f"{name}: {item.summary}" for name, item in _EVERY.items()) + ".",
 )
 @_explaining.what_options
 @_shared.bundle_option
@@ -78,10 +76,10 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         _experiment(bundle, fasta, out, choices)
         return
     settings_of = _runs.take_settings(choices)
-    method_options = {name: choices.pop(name) for name in _explaining.OPTIONS}
+    given, source = _explaining.take_options(choices)
     options = ExplainOptions(
         method=choices["method"],
-        options=read_options(choices["method"], method_options),
+        options=read_options(choices["method"], given),
         rc=bool(choices["rc"]),
         n_code=choices["n_code"],
     )
@@ -94,6 +92,8 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         spec = _explaining.read_spec(choices)
         models = [open_bundle(path) for path in (bundle, *choices["folds"])]
         rows = _explaining.read_rows(choices, spec, genome, models[0])
+        if source is not None:
+            rows = source.of(rows, genome, models[0].geometry)
         how: dict[str, Any] = {"spec": spec, "options": options, "settings": settings}
         told = explain_rows(rows, outputs, bundles=models, fasta=genome, **how)
     if _runs.is_told(settings):
@@ -116,7 +116,7 @@ def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings,
 def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:
     """Do an experiment instead of attributing anything to bases."""
     method = choices["method"]
-    options = read_experiment(method, {name: choices.pop(name) for name in _explaining.OPTIONS})
+    options = read_experiment(method, _explaining.take_options(choices)[0])
     for name in ("folds", "bigwig", "plot", "modisco"):
         if choices[name]:
             raise InputError(f"{method} writes a table alone; leave --{name.removesuffix('s')} out")

@@ -46,7 +46,7 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
     compare.tsv has a row for each method: passes of the model and processor seconds, and of every other method the
     correlation and the overlap of the strongest twentieth of the bases.
     """
-    given = {name: choices.pop(name) for name in _explaining.OPTIONS}
+    given, source = _explaining.take_options(choices)
     names = [name.strip() for name in methods.split(",")]
     chosen = chosen_methods(names, given, rc=bool(choices["rc"]), n_code=choices["n_code"])
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
@@ -59,6 +59,8 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
         _shared.progress_bar("explaining") as progress,
     ):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
+        if source is not None:
+            rows = source.of(rows, genome, model.geometry, keep=False)
         progress.total(len(rows) * len(chosen))
         how: dict[str, Any] = {"spec": spec, "chosen": chosen, "device": device, "progress": progress.done}
         made = compare_rows(rows, out, explainer=explainer, **how)

@@ -164,7 +164,10 @@ class Explainer:
     ) -> tuple[ByteArray, Attribution, dict[str, int]]:
         objective = Counted(self.objective(row, spec, options), strands=2 if options.rc else 1)
         window, columns = row.window(self.fasta, self.bundle.geometry), row.columns
-        found: Attribution = METHODS[options.method].run(objective, window, columns, options.options)
+        stretches = _stretches(row, options)
+        found: Attribution = METHODS[options.method].run(objective, window, columns, options.options, **stretches)
+        if stretches:
+            found.facts["segments"] = _told(row, found)
         return codes_of(window[:, columns[0] : columns[1]]), found, objective.passes
 
     def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
@@ -228,3 +231,36 @@ class Explainer:
 
     def _sessions(self) -> list[Any]:
         return [session for session in (self._gradient, self._plain) if session is not None]
+
+
+def _stretches(row: Row, options: ExplainOptions) -> dict[str, Any]:
+    """Return the stretches of a row as columns of the window, for a method that takes them.
+
+    Raises
+    ------
+    InputError
+        If they were not looked up.
+    """
+    asked = getattr(options.options, "segments", "")
+    if not asked:
+        return {}
+    if row.segments is None:
+        raise InputError(f"segments {asked!r} were not looked up; see borzoi_rt.explain.segments.read_segments")
+    first = row.columns[0]
+    return {"tiles": [(first + item.start, first + item.end) for item in row.segments]}
+
+
+def _told(row: Row, found: Attribution) -> list[dict[str, Any]]:
+    """Return the stretches of a row with what the method says of each; 0-based bases, of ALT those of its window."""
+    told = []
+    for item in row.segments or ():
+        known = [name for name in ("effect", "effect_se") if name in found.arrays]
+        line: dict[str, Any] = {
+            "name": item.name,
+            "start": row.bases.start + item.start,
+            "end": row.bases.start + item.end,
+            "cut": item.cut,
+            **{name: float(found.arrays[name][item.start]) for name in known},
+        }
+        told.append(line)
+    return told

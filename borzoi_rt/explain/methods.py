@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..types import ByteArray
+from .coalitions import LimeOptions, ShapOptions, lime, shapley
 from .dependency import DependencyOptions, dependency_map
 from .gradients import (
     ExpectedOptions,
@@ -21,17 +22,7 @@ from .gradients import (
     smooth_gradients,
 )
 from .objective import Attribution, Bases
-from .stretches import (
-    LimeOptions,
-    ShapOptions,
-    ShuffleOptions,
-    TileOptions,
-    deletion,
-    lime,
-    occlusion,
-    shapley,
-    shuffling,
-)
+from .stretches import ShuffleOptions, TileOptions, deletion, occlusion, shuffling
 from .substitutions import HybridOptions, SubstitutionOptions, hybrid, mutagenesis
 
 

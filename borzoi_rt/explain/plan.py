@@ -206,7 +206,7 @@ def _row_text(row: Row) -> str:
     """Return all that what is said of a row depends on, but gene and sites."""
     bases, where = row.bases, row.where
     who = (bases.chrom, bases.start, bases.end, bases.strand, row.name, row.allele, row.status)
-    return repr((*who, where.window_start, where.anchor, where.frame, row.variant, row.genome_allele))
+    return repr((*who, where.window_start, where.anchor, where.frame, row.variant, row.genome_allele, row.segments))
 
 
 def _hashed(value: object) -> str:

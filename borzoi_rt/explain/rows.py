@@ -24,7 +24,7 @@ from .where import Where, anchored
 VARIANT_WIDTH_BP = 512  # bases around a variant, where nobody says otherwise
 GENOME, REF, ALT = "genome", "ref", "alt"
 OK = "ok"
-STATUSES = (OK, "contig_missing", "out_of_bounds", "out_of_window", "too_many_n", "no_target", "error")
+STATUSES = (OK, "contig_missing", "out_of_bounds", "out_of_window", "too_many_n", "no_target", "no_segment", "error")
 
 
 class RowError(InputError):
@@ -33,6 +33,16 @@ class RowError(InputError):
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch [start, end) of a row, counted from its first base, by its name; ``cut`` where the row ends in it."""
+
+    start: int
+    end: int
+    name: str
+    cut: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +65,9 @@ class Row:
         ``ok``, or why it cannot be explained, one of :data:`STATUSES`.
     detail : str
         The same in words.
+    segments : tuple of Segment, optional
+        Stretches that methods of stretches take, ascending and apart, see :mod:`borzoi_rt.explain.segments`; None for
+        stretches of one length.
     """
 
     name: str
@@ -65,6 +78,7 @@ class Row:
     genome_allele: str | None = None
     status: str = OK
     detail: str = ""
+    segments: tuple[Segment, ...] | None = None
 
     @property
     def width(self) -> int:
