@@ -18,9 +18,12 @@ from .backends.protocols import Session
 from .bundle.opening import Bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
+from .explain.compare import Comparison, chosen_methods, compare
 from .explain.explainer import Explainer, ExplainOptions
+from .explain.remote import RemoteExplainer, open_explainer
 from .explain.result import Explanation
-from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
+from .explain.segments import read_segments
 from .explain.target import TargetSpec, with_text
 from .genome.fasta import Fasta
 from .genome.gene_index import open_genes
@@ -30,12 +33,14 @@ from .genome.pas import read_sites
 from .genome.variants import Variant
 from .html import html_table
 from .results import CoverageResult, IsmResult, ScoreResult
-from .runs.ism import Substitutions, check_substitutions, ism_window
+from .runs.ism import check_substitutions
+from .runs.ism_plan import Substitutions, in_window, ism_intervals, ism_windows
 from .runs.predict import CoverageOptions, check_windows, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
 from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
 from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
+from .scoring.named_gene import one_gene
 from .scoring.options import ScoreOptions, texts_of
 from .scoring.phase_floor import AnyScorer
 from .scoring.pipeline import check_genes, check_sites
@@ -73,7 +78,7 @@ class Model:
         self._engines: list[Session] = []
         self._whole: Session | None = None
         self._scorers: dict[tuple[ScoreOptions, bytes, str], AnyScorer] = {}
-        self._explainer: Explainer | None = None
+        self._explainer: Explainer | RemoteExplainer | None = None
         self._closed = False
 
     @property
@@ -222,11 +227,14 @@ class Model:
         """
         region = _interval(interval)
         chosen = self._options(stats, tracks, None, options)
+        check_genes(chosen, given=False)
+        check_sites(chosen, None)
         check_substitutions(chosen, self.members)
-        where, chosen = ism_window(region, self.fasta, self.bundle, chosen)
+        (where,) = ism_intervals([region], self.fasta, self.bundle.geometry)
+        chosen = in_window(chosen, *ism_windows([where], self.bundle.geometry))
         sequence = self.fasta.fetch(where.chrom, where.start, where.end)
         scorer = self._scorer(chosen)
-        source = Substitutions(where, sequence, len(sequence))
+        source = Substitutions((where,), (sequence,), len(sequence))
         found = [scorer.score(item) for item in source.read(0)]
         return IsmResult(self._result(found, scorer, scorer.notes), where, sequence)
 
@@ -276,25 +284,66 @@ class Model:
             chosen = options
         else:
             chosen = ExplainOptions(method=method, options=options)
-        if (gene is None) != (genes is None):
-            raise InputError("gene and genes, its annotation, belong together; give both or neither")
-        if len(self.members) > 1:
-            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
-        row = self._explained(spec, region, gene, genes, variant)
+        row = self._explained(region, gene, genes, variant)
+        return self._opened_explainer().explain(self._segmented(row, [chosen]), spec, chosen)
+
+    def explain_compare(
+        self,
+        target: TargetSpec | str,
+        region: Interval | str | None = None,
+        *,
+        methods: Sequence[str] = ("saliency", "ism"),
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        variant: Variant | str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Comparison:
+        """Explain one target by several methods: what each says, what it costs, how far they agree.
+
+        Parameters
+        ----------
+        target, region, tracks, against, gene, genes, variant
+            See :meth:`explain`.
+        methods : sequence of str
+            Keys of :data:`borzoi_rt.explain.methods.METHODS`.
+        options : mapping, optional
+            Options by name; each goes to every method that has it.
+
+        Returns
+        -------
+        Comparison
+            ``.explanations[method]``, ``.table()``, ``.agreement(one, other)``, ``.plot(path)``.
+        """
+        spec = with_text(target, tracks=tracks, against=against)
+        chosen = chosen_methods(methods, options or {})
+        row = self._explained(region, gene, genes, variant)
+        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer())
+
+    def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
+        """Return a row with the stretches that options of methods ask for."""
+        asked = next((text for item in chosen if (text := getattr(item.options, "segments", ""))), "")
+        return read_segments(asked).of([row], self.fasta, self.bundle.geometry)[0] if asked else row
+
+    def _opened_explainer(self) -> Explainer | RemoteExplainer:
         if self._explainer is None:
-            self._explainer = Explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            self._explainer = open_explainer(self.bundle, self.fasta, self._device, self._engine_options)
             self._stack.callback(self._explainer.close)
-        return self._explainer.explain(row, spec, chosen)
+        return self._explainer
 
     def _explained(
         self,
-        spec: TargetSpec,
         region: Interval | str | None,
         gene: str | None,
         genes: Genes | str | os.PathLike[str] | None,
         variant: Variant | str | None,
     ) -> Row:
         """Return the one row that the arguments of :meth:`explain` mean."""
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        if len(self.members) > 1:
+            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
             owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene, self.fasta)

@@ -279,3 +279,21 @@ def test_published_tables(shared, tmp_path, file, tracks, rows):
     assert sum(name.endswith("+/-") for name in table.rows(plan).identifier) == tracks - rows
     table.write(tmp_path / "t.tsv")
     assert same(TrackTable.read(tmp_path / "t.tsv"), table)
+
+
+def test_a_selection_is_remembered_and_belongs_to_its_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list in a file is read again: it may have changed."""
+    import toys
+
+    table, searches = toys.tracks(), []
+    real = TrackTable._named
+    monkeypatch.setattr(TrackTable, "_named", lambda self, text: searches.append(text) or real(self, text))
+    first = table.select("cage,dnase")
+    want = first.tolist()
+    first[:] = 0
+    assert table.select("cage,dnase").tolist() == want
+    assert searches == ["cage,dnase"]
+    listed = tmp_path / "list.txt"
+    for name in ("dnase", "chip"):
+        listed.write_text(name + "\n")
+        assert table.select(f"@{listed}").tolist() == table.select(name).tolist()

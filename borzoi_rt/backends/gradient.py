@@ -45,6 +45,21 @@ def has_gradient(bundle: Bundle) -> bool:
     return bundle.info.graphs.keys() >= {GRADIENT_TRUNK, GRADIENT_BODY, GRADIENT_TILE}
 
 
+def check_gradient(bundle: Bundle) -> None:
+    """Refuse a bundle without gradient graphs.
+
+    Raises
+    ------
+    InputError
+        Saying what to do.
+    """
+    if not has_gradient(bundle) or bundle.info.tiling is None:
+        raise InputError(
+            f"{bundle.path.name} has no gradient graphs; export the model again with its gradient (borzoi-rt export "
+            "with gradient), or choose a method of perturbation"
+        )
+
+
 def open_gradient(bundle: Bundle, device: str | Device = "cpu", *, threads: int | None = None) -> GradientParts:
     """Prepare the gradient graphs of a bundle on ``cpu``, ``cuda[:N]`` or ``tensorrt[:N]``.
 
@@ -57,11 +72,11 @@ def open_gradient(bundle: Bundle, device: str | Device = "cpu", *, threads: int 
     """
     where = Device.parse(device, threads=threads)
     if where.kind == "triton":
-        raise BackendError("gradients are not served: open the bundle on cpu or cuda, or choose a method without them")
-    if not has_gradient(bundle) or bundle.info.tiling is None:
-        raise InputError(
-            f"{bundle.path.name} has no gradient graphs; export the model again with its gradient (borzoi-rt export "
-            "with gradient), or choose a method of perturbation"
+        raise BackendError(
+            "gradients are not served beside the whole network: name its scorer (NAME_scorer), open the bundle on cpu "
+            "or cuda, or choose a method without them"
         )
+    check_gradient(bundle)
+    assert bundle.info.tiling is not None
     check_provider(where)
     return OnnxGradient(bundle, bundle.info.tiling, where)

@@ -18,9 +18,11 @@ from ..runs.shards import FinishedShard, output_of, read_shard_folder
 from ..scoring.options import ScoreOptions
 
 # The commands that make shards.
-_RUNS = (["score"], ["ism"], ["predict"], ["calibrate"], ["dft", "score"])
+_RUNS = (["score"], ["ism"], ["explain"], ["predict"], ["calibrate"], ["dft", "score"])
 # Arguments that shards may differ in: results do not depend on them, or the identity of a run holds what they become.
 _FREE = {item.name for kind in (EngineOptions, PredictionOptions, ScoreOptions) for item in fields(kind)}
+# Outputs besides OUT, which are no inputs to be looked for.
+_WRITTEN = ("bigwig", "plot", "modisco", "curves", "profiles", "plots")
 _FREE |= {"out", "device", "threads", "wisdom", "bundle", "bundles", "preset", "no_merge", "span_bp"}
 
 
@@ -120,7 +122,7 @@ def _restored(command: click.Command, name: str, value: Any) -> Any:
     if name not in kinds:
         raise FormatError(f"argument {name!r:.60} of a shard is unknown; make the shard again")
     if value is not None and isinstance(kinds[name], click.Path):
-        return _found(Path(value))
+        return Path(value) if name in _WRITTEN else _found(Path(value))
     if name == "vcf" and isinstance(value, str) and not isinstance(kinds[name], click.Path):
         return str(_found(Path(value)))
     return value

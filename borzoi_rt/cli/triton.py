@@ -89,6 +89,14 @@ def triton() -> None:
     help="Most variants in one request to the scorer.",
 )
 @click.option(
+    "--explain-passes",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Most passes of the network that one request for explanations to the scorer may cost: 3 for a gradient, 4 for "
+    "each base of ism.",
+)
+@click.option(
     "--windows",
     type=click.IntRange(min=1),
     default=32,
@@ -117,7 +125,7 @@ def repo(
     tile_cache: Path | None,
     **choices: Any,
 ) -> None:
-    """Write BUNDLE as served models: NAME, its parts, and with --fasta NAME_scorer, which scores variants.
+    """Write BUNDLE as served models: NAME, its parts, and with --fasta NAME_scorer, which scores variants and explains.
 
     Every model has config.pbtxt for NVIDIA's container and configs/python-cpu.pbtxt for `borzoi-rt triton serve`.
     """
@@ -128,6 +136,7 @@ def repo(
         cpu_queue=choices.pop("cpu_queue"),
         windows=choices.pop("windows"),
         scorer_batch=choices.pop("scorer_batch"),
+        explain_passes=choices.pop("explain_passes"),
         gpu_instances=choices.pop("gpu_instances"),
         cpu_threads=choices.pop("threads") or 0,
         tensorrt=choices.pop("tensorrt"),

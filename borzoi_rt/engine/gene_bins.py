@@ -74,6 +74,14 @@ class Frame:
         return np.flatnonzero(held)
 
 
+def gene_window(gene: Gene, geometry: Geometry) -> int:
+    """Return the 0-based start of the window of a gene: its midpoint in the middle, output from base 0 on at least.
+
+    As in ``borzoi_satg_gene.py`` of calico/borzoi.
+    """
+    return max(gene.midpoint - geometry.sequence_length_bp // 2, -geometry.crop_bp)
+
+
 def frames_of(
     compared: Comparison | Variant,
     window_start: int,

@@ -8,6 +8,7 @@ derivatives by all bases it reads of a number that depends on the tokens it owns
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -33,10 +34,16 @@ class GradientSession:
         The graphs.
     memory : Cache, optional
         Where tiles of the tower are kept; they are known by their bases.
+
+    Attributes
+    ----------
+    counts : Counter
+        ``whole``: passes of the network so far, a way back counting as two.
     """
 
     def __init__(self, parts: GradientParts, *, memory: Cache | None = None) -> None:
         self._parts = parts
+        self.counts: Counter[str] = Counter()
         self._memory = memory or Cache()
         self._plan = TilePlan.of(parts.geometry, parts.tiling)
 
@@ -44,6 +51,11 @@ class GradientSession:
     def geometry(self) -> Geometry:
         """Window and output grid."""
         return self._parts.geometry
+
+    @property
+    def memory(self) -> Cache:
+        """What is kept in memory."""
+        return self._memory
 
     @property
     def tracks_count(self) -> int:
@@ -72,6 +84,7 @@ class GradientSession:
         float32 ndarray of shape (tracks, bins)
         """
         start, end = check_bins(bins, self.geometry)
+        self.counts["whole"] += 1
         choice = choose_body(self.geometry, self._parts.tiling, (start, end))
         tokens, skips = self._trunk(self._checked(window), choice.spans)
         embedding = self._parts.body(tokens, skips, name=choice.name, token_start=choice.token_start)
@@ -165,6 +178,7 @@ class GradientSession:
             raise InputError("the derivative by coverage is not finite: the target has no value, or no slope, there")
         if size == 0.0:
             return 0.0, ()
+        self.counts["whole"] += 2
         whole = np.zeros((1, len(track_index), self.geometry.bins), dtype=np.float32)
         whole[0, :, start:end] = cotangent / size
         spans = self._parts.tiling.bodies["body"].skips

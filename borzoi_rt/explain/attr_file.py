@@ -10,6 +10,7 @@
 ``chrom, start, end``  the bases, 0-based and half-open; ``strand``, ``name``, ``allele`` (genome, ref, alt)
 ``window_start``       0-based start of the window
 ``facts``              JSON of each row: completeness and the like
+``status, detail``     ``ok``, or why the row could not be explained; its numbers are NaN then, and ``sequence`` is 4
 =====================  ==============================================================================================
 
 What else a method gives of every base has its own name. Of folds, every array holds the mean over them, and standard
@@ -61,8 +62,10 @@ class StoredRow:
 
 
 def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width: int, about: Mapping[str, Any]) -> None:
-    """Write the file, row after row."""
-    texts: dict[str, list[str]] = {name: [] for name in ("chrom", "strand", "name", "allele", "facts")}
+    """Write the file, row after row; a row without arrays has NaN in each that another has."""
+    texts: dict[str, list[str]] = {
+        name: [] for name in ("chrom", "strand", "name", "allele", "facts", "status", "detail")
+    }
     numbers: dict[str, list[int]] = {name: [] for name in ("start", "end", "window_start")}
     with new_hdf5(path) as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
@@ -75,14 +78,12 @@ def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width:
                 if name not in file:
                     piece = (1, *values.shape[:-1], min(width, _PIECE))
                     shape = (count, *values.shape)
-                    file.create_dataset(name, shape, "f4", chunks=piece, compression="gzip", compression_opts=1)
+                    how = {"compression": "gzip", "compression_opts": 1, "fillvalue": np.float32(np.nan)}
+                    file.create_dataset(name, shape, "f4", chunks=piece, **how)
                 file[name][number] = values
-            row = stored.row
-            for key, text in zip(
-                texts,
-                (row.bases.chrom, row.bases.strand, row.name, row.allele, json.dumps(stored.facts, sort_keys=True)),
-                strict=True,
-            ):
+            row, facts = stored.row, json.dumps(stored.facts, sort_keys=True)
+            said = (row.bases.chrom, row.bases.strand, row.name, row.allele, facts, row.status, row.detail)
+            for key, text in zip(texts, said, strict=True):
                 texts[key].append(text)
             for key, value in zip(numbers, (row.bases.start, row.bases.end, row.where.window_start), strict=True):
                 numbers[key].append(value)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backends.device import Device
 from ..backends.gradient import open_gradient
+from ..backends.protocols import Session
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..engine.gradient import GradientSession
 from ..engine.options import check_flags
 from ..engine.sessions import EngineOptions, open_engine
-from ..errors import InputError
+from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
+from ..runs.tally import counted
+from ..types import ByteArray
+from .answer import Answer
+from .costs import Counted
 from .methods import METHODS, find_method, read_options
 from .models import GradientObjective, ModelObjective
 from .objective import Attribution
-from .result import Explanation
 from .rows import Row, codes_of
 from .target import TargetSpec
+
+if TYPE_CHECKING:
+    from .result import Explanation  # needs Arrow, which a server does not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +74,23 @@ class ExplainOptions:
         return {"method": self.method, "options": asdict(self.options), "rc": self.rc, "n_code": self.n_code}
 
 
+def described(bundle: Bundle, row: Row, spec: TargetSpec, options: ExplainOptions) -> dict[str, Any]:
+    """Return what is explained of a row and how, as JSON values, with nothing left open.
+
+    Raises
+    ------
+    InputError
+        If the target has no bin or track there.
+    """
+    target = spec.bind(bundle, row.where)
+    return {"target": target.to_json(), **options.to_json(), "n_code": n_code_of(bundle, options)}
+
+
+def n_code_of(bundle: Bundle, options: ExplainOptions) -> str:
+    """Return the code of unknown bases: what was chosen, else the bundle's."""
+    return options.n_code or bundle.info.n_policy
+
+
 class Explainer:
     """A bundle and a genome, opened for explanation when it is first needed; a context manager.
 
@@ -79,15 +104,28 @@ class Explainer:
         Where it runs.
     engine : EngineOptions, optional
         How windows are predicted for methods that need values alone.
+    session : Session, optional
+        What predicts for these, instead of one of its own; it stays open.
     """
 
     def __init__(
-        self, bundle: Bundle, fasta: Fasta, device: Device | None = None, engine: EngineOptions | None = None
+        self,
+        bundle: Bundle,
+        fasta: Fasta,
+        device: Device | None = None,
+        engine: EngineOptions | None = None,
+        session: Session | None = None,
     ) -> None:
         self.bundle, self.fasta = bundle, fasta
         self._device, self._engine = device or Device.parse("cpu"), engine
         self._gradient: GradientSession | None = None
-        self._plain: Any = None
+        self._plain: Any = session
+        self._borrowed = session
+
+    @property
+    def device(self) -> Device:
+        """Where the model runs."""
+        return self._device
 
     def explain(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Explanation:
         """Return what a method says of one row.
@@ -97,45 +135,132 @@ class Explainer:
         InputError
             If the target has no bin, track or value there.
         """
-        objective = self.objective(row, spec, options)
-        window = row.window(self.fasta, self.bundle.geometry)
-        columns = row.columns
-        found: Attribution = METHODS[options.method].run(objective, window, columns, options.options)
-        target = spec.bind(self.bundle, row.where)
-        return Explanation(
-            row=row,
-            codes=codes_of(window[:, columns[0] : columns[1]]),
-            attribution=found,
-            projected_only=METHODS[options.method].projected,
-            about={"target": target.to_json(), **options.to_json(), "n_code": self._n_code(options)},
-        )
+        from .result import Explanation
+
+        codes, found, passes = self._attributed(row, spec, options)
+        about = described(self.bundle, row, spec, options)
+        return Explanation(row, codes, found, METHODS[options.method].projected, about, passes)
+
+    def answer(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Answer:
+        """Return the same to be kept or sent: what is wrong with the row is its status, and ends nothing.
+
+        Raises
+        ------
+        InputError
+            If the method needs gradient graphs, which the bundle lacks.
+        """
+        self.prepare(options)
+        try:
+            return Answer.of(*self._attributed(row, spec, options)[:2])
+        except InputError as error:
+            return Answer("no_target", str(error))
+        except (BackendError, FormatError, OSError, MemoryError):
+            raise
+        except Exception as error:  # what nobody foresaw costs the row, and not the run
+            return Answer("error", f"{type(error).__name__}: {error}")
+
+    def _attributed(
+        self, row: Row, spec: TargetSpec, options: ExplainOptions
+    ) -> tuple[ByteArray, Attribution, dict[str, int]]:
+        objective = Counted(self.objective(row, spec, options), strands=2 if options.rc else 1)
+        window, columns = row.window(self.fasta, self.bundle.geometry), row.columns
+        stretches = _stretches(row, options)
+        found: Attribution = METHODS[options.method].run(objective, window, columns, options.options, **stretches)
+        if stretches:
+            found.facts["segments"] = _told(row, found)
+        return codes_of(window[:, columns[0] : columns[1]]), found, objective.passes
 
     def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
         """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
-        n_fill = N_POLICIES[self._n_code(options)]
-        if METHODS[options.method].gradient:
-            if self._gradient is None:
-                self._gradient = GradientSession(open_gradient(self.bundle, self._device))
+        n_fill = N_POLICIES[n_code_of(self.bundle, options)]
+        self.prepare(options)
+        if METHODS[options.method].needs_gradient(options.options):
+            assert self._gradient is not None
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
-        if self._plain is None:
-            engine = self._engine or EngineOptions()
-            # Values are made of coverage, which a session that sums inside the graph does not hand over.
-            self._plain = open_engine(self.bundle, self._device, options=replace(engine, fused=False))
         return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill)
 
-    def _n_code(self, options: ExplainOptions) -> str:
-        return options.n_code or self.bundle.info.n_policy
+    def prepare(self, options: ExplainOptions) -> None:
+        """Load what a method needs, if that was not done before.
+
+        Raises
+        ------
+        InputError
+            If it needs gradient graphs, which the bundle lacks.
+        """
+        if METHODS[options.method].needs_gradient(options.options):
+            if self._gradient is None:
+                self._gradient = GradientSession(open_gradient(self.bundle, self._device))
+        elif self._plain is None:
+            engine = self._engine or EngineOptions()
+            # Values are made of coverage, which a session that sums inside the graph does not hand over.
+            self._plain = counted(open_engine(self.bundle, self._device, options=replace(engine, fused=False)))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was computed; see :func:`borzoi_rt.runs.tally.tally_of`."""
+        held = [session.counts for session in self._sessions() if getattr(session, "counts", None) is not None]
+        return sum(held, Counter())
+
+    @property
+    def held_bytes(self) -> tuple[int, int]:
+        """Bytes of the caches, and their bound."""
+        caches = [getattr(session, "memory", None) for session in self._sessions()]
+        sizes = [cache.size for cache in caches if cache is not None]
+        return sum(held for held, _ in sizes), sum(bound for _, bound in sizes)
+
+    def forget(self) -> None:
+        """Empty caches and counts."""
+        for session in self._sessions():
+            for held in (getattr(session, "counts", None), getattr(session, "memory", None)):
+                if held is not None:
+                    held.clear()
 
     def close(self) -> None:
         """Free the model."""
-        for session in (self._gradient, self._plain):
-            if session is not None:
+        for session in self._sessions():
+            if session is not self._borrowed:
                 session.close()
-        self._gradient = self._plain = None
+        self._gradient, self._plain = None, self._borrowed
 
     def __enter__(self) -> Explainer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _sessions(self) -> list[Any]:
+        return [session for session in (self._gradient, self._plain) if session is not None]
+
+
+def _stretches(row: Row, options: ExplainOptions) -> dict[str, Any]:
+    """Return the stretches of a row as columns of the window, for a method that takes them.
+
+    Raises
+    ------
+    InputError
+        If they were not looked up.
+    """
+    asked = getattr(options.options, "segments", "")
+    if not asked:
+        return {}
+    if row.segments is None:
+        raise InputError(f"segments {asked!r} were not looked up; see borzoi_rt.explain.segments.read_segments")
+    first = row.columns[0]
+    return {"tiles": [(first + item.start, first + item.end) for item in row.segments]}
+
+
+def _told(row: Row, found: Attribution) -> list[dict[str, Any]]:
+    """Return the stretches of a row with what the method says of each; 0-based bases, of ALT those of its window."""
+    told = []
+    for item in row.segments or ():
+        known = [name for name in ("effect", "effect_se") if name in found.arrays]
+        line: dict[str, Any] = {
+            "name": item.name,
+            "start": row.bases.start + item.start,
+            "end": row.bases.start + item.end,
+            "cut": item.cut,
+            **{name: float(found.arrays[name][item.start]) for name in known},
+        }
+        told.append(line)
+    return told

@@ -3,16 +3,19 @@
 Sums run over the bins of the region. The difference of a formula between two alleles is the score of the same name:
 
 =========  ==================  ==========================================================
-SUM        sum A               also as SED, SAD, DIFF_SUM
-MEAN       mean A              also as DIFF_MEAN
+SUM        sum A               also as SED, SAD, DIFF_SUM, ACTIVE_SUM
+MEAN       mean A              also as DIFF_MEAN, ACTIVE_MEAN
 logSUM     sum log2(A + 1)     also as logSAD, DIFF_SUM_LOG2
 sqrtSUM    sum sqrt(A)         also as sqrtSAD
 logSED     log2(sum A + 1)     also as SADlog, DIFF_LOG2_SUM
 LFC        ln(mean A + 0.001)
-RATIO      mean A of the bins before a polyadenylation site / mean A of those behind it
+RATIO      mean A of the bins before a polyadenylation site / mean A of those behind it; of a splice site, of its exon
+           over its intron
 =========  ==================  ==========================================================
 
-Statistics that measure a distance of two alleles (D2, JS and others) say nothing of one allele and are no targets.
+JUNC, EXON_USAGE, PROP3, COVR3 and COVR3WIDE are in :mod:`borzoi_rt.explain.site_odds`. Statistics that measure a
+distance of two alleles (D2, JS and others), or divide one by the other (COVR, POLYADENYLATION), say nothing of one
+allele and are no targets.
 """
 
 from __future__ import annotations
@@ -69,18 +72,26 @@ FORMULAS = {
     ),
 }
 RATIO = "RATIO"  # of two sets of bins, see borzoi_rt.explain.target
+ODDS = ("JUNC", "EXON_USAGE", "PROP3", "COVR3", "COVR3WIDE")
 _ALIASES = {
     "SED": "SUM",
     "SAD": "SUM",
     "DIFF_SUM": "SUM",
+    "ACTIVE_SUM": "SUM",
     "DIFF_MEAN": "MEAN",
+    "ACTIVE_MEAN": "MEAN",
     "logSAD": "logSUM",
     "DIFF_SUM_LOG2": "logSUM",
     "sqrtSAD": "sqrtSUM",
     "SADlog": "logSED",
     "DIFF_LOG2_SUM": "logSED",
+    "JUNC_signed": "JUNC",
+    "EXON_USAGE_signed": "EXON_USAGE",
+    "SPROP3": "PROP3",
+    "SCOVR3": "COVR3",
+    "SCOVR3WIDE": "COVR3WIDE",
 }
-_SPELLED = {name.casefold(): name for name in (*FORMULAS, RATIO)} | {
+_SPELLED = {name.casefold(): name for name in (*FORMULAS, RATIO, *ODDS)} | {
     alias.casefold(): name for alias, name in _ALIASES.items()
 }
 
@@ -96,7 +107,7 @@ def canonical_formula(name: str) -> str:
     found = _SPELLED.get(name.casefold())
     if found is None:
         raise InputError(
-            f"target {name!r} is unknown; allowed: {', '.join((*FORMULAS, RATIO))}; statistics of two alleles, as D2 "
-            "and JS, explain no single sequence"
+            f"target {name!r} is unknown; allowed: {', '.join((*FORMULAS, RATIO, *ODDS))}; statistics of two "
+            "alleles, as D2, JS and COVR, explain no single sequence"
         )
     return found

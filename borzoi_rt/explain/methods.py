@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..types import ByteArray
+from .coalitions import LimeOptions, ShapOptions, lime, shapley
+from .dependency import DependencyOptions, dependency_map
 from .gradients import (
     ExpectedOptions,
     IntegratedOptions,
@@ -20,17 +22,7 @@ from .gradients import (
     smooth_gradients,
 )
 from .objective import Attribution, Bases
-from .stretches import (
-    LimeOptions,
-    ShapOptions,
-    ShuffleOptions,
-    TileOptions,
-    deletion,
-    lime,
-    occlusion,
-    shapley,
-    shuffling,
-)
+from .stretches import ShuffleOptions, TileOptions, deletion, occlusion, shuffling
 from .substitutions import HybridOptions, SubstitutionOptions, hybrid, mutagenesis
 
 
@@ -47,11 +39,14 @@ class Method:
     summary : str
         What it is, in one line.
     gradient : bool
-        Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs.
+        Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs. Options may do
+        without, see :meth:`needs_gradient`.
     approximate : bool
         Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
         Whether its answer is about the base that is there alone.
+    divisible : bool
+        Whether it explains each base by itself, with the same facts, so that rows may be cut anywhere.
     """
 
     run: Callable[[Any, ByteArray, Bases, Any], Attribution]
@@ -60,6 +55,11 @@ class Method:
     gradient: bool = False
     approximate: bool = False
     projected: bool = False
+    divisible: bool = False
+
+    def needs_gradient(self, options: Any) -> bool:
+        """Return whether it needs a gradient with these options."""
+        return self.gradient and bool(getattr(options, "gradient", True))
 
 
 METHODS: dict[str, Method] = {
@@ -91,7 +91,7 @@ METHODS: dict[str, Method] = {
         gradient=True,
         summary="integrated gradients at random points, each from a reference of its own",
     ),
-    "ism": Method(run=mutagenesis, options=SubstitutionOptions, summary="every substitution, exactly"),
+    "ism": Method(run=mutagenesis, options=SubstitutionOptions, divisible=True, summary="every substitution, exactly"),
     "ism-hybrid": Method(
         run=hybrid,
         options=HybridOptions,
@@ -106,6 +106,12 @@ METHODS: dict[str, Method] = {
     "occlusion": Method(run=occlusion, options=TileOptions, projected=True, summary="stretches made unknown"),
     "shap": Method(run=shapley, options=ShapOptions, projected=True, summary="Shapley values of stretches"),
     "lime": Method(run=lime, options=LimeOptions, projected=True, summary="ridge regression on stretches"),
+    "dependency": Method(
+        run=dependency_map,
+        options=DependencyOptions,
+        gradient=True,
+        summary="how a substitution at one base changes the scores of the others",
+    ),
 }
 
 
@@ -130,13 +136,25 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
     Raises
     ------
     InputError
-        If the method has no option of that name: nothing that was asked for is ignored.
+        If the method has no option of that name: nothing that was asked for is ignored; or it is of another kind.
     """
-    kind = find_method(name).options
-    known = [item.name for item in fields(kind)]
+    return options_of(name, find_method(name).options, given)
+
+
+def options_of(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
+    """Return options of a class, refusing those that it does not have; see :func:`read_options`."""
+    known = {item.name: type(item.default) for item in fields(kind)}
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:
         if option not in known:
             own = f"its options are {', '.join(known)}" if known else "it has none"
             raise InputError(f"method {name!r} has no option {option!r}; {own}")
+        _check_kind(option, chosen[option], known[option])
     return kind(**chosen)
+
+
+def _check_kind(name: str, value: Any, kind: type[Any]) -> None:
+    """Refuse a value of another kind than the default has, where numbers or text are meant."""
+    allowed = {int: (int,), float: (int, float), str: (str,)}.get(kind)
+    if allowed is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+        raise InputError(f"{name} is {value!r:.40}; {'text' if kind is str else 'a number'} is needed")

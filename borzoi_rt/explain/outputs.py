@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from ..errors import InputError
 from ..genome.bigwig import write_bigwig
 from .attr_file import read_attributions, read_projected
-from .rows import ALT
+from .rows import ALT, OK
+
+MODISCO_FILES = ("ohe.npz", "attr.npz", "rows.bed")
 
 
 def bigwig_of(attributions: Path, out: Path, lengths: Mapping[str, int]) -> None:
@@ -30,8 +33,9 @@ def bigwig_of(attributions: Path, out: Path, lengths: Mapping[str, int]) -> None
     InputError
         If no row is of the genome.
     """
-    held = read_attributions(attributions, names=("start", "end", "chrom", "allele"))
-    rows = [row for row, allele in enumerate(held.arrays["allele"]) if allele != ALT]
+    held = read_attributions(attributions, names=("start", "end", "chrom", "allele", "status"))
+    known = zip(held.arrays["allele"], held.arrays["status"], strict=True)
+    rows = [row for row, (allele, status) in enumerate(known) if allele != ALT and status == OK]
     if not rows:
         raise InputError("every row is of an ALT haplotype, whose bases are not those of the genome: no bigWig of that")
     starts, ends = (held.arrays[name].tolist() for name in ("start", "end"))
@@ -71,12 +75,12 @@ def modisco_of(attributions: Path, folder: Path) -> None:
     ``ohe.npz`` and ``attr.npz`` hold ``arr_0``, (rows, 4, bases), sequences and hypothetical scores; of an odd number
     of bases the last is left out, since TF-MoDISco takes an even window. ``rows.bed`` has their rows in the same order:
     seqlet [s, e) of row i, with the whole width as window, lies at ``start + s`` to ``start + e``. ALT haplotypes are
-    among them, at the bases of the genome that their window has.
+    among them, at the bases of the genome that their window has. Rows without an answer are not.
     """
-    held = read_attributions(attributions)
+    whole = read_attributions(attributions)
+    explained = whole.arrays["status"] == OK
+    held = replace(whole, arrays={name: values[explained] for name, values in whole.arrays.items()})
     width = held.arrays["sequence"].shape[1] // 2 * 2
-    if not width:
-        raise InputError("rows of one base are too narrow for TF-MoDISco; two or more are needed")
     np.savez(folder / "ohe.npz", held.onehot[:, :, :width].astype(np.int8))
     np.savez(folder / "attr.npz", held.arrays["hypothetical"][:, :, :width])
     columns = [held.arrays[name] for name in ("chrom", "start", "name", "strand")]

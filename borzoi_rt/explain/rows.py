@@ -9,14 +9,13 @@ import numpy as np
 
 from ..bundle.manifest import Geometry
 from ..engine.alleles import Haplotypes, View, haplotypes
-from ..engine.gene_bins import Frame
+from ..engine.gene_bins import Frame, gene_window
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.genes import Gene, Genes
+from ..genome.genes import Gene
 from ..genome.intervals import Interval
 from ..genome.pas import Sites
 from ..genome.variants import Variant
-from ..scoring.gene_scores import contigs_of
 from ..scoring.reference import check_reference
 from ..sequence import encode
 from ..types import ByteArray
@@ -24,6 +23,26 @@ from .where import Where, anchored
 
 VARIANT_WIDTH_BP = 512  # bases around a variant, where nobody says otherwise
 GENOME, REF, ALT = "genome", "ref", "alt"
+OK = "ok"
+STATUSES = (OK, "contig_missing", "out_of_bounds", "out_of_window", "too_many_n", "no_target", "no_segment", "error")
+
+
+class RowError(InputError):
+    """What is wrong with one row: of several, it is the status of that row."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch [start, end) of a row, counted from its first base, by its name; ``cut`` where the row ends in it."""
+
+    start: int
+    end: int
+    name: str
+    cut: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +61,13 @@ class Row:
         ``genome``; or ``ref`` or ``alt`` of a variant.
     variant : Variant, optional
         The variant of ``ref`` and ``alt``, its REF as the genome holds it.
+    status : str
+        ``ok``, or why it cannot be explained, one of :data:`STATUSES`.
+    detail : str
+        The same in words.
+    segments : tuple of Segment, optional
+        Stretches that methods of stretches take, ascending and apart, see :mod:`borzoi_rt.explain.segments`; None for
+        stretches of one length.
     """
 
     name: str
@@ -50,6 +76,9 @@ class Row:
     allele: str = GENOME
     variant: Variant | None = None
     genome_allele: str | None = None
+    status: str = OK
+    detail: str = ""
+    segments: tuple[Segment, ...] | None = None
 
     @property
     def width(self) -> int:
@@ -61,6 +90,15 @@ class Row:
         """First and last + 1 of the bases in the window."""
         start = self.bases.start - self.where.window_start
         return start, start + self.width
+
+    def part(self, low: int, high: int) -> Row:
+        """Return the row of its bases [low, high), counted from its first, in the same window."""
+        start = self.bases.start
+        return replace(self, bases=replace(self.bases, start=start + low, end=start + high))
+
+    def failed(self, status: str, detail: str) -> Row:
+        """Return the row with a status that says why it is not explained."""
+        return replace(self, status=status, detail=detail)
 
     def window(self, fasta: Fasta, geometry: Geometry) -> ByteArray:
         """Return the window as one-hot DNA, uint8 (4, length)."""
@@ -79,6 +117,7 @@ def region_rows(
     width_bp: int | None = None,
     gene: Gene | None = None,
     sites: Sites | None = None,
+    keep: bool = False,
 ) -> list[Row]:
     """Return a row for each interval.
 
@@ -96,50 +135,86 @@ def region_rows(
         What the target is of: the window is then around the gene, otherwise around the interval.
     sites : Sites, optional
         Polyadenylation sites.
+    keep : bool
+        Give an interval that cannot be explained a row with a status, instead of an error.
 
     Raises
     ------
-    InputError
-        If an interval is not in the genome or not in the window, or the gene is on another contig.
+    RowError
+        If an interval is not in the genome or not in the window, holds unknown bases alone, or the gene is on another
+        contig.
     """
     rows = []
     for given in intervals:
         where = given if width_bp is None else given.centred(width_bp)
-        contig, name = _contig(fasta, where), f"{where.chrom}:{where.start + 1}-{where.end}"
-        if not 0 <= where.start < where.end <= fasta.contigs[contig]:
-            raise InputError(f"region {name} does not lie in {contig} (1-{fasta.contigs[contig]})")
-        bases = Interval(contig, where.start, where.end, given.name or name, given.strand)
-        start = bases.centred(geometry.sequence_length_bp).start if gene is None else gene_window(gene, geometry)
-        _check_gene(gene, fasta, f"region {name}", contig)
-        if not start <= bases.start < bases.end <= start + geometry.sequence_length_bp:
-            raise InputError(
-                f"region {name} does not lie in the window {contig}:{start + 1}-{start + geometry.sequence_length_bp}"
-                f"{'' if gene is None else f' of gene {gene}'}; explain a part of it"
-            )
-        middle = anchored(contig, bases.start, bases.end)
-        inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
-        rows.append(Row(name=bases.name, bases=bases, where=inside))
+        try:
+            row = region_row(where, fasta, geometry, gene=gene, sites=sites)
+            _check_known(row, fasta)
+            rows.append(row)
+        except RowError as fault:
+            if not keep:
+                raise
+            bases = replace(where, name=_name_of(where))
+            lost = Row(name=bases.name, bases=bases, where=Where(window_start=-1))
+            rows.append(lost.failed(fault.status, str(fault)))
     return rows
 
 
-def one_gene(genes: Genes, name: str, fasta: Fasta) -> Gene:
-    """Return the gene that a name or an id means, on a contig that the genome knows by its name.
+def region_row(
+    where: Interval,
+    fasta: Fasta,
+    geometry: Geometry,
+    *,
+    gene: Gene | None = None,
+    sites: Sites | None = None,
+    window_start: int | None = None,
+    anchor: int | None = None,
+) -> Row:
+    """Return the row of an interval as it is.
+
+    Parameters
+    ----------
+    where, fasta, geometry, gene, sites
+        See :func:`region_rows`.
+    window_start : int, optional
+        0-based start of the window, instead of the one around gene or interval.
+    anchor : int, optional
+        1-based base that ``span:BP`` and ``center:BP`` are around, instead of the middle of the interval.
 
     Raises
     ------
-    InputError
-        If there is none, or more than one, or its contig is not in the genome.
+    RowError
+        If it cannot be explained.
     """
-    found = [genes[int(number)] for number in np.flatnonzero(genes.mask([name]))]
-    if len(found) > 1:
-        raise InputError(f"{genes.source}: {len(found)} genes are called {name!r}; name one id, as {found[0].id}")
-    gene = found[0]
-    codes = contigs_of(genes, fasta)
-    contig = next((held for held, own in codes.items() if gene.chrom in (genes.contigs[code] for code in own)), None)
-    if contig is None:
-        raise InputError(f"gene {gene} lies on {gene.chrom}, which is no contig of {fasta.name}; use its annotation")
-    # The annotation's own name is kept where it will do: tables of sites are looked up by it.
-    return gene if fasta.resolve(gene.chrom) == contig else replace(gene, chrom=contig)
+    contig, name = _contig(fasta, where), f"{where.chrom}:{where.start + 1}-{where.end}"
+    if not 0 <= where.start < where.end <= fasta.contigs[contig]:
+        raise RowError("out_of_bounds", f"region {name} does not lie in {contig} (1-{fasta.contigs[contig]})")
+    bases = Interval(contig, where.start, where.end, _name_of(where), where.strand)
+    start = bases.centred(geometry.sequence_length_bp).start if gene is None else gene_window(gene, geometry)
+    if window_start is not None:
+        start = window_start
+    _check_gene(gene, fasta, f"region {name}", contig)
+    if not start <= bases.start < bases.end <= start + geometry.sequence_length_bp:
+        raise RowError(
+            "out_of_window",
+            f"region {name} does not lie in the window {contig}:{start + 1}-{start + geometry.sequence_length_bp}"
+            f"{'' if gene is None else f' of gene {gene}'}; explain a part of it",
+        )
+    middle = anchored(contig, bases.start, bases.end) if anchor is None else anchored(contig, anchor - 1, anchor - 1)
+    inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
+    return Row(name=bases.name, bases=bases, where=inside)
+
+
+def _check_known(row: Row, fasta: Fasta) -> None:
+    """Refuse a row of which no base is known."""
+    bases = row.bases
+    if not encode(fasta.fetch(bases.chrom, bases.start, bases.end)).any():
+        name = f"{bases.chrom}:{bases.start + 1}-{bases.end}"
+        raise RowError("too_many_n", f"region {name}: every base is unknown; there is nothing to explain")
+
+
+def _name_of(where: Interval) -> str:
+    return where.name or f"{where.chrom}:{where.start + 1}-{where.end}"
 
 
 def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | None = None) -> Row:
@@ -151,14 +226,6 @@ def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | Non
     middle = anchored(contig, *gene.span)
     inside = Where(window_start=start, anchor=middle, gene=gene, sites=sites)
     return Row(name=gene.name, bases=bases, where=inside)
-
-
-def gene_window(gene: Gene, geometry: Geometry) -> int:
-    """Return the 0-based start of the window of a gene: its midpoint in the middle, output from base 0 on at least.
-
-    As in ``borzoi_satg_gene.py`` of calico/borzoi.
-    """
-    return max(gene.midpoint - geometry.sequence_length_bp // 2, -geometry.crop_bp)
 
 
 def variant_rows(
@@ -233,7 +300,8 @@ def codes_of(window: ByteArray) -> ByteArray:
 def _contig(fasta: Fasta, where: Interval) -> str:
     contig = fasta.resolve(where.chrom)
     if contig is None:
-        raise InputError(f"region {where.chrom}:{where.start + 1}-{where.end}: {fasta.name} has no such contig")
+        name = f"{where.chrom}:{where.start + 1}-{where.end}"
+        raise RowError("contig_missing", f"region {name}: {fasta.name} has no such contig")
     return contig
 
 
@@ -242,7 +310,9 @@ def _check_gene(gene: Gene | None, fasta: Fasta, what: str, contig: str) -> None
     own = None if gene is None else fasta.resolve(gene.chrom)
     if gene is not None and own != contig:
         lost = "" if own is not None else f", which is no contig of {fasta.name}"
-        raise InputError(f"{what} is on {contig}, gene {gene} is on {gene.chrom}{lost}; name a gene of {contig}")
+        raise RowError(
+            "no_target", f"{what} is on {contig}, gene {gene} is on {gene.chrom}{lost}; name a gene of {contig}"
+        )
 
 
 def _haplotypes(

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import __version__
-from ..backends.device import Device
+from ..backends.gradient import check_gradient
 from ..bundle.opening import Bundle
-from ..engine.sessions import EngineOptions
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..report.attribution import plot_attributions
-from ..runs.outputs import check_target
+from ..report.dependency import plot_maps
+from ..runs.estimate import Output
+from ..runs.journal import Journal, read_shard
+from ..runs.outputs import check_target, finish_outputs
+from ..runs.run import do_jobs, is_over, open_journal
+from ..runs.settings import RunSettings
 from ..scoring.ensemble import check_members
-from ..types import FloatArray
+from .answer import Answer, joined
 from .attr_file import StoredRow, write_attributions
-from .explainer import Explainer, ExplainOptions
+from .explainer import ExplainOptions, described
+from .kept import from_table, lost_row, stored_row
 from .methods import METHODS
-from .outputs import bigwig_of, modisco_of
-from .result import Explanation
-from .rows import Row, check_widths
+from .outputs import MODISCO_FILES, bigwig_of, modisco_of
+from .plan import ExplainPlan, identity_of, part_bp
+from .rows import OK, Row, check_widths
 from .target import TargetSpec
 
 MOST_PANELS = 12
 FIGURES = (".png", ".svg", ".pdf")
-ERRORS = {"hypothetical": "se", "effect": "effect_se"}  # arrays and those of their standard errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +57,31 @@ class ExplainOutputs:
     plot: Path | None = None
     modisco: Path | None = None
 
-    def check(self, sources: Sequence[str | os.PathLike[str] | None]) -> None:
-        """Refuse what cannot be written, before anything is computed."""
+    @property
+    def targets(self) -> list[Path]:
+        """All that is written, the attributions first."""
+        return [path for path in (self.out, self.bigwig, self.plot, self.modisco) if path is not None]
+
+    def check(self, sources: Sequence[str | os.PathLike[str] | None], *, resume: bool = False) -> None:
+        """Refuse what cannot be written, before anything is computed.
+
+        With ``resume`` the directory may hold what such a run writes: it may have been killed after that.
+        """
         if self.out.suffix != ".h5":
             raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
         if self.plot is not None and self.plot.suffix not in FIGURES:
             raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
         files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
         taken = self.modisco
-        if taken is not None and taken.exists() and (not taken.is_dir() or any(taken.iterdir())):
+        own = set(MODISCO_FILES) if resume else set()
+        if (
+            taken is not None
+            and taken.exists()
+            and (not taken.is_dir() or {path.name for path in taken.iterdir()} - own)
+        ):
             raise InputError(f"{taken}: exists and is not an empty directory; choose another name")
         named: set[Path] = set()
-        for path in files if self.modisco is None else [*files, self.modisco]:
+        for path in self.targets:
             if path.resolve() in named:
                 raise InputError(f"{path}: two outputs have this name; give each its own")
             named.add(path.resolve())
@@ -88,16 +101,16 @@ def explain_rows(
     fasta: Fasta,
     spec: TargetSpec,
     options: ExplainOptions,
-    device: Device | None = None,
-    engine: EngineOptions | None = None,
-    progress: Callable[[int], None] | None = None,
+    settings: RunSettings | None = None,
 ) -> list[dict[str, Any]]:
     """Explain rows by one model, or by several folds whose attributions are averaged.
+
+    A run of numbered jobs: it may be spread, stopped and resumed, and gives the same bytes.
 
     Parameters
     ----------
     rows : sequence of Row
-        All of one width.
+        All of one width. A row that has a status, or has none of the target's bins, is in the output with its status.
     outputs : ExplainOutputs
         What to write.
     bundles : sequence of Bundle
@@ -108,126 +121,161 @@ def explain_rows(
         What is explained.
     options : ExplainOptions
         How.
-    device : Device, optional
-        Where the models run.
-    engine : EngineOptions, optional
-        How windows are predicted for methods that need values alone.
-    progress : callable, optional
-        Called with the number of rows done, those of every fold.
+    settings : RunSettings, optional
+        Device, processes, resumption.
 
     Returns
     -------
     list of dict
-        The facts of each row.
+        Of each row its ``status``, ``detail``, and the facts of its method; nothing where no output is written: of a
+        shard, or of an estimate.
 
     Raises
     ------
     InputError
         If the rows differ in width, two folds hold one model or differ in tracks, window, squashed scale or code of
-        unknown bases, or the target has no value.
+        unknown bases, or not one row can be explained.
     """
+    settings = settings or RunSettings()
     width = check_widths(rows)
+    if outputs.modisco is not None and width < 2:
+        raise InputError("rows of one base are too narrow for TF-MoDISco; two or more are needed")
     check_members(bundles)
-    outputs.check([fasta.path, *(bundle.path for bundle in bundles)])
-    folder = Path(tempfile.mkdtemp(prefix=f".{outputs.out.name}.", dir=outputs.out.parent))
-    try:
-        store = _Store(folder, len(rows))
-        panels: list[dict[str, Any]] = []
-        about: dict[str, Any] = {}
-        done = 0
+    if len(bundles) > 1 and settings.worker_device.kind == "triton":
+        raise InputError(f"{settings.worker_device}: is one model; folds run on cpu, cuda or tensorrt")
+    outputs.check([fasta.path, *(bundle.path for bundle in bundles)], resume=settings.resume)
+    if METHODS[options.method].needs_gradient(options.options):
         for bundle in bundles:
-            for row in rows:  # a target that has no bin ends the run before the model is loaded
+            check_gradient(bundle)
+    judged = _judged(rows, bundles, spec)
+    plan = _plan([row for row in judged if row.status == OK], bundles, fasta, spec, options, settings)
+    about = about_run(bundles, plan.rows[0], spec, options, fasta=fasta, device=plan.device)
+    told: list[dict[str, Any]] = []
+    with open_journal(outputs.out, settings) as journal:
+        do_jobs(plan, journal, settings)
+        if is_over(plan, journal, settings, Output(outputs.out.name, None, _bytes_of(plan, width, len(rows)))):
+            return []
+        found = _Found(plan, journal, judged)
+        try:
+            found.check()
+        except InputError:
+            journal.remove()
+            raise
+
+        def write(drafts: list[Path]) -> None:
+            told[:] = _write(dict(zip(outputs.targets, drafts, strict=True)), outputs, found, fasta, about)
+
+        finish_outputs(outputs.targets, journal, write)
+    return told
+
+
+def _judged(rows: Sequence[Row], bundles: Sequence[Bundle], spec: TargetSpec) -> list[Row]:
+    """Return the rows, those without any bin of the target with a status.
+
+    Raises
+    ------
+    InputError
+        If none is left to be explained; the reason of the first.
+    """
+    for selection in (spec.tracks, spec.against):
+        bundles[0].tracks.select(selection)  # what is wrong with it is no row's fault
+    judged = []
+    for row in rows:
+        try:
+            for bundle in bundles if row.status == OK else ():
                 spec.bind(bundle, row.where)
-            with Explainer(bundle, fasta, device, engine) as explainer:
-                for number, row in enumerate(rows):
-                    found = explainer.explain(row, spec, options)
-                    store.add(number, found)
-                    about = dict(found.about)
-                    done += 1
-                    if progress is not None:
-                        progress(done)
-            store.next_fold()
-        about |= _about(bundles, fasta, device, options)
-        facts: list[dict[str, Any]] = []
-
-        def stored() -> Iterator[StoredRow]:
-            for number, row in enumerate(rows):
-                one = store.row(number, row)
-                facts.append(dict(one.facts))
-                if len(panels) < MOST_PANELS:
-                    panels.append(_panel(one))
-                yield one
-
-        draft = folder / outputs.out.name
-        write_attributions(draft, stored(), len(rows), width, about)
-        _finish(draft, outputs, fasta, panels, f"{options.method} of {spec.name}")
-        return facts
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            judged.append(row)
+        except InputError as error:
+            judged.append(row.failed("no_target", str(error)))
+    if all(row.status != OK for row in judged):
+        raise InputError(judged[0].detail)
+    return judged
 
 
-class _Store:
-    """What each fold says of each row, on disk: whole windows of many genes do not fit into memory."""
+def _plan(
+    rows: Sequence[Row],
+    bundles: Sequence[Bundle],
+    fasta: Fasta,
+    spec: TargetSpec,
+    options: ExplainOptions,
+    settings: RunSettings,
+) -> ExplainPlan:
+    return ExplainPlan(
+        rows=tuple(rows),
+        part_bp=part_bp(bundles[0], options, rows[0].width),
+        bundles=tuple(bundles),
+        fasta=fasta.path,
+        spec=spec,
+        options=options,
+        device=settings.worker_device,
+        engine=settings.engine,
+        identity=identity_of(bundles, fasta, rows, spec, options),
+        measured=settings.estimate is not None,
+    )
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder, self._count = folder, count
-        self._arrays: list[dict[str, np.memmap[Any, Any]]] = [{}]
-        self._light: list[list[tuple[float, dict[str, Any]]]] = [[]]
-        self._codes: dict[int, Any] = {}
 
-    def add(self, number: int, found: Explanation) -> None:
-        """Keep one row of the fold at hand."""
-        for name, values in {"hypothetical": found.hypothetical, **found.attribution.arrays}.items():
-            held = self._arrays[-1]
-            if name not in held:
-                path = self._folder / f"{len(self._arrays)}.{name}"
-                shape = (self._count, *np.shape(values))  # (4, bases) or (bases,)
-                held[name] = np.memmap(path, dtype=np.float32, mode="w+", shape=shape)
-            held[name][number] = values
-        self._light[-1].append((found.value, dict(found.facts)))
-        self._codes[number] = found.codes
+class _Found:
+    """What a finished run says of each row, read from the journal as it is needed."""
 
-    def next_fold(self) -> None:
-        """Begin another fold."""
-        self._arrays.append({})
-        self._light.append([])
+    def __init__(self, plan: ExplainPlan, journal: Journal, rows: Sequence[Row]) -> None:
+        self._plan, self._journal, self.rows = plan, journal, rows
+        explained = [number for number, row in enumerate(rows) if row.status == OK]
+        self._numbers = {row: number for number, row in enumerate(explained)}
 
-    def row(self, number: int, row: Row) -> StoredRow:
-        """Return a row: of one fold as it is, of several the mean of every array, errors, and how far they agree.
+    def check(self) -> None:
+        """Refuse a run in which no row has an answer, for the reason of the first.
 
-        Standard errors are then over folds, and no more over what a method drew within each.
+        Raises
+        ------
+        InputError
         """
-        folds, light = self._arrays[:-1], [fold[number] for fold in self._light[:-1]]
-        codes = self._codes[number]
-        if len(folds) == 1:
-            arrays = {name: np.array(values[number]) for name, values in folds[0].items()}
-            return StoredRow(row, codes, light[0][0], arrays, light[0][1])
-        parts = np.stack([fold["hypothetical"][number] for fold in folds]).astype(np.float64)
-        arrays = {}
-        for name in folds[0]:
-            if name in ERRORS.values():
-                continue
-            values = np.stack([fold[name][number] for fold in folds]).astype(np.float64)
-            arrays[name] = values.mean(axis=0).astype(np.float32)
-            if name in ERRORS:
-                deviation = values.std(axis=0, ddof=1) / np.sqrt(len(values))
-                arrays[ERRORS[name]] = deviation.astype(np.float32)
-        onehot = codes == np.arange(4)[:, None]
-        facts = {
-            "folds": [{"value": value, **told} for value, told in light],
-            "fold_concordance": _concordance([(part * onehot).sum(axis=0) for part in parts]),
-        }
-        return StoredRow(row, codes, float(np.mean([value for value, _ in light])), arrays, facts)
+        reasons = []
+        for number in self._numbers:
+            found = self.row(number)
+            if found.row.status == OK:
+                return
+            reasons.append(found.row.detail)
+        raise InputError(reasons[0])
+
+    def row(self, number: int) -> StoredRow:
+        """Return a row as it is written."""
+        row = self.rows[number]
+        if row.status != OK:
+            return lost_row(row)
+        folds = [self._fold(fold, self._numbers[number]) for fold in range(len(self._plan.bundles))]
+        return stored_row(row, folds)
+
+    def _fold(self, fold: int, row: int) -> Answer:
+        numbers = self._plan.numbers(fold, row)
+        return joined([from_table(read_shard(self._journal.directory, number)) for number in numbers])
 
 
-def _concordance(parts: Sequence[FloatArray]) -> float | None:
-    """Return the mean Pearson correlation of every two folds; None where one says nothing."""
-    found = [
-        float(np.corrcoef(one, other)[0, 1]) if one.std() > 0.0 and other.std() > 0.0 else None
-        for one, other in combinations(parts, 2)
-    ]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if len(known) == len(found) else None
+def _write(
+    drafts: Mapping[Path, Path], outputs: ExplainOutputs, found: _Found, fasta: Fasta, about: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Write every output under its draft name; return what is told of each row."""
+    told: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
+
+    def stored() -> Iterator[StoredRow]:
+        for number in range(len(found.rows)):
+            one = found.row(number)
+            told.append({"status": one.row.status, "detail": one.row.detail, **one.facts})
+            if len(panels) < MOST_PANELS and one.row.status == OK:
+                panels.append(_panel(one))
+            yield one
+
+    draft = drafts[outputs.out]
+    write_attributions(draft, stored(), len(found.rows), found.rows[0].width, about)
+    if outputs.bigwig is not None:
+        bigwig_of(draft, drafts[outputs.bigwig], fasta.contigs)
+    if outputs.plot is not None:
+        title = f"{about['method']} of {about['target']['target']}"
+        plot_maps(drafts[outputs.plot], panels, title=title)
+    if outputs.modisco is not None:
+        drafts[outputs.modisco].mkdir()
+        modisco_of(draft, drafts[outputs.modisco])
+    return told
 
 
 def _panel(one: StoredRow) -> dict[str, Any]:
@@ -240,36 +288,26 @@ def _panel(one: StoredRow) -> dict[str, Any]:
         "start": one.row.bases.start,
         "letters": letters,
         "scores": scores,
+        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
     }
 
 
-def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence[dict[str, Any]], title: str) -> None:
-    """Make every output beside its final name, then move them, the attributions last."""
-    made: list[tuple[Path, Path]] = []
-    if outputs.bigwig is not None:
-        made.append((draft.parent / "out.bw", outputs.bigwig))
-        bigwig_of(draft, made[-1][0], fasta.contigs)
-    if outputs.plot is not None:
-        made.append((draft.parent / f"plot{outputs.plot.suffix}", outputs.plot))
-        plot_attributions(made[-1][0], panels, title=title)
-    if outputs.modisco is not None:
-        made.append((draft.parent / "modisco", outputs.modisco))
-        made[-1][0].mkdir()
-        modisco_of(draft, made[-1][0])
-    for source, target in [*made, (draft, outputs.out)]:
-        if source.is_dir():
-            source.chmod(0o755)
-            source.replace(target)
-        else:
-            shutil.move(source, target)
+def _bytes_of(plan: ExplainPlan, width: int, rows: int) -> int:
+    """Return the size of the file before compression: letters, and some arrays of four numbers a base."""
+    arrays = 1 + (len(plan.bundles) > 1) + plan.options.method.startswith("ism")
+    return rows * width * (1 + 16 * arrays)
 
 
-def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:
+def about_run(
+    bundles: Sequence[Bundle], row: Row, spec: TargetSpec, options: ExplainOptions, *, fasta: Fasta, device: object
+) -> dict[str, Any]:
+    """Return target, method, models, genome, device and version of a run as JSON values."""
     method = METHODS[options.method]
     return {
+        **described(bundles[0], row, spec, options),
         "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in bundles],
         "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
-        "device": str(device or "cpu"),
+        "device": str(device),
         "projected_only": method.projected,
         "approximate": method.approximate,
         "borzoi_rt": __version__,

@@ -23,14 +23,15 @@ from ..engine.gene_bins import BIN_RULES
 from ..engine.options import check_flags
 from ..engine.regions import Region
 from ..errors import InputError
+from ..genome.pas import SITE_KINDS
 from ..squash import KINDS, Squash
 from ..types import DoubleArray, FloatArray, IndexArray
-from .formulas import FORMULAS, RATIO, canonical_formula
+from .formulas import FORMULAS, ODDS, RATIO, canonical_formula
+from .site_odds import Odds, check_sites, mean_odds, odds_of
 from .where import Where, columns_of
 
 STRANDS = ("gene", "named")
-_OF_SCORES = ("gene_mask", "gene_body", "splice")  # what they hold depends on a variant, or is compared in pairs
-_REGIONS = "window, span:BP, center:BP; of genes exons, span, tss:BP, pas"
+SITE_PSEUDO = 50.0  # as of the scores of the same names
 LOG_PSEUDO = 1e-6  # added to every pseudo-count, as in the reference
 
 
@@ -44,7 +45,7 @@ class TargetSpec:
         A formula of :mod:`borzoi_rt.explain.formulas`.
     region : str
         ``window``, ``span:BP``, ``center:BP`` around the middle of what is explained; of a gene ``exons``, ``span``,
-        ``tss:BP``, ``pas``.
+        ``tss:BP``, ``gene_mask``, ``gene_body``, ``pas``, ``splice``.
     log : bool
         Take ``ln(. + pseudo + 1e-6)`` of the mean over tracks.
     pseudo : float
@@ -58,6 +59,13 @@ class TargetSpec:
         every track that was named.
     bin_rule : str
         Which bins belong to a part of a gene, one of :data:`borzoi_rt.engine.gene_bins.BIN_RULES`.
+    site : str, optional
+        Of targets of sites, which: see :func:`borzoi_rt.explain.site_odds.odds_of`.
+    site_pseudo : float, optional
+        Pseudo-count of these but RATIO, in coverage; 50 when None, as of the scores.
+    sites : str, optional
+        Kind of polyadenylation sites of these but RATIO, one of :data:`borzoi_rt.genome.pas.SITE_KINDS`; ``utr3`` when
+        None.
     squashed : bool
         Do not undo the squashed scale.
     kind : str, optional
@@ -79,6 +87,9 @@ class TargetSpec:
     against: str | None = None
     strand: str = "gene"
     bin_rule: str = "overlap"
+    site: str | None = None
+    site_pseudo: float | None = None
+    sites: str | None = None
     squashed: bool = False
     kind: str | None = None
     unscale: bool | None = None
@@ -87,10 +98,13 @@ class TargetSpec:
     def __post_init__(self) -> None:
         check_flags(self, ("log", "squashed", "unscale", "unclip"))
         object.__setattr__(self, "stat", canonical_formula(self.stat))
-        if self.region in _OF_SCORES:
-            raise InputError(f"region {self.region!r} is of scores, a target has none such; allowed: {_REGIONS}")
         object.__setattr__(self, "region", str(Region.parse(self.region)))
-        for name, allowed in (("strand", STRANDS), ("bin_rule", BIN_RULES), ("kind", (None, *KINDS))):
+        for name, allowed in (
+            ("strand", STRANDS),
+            ("bin_rule", BIN_RULES),
+            ("kind", (None, *KINDS)),
+            ("sites", (None, *SITE_KINDS)),
+        ):
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(map(str, filter(None, allowed)))}")
@@ -98,8 +112,7 @@ class TargetSpec:
             raise InputError(f"pseudo is {self.pseudo!r}; 0 or more is needed")
         if self.pseudo and not self.log:
             raise InputError(f"pseudo {self.pseudo!r} belongs to the logarithm: write 'log {self.name}', or leave it")
-        if (self.stat == RATIO) != (self.region == "pas"):
-            raise InputError(f"target {self.name}: {RATIO} is taken over pas, and pas has no other; write {RATIO}@pas")
+        check_sites(self)
         if self.squashed and (self.kind, self.unscale, self.unclip) != (None, None, None):
             raise InputError("squashed keeps the squashed scale: leave out kind, unscale and unclip, or squashed")
 
@@ -170,10 +183,15 @@ class TargetSpec:
         positions = np.array(list(dict.fromkeys(np.concatenate(chosen).tolist())), dtype=np.int64)
         row_of = {position: row for row, position in enumerate(positions.tolist())}
         rows = [np.array([row_of[position] for position in part.tolist()], dtype=np.int64) for part in chosen]
-        columns = columns_of(Region.parse(self.region), self.bin_rule, where, bundle.geometry)
+        grid = bundle.geometry
+        odds: tuple[Odds, ...] = ()
+        if self.stat in ODDS or self.region == "splice":
+            odds = odds_of(self.stat, self.site, where, grid, sites=self.sites or SITE_KINDS[0])
+        sides = tuple(side for candidate in odds for side in candidate.sides)
+        columns = sides or columns_of(Region.parse(self.region), self.bin_rule, where, grid)
         own = bundle.squash(positions, kind=self.kind, unscale=self.unscale, unclip=self.unclip)
         squash = Squash.from_tracks(bundle.tracks.take(positions), kind="none") if self.squashed else own
-        return Target(self, positions, tuple(rows), columns, squash)
+        return Target(self, positions, tuple(rows), columns, squash, odds)
 
     def _selected(self, bundle: Bundle, expression: str | None, where: Where) -> IndexArray:
         found = bundle.tracks.select(expression)
@@ -211,11 +229,13 @@ class Target:
     rows : tuple of int64 ndarray
         Rows of ``positions`` that ``tracks`` means, then those of ``against``, where that is given.
     columns : tuple of int64 ndarray
-        Bins of the output; two sets for a ratio.
+        Bins of the output; two sets for a ratio, those of every side of targets of sites.
     bins : (int, int)
         First and last + 1 of the output bins that are needed: what :meth:`value` takes.
     squash : Squash
         Of ``positions``.
+    odds : tuple of Odds
+        Of targets of sites, what is compared, bins counted from the first of ``bins`` on.
     """
 
     def __init__(
@@ -225,10 +245,12 @@ class Target:
         rows: tuple[IndexArray, ...],
         columns: tuple[IndexArray, ...],
         squash: Squash,
+        odds: tuple[Odds, ...] = (),
     ) -> None:
         self.spec, self.positions, self.rows, self.columns, self.squash = spec, positions, rows, columns, squash
         every = np.concatenate(columns)
         self.bins = (int(every.min()), int(every.max()) + 1)
+        self.odds = tuple(candidate.moved(self.bins[0]) for candidate in odds)
 
     def value(self, squashed: FloatArray) -> float:
         """Return the number.
@@ -275,6 +297,10 @@ class Target:
             slopes[:, columns[0]] += 1.0 / (bottom * coverage[:, columns[0]].size)
             slopes[:, columns[1]] -= value / (bottom * coverage[:, columns[1]].size)
             pseudo = LOG_PSEUDO
+        elif self.spec.stat in ODDS:
+            given = self.spec.site_pseudo
+            values, slopes = mean_odds(coverage, self.odds, SITE_PSEUDO if given is None else given)
+            return float(values.mean()), slopes / len(coverage)
         else:
             formula = FORMULAS[self.spec.stat]
             inner = coverage[:, columns[0]]
@@ -296,7 +322,8 @@ class Target:
     def to_json(self) -> dict[str, Any]:
         """Return spec, squash and number of tracks as JSON values."""
         squash = {"kind": self.squash.kind, "unscale": self.squash.unscale, "unclip": self.squash.unclip}
-        return {**self.spec.to_json(), "squash": squash, "tracks_used": [len(rows) for rows in self.rows]}
+        sites = {"sites_used": [candidate.name for candidate in self.odds]} if self.odds else {}
+        return {**self.spec.to_json(), "squash": squash, "tracks_used": [len(rows) for rows in self.rows], **sites}
 
 
 def with_text(spec: TargetSpec | str, **more: Any) -> TargetSpec:

@@ -68,7 +68,11 @@ def columns_of(region: Region, rule: str, where: Where, geometry: Geometry) -> t
             raise InputError(f"region {region} belongs to a gene; name one, or take window, span:BP or center:BP")
         if region.kind == "pas":
             return _beside_site(where.gene, where, geometry)
-        found = where.framed(geometry).bins(intervals_of(where.gene, region), rule, geometry)
+        start = where.window_start + geometry.crop_bp
+        output = (start, start + geometry.bins * geometry.bin_size_bp)
+        # A gene that is named is meant, whatever a variant overlaps.
+        part = intervals_of(where.gene, region, window=output, variant=where.gene.span)
+        found = where.framed(geometry).bins(part, rule, geometry)
         if not len(found):
             raise InputError(f"{region} of gene {where.gene} holds no bin of the output of this window")
         return (found,)

@@ -1,92 +1,63 @@
-"""In-silico saturation mutagenesis: every substitution of an interval, in order, in one window."""
+"""In-silico saturation mutagenesis: every substitution of intervals, in order, each interval in one window."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..bundle.opening import Bundle, open_bundle
 from ..errors import InputError
 from ..genome.fasta import Fasta
+from ..genome.gene_index import open_genes
+from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
-from ..genome.variants import Variant, VariantRecord
 from ..scoring.ensemble import check_ensemble
+from ..scoring.named_gene import one_gene
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import select_rows
-from ..tables import ISM_WRITERS, TableContext, suffix_of
+from ..tables import ISM_WRITERS, Stretches, TableContext, suffix_of
 from ..tables.rows import Rows
 from .estimate import Output
+from .ism_plan import IsmPlan, Substitutions, in_window, ism_intervals, ism_windows
 from .outputs import check_target, finish_output
 from .run import do_jobs, is_over, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
-from .score_plan import ScorePlan
 from .settings import RunSettings
-
-BASES = "ACGT"
-
-
-@dataclass(frozen=True)
-class Substitutions:
-    """The substitutions of an interval in blocks of bases; a :class:`borzoi_rt.runs.score_plan.AlleleSource`.
-
-    ``record`` counts bases, ``alt_index`` is the index of ALT in ACGT. A base that is unknown in the genome gives four
-    records, which are of status ``invalid_allele``.
-    """
-
-    interval: Interval
-    sequence: str
-    block: int
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return -(-len(self.sequence) // self.block)
-
-    def items(self, number: int) -> int:
-        """Return the number of substitutions of a block."""
-        return sum(3 if base in BASES else 4 for base in self._bases(number))
-
-    def read(self, number: int) -> list[VariantRecord]:
-        """Return the substitutions of a block."""
-        first = number * self.block
-        return [
-            VariantRecord(position, index, Variant(self.interval.chrom, self.interval.start + position + 1, ref, alt))
-            for position, ref in enumerate(self._bases(number), start=first)
-            for index, alt in enumerate(BASES)
-            if alt != ref
-        ]
-
-    def _bases(self, number: int) -> str:
-        return self.sequence[number * self.block : (number + 1) * self.block]
 
 
 def score_ism(
-    interval: Interval,
+    interval: Interval | Sequence[Interval],
     out: str | os.PathLike[str],
     *,
     bundle: Bundle | str | os.PathLike[str],
     fasta: str | os.PathLike[str],
     options: ScoreOptions | None = None,
     settings: RunSettings | None = None,
+    genes: Genes | str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
-    """Score every substitution of an interval in the one window that is centred on it.
+    """Score every substitution of an interval in the one window that is centred on it, or of several.
 
     Each is scored exactly: tiles that hold the base are redone, and the transformer for every substitution. A score
     equals that of the same SNV given as a variant with ``window='at:START'``.
 
     Parameters
     ----------
-    interval : Interval
-        At most as long as the output of the model.
+    interval : Interval, or sequence of Interval
+        Each at most as long as the output of the model. Several have windows of their own.
     out : path
         ``.h5``: one dataset per score, float32 (positions, 4, rows) in the order A, C, G, T, 0 for the base of the
-        genome and NaN where there is no score. ``.tsv``, ``.tsv.gz`` and ``.parquet`` as for variants.
+        genome and NaN where there is no score; of a sequence of intervals, which then need one length, (intervals,
+        positions, 4, rows). ``.tsv``, ``.tsv.gz`` and ``.parquet`` as for variants.
     bundle, fasta, options, settings
         See :func:`borzoi_rt.runs.score.score_file`; the window is the one around the interval.
+    genes : Genes or path, optional
+        Annotation with the one gene that ``options.gene_names`` names: scores are over its regions, and all intervals
+        have the window around it, as :mod:`borzoi_rt.explain.rows` has.
 
     Returns
     -------
@@ -94,36 +65,53 @@ def score_ism(
         Statuses.
     """
     target, settings, options = Path(out), settings or RunSettings(), options or ScoreOptions()
-    suffix = suffix_of(target, ISM_WRITERS)
+    suffix, single = suffix_of(target, ISM_WRITERS), isinstance(interval, Interval)
+    given = [interval] if isinstance(interval, Interval) else list(interval)
+    if not given:
+        raise InputError("there is no interval to mutate; give one or more")
     if options.with_alleles and suffix == ".h5":
         raise InputError(f"{target.name}: holds scores alone; leave with_alleles out, or choose another suffix")
+    if suffix == ".h5":
+        _check_lengths(given)
+    check_genes(options, genes is not None)
     check_target(target, (fasta, *inputs_of(bundle, options)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     check_substitutions(options, (model,))
+    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    check_sites(options, annotation)
     with Fasta(fasta) as genome:
-        where, chosen = ism_window(interval, genome, model, options)
+        wheres = ism_intervals(given, genome, model.geometry)
+        windows = ism_windows(wheres, model.geometry, _the_gene(annotation, options, genome))
+        shared = len(set(windows)) == 1
+        chosen = in_window(options, windows[0]) if shared else options
         selection = select_rows(model.tracks, chosen)
-        context = run_context(model, genome, chosen, selection, settings.worker_device)
-        context["input"] = f"{where.chrom}:{where.start + 1}-{where.end}"
+        context = run_context(model, genome, chosen, selection, settings.worker_device, annotation)
+        sequences = tuple(genome.fetch(where.chrom, where.start, where.end) for where in wheres)
+        context["input"] = _name_of(wheres)
         context["mode"] = "exact"  # approximations, where there will be any, carry their name in every output
-        context["interval"] = [where.chrom, where.start, where.end]
-        context["sequence"] = genome.fetch(where.chrom, where.start, where.end)
-        source = Substitutions(where, context["sequence"], max(1, job_size(model, chosen) // 3))
-        plan = ScorePlan(
-            alleles=source,
+        if single:
+            context["interval"] = [wheres[0].chrom, wheres[0].start, wheres[0].end]
+            context["sequence"] = sequences[0]
+        plan = IsmPlan(
+            alleles=Substitutions(wheres, sequences, max(1, job_size(model, chosen) // 3)),
             bundle=model,
             fasta=genome.path,
             options=chosen,
             device=settings.worker_device,
             engine=settings.engine,
-            identity=run_identity(context, selection, context["input"]),
+            identity=run_identity(context, selection, _digest(wheres)),
             genome=context["identity_genome"],
+            genes=annotation,
+            windows=() if shared else windows,
         )
         with open_journal(target, settings) as journal:
             do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
-            table = TableContext(Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles), context)
-            if is_over(plan, journal, settings, _output(target, suffix, table)):
+            stretches = None if single else Stretches(wheres, sequences, windows)
+            rows = Rows(selection.rows, chosen.resolved(model.info).specs, chosen.with_alleles)
+            table = TableContext(rows, context, stretches=stretches)
+            cells = 4 * sum(map(len, sequences)) * len(rows.tracks) * len(rows.specs)
+            if is_over(plan, journal, settings, _output(target, suffix, table, cells)):
                 return counts
             finish_output(target, journal, lambda draft: ISM_WRITERS[suffix](draft, journal.tables, table))
     return counts
@@ -137,8 +125,6 @@ def check_substitutions(options: ScoreOptions, members: Sequence[Bundle]) -> Non
     InputError
         Naming the first.
     """
-    check_genes(options, given=False)
-    check_sites(options, None)
     check_ensemble(members, options)
     if options.prediction.window != "centered":
         raise InputError(f"window is {options.prediction.window!r}; it is the one around the interval: leave it out")
@@ -146,33 +132,39 @@ def check_substitutions(options: ScoreOptions, members: Sequence[Bundle]) -> Non
         raise InputError("phase_floor is for indels, and these are substitutions; leave it out")
 
 
-def _output(target: Path, suffix: str, table: TableContext) -> Output:
+def _the_gene(genes: Genes | None, options: ScoreOptions, genome: Fasta) -> Gene | None:
+    """Return the gene whose window all intervals have, its contig called as the genome calls it."""
+    if genes is None:
+        return None
+    if len(options.gene_names) != 1:
+        raise InputError(f"{len(options.gene_names)} genes are named; mutagenesis is scored over regions of one gene")
+    gene = one_gene(genes, options.gene_names[0], genome)
+    return replace(gene, chrom=genome.resolve(gene.chrom) or gene.chrom)
+
+
+def _check_lengths(intervals: Sequence[Interval]) -> None:
+    lengths = sorted({interval.end - interval.start for interval in intervals})
+    if len(lengths) > 1:
+        raise InputError(
+            f"regions of {lengths[0]} to {lengths[-1]} bases; an array has one length: give one (width), which is "
+            "taken around their middle, or write a table"
+        )
+
+
+def _name_of(intervals: Sequence[Interval]) -> str:
+    first = f"{intervals[0].chrom}:{intervals[0].start + 1}-{intervals[0].end}"
+    return first if len(intervals) == 1 else f"{first} and {len(intervals) - 1} more"
+
+
+def _digest(intervals: Sequence[Interval]) -> str:
+    """Return what tells lists of intervals apart; of one it is its name."""
+    if len(intervals) == 1:
+        return _name_of(intervals)
+    text = repr([(item.chrom, item.start, item.end, item.name, item.strand) for item in intervals])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _output(target: Path, suffix: str, table: TableContext, cells: int) -> Output:
     """Return what is written, for an estimate; an array has its size whatever is in it."""
-    cells = 4 * len(table.metadata["sequence"]) * len(table.rows.tracks) * len(table.rows.specs)
     size = 4 * cells if suffix == ".h5" else None
     return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table), size)
-
-
-def ism_window(
-    interval: Interval, genome: Fasta, model: Bundle, options: ScoreOptions
-) -> tuple[Interval, ScoreOptions]:
-    """Return the interval under the genome's own name of its contig, and the options with the one window around it.
-
-    Raises
-    ------
-    InputError
-        If the interval does not lie in the genome, or is longer than the output of the model.
-    """
-    contig = genome.resolve(interval.chrom)
-    name = f"{interval.chrom}:{interval.start + 1}-{interval.end}"
-    if contig is None:
-        raise InputError(f"region {name}: {genome.name} has no contig {interval.chrom!r}")
-    grid = model.geometry
-    longest = grid.bins * grid.bin_size_bp
-    if not 0 <= interval.start < interval.end <= genome.contigs[contig]:
-        raise InputError(f"region {name} does not lie in {contig} (1-{genome.contigs[contig]})")
-    if interval.end - interval.start > longest:
-        raise InputError(f"region {name} is longer than the {longest} bp that the model gives; cut it into pieces")
-    where = Interval(contig, interval.start, interval.end)
-    start = where.centred(grid.sequence_length_bp).start
-    return where, replace(options, prediction=replace(options.prediction, window=f"at:{start}"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import InputError
@@ -127,3 +129,68 @@ def finish_output(target: Path, journal: Journal, write: Callable[[Path], None])
     for path in made:
         path.replace(target.parent / path.name)
     journal.remove()
+
+
+def finish_outputs(targets: Sequence[Path], journal: Journal, write: Callable[[list[Path]], None]) -> None:
+    """Let ``write`` make several outputs, files or folders, move each to its name, and forget the journal.
+
+    The first comes last: where it stands, all stand. A folder that stands already must hold the same, as after a run
+    that was killed in between.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
+    drafts = [folder / f"{number}-{target.name}" for number, target in enumerate(targets)]
+    pairs = list(zip(drafts, targets, strict=True))
+    try:
+        write(drafts)
+        for draft in drafts:
+            for path in draft.iterdir() if draft.is_dir() else [draft]:
+                _sync(path)
+        for draft, target in reversed(pairs):
+            _move(draft, target)
+    except BaseException as error:
+        for draft, target in pairs:
+            _name_target(error, draft, target)
+        shutil.rmtree(folder, ignore_errors=True)  # on a full disk the next try needs the space
+        raise
+    journal.remove()
+
+
+def _move(draft: Path, target: Path) -> None:
+    """Move a file or folder to its name by one rename, from another disk by way of a draft beside it."""
+    if draft.is_dir():
+        draft.chmod(0o755)
+        if target.is_dir() and any(target.iterdir()):
+            if not _hold_the_same(draft, target):
+                raise InputError(f"{target}: holds something else by now; move it away and resume")
+            return
+    try:
+        draft.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(draft, target)
+
+
+def _copy(draft: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}.new")
+    try:
+        if draft.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.copytree(draft, beside)
+        else:
+            shutil.copyfile(draft, beside)
+            _sync(beside)
+        beside.replace(target)
+    except BaseException:
+        if beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def _hold_the_same(one: Path, other: Path) -> bool:
+    names = {path.name for path in one.iterdir()}
+    if names != {path.name for path in other.iterdir()}:
+        return False
+    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)

@@ -157,8 +157,10 @@ class ScoreWorker:
         self._calibration = _calibration_of(plan, self._scorer.rows)
 
     def _ready(self) -> AnyScorer:
-        plan = self._plan
-        return open_scorer(self._members, self._sessions, self._fasta, plan.options, plan.genes)
+        return open_scorer(self._members, self._sessions, self._fasta, self._options(), self._plan.genes)
+
+    def _options(self) -> ScoreOptions:
+        return self._plan.options
 
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Score the alleles of a job."""

@@ -52,6 +52,39 @@ def genes_identity(genes: Genes) -> str:
     return f"{genes.digest} {genes.transcript_digest}"
 
 
+def open_served(
+    url: str | Address,
+    *,
+    bundle: Bundle | None = None,
+    fasta: Fasta | None = None,
+    genes: Genes | None = None,
+) -> tuple[Connection, str, dict[str, str]]:
+    """Connect to a scorer, and return the connection, the name of its model and its parameters.
+
+    Parameters and errors are those of :class:`RemoteScorer`.
+    """
+    address = Address.parse(url.removeprefix("triton:")) if isinstance(url, str) else url
+    connection = Connection(address)
+    try:
+        parameters = connection.parameters(address.model)
+        if "options" not in parameters:
+            raise InputError(
+                f"{address}: is no scorer; a model repository that is written with a genome (fasta) has one, "
+                "NAME_scorer"
+            )
+        expected = parameters["bundle_sha256"] if bundle is None else bundle.sha256
+        connection.expect(address.model, expected)
+        if fasta is not None and fasta.fingerprint() != parameters["fasta_index_sha256"]:
+            raise BackendError(f"{address}: has another genome than {fasta.name}; serve this one")
+        if genes is not None and genes_identity(genes) != parameters.get("genes_sha256"):
+            held = "another annotation than" if "genes_sha256" in parameters else "no annotation, and not"
+            raise BackendError(f"{address}: has {held} {genes.source}; serve this one")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, address.model, parameters
+
+
 class RemoteScorer:
     """A scorer on a server; may be used by several threads.
 
@@ -89,30 +122,11 @@ class RemoteScorer:
         fasta: Fasta | None = None,
         genes: Genes | None = None,
     ) -> None:
-        address = Address.parse(url.removeprefix("triton:")) if isinstance(url, str) else url
-        self._model = address.model
-        self._connection = Connection(address)
-        try:
-            parameters = self._connection.parameters(self._model)
-            if "options" not in parameters:
-                raise InputError(
-                    f"{address}: is no scorer; a model repository that is written with a genome (fasta) has one, "
-                    "NAME_scorer"
-                )
-            expected = parameters["bundle_sha256"] if bundle is None else bundle.sha256
-            self._connection.expect(self._model, expected)
-            if fasta is not None and fasta.fingerprint() != parameters["fasta_index_sha256"]:
-                raise BackendError(f"{address}: has another genome than {fasta.name}; serve this one")
-            if genes is not None and genes_identity(genes) != parameters.get("genes_sha256"):
-                held = "another annotation than" if "genes_sha256" in parameters else "no annotation, and not"
-                raise BackendError(f"{address}: has {held} {genes.source}; serve this one")
-        except BaseException:
-            self._connection.close()
-            raise
+        self._connection, self._model, parameters = open_served(url, bundle=bundle, fasta=fasta, genes=genes)
         self.options: ScoreOptions = read_options(parameters["options"])
         self._specs = {spec.name: spec for spec in self.options.specs}
         self.rows: tuple[str, ...] = tuple(json.loads(parameters["rows"]))
-        self._pool = ThreadPoolExecutor(address.flight, thread_name_prefix="borzoi-rt-scorer")
+        self._pool = ThreadPoolExecutor(self._connection.address.flight, thread_name_prefix="borzoi-rt-scorer")
 
     def check(self, options: ScoreOptions, rows: Sequence[str]) -> None:
         """Refuse a server that scores otherwise than asked for.

@@ -56,6 +56,8 @@ class Limits:
         Most windows of one request to a graph; clients of ours cut larger batches.
     scorer_batch : int
         Most variants of one request to the scorer, and of one joined batch.
+    explain_passes : int
+        Most passes of the network that one request for explanations may cost, a gradient counting as three.
     gpu_instances : int
         Instances of each model on each GPU: every one holds the weights once more.
     cpu_threads : int
@@ -69,12 +71,13 @@ class Limits:
     cpu_queue: bool = False
     windows: int = 32
     scorer_batch: int = 64
+    explain_passes: int = 1024
     gpu_instances: int = 1
     cpu_threads: int = 0
     tensorrt: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("queue_size", "windows", "scorer_batch", "gpu_instances"):
+        for name in ("queue_size", "windows", "scorer_batch", "explain_passes", "gpu_instances"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; a positive number is needed")
         if self.queue_timeout_s <= 0 or self.cpu_threads < 0:

@@ -24,6 +24,7 @@ PARAMETERS = {
     "identity",
     "bundle_sha256",
     "graph",
+    "explain",
     "fasta",
     "fasta_index_sha256",
     "genes_sha256",

@@ -19,10 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..backends.checks import motif_channels
+from ..backends.gradient import has_gradient
 from ..backends.triton import version_of
 from ..bundle.graph_check import check_graph_file
+from ..bundle.names import GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK
 from ..bundle.opening import MANIFEST, STATISTICS, WEIGHTS, Bundle
 from ..errors import FormatError, InputError
+from ..explain.methods import METHODS
+from ..explain.request import EXPLAIN, EXPLANATION, SERVED
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..scoring.gene_text import GENES
@@ -42,7 +46,7 @@ _GRAPH_MODEL = '''"""The graph beside this file, for servers without the onnxrun
 
 from borzoi_rt.serving.graph_model import TritonPythonModel as TritonPythonModel
 '''
-_SCORER_MODEL = '''"""Variants in, scores out; the bundle lies beside this file."""
+_SCORER_MODEL = '''"""Variants in, scores out, or what explains them; the bundle lies beside this file."""
 
 from borzoi_rt.serving.scorer_model import TritonPythonModel as TritonPythonModel
 '''
@@ -112,8 +116,8 @@ def write_repository(
     target.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        # Sums over bins are for a scorer beside the device, which opens the bundle itself.
-        graphs = sorted(bundle.info.graphs.keys() - {STATISTICS})
+        # Sums over bins and gradients are for a scorer beside the device, which opens the bundle itself.
+        graphs = sorted(bundle.info.graphs.keys() - {STATISTICS, GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK})
         names = [_write_graph(bundle, staging, name, graph, limits) for graph in graphs]
         if fasta is not None:
             names.append(_write_scorer(bundle, staging, name, Path(fasta), genes, options, tile_cache, limits))
@@ -199,6 +203,7 @@ def _write_scorer(
         "fasta_index_sha256": fingerprint,
         "options": json.dumps(options.to_dict(), sort_keys=True),
         "rows": json.dumps(list(rows.identifier)),
+        EXPLAIN: json.dumps({"methods": _explained_by(bundle), "passes": limits.explain_passes}),
     }
     if genes is not None:
         parameters["genes_sha256"] = genes_identity(open_genes(genes))
@@ -239,11 +244,16 @@ def _output_rows(bundle: Bundle, options: ScoreOptions) -> tuple[RowTable, Score
     return selection.rows, options
 
 
+def _explained_by(bundle: Bundle) -> list[str]:
+    """Return the methods by which a scorer explains; those that need a gradient where the bundle has its graphs."""
+    return [name for name in SERVED if has_gradient(bundle) or not METHODS[name].gradient]
+
+
 def _scorer_inputs() -> Iterator[Tensor]:
-    """A variant of the genome, or the bases of two windows."""
+    """A variant of the genome, or the bases of two windows, or what is to be explained."""
     yield Tensor("chrom", "BYTES", (1,), optional=True)
     yield Tensor("pos", "INT64", (1,), optional=True)
-    for name in ("ref", "alt", "ref_sequence", "alt_sequence"):
+    for name in ("ref", "alt", "ref_sequence", "alt_sequence", EXPLAIN):
         yield Tensor(name, "BYTES", (1,), optional=True)
 
 
@@ -254,6 +264,7 @@ def _scorer_outputs(options: ScoreOptions, rows: int) -> Iterator[Tensor]:
     yield Tensor("window_start", "INT64", (1,))
     yield Tensor("stitch_bin", "INT64", (1,))
     yield Tensor("n_fraction", "FP32", (1,))
+    yield Tensor(EXPLANATION, "BYTES", (1,))
     for spec in options.specs:
         if not spec.of_genes:
             yield Tensor(spec.name, "FP32", (rows,))

@@ -1,4 +1,4 @@
-"""The scorer as a model of Triton's python backend: variants as strings in, scores out.
+"""The scorer as a model of Triton's python backend: variants as strings in, scores out; or what is to be explained.
 
 It owns the genome and the tiles of it, and runs the bundle in its own process. A variant that cannot be scored has a
 status, as everywhere; a request that makes no sense is refused, and touches no other.
@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.device import Device
+from ..backends.gradient import check_gradient, has_gradient
 from ..backends.parity import replay_golden
 from ..bundle.opening import open_bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
+from ..explain.answer import Answer
+from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.methods import METHODS
+from ..explain.request import EXPLAIN, EXPLANATION, ExplainRequest, read_request
+from ..explain.rows import RowError
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
@@ -31,6 +38,7 @@ from .config import ANNOTATION
 from .config import FASTA_VARIABLE as FASTA_VARIABLE
 
 LONGEST_NAME = 256
+LONGEST_DETAIL = 500
 
 
 class TritonPythonModel:
@@ -53,6 +61,14 @@ class TritonPythonModel:
         genes = _open_annotation(bundle.path.parent, parameters)
         self._scorer = Scorer(bundle, self._session, self._fasta, read_options(parameters["options"]), genes)
         self._longest = bundle.geometry.sequence_length_bp
+        # Explanation needs coverage: where sums are made inside the graph it opens a session of its own.
+        fused = hasattr(self._session, "sums")
+        device = Device.parse(_device(args), threads=threads)
+        self._explainer = Explainer(bundle, self._fasta, device, session=None if fused else self._session)
+        # A repository of an earlier release has no such input.
+        self._most_passes = int(json.loads(parameters.get(EXPLAIN, '{"passes": 0}'))["passes"])
+        if has_gradient(bundle):
+            self._explainer.prepare(ExplainOptions(method="saliency"))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request of a joined batch by itself."""
@@ -60,11 +76,13 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Free the model and close the genome."""
+        self._explainer.close()
         self._session.close()
         self._fasta.close()
 
     def _tensors(self, triton: Any, request: Any) -> list[Any]:
-        columns = self._columns(self._results(_read_request(request, triton.get_input_tensor_by_name)))
+        fields = _read_request(request, triton.get_input_tensor_by_name)
+        columns = self._explained(fields[EXPLAIN]) if EXPLAIN in fields else self._columns(self._results(fields))
         wanted = request.requested_output_names()
         return [triton.Tensor(name, columns[name]) for name in columns if name in wanted]
 
@@ -93,6 +111,36 @@ class TritonPythonModel:
                 raise InputError(f"{name} has {len(text)} letters; the window of the model has {self._longest}")
         return self._scorer.score_windows(ref, alt)
 
+    def _explained(self, texts: list[str]) -> dict[str, np.ndarray]:
+        """Return the outputs of a request for explanations; all of it is judged before any is made."""
+        bundle = self._explainer.bundle
+        requests = [read_request(text, bundle) for text in texts]
+        for item in requests:
+            if METHODS[item.options.method].needs_gradient(item.options.options):
+                check_gradient(bundle)
+        passes = sum(item.passes for item in requests)
+        if passes > self._most_passes:
+            raise InputError(
+                f"explain costs {passes} passes of the network; {self._most_passes} are allowed: ask for fewer bases, "
+                "or steps, at once"
+            )
+        found = [self._answer(item) for item in requests]
+        texts_of = {
+            "status": [item.status for item in found],
+            "detail": [item.detail[:LONGEST_DETAIL] for item in found],
+            EXPLANATION: [item.to_text() for item in found],
+        }
+        return {
+            name: np.array([[text.encode()] for text in values], dtype=np.object_) for name, values in texts_of.items()
+        }
+
+    def _answer(self, item: ExplainRequest) -> Answer:
+        try:
+            row = item.row(self._fasta, self._explainer.bundle.geometry)
+        except RowError as error:
+            return Answer(error.status, str(error))
+        return self._explainer.answer(row, item.spec, item.options)
+
     def _columns(self, results: list[ScoredVariant]) -> dict[str, np.ndarray]:
         """Return the outputs, one row per variant; what has no score is NaN, what has no number is -1."""
 
@@ -103,7 +151,7 @@ class TritonPythonModel:
         columns = {
             "status": np.array([[result.status.encode()] for result in results], dtype=np.object_),
             "reference": np.array([[result.reference.encode()] for result in results], dtype=np.object_),
-            "detail": np.array([[result.detail[:500].encode()] for result in results], dtype=np.object_),
+            "detail": np.array([[result.detail[:LONGEST_DETAIL].encode()] for result in results], dtype=np.object_),
             "window_start": numbers("window_start", -1, "int64"),
             "stitch_bin": numbers("stitch_bin", -1, "int64"),
             "n_fraction": numbers("n_fraction", np.nan, "float32"),
@@ -148,13 +196,16 @@ def _device(args: dict[str, str]) -> str:
 
 
 def _read_request(request: Any, tensor_of: Any) -> dict[str, list[Any]]:
-    """Return the fields of a request, one value per variant: four of a variant, or two of a pair of windows."""
-    names = ("chrom", "pos", "ref", "alt", "ref_sequence", "alt_sequence")
+    """Return the fields of a request, one value per variant: four of a variant, or two of a pair of windows; or one
+    text per explanation."""
+    names = ("chrom", "pos", "ref", "alt", "ref_sequence", "alt_sequence", EXPLAIN)
     tensors = {name: tensor_of(request, name) for name in names}
     given = {name: tensor.as_numpy().reshape(-1) for name, tensor in tensors.items() if tensor is not None}
-    if set(given) not in (set(names[:4]), set(names[4:])):
+    if set(given) not in (set(names[:4]), set(names[4:6]), {EXPLAIN}):
         found = ", ".join(sorted(given)) or "none"
-        raise InputError(f"inputs {found}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence")
+        raise InputError(
+            f"inputs {found}; chrom, pos, ref and alt are needed, or ref_sequence and alt_sequence, or {EXPLAIN}"
+        )
     return {
         name: values.tolist() if name == "pos" else [_text(name, item) for item in values]
         for name, values in given.items()

@@ -10,11 +10,21 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import InputError
+from ..genome.intervals import Interval
 from .rows import Rows
 
 Shards = Callable[[], Iterator[pa.Table]]
 LAYOUTS = ("long", "wide", "alphagenome")
 _BOTH_LAYOUTS = (".tsv", ".tsv.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Several intervals whose substitutions are scored, their bases, and the window of each, ``at:START``."""
+
+    intervals: tuple[Interval, ...]
+    sequences: tuple[str, ...]
+    windows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,15 @@ class TableContext:
         The input VCF, where there is one.
     layout : str
         One of ``LAYOUTS``.
+    stretches : Stretches, optional
+        Of mutagenesis, where it is of a list of intervals.
     """
 
     rows: Rows
     metadata: dict[str, Any]
     source: Path | None = None
     layout: str = "long"
+    stretches: Stretches | None = None
 
 
 Writer = Callable[[Path, Shards, TableContext], None]

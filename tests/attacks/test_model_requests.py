@@ -204,6 +204,78 @@ def test_scorers(
         assert tensor.values.shape[0] == len(rows)
 
 
+_EXPLAINED = {
+    "method": "ism",
+    "target": "SUM",
+    "tracks": [0, 2],
+    "chrom": "chr1",
+    "start": 5000,
+    "end": 5002,
+    "gene": {"chrom": "chr1", "strand": "+", "exons": [[4900, 5100]], "isoforms": [[[4900, 5000]]]},
+}
+_SPOILT = st.sampled_from(
+    [
+        *(
+            0,
+            1,
+            -1,
+            5001,
+            2**31,
+            2**63,
+            10**400,
+            0.5,
+            1e308,
+            True,
+            False,
+            None,
+            "",
+            "x",
+            "chr1",
+            "N" * 3000,
+            "\0",
+            "\u00e9",
+        ),
+        *([], [[]], [0, 10**30], ["0"], [True], [[1, 2]], {}, {"stat": "SUM"}, {"stat": "RATIO", "region": "pas"}),
+        *({"stat": "SUM", "region": "tss:99999999"}, {"log": "yes"}, {"stat": "logSED", "pseudo": 1e29, "log": True}),
+        *("SUM@exons", "SUM@tss:5", "SUM@span:999999999", "log SUM", "saliency", "ism", "ig", "alt", "ref", "uniform"),
+        *("chr1:5001:A:C", "chr1:5001:ACGT:A", "chr1:5001:N:<DEL>", "chr1:0:A:C", "chr1:99999999999999:A:C", "::::"),
+        *(
+            {"convention": "mean3"},
+            {"convention": 3},
+            {"steps": 10**40},
+            {"chrom": "chr1", "strand": "+", "exons": [[0, 1]]},
+        ),
+    ]
+)
+_NAMES = st.sampled_from(
+    [
+        *("method", "options", "target", "tracks", "against", "rc", "n_code", "chrom", "start", "end"),
+        *("window_start", "anchor", "gene", "variant", "allele", "other"),
+    ]
+)
+
+
+@fuzz
+@given(changes=st.dictionaries(_NAMES, _SPOILT, max_size=3), cut=st.sampled_from([None, None, None, 0, 7, 60]))
+def test_requests_for_explanations(scorer: Any, log: list[str], changes: dict[str, Any], cut: int | None) -> None:
+    document = json.dumps({**_EXPLAINED, **changes})[:cut].encode()
+    tensors = {"explain": np.array([[document]], dtype=np.object_)}
+    response = asked(scorer, log, tensors, ["status", "detail", "explanation"])
+    if response.error is None:
+        status, detail, explanation = (tensor.values[0, 0].decode() for tensor in response.tensors)
+        held = json.loads(explanation)
+        assert held["status"] == status != "error", detail
+        assert ("arrays" in held) == (status == "ok")
+
+
+def test_a_request_for_an_explanation_that_makes_sense_is_answered(scorer: Any, log: list[str]) -> None:
+    for change in ({}, {"target": "SUM@exons"}, {"target": "logSED@tss:100", "gene": _EXPLAINED["gene"]}):
+        tensors = {"explain": np.array([[json.dumps({**_EXPLAINED, **change}).encode()]], dtype=np.object_)}
+        response = asked(scorer, log, tensors, ["status", "explanation"])
+        assert response.error is None
+        assert response.tensors[0].values[0, 0] == b"ok"
+
+
 def test_what_makes_sense_is_answered(graph: Any, scorer: Any, log: list[str]) -> None:
     """Otherwise all of the above could be refused for one and the same reason."""
     whole = {

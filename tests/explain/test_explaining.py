@@ -24,7 +24,7 @@ from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.result import stretches
-from borzoi_rt.explain.rows import gene_row, one_gene, region_rows, variant_rows
+from borzoi_rt.explain.rows import gene_row, region_rows, variant_rows
 from borzoi_rt.explain.run import ExplainOutputs, explain_rows
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.bigwig import BigWig
@@ -35,6 +35,7 @@ from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
 from borzoi_rt.model import Model, open_model
 from borzoi_rt.report.attribution import extremes
+from borzoi_rt.scoring.named_gene import one_gene
 from borzoi_rt.sequence import encode, reverse_complement
 
 TEXT = worlds.random_dna(9000, seed=21)
@@ -459,21 +460,6 @@ def test_what_is_no_fold_is_refused(desk, genome, gradient_bundle, second_fold):
                 options=ExplainOptions(),
             )
     assert not (desk.folder / "no_fold.h5").exists()
-
-
-@pytest.fixture(scope="session")
-def second_fold(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The network of ``gradient_bundle`` with other weights."""
-    import torch
-    import toys
-    from borzoi_export.graphs import export_bundle
-
-    from borzoi_rt.bundle.manifest import SquashSpec
-
-    torch.manual_seed(12)
-    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("fold") / "bundle"
-    squash = SquashSpec(kind="new", unscale=True)
-    return export_bundle(model, toys.tracks(), out, squash=squash, name="fold 1", gradient=True)
 
 
 def test_other_weights_give_another_map(gradient_bundle, second_fold, genome):

@@ -62,3 +62,25 @@ def derivative(function: Callable[[np.ndarray], float], at: np.ndarray, step: fl
         moved[index] -= 2 * step
         found[index] = (high - function(moved)) / (2 * step)
     return found
+
+
+def odds(
+    unsquashed: np.ndarray,
+    groups: Sequence[Sequence[int]],
+    candidates: Sequence[tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]],
+    *,
+    pseudo: float,
+) -> float:
+    """Return log2 odds of sides (top, bottom), mean over candidates and tracks; groups as of :func:`value`."""
+    parts = []
+    for group in groups:
+        found = []
+        for track in group:
+            for top, bottom in candidates:
+                sums = [
+                    math.fsum(math.fsum(unsquashed[track, column] for column in side) + pseudo for side in sides)
+                    for sides in (top, bottom)
+                ]
+                found.append(math.log2(sums[0] / sums[1]))
+        parts.append(math.fsum(found) / len(found))
+    return parts[0] - math.fsum(parts[1:])

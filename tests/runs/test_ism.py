@@ -16,7 +16,8 @@ from borzoi_rt.errors import InputError, RunInterrupted
 from borzoi_rt.genome.fasta import Fasta, write_fasta
 from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.runs.ism import Substitutions, score_ism
+from borzoi_rt.runs.ism import score_ism
+from borzoi_rt.runs.ism_plan import Substitutions
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.stream import score_variants
@@ -146,10 +147,10 @@ def test_a_suffix_without_a_layout(toy_bundle: Bundle, fasta: Path, tmp_path: Pa
 def test_order(fasta: Path) -> None:
     interval = Interval("chr1", 3004, 3006)
     with Fasta(fasta) as genome:
-        source = Substitutions(interval, genome.fetch("chr1", 3004, 3006), 1)
+        source = Substitutions((interval,), (genome.fetch("chr1", 3004, 3006),), 1)
     assert (source.blocks, source.items(0), source.items(1)) == (2, 3, 4)
     items = [item for number in range(source.blocks) for item in source.read(number)]
-    assert items == Substitutions(interval, source.sequence, 2).read(0)
+    assert items == Substitutions((interval,), source.sequences, 2).read(0)
     first = items[0].variant.ref
     assert [item.variant.alt for item in items[:3]] == [base for base in "ACGT" if base != first]
     assert [(item.record, item.problem) for item in items[3:]] == [(1, "invalid_allele")] * 4
@@ -176,3 +177,83 @@ def test_coverage_of_alleles_is_written_or_refused(toy_bundle: Bundle, fasta: Pa
         assert (score is None) == (ref is None) == (alt is None)
         if score is not None:  # sums of 32 bins, each rounded to float32
             assert score == pytest.approx(alt - ref, abs=1e-5 * alt)
+
+
+REGIONS = [REGION, Interval("chr1", 3020, 3032, "two", "-"), Interval("chr1", 2996, 3008)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_regions_of_a_bed_are_those_one_by_one(
+    result: Path, toy_bundle: Bundle, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Each in the window around its own middle, whoever computes it."""
+    monkeypatch.setattr("borzoi_rt.runs.ism.job_size", lambda *_: 15)  # five bases
+    given = {"bundle": toy_bundle, "fasta": fasta, "options": OPTIONS}
+    counts = score_ism(REGIONS, tmp_path / "bed.h5", settings=RunSettings(workers=workers), **given)
+    assert counts == Counter(ok=33 + 36 + 33, invalid_allele=8)
+    singles = []
+    for number, region in enumerate(REGIONS):
+        score_ism(region, tmp_path / f"{number}.h5", **given)
+        with h5py.File(tmp_path / f"{number}.h5") as file:
+            singles.append({stat: file[stat][:] for stat in OPTIONS.stats} | {"sequence": file["sequence"][()]})
+    with h5py.File(tmp_path / "bed.h5") as file:
+        assert file["logSED"].shape == (3, 12, 4, 4)
+        for stat in OPTIONS.stats:
+            np.testing.assert_array_equal(file[stat][:], np.stack([single[stat] for single in singles]))
+        assert list(file["sequence"]) == [single["sequence"] for single in singles]
+        assert list(file["name"].asstr()) == ["", "two", ""]
+        assert file["start"][:].tolist() == [3000, 3020, 2996]
+        length = toy_bundle.geometry.sequence_length_bp
+        assert file["window_start"][:].tolist() == [region.centred(length).start for region in REGIONS]
+
+
+def test_tables_of_a_bed_have_the_window_of_each_region(toy_bundle: Bundle, fasta: Path, tmp_path: Path) -> None:
+    """Of any lengths; a base that lies in two regions comes twice."""
+    regions = [REGIONS[0], Interval("chr1", 3010, 3013)]
+    score_ism(regions, tmp_path / "bed.parquet", bundle=toy_bundle, fasta=fasta, options=OPTIONS)
+    rows = parquet.read_table(tmp_path / "bed.parquet").to_pylist()
+    length = toy_bundle.geometry.sequence_length_bp
+    for row in rows:
+        own = regions[row["record"] >= 12]
+        assert row["pos"] == own.start + row["record"] % 12 + 1
+        if row["status"] == "ok":
+            assert row["window_start"] == own.centred(length).start
+    assert {row["record"] for row in rows} == set(range(15))
+    with pytest.raises(InputError, match="regions of 3 to 12 bases; an array has one length"):
+        score_ism(regions, tmp_path / "bed.h5", bundle=toy_bundle, fasta=fasta, options=OPTIONS)
+    with pytest.raises(InputError, match="no interval"):
+        score_ism([], tmp_path / "bed.h5", bundle=toy_bundle, fasta=fasta, options=OPTIONS)
+
+
+GTF = "".join(
+    f'chr1\ttoy\texon\t{start}\t{end}\t.\t+\t.\tgene_id "{gene}"; transcript_id "T{gene}"; gene_name "N{gene}";\n'
+    for gene, start, end in (("G1", 2801, 2900), ("G1", 3101, 3150), ("G2", 2901, 2990))
+)
+
+
+def test_scores_of_one_gene_in_its_window(toy_bundle: Bundle, fasta: Path, tmp_path: Path) -> None:
+    annotation = tmp_path / "genes.gtf"
+    annotation.write_text(GTF)
+    stats = ("SUM@exons", "SUM")
+    options = ScoreOptions(stats=stats, gene_names=("NG1",))
+    given = {"bundle": toy_bundle, "fasta": fasta, "genes": annotation}
+    score_ism([REGION], tmp_path / "gene.h5", options=options, **given)
+    # Exons of 100 and 50 bp: the mean of their bases is 0-based (100 x 2849.5 + 50 x 3124.5) / 150 = 2941.2.
+    start = 2941 - toy_bundle.geometry.sequence_length_bp // 2
+    snvs = ScoreOptions.for_family("hound", stats=stats, gene_names=("NG1",), window=f"at:{start}")
+    with h5py.File(tmp_path / "gene.h5") as file, Fasta(fasta) as genome:
+        assert file["window_start"][0] == start
+        base = genome.fetch("chr1", 3003, 3004)
+        alt = "ACGT"["CGTA".index(base)]
+        (scored,) = score_variants(
+            [Variant("chr1", 3004, base, alt)], bundle=toy_bundle, fasta=genome, options=snvs, genes=annotation
+        )
+        for part in scored.regions:
+            name = f"SUM@{part.region}" if part.region != "window" else "SUM"
+            np.testing.assert_array_equal(file[name][0, 3, "ACGT".index(alt)], part.scores["SUM"])
+        assert {part.gene for part in scored.regions} == {".", "G1"}
+    for names, said in (((), "0 genes are named"), (("NG1", "NG2"), "2 genes are named")):
+        with pytest.raises(InputError, match=said):
+            score_ism(REGION, tmp_path / "x.h5", options=ScoreOptions(stats=stats, gene_names=names), **given)
+    with pytest.raises(InputError, match="does not lie in the window chr1"):
+        score_ism(Interval("chr1", 6000, 6010), tmp_path / "x.h5", options=options, **given)

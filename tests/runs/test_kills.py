@@ -19,7 +19,9 @@ TEXT = worlds.random_dna(9000, seed=12)
 # The command line with small jobs, so that there are moments to be killed at.
 ENTRY = """
 from borzoi_rt.runs import calibrate, dft_plan, ism, score
+from borzoi_rt.explain import run as explain
 score.job_size = ism.job_size = calibrate.job_size = lambda *_: 6
+explain.part_bp = lambda *_: 2
 dft_plan.JOB_TARGETS = 1
 from borzoi_rt.cli import run
 if __name__ == "__main__":
@@ -45,6 +47,7 @@ class Kills:
         self.commands: dict[str, list[object]] = {
             "score": ["score", vcf, *model, "--stats", "SUM,D2", "--out"],
             "ism": ["ism", "chr1:4001-4040", *model, "--stats", "SUM", "--out"],
+            "explain": ["explain", "--region", "chr1:4001-4040", *model, "--method", "ism", "--target", "SUM", "--out"],
             "predict": ["predict", folder / "in.bed", *model, "--out"],
             "dft": ["dft", "score", "--bed", folder / "in.bed", *promoter, "--out"],
             "calibrate": ["calibrate", "--random", 60, "--min-count", 20, *model, "--stats", "SUM", "--out"],
@@ -106,13 +109,14 @@ def check(
 SHORT = {
     "score": ("out.parquet", 17),
     "ism": ("out.h5", 20),
+    "explain": ("out.h5", 20),
     "predict": ("out", 13),
     "dft": ("out.tsv", 13),
     "calibrate": ("null", 10),
 }
 
 
-@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("kind", [kind for kind in SHORT if kind != "explain"])  # see tests/explain
 def test_two_kills(kills: Kills, kind: str) -> None:
     name, jobs = SHORT[kind]
     check(kills, kind, name, count=2, seed=len(kind), jobs=jobs)
