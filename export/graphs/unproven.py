@@ -29,6 +29,7 @@ def write_unproven(
     precision: str = "fp32",
     target: str = "cpu",
     form: Form | None = None,
+    activations: bool = False,
 ) -> Bundle:
     """Write the graphs of a network as :func:`borzoi_export.graphs.export_bundle` does, without running any of them.
 
@@ -37,7 +38,7 @@ def write_unproven(
 
     Parameters
     ----------
-    model, tracks, out, squash, precision, target
+    model, tracks, out, squash, precision, target, activations
         See :func:`borzoi_export.graphs.export_bundle`.
     form : Form, optional
         How tower and attention are written; the preferred one of the target when None.
@@ -53,5 +54,5 @@ def write_unproven(
     }
     with staged_bundle(Path(out)) as (directory, finish):
         with one_thread():
-            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind)
+            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind, activations=activations)
         return finish(replace(info, graphs=graphs, tiling=tiling), tracks, example)
