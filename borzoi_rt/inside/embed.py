@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..engine.gene_bins import BIN_RULES
 from ..engine.regions import Region
 from ..errors import BorzoiError, InputError
 from ..explain.rows import VARIANT_WIDTH_BP, Row, variant_rows
 from ..explain.where import columns_of
 from ..genome.fasta import Fasta
-from ..genome.variants import VariantRecord
+from ..genome.variants import Variant
 from ..types import FloatArray, IndexArray
+from .activation_run import about_of
 from .activations import EMBEDDING, TOKENS, Activations, Layer
 from .tables import Matrix, Table, read_table, write_table
 
@@ -109,13 +109,14 @@ def positions_of(layer: Layer, activations: Activations, row: Row, options: Embe
 
 
 def variant_pairs(
-    records: Sequence[VariantRecord], fasta: Fasta, activations: Activations, width_bp: int = VARIANT_WIDTH_BP
+    variants: Sequence[Variant], fasta: Fasta, activations: Activations, width_bp: int = VARIANT_WIDTH_BP
 ) -> list[Row | Unread]:
     """Return two rows for each variant, REF and ALT; one that cannot be read keeps its rows and says why."""
     found: list[Row | Unread] = []
-    for record in records:
-        variant = record.variant
+    for variant in variants:
         try:
+            if variant.problem is not None:
+                raise InputError(f"{variant}: {variant.problem}: {variant.detail}")
             found += variant_rows(variant, fasta, activations.network.bundle.geometry, width_bp=width_bp)
         except BorzoiError as error:
             start = variant.pos - 1
@@ -160,7 +161,7 @@ def embed_rows(
     options = options or EmbedOptions()
     if not rows:
         raise InputError("there is nothing to embed")
-    layer, bundle = activations.layer(options.layer), activations.network.bundle
+    layer = activations.layer(options.layer)
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         # On disk: a million rows do not fit into memory.
         shape = (len(rows), layer.units)
@@ -172,15 +173,12 @@ def embed_rows(
             if progress is not None:
                 progress(number)
         about = {
-            "model": {"name": bundle.info.name, "sha256": bundle.sha256},
-            "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
+            **about_of(activations.network, fasta),
             "layer": layer.name,
             "resolution_bp": layer.resolution_bp,
             "pool": "mean",
             "region": options.region or "bases",
             "bin_rule": options.bin_rule,
-            "n_code": activations.network.n_code,
-            "borzoi_rt": __version__,
         }
         matrix = Matrix("embedding", [f"u{number}" for number in range(layer.units)], values)
         write_table(out, Table(KIND, about, columns, matrix))

@@ -182,7 +182,7 @@ def test_alleles_are_rows_and_what_cannot_be_read_says_why(inside, genome, tmp_p
     other = "A" if base != "A" else "C"
     rows = [f"chr1 4500 . {base} {other}", f"chr1 4500 . {other} {base}", f"chr1 4500 . {base} {base}GAT"]
     vcf = worlds.write_vcf(tmp_path / "in.vcf", rows)
-    pairs = variant_pairs(list(read_variants(vcf)), genome, inside)
+    pairs = variant_pairs([record.variant for record in read_variants(vcf)], genome, inside)
     out = tmp_path / "alleles.h5"
     said = embed_rows(pairs, out, activations=inside, fasta=genome)
     assert said[:2] == ["ok", "ok"] == said[4:]
