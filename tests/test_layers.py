@@ -47,7 +47,7 @@ DOORS = {
     "ray": ("runs/ray.py",),
     "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "inside/tables.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py", "inside/tables.py"),
-    "matplotlib": ("report/figures.py", "report/attribution.py"),
+    "matplotlib": ("report/figures.py", "report/attribution.py", "report/inside.py"),
     "jinja2": ("report/page.py",),
     "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),

@@ -18,6 +18,8 @@ COMMANDS = {
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF: a table, a row per allele and track."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
     "explain": ("borzoi_rt.cli.explain", "Attribute a predicted number to bases: gradients, references, logos."),
+    "cam": ("borzoi_rt.cli.cam", "Map a predicted number to tokens or bins: CAM, Grad-CAM, Grad-CAM++."),
+    "attention": ("borzoi_rt.cli.attention", "Show where tokens attend to; this is not attribution."),
     "activations": ("borzoi_rt.cli.activations", "Show what units of the network are at a stretch of bases."),
     "embed": ("borzoi_rt.cli.embed", "Embed regions, alleles or genes: one vector each, as a table."),
     "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),

@@ -15,6 +15,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "ism": (f"ism chr1:620,101-620,104 {_MODEL} --out ism.h5",),
     "explain": (f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",),
+    "cam": (f"cam --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out cam.tsv --plot cam.png",),
+    "attention": (
+        f"attention --variant chr1:14677:G:A {_MODEL} --out attention.h5 --plot attention.png",
+        f"attention --how relevance --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out relevance.tsv",
+    ),
     "activations": (f"activations --layer tower_3 --units 0-7 --region chr1:620,001-620,512 {_MODEL} --out units.tsv",),
     "embed": (f"embed --bed REGIONS.bed {_MODEL} --out regions.h5", f"embed --vcf IN.vcf {_MODEL} --out alleles.h5"),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),

@@ -12,7 +12,7 @@ window; W are the weights of the head and v the weight of each track in S (1/n f
 
 (Zhou et al., CVPR 2016; Selvaraju et al., ICCV 2017; Chattopadhay et al., WACV 2018.) The sign is kept: where the
 papers cut what is below 0, here a position may lower the target. For a head that is linear and
-pooled over all bins, ``gradcam`` of the sum over bins is ``cam``, and of the mean ``cam`` divided by the number of bins.
+pooled over all bins, ``gradcam`` of the sum over bins is ``cam``, of their mean ``cam`` divided by the number of bins.
 ``gradcam++`` was derived for activations that are not negative; where its denominator is not above 0, w is 0, and
 ``facts`` say how often.
 

@@ -17,10 +17,10 @@ import numpy as np
 from ..backends.activations import need_activations, open_activations
 from ..backends.device import Device
 from ..bundle.manifest import N_POLICIES
-from ..bundle.names import ACTIVATIONS_LAYERS
+from ..bundle.names import ACTIVATIONS_LAYERS, attention_graph
 from ..bundle.opening import Bundle
 from ..engine.tiles import Tile, TilePlan, choose_body
-from ..errors import InputError
+from ..errors import FormatError, InputError
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 
 ROWS_AT_ONCE = 256  # queries of a run of attention: at the published size 34 MB of shares
@@ -49,7 +49,8 @@ class Network:
         if code not in N_POLICIES:
             raise InputError(f"n_code {code!r} is unknown; allowed: {', '.join(N_POLICIES)}")
         self.bundle, self.n_code, self.n_fill = bundle, code, N_POLICIES[code]
-        self.parts = open_activations(bundle, device)
+        self.device = Device.parse(device)
+        self.parts = open_activations(bundle, self.device)
         self.plan = TilePlan.of(bundle.geometry, self.parts.tiling)
 
     @cached_property
@@ -57,6 +58,15 @@ class Network:
         """Blocks of the transformer."""
         need_activations(self.bundle)
         return len(self.parts.shapes(ACTIVATIONS_LAYERS))
+
+    @cached_property
+    def heads(self) -> int:
+        """Heads of a block's attention."""
+        need_activations(self.bundle)
+        heads = self.parts.shapes(attention_graph(1))["shares"][1]
+        if heads is None:
+            raise FormatError("a graph of attention leaves the number of heads open; export the model again")
+        return heads
 
     @property
     def channels(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
@@ -190,14 +191,24 @@ def _write_parquet(path: Path, table: Table) -> None:
 
 
 def _write_tsv(path: Path, table: Table) -> None:
+    options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
     with path.open("wb") as file:
         for start in range(0, len(table), _ROWS):
             part = table.to_arrow(slice(start, start + _ROWS))
             if not start:
                 file.write(("\t".join(part.column_names) + "\n").encode())
-            csv.write_csv(part, file, csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="needed"))
+            csv.write_csv(_unquoted(part), file, options)
     described = path.with_name(path.name + ".meta.json")
     described.write_text(json.dumps(table.about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _unquoted(table: pa.Table) -> pa.Table:
+    """Keep separators out of text, which quoting would otherwise have to protect."""
+    for number, kind in enumerate(table.schema):
+        if pa.types.is_string(kind.type):
+            clean = compute.replace_substring_regex(table.column(number), pattern=r'[\t\r\n"]+', replacement=" ")
+            table = table.set_column(number, kind.name, clean)
+    return table
 
 
 _WRITERS = {".h5": _write_hdf5, ".npz": _write_npz, ".parquet": _write_parquet, ".tsv": _write_tsv}

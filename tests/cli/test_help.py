@@ -174,6 +174,8 @@ FAILS = {
         ["explain", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"'chr1:x'",
     ),
+    "cam": (["cam", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
+    "attention": (["attention", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
     "activations": (
         ["activations", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"'chr1:x'",
