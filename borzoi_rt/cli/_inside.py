@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,11 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Number that chance follows, of the check.",
         ),
         click.option(
+            "--truth",
+            type=click.Path(path_type=Path),
+            help="Known features, a BED file: say how well the map finds the positions that hold one  [default: none].",
+        ),
+        click.option(
             "--check",
             type=click.IntRange(min=8),
             metavar="POSITIONS",
@@ -35,6 +41,13 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
 def say_checks(facts: Sequence[Mapping[str, Any]]) -> None:
     """Say on stderr what the check found of each row."""
     for told in facts:
+        known = told.get("truth")
+        if known is not None:
+            finds = "finds" if known["recovers"] else "does NOT find"
+            say(
+                f"note: {told['name']}: the map {finds} the known features (AUROC {known['auroc']:.2f}, p "
+                f"{known['p_value']:.3g} at equal distance, {known['known']} of {known['positions']} positions)"
+            )
         held = told.get("check")
         if held is None:
             continue

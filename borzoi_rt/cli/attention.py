@@ -14,6 +14,7 @@ from ..explain.rows import Row
 from ..explain.run import FIGURES
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
+from ..genome.intervals import read_bed
 from ..inside.activations import Activations
 from ..inside.attention_run import HOW, QUERIES, AttentionOptions, attend_rows
 from ..inside.tables import check_output
@@ -62,7 +63,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """
     chosen = {name: choices[name] for name in ("how", "queries", "layers", "seed")}
     options = AttentionOptions(check=choices["check"] or 0, **chosen)
-    sources = [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))]
+    sources = [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))]
     outputs = [path for path in (out, choices["profiles"], choices["plot"]) if path is not None]
     for path in outputs:
         check_output(path, sources, FIGURES) if path is choices["plot"] else check_output(path, sources)
@@ -91,6 +92,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             options=options,
             spec=spec if needed else None,
             plot=choices["plot"],
+            truth=() if choices["truth"] is None else read_bed(choices["truth"]),
             profiles=choices["profiles"],
             genes=_genes(choices["genes"], genome, rows[0], model.geometry.sequence_length_bp),
             progress=progress.done,

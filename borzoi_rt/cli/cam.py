@@ -10,6 +10,7 @@ import click
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..genome.fasta import Fasta
+from ..genome.intervals import read_bed
 from ..inside.activations import Activations
 from ..inside.map_run import MapOptions, check_outputs, map_rows
 from ..inside.maps import MAPS
@@ -52,7 +53,7 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """
     chosen = {name: choices[name] for name in ("method", "layer", "seed")}
     options = MapOptions(check=choices["check"] or 0, **chosen)
-    check_outputs(out, choices["plot"], [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])
+    check_outputs(out, choices["plot"], [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))])
     spec = _explaining.read_spec(choices)
     model = open_bundle(bundle)
     device = Device.parse(choices["device"], threads=choices["threads"])
@@ -72,6 +73,7 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             spec=spec,
             options=options,
             plot=choices["plot"],
+            truth=() if choices["truth"] is None else read_bed(choices["truth"]),
             progress=progress.done,
         )
         layer = activations.layer(options.layer)

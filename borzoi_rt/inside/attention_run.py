@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..explain.rows import Row
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
+from ..genome.intervals import Interval
 from ..report.inside import plot_attention
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .activation_run import about_of
@@ -27,7 +28,7 @@ from .attention import (
     rollout,
     tokens_of_target,
 )
-from .map_run import add_positions, checked, gene_of
+from .map_run import add_positions, checked, compared, gene_of
 from .tables import Matrix, Table, write_table, written
 
 KIND = "attention"
@@ -143,6 +144,7 @@ def attend_rows(
     plot: Path | None = None,
     profiles: Path | None = None,
     genes: Sequence[tuple[str, str, list[tuple[int, int]]]] = (),
+    truth: Sequence[Interval] = (),
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Write attention of rows: a row of the table for each token of each window.
@@ -165,6 +167,8 @@ def attend_rows(
         Another table: a row for each row, layer, head and class of distance.
     genes : sequence of (str, str, list of (int, int))
         Genes to draw.
+    truth : sequence of Interval
+        Known features, which the mean over columns and queries is compared with.
     progress : callable, optional
         Called with the number of rows done.
 
@@ -178,7 +182,7 @@ def attend_rows(
     network, found = activations.network, []
     layer, size = _layer(activations), 0
     for number, row in enumerate(rows, start=1):
-        found.append(_asked(activations, row, fasta, options, spec))
+        found.append(_asked(activations, row, fasta, options, spec, truth))
         size += found[-1].by_query.size
         if size > MOST_SHARES:
             raise InputError(f"{len(rows)} rows are more than 1 GiB of shares; choose fewer rows, queries or layers")
@@ -213,7 +217,12 @@ def attend_rows(
 
 
 def _asked(
-    activations: Activations, row: Row, fasta: Fasta, options: AttentionOptions, spec: TargetSpec | None
+    activations: Activations,
+    row: Row,
+    fasta: Fasta,
+    options: AttentionOptions,
+    spec: TargetSpec | None,
+    truth: Sequence[Interval],
 ) -> Asked:
     bundle = activations.network.bundle
     window = row.window(fasta, bundle.geometry)
@@ -236,6 +245,9 @@ def _asked(
             count=options.check,
             seed=options.seed,
         )
+    if truth:
+        layer = _layer(activations)
+        facts["truth"] = compared(row, layer, mean.mean(axis=0), truth, near=queries, seed=options.seed)
     return Asked(row, queries, mean.T, by_query, arcs, facts)
 
 

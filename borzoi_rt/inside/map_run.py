@@ -16,11 +16,12 @@ from ..explain.rows import Row
 from ..explain.run import FIGURES
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
+from ..genome.intervals import Interval
 from ..report.inside import plot_maps
 from ..types import DoubleArray, IndexArray
 from .activation_run import about_of
 from .activations import TOKENS, Activations, Layer
-from .check import check_map_of
+from .check import check_map_of, holding, recovery
 from .maps import LayerMap, check_map, map_window
 from .tables import Matrix, Table, check_output, write_table, written
 
@@ -74,6 +75,7 @@ def map_rows(
     spec: TargetSpec,
     options: MapOptions,
     plot: Path | None = None,
+    truth: Sequence[Interval] = (),
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Write the map of each row's window: a row of the table for each position of the layer.
@@ -89,13 +91,15 @@ def map_rows(
         Model, genome, target, method.
     plot : Path, optional
         Figure of the first rows.
+    truth : sequence of Interval
+        Known features, which the map is compared with.
     progress : callable, optional
         Called with the number of rows done.
 
     Returns
     -------
     list of dict
-        The facts of each row, with ``value`` and, where asked, ``check``.
+        The facts of each row, with ``value`` and, where asked, ``check`` and ``truth``.
     """
     bundle, facts = activations.network.bundle, []
     about = activations.layer(options.layer)
@@ -109,6 +113,9 @@ def map_rows(
         told = {"name": row.name, "value": found.value, **found.facts}
         if options.check:
             told["check"] = _checked(activations, row, window, target, found, options)
+        if truth:
+            near = near_target(about, target, activations)
+            told["truth"] = compared(row, about, found.scores, truth, near=near, seed=options.seed)
         facts.append(told)
         add_positions(columns, row, about)
         scores.append(found.scores)
@@ -168,6 +175,14 @@ def checked(
         return check_map_of(objective, window, layer, scores, near=near, count=count, seed=seed).to_json()
     finally:
         session.close()
+
+
+def compared(
+    row: Row, layer: Layer, scores: DoubleArray, truth: Sequence[Interval], *, near: IndexArray, seed: int
+) -> dict[str, Any]:
+    """Return how well a map finds known features in the window of a row."""
+    known = holding(layer, row.where.window_start, row.bases.chrom, truth)
+    return recovery(scores, known, near=near, seed=seed).to_json()
 
 
 def _checked(

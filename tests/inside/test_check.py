@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.errors import InputError
+from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.inside.activations import Layer
-from borzoi_rt.inside.check import agreement, check_map_of, spread
+from borzoi_rt.inside.check import agreement, check_map_of, holding, recovery, spread
 
 
 class Weighted:
@@ -80,6 +81,37 @@ def test_ranks_within_classes_by_hand():
     assert found.classes == 2
     even = agreement(np.ones(6), effects, distance, np.random.default_rng(0))
     assert (even.correlation, even.p_value, even.agrees) == (0.0, 1.0, False)
+
+
+def test_known_features_are_found_or_not():
+    rng = np.random.default_rng(1)
+    scores, known = rng.normal(size=200) * 0.1, np.zeros(200, dtype=bool)
+    known[[20, 21, 90, 150]] = True
+    scores[known] = [-3.0, 2.0, 4.0, -5.0]
+    found = recovery(scores, known, near=np.array([100]))
+    assert (found.auroc, found.recovers, found.known, found.positions) == (1.0, True, 4, 200)
+    by_pairs = [(np.abs(scores[known][:, None]) > np.abs(scores[~known][None])).mean()]
+    for seed in range(12):
+        others = np.random.default_rng(seed).normal(size=200)
+        found = recovery(others, known, near=np.array([100]))
+        want = (np.abs(others[known][:, None]) > np.abs(others[~known][None])).mean()
+        assert_allclose(found.auroc, want)
+        by_pairs.append(found.recovers)
+    assert sum(by_pairs[1:]) <= 3
+    # Features that lie near where distance is counted from are no finding of a map that falls with distance.
+    near = np.abs(np.arange(200) - 100) < 8
+    found = recovery(1.0 / (1 + np.abs(np.arange(200) - 100.0)), near, near=np.array([100]))
+    assert found.auroc == 1.0
+    assert not found.recovers
+    with pytest.raises(InputError, match="0 of 200 positions hold a feature"):
+        recovery(scores, np.zeros(200, dtype=bool), near=np.array([1]))
+
+
+def test_positions_that_hold_an_interval():
+    layer = Layer("tokens", 1, 6, 32, 64)  # positions begin at base 64 of the window
+    intervals = [Interval("chr1", 1095, 1097), Interval("chr2", 1000, 9000), Interval("chr1", 1250, 9000)]
+    assert_array_equal(holding(layer, 1000, "chr1", intervals), [True, True, False, False, False, True])
+    assert not holding(layer, 1000, "chr1", [Interval("chr1", 0, 1064)]).any()
 
 
 def test_positions_are_spread_over_classes():
