@@ -1,9 +1,9 @@
 """Two checks of a map: does it follow what positions do, and does it find what is known to be there?
 
-**Shuffling.** Some positions are shuffled one at a time (their bases, dinucleotides kept), and the size of the change of
-the target is their *effect*. Both map and effect fall with the distance from what the target is read from, for any network, trained
-or not; so ranks are compared within classes of distance, less what the rank of the distance says of them (a partial
-rank correlation), and the null exchanges positions within classes:
+**Shuffling.** Some positions are shuffled one at a time (their bases, dinucleotides kept), and the size of the change
+of the target is their *effect*. Both map and effect fall with the distance from what the target is read from, for any
+network, trained or not; so ranks are compared within classes of distance, less what the rank of the distance says of
+them (a partial rank correlation), and the null exchanges positions within classes:
 
     r = correlation of what is left of the ranks of |score| and of effect
     p = (1 + number of exchanges with r as large) / (1 + exchanges)
