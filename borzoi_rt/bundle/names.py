@@ -53,6 +53,11 @@ def slopes_graph(layer: int) -> str:
     return f"slopes_{layer}"
 
 
+def is_served(name: str) -> bool:
+    """Tell whether a server runs a graph: sums and looks inside are for programs that open the bundle themselves."""
+    return name != STATISTICS and not name.startswith(("gradient_", "activations_", "attention_", "slopes_"))
+
+
 def is_graph_name(name: str) -> bool:
     """Tell whether a graph of a bundle can have a name."""
     return _GRAPH.fullmatch(name) is not None
