@@ -18,6 +18,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain compare": (
         f"explain compare --methods saliency,ism --region chr1:620,001-620,100 --target logSED {_MODEL} --out compared",
     ),
+    "cam": (f"cam --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out cam.tsv --plot cam.png",),
+    "attention": (
+        f"attention --variant chr1:14677:G:A {_MODEL} --out attention.h5 --plot attention.png",
+        f"attention --how relevance --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out relevance.tsv",
+    ),
+    "activations": (f"activations --layer tower_3 --units 0-7 --region chr1:620,001-620,512 {_MODEL} --out units.tsv",),
+    "embed": (f"embed --bed REGIONS.bed {_MODEL} --out regions.h5", f"embed --vcf IN.vcf {_MODEL} --out alleles.h5"),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),

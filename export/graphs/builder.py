@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from borzoi_rt.bundle.manifest import GraphInfo
+from borzoi_rt.bundle.names import graph_file
 from borzoi_rt.bundle.opening import WEIGHTS
 from borzoi_rt.errors import FormatError
 
@@ -161,6 +163,13 @@ class GraphBuilder:
                 kept.append(node)
         self._nodes = kept[::-1]
         self._initializers = {name: tensor for name, tensor in self._initializers.items() if name in needed}
+
+    def write(self, directory: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> GraphInfo:
+        """Write the model, without what no output needs, under the name of the graph; return its description."""
+        file = graph_file(self.name)
+        self.prune([value for value, _ in outputs.values()])
+        self.save(directory / file, outputs)
+        return GraphInfo(file=file, inputs=tuple(self.input_names), outputs=tuple(outputs))
 
     def save(
         self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]], dtype: int = TensorProto.FLOAT

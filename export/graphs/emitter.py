@@ -84,7 +84,7 @@ class Emitter:
         x = graph.wide(x)
         for index, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
             span = held if index == self.config.depth - 1 else whole
-            x = self._transformer(x, block, f"transformer.{index}", span)
+            x = self.transformer(x, block, f"transformer.{index}", span)
         x = graph.narrow(x)
         unets = cast("Iterable[UnetBlock]", self.model.unet)
         for index, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
@@ -139,16 +139,18 @@ class Emitter:
             x = graph.node("Add", x, other)
         return pointwise(graph, x, block.pointwise, f"{name}.pointwise")
 
-    def _transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> str:
-        normed = self.graph.narrow(self._layer_norm(x, block.norm_attention, f"{name}.norm_attention"))
+    def transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> str:
+        """Return the tokens of ``span`` behind one block of the transformer."""
+        normed = self.graph.narrow(self.layer_norm(x, block.norm_attention, f"{name}.norm_attention"))
         attended = self.graph.wide(self.attention.write(normed, block.attention, f"{name}.attention", span))
         x = self.graph.node("Add", take(self.graph, x, span), attended)
-        hidden = self.graph.narrow(self._layer_norm(x, block.norm_dense, f"{name}.norm_dense"))
+        hidden = self.graph.narrow(self.layer_norm(x, block.norm_dense, f"{name}.norm_dense"))
         hidden = self.graph.node("Relu", dense(self.graph, hidden, block.dense_up, f"{name}.dense_up"))
         hidden = dense(self.graph, hidden, block.dense_down, f"{name}.dense_down")
         return self.graph.node("Add", x, self.graph.wide(hidden))
 
-    def _layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:
+    def layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:
+        """Normalise over channels."""
         scale = self.graph.weight(f"{name}.weight", array(norm.weight), exact=True)
         shift = self.graph.weight(f"{name}.bias", array(norm.bias), exact=True)
         return self.graph.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=LAYER_NORM_EPS, label=name)

@@ -186,6 +186,16 @@ FAILS = {
         ],
         r"methods are ism; name two or more",
     ),
+    "cam": (["cam", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
+    "attention": (["attention", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
+    "activations": (
+        ["activations", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
+        r"'chr1:x'",
+    ),
+    "embed": (
+        ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
+        r"none\.bed: no such BED file",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
