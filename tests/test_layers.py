@@ -28,7 +28,7 @@ ROOMS = (
     ("runs", "results", "report"),
     ("explain",),
     ("inside",),
-    ("surrogates",),
+    ("surrogates", "examples"),
     ("model",),
     ("demo", "serving"),
     ("cli",),

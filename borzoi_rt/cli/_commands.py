@@ -36,6 +36,7 @@ COMMANDS = {
     "train": ("borzoi_export.cli_train", "Train or fine-tune a Borzoi-family network (extra: train)."),
     "data": ("borzoi_rt.cli.data", "Make training data of bigWig files, or show what data hold."),
     "evaluate": ("borzoi_rt.cli.evaluate", "Compare predictions with held-out coverage: loss, correlation, R2."),
+    "influence": ("borzoi_rt.cli.influence", "Say which training windows made a model predict what it predicts."),
     "dft": ("borzoi_rt.cli.dft", "Score promoter motifs by what their removal does (extra: promoter)."),
     "promoter": ("borzoi_export.promoter.cli", "Train promoter networks and take motifs from them (extra: train)."),
     "triton": ("borzoi_rt.cli.triton", "Serve a bundle with Triton, and check a server (extra: triton)."),
@@ -49,7 +50,7 @@ BESIDE: dict[str, dict[str, tuple[str, str]]] = {"explain": {}}
 GROUPS = {
     "Score and explain": "scores",
     "Get and check models": "export",
-    "Train and evaluate": "evaluate",
+    "Train and evaluate": "influence",
     "Promoters": "promoter",
     "Serve": "triton",
     "Try and measure": "bench",

@@ -45,6 +45,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data make": ("data make --targets tracks.txt --fasta GENOME.fa.gz --regions regions.bed --squash new --out DATA",),
     "data show": ("data show DATA",),
     "evaluate": ("evaluate --bundle BUNDLE --data DATA --out evaluation",),
+    "influence": (
+        "influence --data DATA --window valid:3 --bundle BUNDLE --out influence.tsv",
+        f"influence --data DATA --region chr1:620,001-620,512 --target logSED {_MODEL} --out influence.tsv",
+    ),
     "dft score": ("dft score --bundle BUNDLE --fasta GENOME.fa.gz --bed tss.bed --out dft.tsv",),
     "dft demo": ("dft demo --out dft-demo-out",),
     "triton repo": ("triton repo BUNDLE --out models --fasta GENOME.fa.gz",),

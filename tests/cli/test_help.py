@@ -204,6 +204,10 @@ FAILS = {
     ),
     "data show": (["data", "show", "none"], r"none"),
     "evaluate": (["evaluate", "--bundle", "B", "--data", "none", "--out", "o"], r"none"),
+    "influence": (
+        ["influence", "--data", "none", "--window", "valid:0", "--bundle", "B", "--out", "o.tsv"],
+        r"none: no such data directory",
+    ),
     "dft score": (
         ["dft", "score", "--bundle", "none", "--fasta", "F", "--bed", "b", "--out", "o.tsv"],
         r"none: no such",
