@@ -52,6 +52,7 @@ DOORS = {
     "jinja2": ("report/page.py",),
     "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),
+    "faiss": ("examples/neighbours.py",),
     "sklearn": ("surrogates/models.py",),
     "lightmotif": ("motifs/scan.py",),
     "click": ("cli/",),

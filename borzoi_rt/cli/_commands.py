@@ -26,6 +26,7 @@ COMMANDS = {
     "merge": ("borzoi_rt.cli.merge", "Make the output of a run from its shards."),
     "report": ("borzoi_rt.cli.report", "Make one HTML file of a score table, to read and to share (extra: report)."),
     "plot": ("borzoi_rt.cli.plot", "Draw the coverage of REF and ALT around a variant: PDF, SVG or PNG."),
+    "neighbours": ("borzoi_rt.cli.neighbours", "Find the regions or alleles with the nearest embeddings."),
     "surrogate": ("borzoi_rt.cli.surrogate", "Fit simple models and rules to the mutants of a region."),
     "calibrate": ("borzoi_rt.cli.calibrate", "Make null distributions that scores are compared with."),
     "scores": ("borzoi_rt.cli.scores", "List statistics, regions and presets of `score`, a line each."),

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),
     "plot": (f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",),
+    "neighbours": ("neighbours genes.h5 --out neighbours.tsv",),
     "surrogate": (f"surrogate --region chr1:620,001-620,200 {_MODEL} --motifs motifs.meme --out rules",),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),

@@ -16,6 +16,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "promoter": ("pyfftw", "lightmotif"),
     "ray": ("ray",),
     "report": ("jinja2",),
+    "neighbours": ("faiss",),
     "surrogate": ("sklearn",),
     "triton": ("tritonclient", "onnx"),
     "export": _EXPORT,

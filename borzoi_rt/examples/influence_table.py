@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import numpy as np
 
 from ..dataset import Data
 from .influence import Influences
+from .tables import write_table
+
+FORMAT = "borzoi-rt-influence"
 
 COLUMNS = ("rank", "window", "chrom", "start", "end", "influence", "cosine", "chance", "loss")
 
@@ -34,25 +37,15 @@ def write_influences(out: Path, data: Data, split: str, found: Influences, about
     about : dict
         JSON values: query, models, options.
     """
+    write_table(
+        out, COLUMNS, _rows(data, split, found), {"format": FORMAT, "format_version": 1, "split": split, **about}
+    )
+
+
+def _rows(data: Data, split: str, found: Influences) -> Iterator[Sequence[object]]:
     regions = data.regions(split)
-    lines = ["\t".join(COLUMNS)]
     for rank, window in enumerate(np.argsort(-np.abs(found.influence), kind="stable").tolist(), start=1):
-        where = ("", "", "")
-        if regions is not None:
-            region = regions[window]
-            where = (region.chrom, str(region.start), str(region.end))
+        region = None if regions is None else regions[window]
+        where = ("", "", "") if region is None else (region.chrom, region.start, region.end)
         numbers = (found.influence[window], found.cosine[window], found.chance[window], found.loss[window])
-        cells = ("" if np.isnan(number) else f"{number:.8g}" for number in numbers)
-        lines.append("\t".join([str(rank), str(window), *where, *cells]))
-    draft, meta = out.with_name(f".{out.name}.draft"), out.with_name(out.name + ".meta.json")
-    meta_draft = meta.with_name(f".{meta.name}.draft")
-    try:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        document = {"format": "borzoi-rt-influence", "format_version": 1, "split": split, **about}
-        meta_draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        meta.unlink(missing_ok=True)  # of an earlier table it says nothing true any more
-        draft.replace(out)
-        meta_draft.replace(meta)
-    finally:
-        draft.unlink(missing_ok=True)
-        meta_draft.unlink(missing_ok=True)
+        yield (rank, window, *where, *numbers)
