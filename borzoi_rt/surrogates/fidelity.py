@@ -73,7 +73,7 @@ class Fitted:
     @property
     def title(self) -> str:
         """``rules of motifs``."""
-        return f"{self.name} of {self.features.kind}"
+        return f"{self.name} of {'kept bases' if self.features.kind == 'kept' else self.features.kind}"
 
     def verdict(self) -> str:
         """Return the fidelity in one line."""
