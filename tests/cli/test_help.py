@@ -196,6 +196,11 @@ FAILS = {
         ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"none\.bed: no such BED file",
     ),
+    "neighbours": (["neighbours", "none.h5", "--out", "o.tsv"], r"none\.h5"),
+    "surrogate": (
+        ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"'chr1:x'|`surrogate` needs sklearn",  # which the tests may run without
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
@@ -212,6 +217,10 @@ FAILS = {
     ),
     "data show": (["data", "show", "none"], r"none"),
     "evaluate": (["evaluate", "--bundle", "B", "--data", "none", "--out", "o"], r"none"),
+    "influence": (
+        ["influence", "--data", "none", "--window", "valid:0", "--bundle", "B", "--out", "o.tsv"],
+        r"none: no such data directory",
+    ),
     "dft score": (
         ["dft", "score", "--bundle", "none", "--fasta", "F", "--bed", "b", "--out", "o.tsv"],
         r"none: no such",
