@@ -11,7 +11,7 @@ from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..engine.gene_bins import BIN_RULES
 from ..errors import InputError
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows
+from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.intervals import Interval, read_bed
@@ -19,6 +19,7 @@ from ..genome.variants import Variant, read_variants
 from ..inside.activations import Activations
 from ..inside.embed import OK, EmbedOptions, Unread, embed_rows, variant_pairs
 from ..inside.tables import check_output
+from ..scoring.named_gene import one_gene
 from . import _shared
 from ._explaining import n_code_option
 
