@@ -114,7 +114,7 @@ def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
     listed = out.split(f"{next(iter(GROUPS))}:")[1]
     assert re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE) == list(COMMANDS)
     assert re.findall(r"^(\w.*):$", listed, re.MULTILINE) == list(GROUPS)[1:]
-    assert (list(COMMANDS)[:5], list(COMMANDS)[-1]) == (["score", "ism", "explain", "predict", "merge"], "bench")
+    assert (list(COMMANDS)[:5], list(COMMANDS)[-1]) == (["score", "ism", "predict", "merge", "report"], "bench")
     assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
 
 
