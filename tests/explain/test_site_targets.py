@@ -19,9 +19,13 @@ from borzoi_rt.bundle.manifest import Geometry, SquashSpec
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.explain.attr_file import read_attributions
+from borzoi_rt.explain.explainer import ExplainOptions
+from borzoi_rt.explain.request import read_request, request_text
+from borzoi_rt.explain.rows import Row
 from borzoi_rt.explain.target import SITE_PSEUDO, TargetSpec
 from borzoi_rt.explain.where import Where, anchored
 from borzoi_rt.genome.genes import Gene
+from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.pas import Sites
 from borzoi_rt.model import open_model
 from borzoi_rt.scoring.options import ScoreOptions
@@ -236,3 +240,21 @@ def test_a_splice_site_from_the_command_line_and_from_python(tmp_path, monkeypat
     assert_allclose(held.arrays["hypothetical"][0], found.hypothetical, rtol=1e-5, atol=1e-9)
     assert_allclose(found.value, exact.value, rtol=1e-4, atol=1e-6)
     assert np.corrcoef(found.projected, exact.projected)[0, 1] > 0.5
+
+
+def test_a_scorer_is_told_transcripts_and_site(bundle):
+    """Splice sites are those of transcripts, so that a request holds these; both sides then mean the same bins."""
+    early = np.array([(1020, 1033), (1060, 1070)], dtype=np.int64)
+    late = np.array([(1020, 1045), (1060, 1070)], dtype=np.int64)
+    united = np.array([(1020, 1045), (1060, 1070)], dtype=np.int64)
+    gene = Gene("G1", "ACTB", "", "chr1", "+", united, (early, late))
+    row = Row(name="r", bases=Interval("chr1", 1050, 1058), where=where(gene=gene, sites=None))
+    spec = TargetSpec.parse("JUNC@splice", site="chr1:1033", site_pseudo=2.0)
+    asked = read_request(request_text(row, spec, ExplainOptions(), bundle), bundle)
+    assert (asked.spec.site, asked.spec.site_pseudo) == ("chr1:1033", 2.0)
+    mine, theirs = (item.bind(bundle, where(gene=held)) for item, held in ((spec, gene), (asked.spec, asked.gene)))
+    assert mine.odds[0].name == theirs.odds[0].name == "donor chr1:1033"
+    for one, other in zip(mine.odds[0].sides, theirs.odds[0].sides, strict=True):
+        assert_array_equal(one, other)
+    body = json.loads(request_text(row, TargetSpec.parse("SUM@exons"), ExplainOptions(), bundle))
+    assert "isoforms" not in body["gene"]
