@@ -29,6 +29,7 @@ from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.genome.pas import Sites
 from borzoi_rt.model import open_model
 from borzoi_rt.scoring.options import ScoreOptions
+from borzoi_rt.scoring.registry import SITE_STATISTICS, STATISTICS
 from borzoi_rt.scoring.splits import paired, shares, usage
 
 GRID = Geometry(sequence_length_bp=128, bin_size_bp=4, bins=24)  # crop 16 bp; output is [16, 112) of the window
@@ -258,3 +259,22 @@ def test_a_scorer_is_told_transcripts_and_site(bundle):
         assert_array_equal(one, other)
     body = json.loads(request_text(row, TargetSpec.parse("SUM@exons"), ExplainOptions(), bundle))
     assert "isoforms" not in body["gene"]
+
+
+# What measures a distance of two alleles, or divides one by the other.
+OF_TWO = {
+    *("SAX", "D1", "D2", "logD1", "logD2", "sqrtD1", "sqrtD2", "JS", "logJS", "nD1", "nD2", "nDi", "nDi_signed"),
+    *("L2_DIFF", "L2_DIFF_LOG1P", "MAX_DIFF"),
+    *("COVR", "SCOVR", "COVR_internal", "COVRWIDE", "SCOVRWIDE", "POLYADENYLATION"),
+}
+
+
+def test_every_score_that_says_something_of_one_sequence_is_a_target():
+    known = {name for family in STATISTICS.values() for name in family} | set(SITE_STATISTICS)
+    assert known > OF_TWO
+    for name in known - OF_TWO:
+        held = SITE_STATISTICS.get(name)
+        TargetSpec.parse(name if held is None else f"{name}@{held.region}")
+    for name in OF_TWO:
+        with pytest.raises(InputError, match="explain no single sequence"):
+            TargetSpec.parse(name)
