@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +72,7 @@ def table(options: argparse.Namespace) -> TrackTable:
     )  # fmt: skip
 
 
-def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, str]) -> float:
+def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, str], *, gradient: bool = False) -> float:
     """Write one bundle and return the seconds it took."""
     from borzoi_export.graphs.unproven import write_unproven
 
@@ -78,7 +80,8 @@ def write_bundle(options: argparse.Namespace, name: str, form: tuple[str, str]) 
     out, (target, precision) = options.out / name, form
     if not out.exists():
         squash = SquashSpec(kind="old")
-        write_unproven(build(options), table(options), out, squash=squash, precision=precision, target=target)
+        choices = {"precision": precision, "target": target, "gradient": gradient}
+        write_unproven(build(options), table(options), out, squash=squash, **choices)
     return time.perf_counter() - start
 
 
@@ -86,6 +89,26 @@ def sequence(options: argparse.Namespace) -> np.ndarray:
     """Return a random window, uint8 (4, length)."""
     letters = np.random.default_rng(0).integers(0, 4, _TOY["seq_length"] if options.toy else 524_288)
     return (letters == np.arange(4)[:, None]).astype(np.uint8)
+
+
+def gtex(options: argparse.Namespace) -> list[int]:
+    """Return the tracks that most steps take."""
+    return list(range(TOY_TRACKS)) if options.toy else list(GTEX)
+
+
+def milliseconds(call: Callable[[], Any], options: argparse.Namespace) -> float:
+    """Return the median milliseconds of a call, the device waited for."""
+    synchronize: Callable[[], None] = lambda: None  # noqa: E731
+    if not options.toy and "torch" in sys.modules:
+        synchronize = sys.modules["torch"].cuda.synchronize
+    times = []
+    for turn in range(3 if options.toy else 9):
+        start = time.perf_counter()
+        call()
+        synchronize()
+        if turn >= (1 if options.toy else 2):
+            times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times))
 
 
 def _tables(options: argparse.Namespace) -> Path:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ._common import in_own_process, peak_rss_gb, print_header, print_table
-from .full_size import _SHARED, GTEX, _model, _timed, _window
+from .full_size import _SHARED, GTEX, _model, random_window, timed
 
 BINS = (2972, 3172)
 STRETCH = (262_144, 263_168)
@@ -61,7 +61,7 @@ def _export(tables: str, out: str, no_gate: str) -> dict[str, Any]:
         graphs.borzoi_reference = lambda model, precision: finish.Reference(
             checks=(),
             golden={
-                "sequence": _window()[None],
+                "sequence": random_window()[None],
                 "track_index": np.arange(1),
                 "coverage": np.zeros((1, 1, model.config.bins), dtype=np.float32),
             },
@@ -86,7 +86,7 @@ def _run(path: str) -> dict[str, Any]:
     from borzoi_rt.engine.gradient import GradientSession
 
     session = GradientSession(open_gradient(open_bundle(path)))
-    tracks, window = np.array(GTEX), _window().astype(np.float32)
+    tracks, window = np.array(GTEX), random_window().astype(np.float32)
     cotangent = np.full((len(tracks), BINS[1] - BINS[0]), 1.0 / 200.0)
     other = np.ascontiguousarray(window[:, ::-1])  # of which no tile is known
     session.coverage(window, tracks, (0, session.geometry.bins))
@@ -95,9 +95,9 @@ def _run(path: str) -> dict[str, Any]:
     def pullback(bases: tuple[int, int]) -> np.ndarray:
         return session.pullback(other, tracks, cotangent, bins=BINS, bases=bases)
 
-    forward = _timed(lambda: session.coverage(other, tracks, (0, session.geometry.bins)))
-    small = _timed(lambda: pullback(STRETCH))
-    whole = _timed(lambda: pullback((0, session.geometry.sequence_length_bp)))
+    forward = timed(lambda: session.coverage(other, tracks, (0, session.geometry.bins)))
+    small = timed(lambda: pullback(STRETCH))
+    whole = timed(lambda: pullback((0, session.geometry.sequence_length_bp)))
 
     def with_forward(run: dict[str, float]) -> dict[str, float]:
         return {key: run[key] + forward[key] if key != "rss" else run[key] for key in run}

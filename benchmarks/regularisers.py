@@ -1,10 +1,11 @@
 """What L1 and L2 do to a stage 1 network: ``python benchmarks/regularisers.py [--steps 1000] [--out FIGURE.png]``.
 
 Networks of the demo's recipe are trained on its synthetic promoters with one regulariser after the other: as published,
-none, in the textbook forms at the published coefficients, and along a path of coefficients of the textbook L1. Printed
-are the validation loss and correlation, the share of weights that are small (less than a hundredth of the largest of
-their layer: subgradient descent makes small ones, not zeros), and the roughness of the effect curves, the mean squared
-step over the variance. ``--out`` draws the path.
+none, in the textbook forms at the published coefficients, and along paths of coefficients of the textbook L1 on both
+layers and of the group lasso on whole effect curves. Printed are the validation loss and correlation, the share of
+weights that are small (less than a hundredth of the largest of their layer: subgradient descent makes small ones, not
+zeros), that of curves whose norm is small in this sense, and the roughness of the effect curves, the mean squared step
+over the variance. ``--out`` draws both paths.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ SEED = 7
 WINDOW = {"sequence_length_bp": 600, "crop_bp": 90, "tss_bp": 360, "motif_width": 15, "effect_width": 161}
 SMALL = 0.01
 PATH = (0.0, 1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
+GROUP_PATH = (0.0, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a network: correlation, loss, small weights of both layers, roughness of the curves."""
+    """What became of a network: correlation, loss, small weights of both layers, small curves, their roughness."""
 
     pearson: float
     loss: float
     small_motif: float
     small_effect: float
+    small_curves: float
     roughness: float
 
 
@@ -61,7 +64,11 @@ def objectives() -> dict[str, Objective]:
         f"sum L1 {factor:g}, roughness": replace(published, l1_motif=factor, l1_deconv=factor, l1_form="l1_sum")
         for factor in PATH
     }
-    return {**settings, **path}
+    groups = {
+        f"group L2 {factor:g}, roughness": replace(published, l1_motif=0.0, l1_deconv=factor, l1_form="group_l2")
+        for factor in GROUP_PATH[1:]
+    }
+    return {**settings, **path, **groups}
 
 
 def outcome(folder: Path, objective: Objective, steps: int) -> Outcome:
@@ -88,26 +95,34 @@ def outcome(folder: Path, objective: Objective, steps: int) -> Outcome:
     motif, effect = model.motif.weight.detach(), model.effect.weight.detach()
     small = [float((layer.abs() < SMALL * layer.abs().max()).float().mean()) for layer in (motif, effect)]
     scores = about["validation"]
+    norms = effect.norm(dim=-1)
+    curves = float((norms < SMALL * norms.max()).float().mean())
     roughness = float(PENALTIES["smoothness_p2"](effect))
-    return Outcome(float(scores["pearson"]), float(scores["loss"]), small[0], small[1], roughness)
+    return Outcome(float(scores["pearson"]), float(scores["loss"]), *small, curves, roughness)
 
 
 def draw(path: Path, found: dict[str, Outcome]) -> None:
-    """Draw sparsity and correlation along the path of the textbook L1."""
+    """Draw sparsity and correlation along both paths."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    points = [found[f"sum L1 {factor:g}, roughness"] for factor in PATH]
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    panel = figure.subplots()
-    panel.plot(range(len(PATH)), [point.small_motif for point in points], "o-", label="small weights, motifs")
-    panel.plot(range(len(PATH)), [point.small_effect for point in points], "s-", label="small weights, effect curves")
-    panel.plot(range(len(PATH)), [point.pearson for point in points], "^--", label="validation correlation")
-    panel.set_xticks(range(len(PATH)), [f"{factor:g}" for factor in PATH])
-    panel.set_xlabel("coefficient of the sum of |w|, both layers")
-    panel.set_ylim(0, 1)
-    panel.legend(frameon=False)
+    left, right = figure.subplots(1, 2, sharey=True)
+    points = [found[f"sum L1 {factor:g}, roughness"] for factor in PATH]
+    left.plot(range(len(PATH)), [point.small_motif for point in points], "o-", label="small weights, motifs")
+    left.plot(range(len(PATH)), [point.small_effect for point in points], "s-", label="small weights, effect curves")
+    left.plot(range(len(PATH)), [point.pearson for point in points], "^--", label="validation correlation")
+    left.set_xticks(range(len(PATH)), [f"{factor:g}" for factor in PATH])
+    left.set_xlabel("coefficient of the sum of |w|, both layers")
+    points = [found["sum L1 0, roughness"], *(found[f"group L2 {factor:g}, roughness"] for factor in GROUP_PATH[1:])]
+    right.plot(range(len(GROUP_PATH)), [point.small_curves for point in points], "o-", label="small effect curves")
+    right.plot(range(len(GROUP_PATH)), [point.pearson for point in points], "^--", label="validation correlation")
+    right.set_xticks(range(len(GROUP_PATH)), [f"{factor:g}" for factor in GROUP_PATH])
+    right.set_xlabel("coefficient of the sum of norms of effect curves")
+    for panel in (left, right):
+        panel.set_ylim(0, 1)
+        panel.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
 
@@ -119,7 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {options.steps} steps")
-    print(f"{'':36}{'pearson':>9}{'loss':>9}{'small, motifs':>15}{'small, curves':>15}{'roughness':>11}")
+    print(f"{'':36}{'pearson':>9}{'loss':>9}{'small, motifs':>15}{'small, effect':>15}{'curves':>8}{'roughness':>11}")
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         grammar.write_data(Path(folder), seed=SEED)
@@ -127,7 +142,7 @@ def main() -> None:
             found[name] = item = outcome(Path(folder), objective, options.steps)
             print(
                 f"{name:36}{item.pearson:9.3f}{item.loss:9.4f}{item.small_motif:15.3f}{item.small_effect:15.3f}"
-                f"{item.roughness:11.5f}",
+                f"{item.small_curves:8.3f}{item.roughness:11.5f}",
                 flush=True,
             )
     if options.out is not None:

@@ -1,14 +1,15 @@
-"""Memory of a run of millions of variants: ``python -m benchmarks.streaming [--variants N] [--out tsv|parquet|h5]``.
+"""Memory of a run of millions of variants: ``python -m benchmarks.streaming [--variants N] [--out tsv|h5|...]``.
 
 Most variants have a status that costs nothing (symbolic alleles, contigs that are missing, REF that is not in the
 genome), one of a thousand is scored by the array backend, in a window of the demo's length; so the time is that of
-reading, keeping and writing, and the memory that of the program around the model. The variants are not sorted. The
-resident memory is read every second and printed for ten moments of the run.
+reading, keeping and writing, and the memory that of the program around the model. The variants are not sorted, unless
+``--sorted`` is given. The resident memory is read every second and printed for twenty moments of the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -38,13 +39,23 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.started = time.monotonic()
         self.done = 0
-        self.seen: list[tuple[float, int, float]] = []
+        self.seen: list[tuple[float, str, int, float]] = []
+        self.journal = (0, 0)
         self.over = threading.Event()
+
+    def watch(self, total: int, journal: Path) -> None:
+        """Begin."""
+        self.total, self.folder, self.started = total, journal, time.monotonic()
+        self.start()
 
     def run(self) -> None:
         """Read until the run is over."""
         while not self.over.wait(1.0):
-            self.seen.append((time.monotonic() - self.started, self.done, resident_gb()))
+            step = "reading" if not self.done else "scoring" if self.done < self.total else "writing"
+            self.seen.append((time.monotonic() - self.started, step, self.done, resident_gb()))
+            if step == "writing" and not self.journal[0]:
+                sizes = [entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file()]
+                self.journal = len(sizes), sum(sizes)
 
     def progress(self, done: int) -> None:
         """Take the number of variants done."""
@@ -55,9 +66,11 @@ def main() -> None:
     """Make the input, score it, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", type=int, default=1_000_000)
-    parser.add_argument("--out", choices=("tsv", "parquet", "h5"), default="tsv")
+    parser.add_argument("--out", choices=("tsv", "parquet", "h5", "vcf.gz"), default="tsv")
+    parser.add_argument("--sorted", action="store_true", help="sort the variants by position")
     options = parser.parse_args()
-    print_header(f"python -m benchmarks.streaming --variants {options.variants} --out {options.out}")
+    order = " --sorted" if options.sorted else ""
+    print_header(f"python -m benchmarks.streaming --variants {options.variants} --out {options.out}{order}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fasta, vcf = folder / "genome.fa", folder / "in.vcf"
@@ -65,22 +78,25 @@ def main() -> None:
         write_fasta(fasta, {"chr1": text})
         with vcf.open("w", encoding="ascii") as handle:
             handle.write("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
-            handle.writelines(lines(options.variants, text))
+            handle.writelines(lines(options.variants, text, in_order=options.sorted))
         watch = Watch()
+        watch.watch(options.variants, folder / f"out.{options.out}.partial")
         counts = score(vcf, folder / f"out.{options.out}", fasta, watch)
         size = (folder / f"out.{options.out}").stat().st_size
     report(watch, counts, options.variants, size)
 
 
-def lines(count: int, text: str) -> Iterator[str]:
+def lines(count: int, text: str, *, in_order: bool) -> Iterator[str]:
     """Yield the variants."""
     for number in range(count):
-        pos = 10_000 + number * 7919 % (LENGTH - 20_000)
+        step = number * (LENGTH - 20_000) // count if in_order else number * 7919 % (LENGTH - 20_000)
+        pos = 10_000 + step
         ref = text[pos - 1]
-        if number % 1000 == 0:
-            chrom, alt = "chr1", "ACGT"["CGTA".index(ref)]
-        elif number % 20 == 1:
+        missing = number >= 0.95 * count if in_order else number % 20 == 1
+        if missing:
             chrom, alt = "chrUn", "A"
+        elif number % 1000 == 0:
+            chrom, alt = "chr1", "ACGT"["CGTA".index(ref)]
         elif number % 20 == 2:
             chrom, ref, alt = "chr1", "ACGT"["CGTA".index(ref)], "N"
         else:
@@ -97,7 +113,6 @@ def score(vcf: Path, out: Path, fasta: Path, watch: Watch) -> Counter[str]:
         return ArraySession(bundle.geometry, weights)
 
     score_plan.open_engine = array  # type: ignore[assignment]
-    watch.start()
     settings = RunSettings(progress=watch.progress)
     options = ScoreOptions(stats=("SUM",), tracks="0")
     counts = score_file(vcf, out, bundle=bundle, fasta=fasta, options=options, settings=settings)
@@ -107,12 +122,18 @@ def score(vcf: Path, out: Path, fasta: Path, watch: Watch) -> Counter[str]:
 
 
 def report(watch: Watch, counts: Counter[str], variants: int, size: int) -> None:
-    """Print ten moments, and what the run came to."""
-    shown = watch.seen[:: max(1, len(watch.seen) // 10)] + watch.seen[-1:]
-    print_table(("seconds", "done", "resident GB"), [(f"{at:.0f}", done, gb) for at, done, gb in shown])
-    took = watch.seen[-1][0]
-    print(f"\n{dict(counts)}; table of {size / 1e6:.0f} MB")
-    print(f"{took:.0f} s, {variants / took:,.0f} variants/s, peak {peak_rss_gb():.2f} GB")
+    """Print twenty moments, and what the run came to."""
+    shown = watch.seen[:: max(1, len(watch.seen) // 20)] + watch.seen[-1:]
+    print_table(
+        ("seconds", "step", "done", "resident GB"),
+        [(f"{at:.0f}", step, done, f"{held:.3f}") for at, step, done, held in shown],
+    )
+    took, processor = watch.seen[-1][0], time.process_time()
+    files, held = watch.journal
+    print(f"\n{dict(counts)}; table of {size / 1e6:.0f} MB, journal of {files} files and {held / 1e6:.0f} MB")
+    print(
+        f"{took:.0f} s ({processor:.0f} s of processor), {variants / took:,.0f} variants/s, peak {peak_rss_gb():.3f} GB"
+    )
 
 
 def resident_gb() -> float:

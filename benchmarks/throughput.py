@@ -2,8 +2,10 @@
 
 Every line is a run of the same variants: by device, processes, tracks, bins around the variant, and strategy (``whole``
 passes, or ``tiles`` that are computed once). The speed is that of the steady run, from the first result to the last,
-without loading. Beside it stands the error: the largest difference to whole passes in one process on the CPU, as a
-share of the largest score. The price is that of the machine per hour; a million variants cost price / speed.
+without loading; ``CPU s`` is the processor time of the whole run for 1,000 variants, loading included, which other
+programs on the machine change little. Beside it stands the error: the largest difference to whole passes in one process
+on the CPU, as a share of the largest score. The price is that of the machine per hour; a million variants cost
+price / speed.
 
 Without ``--bundle`` the demo's model, genome and variants are used. Give the published model, hg38 and a VCF, and
 ``--device cuda``, to size a run; ``--variants`` takes the first of the file.
@@ -13,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,7 +38,7 @@ from borzoi_rt.scoring.options import ScoreOptions
 
 STAT = "logSED"
 JOB = 5  # variants a job: several processes are heard of by the job
-COLUMNS = ("device", "workers", "tracks", "bins", "strategy", "variants/s", "$ a million", "error")
+COLUMNS = ("device", "workers", "tracks", "bins", "strategy", "variants/s", "CPU s", "$ a million", "error")
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,18 @@ class Case:
 def main() -> None:
     """Measure and print."""
     options = arguments()
-    print_header("python -m benchmarks.throughput")
+    print_header(" ".join(["python -m benchmarks.throughput", *sys.argv[1:]]))
     print(f"price     {options.price:.2f} $ an hour for the machine\n")
     with tempfile.TemporaryDirectory() as name:
         bundle, fasta, vcf = inputs(Path(name), options)
         variants = [item.variant for item in itertools.islice(read_variants(vcf), options.variants)]
         rows, wanted = [], {}
         for case in cases(options):
+            before = processor_s()
             rate, scores = measure(case, bundle, fasta, variants, Path(name))
+            spent = (processor_s() - before) / len(variants) * 1000
             whole = wanted.setdefault((case.tracks, case.span), scores)  # the first of each is whole, on the CPU
-            rows.append(row(case, rate, scores, whole, options.price))
+            rows.append(row(case, rate, spent, scores, whole, options.price))
     print_table(COLUMNS, rows)
 
 
@@ -118,7 +124,13 @@ def measure(case: Case, bundle: Any, fasta: Path, variants: list[Any], folder: P
     return (count / seconds if seconds else float("nan")), scores
 
 
-def row(case: Case, rate: float, scores: np.ndarray, whole: np.ndarray, price: float) -> tuple[Any, ...]:
+def processor_s() -> float:
+    """Return the processor time of this process, and of those it started that have ended."""
+    spent = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(item.ru_utime + item.ru_stime for item in spent)
+
+
+def row(case: Case, rate: float, spent: float, scores: np.ndarray, whole: np.ndarray, price: float) -> tuple[Any, ...]:
     """Return a line."""
     error = np.nanmax(np.abs(scores - whole)) / np.nanmax(np.abs(whole))
     return (
@@ -128,6 +140,7 @@ def row(case: Case, rate: float, scores: np.ndarray, whole: np.ndarray, price: f
         "all" if case.span is None else f"{case.span} bp",
         "whole" if case.full else "tiles",
         f"{rate:.3g}",
+        f"{spent:.3g}",
         f"{price / 3600 / rate * 1e6:.3g}",
         f"{error:.0e}",
     )

@@ -33,8 +33,9 @@ from .genome.pas import read_sites
 from .genome.variants import Variant
 from .html import html_table
 from .results import CoverageResult, IsmResult, ScoreResult
+from .runs.ism import check_substitutions
 from .runs.ism_plan import Substitutions, in_window, ism_intervals, ism_windows
-from .runs.predict import CoverageOptions, coverage_predictor, windows_of
+from .runs.predict import CoverageOptions, check_windows, coverage_predictor, windows_of
 from .runs.score_plan import extras_of, fitted_calibration
 from .scoring.calibration import chosen_genes
 from .scoring.ensemble import Models, member_engine, open_members, open_scorer
@@ -42,8 +43,8 @@ from .scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from .scoring.named_gene import one_gene
 from .scoring.options import ScoreOptions, texts_of
 from .scoring.phase_floor import AnyScorer
-from .scoring.pipeline import check_genes
-from .scoring.presets import PRESETS, check_preset
+from .scoring.pipeline import check_genes, check_sites
+from .scoring.presets import PRESETS, check_preset, preset_options
 from .scoring.results import ScoredVariant
 from .scoring.stream import records_of
 from .sequence import encode
@@ -190,6 +191,7 @@ class Model:
             if annotation is None:
                 raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")
             annotation = replace(annotation, sites=read_sites(pas))
+        check_sites(chosen, annotation)
         check_uncalibrated(haplotypes, calibration)
         scorer = self._scorer(chosen, annotation)
         records = records_of(_variants(variants), chosen, self.bundle, haplotypes)
@@ -225,6 +227,9 @@ class Model:
         """
         region = _interval(interval)
         chosen = self._options(stats, tracks, None, options)
+        check_genes(chosen, given=False)
+        check_sites(chosen, None)
+        check_substitutions(chosen, self.members)
         (where,) = ism_intervals([region], self.fasta, self.bundle.geometry)
         chosen = in_window(chosen, *ism_windows([where], self.bundle.geometry))
         sequence = self.fasta.fetch(where.chrom, where.start, where.end)
@@ -380,6 +385,7 @@ class Model:
         if options is not None and options.tracks is not None and tracks is not None:
             raise InputError("tracks stand in the options too; leave one of the two out")
         chosen = options or CoverageOptions()
+        check_windows(chosen.prediction)
         positions = self.tracks.select(tracks if tracks is not None else chosen.tracks)
         predictor = coverage_predictor(self.bundle, self._whole_session(), positions, chosen)
         grid = self.bundle.geometry
@@ -412,14 +418,16 @@ class Model:
             )
         if preset is not None and preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; allowed: {', '.join(PRESETS)}")
-        chosen = PRESETS[preset] if preset is not None else options or ScoreOptions()
+        names = None if stats is None else texts_of("stats", stats)
         if preset is not None:
             check_preset(preset, self.bundle.info)
+            return preset_options(preset, names, **({} if tracks is None else {"tracks": tracks}))
+        chosen = options or ScoreOptions()
         if options is not None and tracks is not None and options.tracks is not None:
             raise InputError("tracks stand in the options too; leave one of the two out")
         if tracks is not None:
             chosen = replace(chosen, tracks=tracks)
-        return chosen if stats is None else replace(chosen, stats=texts_of("stats", stats))
+        return chosen if names is None else replace(chosen, stats=names)
 
     def _result(
         self,

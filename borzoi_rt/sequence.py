@@ -170,6 +170,38 @@ def substitutions(
         yield SubstitutionBatch(position[now], alt[now], buffer[:rows])
 
 
+def edited(onehot: ByteArray, mutants: ByteArray, *, start: int = 0) -> Iterator[ByteArray]:
+    """Yield a window once for each mutant of some of its columns, with as few columns written as differ.
+
+    Parameters
+    ----------
+    onehot : uint8 ndarray of shape (4, length)
+        Reference window; not modified.
+    mutants : uint8 ndarray of shape (mutants, columns)
+        Letters of columns [start, start + columns) as numbers, 0 to 3 for A, C, G, T and 4 for an unknown base.
+    start : int
+        First of these columns.
+
+    Yields
+    ------
+    uint8 ndarray of shape (4, length)
+        The mutated window: one buffer, valid until the next mutant is asked for.
+    """
+    reference = _checked(onehot, ndim=2).copy()
+    end = start + mutants.shape[1]
+    if not 0 <= start <= end <= reference.shape[1]:
+        raise InputError(f"columns [{start}, {end}) do not lie in a window of {reference.shape[1]} bases")
+    held = reference[:, start:end]
+    now = np.where(held.any(axis=0), held.argmax(axis=0), 4).astype(np.uint8)
+    buffer = reference[None].copy()
+    for mutant in mutants:
+        for column in np.flatnonzero(mutant != now):
+            position = np.array([start + column], dtype=np.intp)
+            _kernel.edit(buffer, reference, position, position, mutant[column : column + 1].copy())
+        now = mutant
+        yield buffer[0]
+
+
 def _checked(onehot: ByteArray, *, ndim: int | None) -> ByteArray:
     if not isinstance(onehot, np.ndarray) or onehot.dtype != np.uint8:
         found = getattr(onehot, "dtype", type(onehot).__name__)

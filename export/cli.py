@@ -80,6 +80,12 @@ _gradient = click.option(
     is_flag=True,
     help="Write the gradient graphs too, which `explain` needs for saliency and its kin; fp32 only  [default: none].",
 )
+_activations = click.option(
+    "--activations",
+    is_flag=True,
+    help="Write the graphs of what lies inside the network too, which `activations`, `attention` and `cam` need; fp32 "
+    "only  [default: none].",
+)
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there  [default: an error].")
 
 
@@ -94,7 +100,7 @@ def _but_squash(command: Callable[..., None]) -> Callable[..., None]:
 
 def export_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every export may choose, whatever the weights are."""
-    for option in (_overwrite, _gradient, _target, _precision, _convolution, _out, _unclip, _unscale):
+    for option in (_overwrite, _activations, _gradient, _target, _precision, _convolution, _out, _unclip, _unscale):
         command = option(command)
     return command
 

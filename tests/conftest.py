@@ -73,6 +73,18 @@ def gradient_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def inside_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The network of ``gradient_bundle`` with graphs of activations."""
+    import torch
+    from borzoi_export.graphs import export_bundle
+
+    torch.manual_seed(11)
+    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("inside") / "bundle"
+    squash = SquashSpec(kind="new", unscale=True)
+    return export_bundle(model, toys.tracks(), out, squash=squash, name="toy", activations=True)
+
+
+@pytest.fixture(scope="session")
 def triton_genome(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The genome of the served scorer."""
     return triton_servers.write_genome(tmp_path_factory.mktemp("genome"))

@@ -23,7 +23,7 @@ def test_gpu_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     plain = gpu.torch_steps
 
     def here(step: gpu.Step, options: Any, seconds: float) -> dict[str, Any]:
-        return gpu._FUNCTIONS[step.function](options, *step.arguments)
+        return gpu.STEPS[step.function](options, *step.arguments)
 
     monkeypatch.setattr(gpu, "_in_process", here)
     monkeypatch.setattr(gpu, "torch_steps", lambda: (step for step in plain() if step.function != "peer"))
@@ -31,7 +31,16 @@ def test_gpu_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(sys, "argv", arguments)
     gpu.main()
     steps = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
-    assert {step["step"].split()[0] for step in steps} >= {"rates", "forward", "parts", "variants", "bits", "all"}
+    assert {step["step"].split()[0] for step in steps} >= {
+        "rates",
+        "forward",
+        "parts",
+        "variants",
+        "bits",
+        "all",
+        "CUDA",
+        "saliency",
+    }
     found = {step["step"]: step for step in steps}
     assert all(step["logit_rms"] <= step["gate_rms"] for name, step in found.items() if name.startswith("forward"))
     assert found["variants gpu-fp16."]["null_is_zero"] == 1.0

@@ -94,7 +94,31 @@ def test_wrappers_have_what_the_convention_asks_for(name: str) -> None:
     assert f'f"file://{{workflow.basedir}}/{name}"' in rules
 
 
-# Nextflow: its language is not parsed here; what its processes run is.
+# Nextflow: what its processes run is run here; its language is Groovy, of which the form can be checked.
+
+PARSE = """
+import org.codehaus.groovy.control.*
+args.each { name ->
+    def unit = new CompilationUnit()
+    unit.addSource(new File(name))
+    unit.compile(Phases.CONVERSION)
+    println name
+}
+"""
+
+
+@pytest.mark.full
+def test_the_files_of_nextflow_are_groovy(tmp_path: Path) -> None:
+    groovy = shutil.which("groovy")
+    if groovy is None:
+        pytest.skip("no groovy on PATH")
+    script = tmp_path / "parse.groovy"
+    script.write_text(PARSE)
+    java = Path(shutil.which("java") or "/usr/bin/java").resolve().parent.parent
+    files = sorted(map(str, [*(DEPLOY / "nextflow").rglob("*.nf"), DEPLOY / "nextflow" / "nextflow.config"]))
+    assert len(files) == 4
+    said = run([groovy, str(script), *files], tmp_path, {"JAVA_HOME": str(java), **os.environ})
+    assert said.splitlines() == files
 
 
 def section(module: str, name: str) -> str:

@@ -7,7 +7,9 @@ A bundle is a directory.
   Nothing MAY stand before or after the JSON object but one line feed; text in it MUST be printable.
 - ``files`` MUST list every other file of the directory with its ``sha256`` and ``bytes``. A file MUST have one of these
   names: ``tracks.tsv``, ``golden.npz``, ``weights.bin``, and for every graph its name and ``.onnx``; a graph MUST be
-  called ``predict``, ``trunk_tile``, ``body``, ``body_BINS`` (a number of bins), ``head`` or ``statistics``. The set is
+  called ``predict``, ``trunk_tile``, ``body``, ``body_BINS`` (a number of bins), ``head``, ``statistics``,
+  ``gradient_trunk``, ``gradient_body``, ``gradient_tile``, ``activations_tile``, ``activations_layers``,
+  ``attention_N``, ``slopes_N`` (a block of the transformer, from 1), ``slopes_head`` or ``slopes_decoder``. The set is
   closed: any other file or folder, a file that is not listed, a listed file that is missing, a pipe or a device, and a
   wrong size or hash are errors. Readers MUST ignore, with a warning, and MUST NOT copy what file managers and
   downloads leave behind: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``.gitattributes``, ``.cache``, ``README.md``.
@@ -31,6 +33,16 @@ A bundle is a directory.
   float64 ``(rows, strands)``, tracks being rows x strands. Outputs, float64, are those of
   :class:`borzoi_rt.backends.protocols.BinSums`, each with a leading axis: ``ref_sum, alt_sum, absolute_sum,
   square_sum`` of 3 scales, ``extreme`` of 1.
+- ``graphs`` MAY then name, all together, those of activations; one window at a time, all but ``n_fill``, indices and
+  bases float32 with a leading axis of 1: ``activations_tile`` (bases of a tile and ``n_fill`` to ``stem`` and
+  ``tower_1, ...``, before their pools, ``(positions, channels)``), ``activations_layers`` (``tokens`` that enter the
+  transformer to ``layer_1, ...``, those behind every block), and for every block N ``attention_N`` (``tokens`` before
+  it, ``queries`` int64 and ``to_attended``, the derivative of a number by what its attention adds to them, to
+  ``shares`` and ``by_share``, ``(heads, queries, tokens)``) and ``slopes_N`` (``tokens`` before it and ``to_layer``,
+  the derivative by those behind it, to ``to_tokens`` and ``to_attended``); ``slopes_decoder`` (``tokens`` behind the
+  transformer, the skips of ``body`` and ``to_embedding`` to ``to_tokens``) and ``slopes_head`` (``embedding``,
+  ``track_index`` and ``cotangent``, the derivative by squashed coverage, to ``to_embedding`` and ``linear``, what the
+  head's weights alone make of the embedding).
 - Where ``architecture.family`` is ``"promoter"``, ``predict`` MUST also take ``mask`` and ``fill``, float32
   ``(1 or batch, channels, 1 or length)``, and give ``activations``, float32 ``(batch, channels, length)``: the model
   replaces its motif activations a by ``a * mask + fill``. Channels are the motifs of ``architecture.motif_names`` as

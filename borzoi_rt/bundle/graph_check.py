@@ -2,43 +2,37 @@
 
 A graph is a program that others wrote. A runtime follows its pointers into files and allocates what it declares, so
 that every graph is read here first: only operators and fields that the exporter writes, no sub-graphs, no functions,
-weights in ``weights.bin`` alone and inside it, sizes and constants that a sequence model can have. The memory that a
-graph of harmless constants takes while it runs is not bounded here: limit the process where bundles of strangers run.
+weights in ``weights.bin`` alone and inside it, sizes and constants that a sequence model can have, and no more memory
+and work than a model of this size takes, see :mod:`.graph_memory`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import FormatError
 from .files import read_regular
+from .graph_constants import check_integers, count_elements, read_constants
+from .graph_memory import Limits, Program, check_memory
+from .graph_shapes import ELEMENT_BYTES, OPERATORS, Attribute, Node
 from .names import LARGEST_GRAPH, WEIGHTS
-from .wire import BYTES, FIXED32, FIXED64, VARINT, Field, Message, read_message, signed
+from .wire import BYTES, FIXED32, VARINT, Field, Message, read_message, signed
+
+_T = TypeVar("_T")
 
 OPSETS = range(18, 22)
 IR_VERSIONS = range(8, 11)
-# fmt: off
-OPERATORS = frozenset((
-    "Abs", "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "Div", "Equal", "Erf",
-    "Exp", "Expand", "Gather", "GatherElements", "Gelu", "Greater", "Identity", "LayerNormalization", "Less", "Log",
-    "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus",
-    "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
-))
-# fmt: on
 MOST_NODES = 100_000
-MOST_ELEMENTS = 2**31  # of one tensor
-MOST_INTEGERS = 65_536  # of one constant
-LARGEST_INTEGER = 2**24  # of a constant: no window is longer, no axis either
-LARGEST_RANK = 8
 
-# ONNX element type -> bytes of one element.
-_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8}
+# Type of an attribute -> the field that holds its value.
+_INT, _INTS = 2, 7
+_ATTRIBUTE_FIELDS = {1: "float", _INT: "int", 3: "string", 6: "floats", _INTS: "ints"}
+_VALUE_FIELDS = frozenset(_ATTRIBUTE_FIELDS.values())
 
 _MODEL = {
     1: Field("ir_version", VARINT),
@@ -82,28 +76,11 @@ _ATTRIBUTE = {
     13: Field("doc"),
     20: Field("type", VARINT),
 }
-_TENSOR = {
-    1: Field("dims", VARINT, packed=True),
-    2: Field("data_type", VARINT),
-    4: Field("floats", FIXED32, packed=True),
-    5: Field("int32s", VARINT, packed=True),
-    7: Field("int64s", VARINT, packed=True),
-    8: Field("name"),
-    9: Field("raw"),
-    10: Field("doubles", FIXED64, packed=True),
-    12: Field("doc"),
-    13: Field("external", repeated=True),
-    14: Field("location", VARINT),
-}
-_ENTRY = {1: Field("key"), 2: Field("value")}
 _VALUE = {1: Field("name"), 2: Field("type"), 3: Field("doc")}
 _TYPE = {1: Field("tensor"), 6: Field("denotation")}
 _TENSOR_TYPE = {1: Field("elem_type", VARINT), 2: Field("shape")}
 _SHAPE = {1: Field("dim", repeated=True)}
 _DIM = {1: Field("value", VARINT), 2: Field("parameter", BYTES), 3: Field("denotation")}
-
-# ONNX element type -> the field that holds such values where they are not raw bytes.
-_TYPED = {1: "floats", 2: "int32s", 3: "int32s", 6: "int32s", 7: "int64s", 9: "int32s", 10: "int32s", 11: "doubles"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +102,13 @@ class GraphFacts:
     opset: int
 
 
-_passed: dict[tuple[bytes, int], GraphFacts] = {}
+_passed: dict[tuple[bytes, int, Limits | None], GraphFacts] = {}
 _MOST_PASSED = 256
 
 
-def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None = None) -> GraphFacts:
+def check_graph_file(
+    path: str | os.PathLike[str], *, weights_bytes: int | None = None, limits: Limits | None = None
+) -> GraphFacts:
     """Check an ONNX file.
 
     Parameters
@@ -138,6 +117,9 @@ def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None 
         The file.
     weights_bytes : int, optional
         Size of ``weights.bin``; that of the file beside ``path`` when None.
+    limits : Limits, optional
+        What it may take; memory and work are not looked at when None, where the graph has been checked as a part of
+        its bundle.
 
     Returns
     -------
@@ -154,13 +136,12 @@ def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None 
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     if weights_bytes is None:
-        beside = path.with_name(WEIGHTS)
-        weights_bytes = beside.stat().st_size if beside.is_file() else 0
+        weights_bytes = weights_beside(path)
     # Opening a bundle checks every graph, and loading one checks it again: by its bytes, which are seldom others.
-    key = (hashlib.sha256(data).digest(), weights_bytes)
+    key = (hashlib.sha256(data).digest(), weights_bytes, limits)
     try:
         if key not in _passed:
-            facts = check_graph(data, weights_bytes)
+            facts = check_graph(data, weights_bytes, limits)
             if len(_passed) >= _MOST_PASSED:
                 _passed.clear()
             _passed[key] = facts
@@ -169,7 +150,13 @@ def check_graph_file(path: str | os.PathLike[str], *, weights_bytes: int | None 
         raise FormatError(f"{path}: not a graph that a bundle may hold: {error}; export the model again") from None
 
 
-def check_graph(data: bytes, weights_bytes: int) -> GraphFacts:
+def weights_beside(path: Path) -> int:
+    """Return the size of the weights file in the directory of a graph, 0 where there is none."""
+    beside = path.with_name(WEIGHTS)
+    return beside.stat().st_size if beside.is_file() else 0
+
+
+def check_graph(data: bytes, weights_bytes: int, limits: Limits | None = None) -> GraphFacts:
     """Check the bytes of an ONNX file; parameters and errors as in :func:`check_graph_file`."""
     model = read_message(memoryview(data), _MODEL, "the file")
     opset, ir_version = _check_versions(model)
@@ -180,14 +167,16 @@ def check_graph(data: bytes, weights_bytes: int) -> GraphFacts:
     nodes = graph.parts.get("node", [])
     if not nodes or len(nodes) + len(graph.parts.get("initializer", ())) > MOST_NODES:
         raise FormatError(f"{len(nodes)} operators and as many weights as that; 1 to {MOST_NODES} are allowed")
-    for node in nodes:
-        _check_node(node)
-    external = [_check_tensor(tensor, weights_bytes) for tensor in graph.parts.get("initializer", ())]
+    program = [_node(node) for node in nodes]
+    constants, beside = read_constants(graph.parts.get("initializer", ()), weights_bytes)
     for value in graph.parts.get("value_info", ()):
         _value(value, "a value")
-    inputs = dict(_value(value, "an input") for value in graph.parts.get("input", ()))
-    outputs = dict(_value(value, "an output") for value in graph.parts.get("output", ()))
-    return GraphFacts(inputs, outputs, any(external), ir_version, opset)
+    inputs = _unique((_value(value, "an input") for value in graph.parts.get("input", ())), "input")
+    outputs = _unique((_value(value, "an output") for value in graph.parts.get("output", ())), "output")
+    if limits is not None:
+        check_memory(Program(program, constants, inputs), limits)
+    taken, given = ({name: shape for name, (_, shape) in values.items()} for values in (inputs, outputs))
+    return GraphFacts(taken, given, beside, ir_version, opset)
 
 
 def check_signature(
@@ -226,87 +215,45 @@ def _check_versions(model: Message) -> tuple[int, int]:
     return found[0][1], ir_version
 
 
-def _check_node(part: memoryview) -> None:
+def _node(part: memoryview) -> Node:
     node = read_message(part, _NODE, "an operator")
     kind, domain = node.text("op_type"), node.text("domain")
     if domain not in ("", "ai.onnx") or kind not in OPERATORS:
         raise FormatError(f"operator {f'{domain}.{kind}' if domain else kind!r} is not allowed")
-    for name in ("input", "output"):
-        node.texts(name)
+    attributes: dict[str, Attribute] = {}
     for attribute in node.parts.get("attribute", ()):
         held = read_message(attribute, _ATTRIBUTE, f"an attribute of {kind}")
-        integers = [signed(value) for name in ("int", "ints") for value in held.numbers.get(name, ())]
-        _check_integers(integers, f"attribute {held.text('name')!r} of {kind}")
+        name = held.text("name")
+        if name in attributes:
+            raise FormatError(f"attribute {name!r} of {kind} stands twice")
+        attributes[name] = _attribute(held, f"attribute {name!r} of {kind}")
+    return Node(kind, tuple(node.texts("input")), tuple(node.texts("output")), attributes)
 
 
-def _check_integers(values: Sequence[int], what: str) -> None:
-    for value in values:
-        if abs(value) > LARGEST_INTEGER:
-            raise FormatError(f"{what} holds {value}; at most {LARGEST_INTEGER} is allowed")
+def _attribute(held: Message, what: str) -> Attribute:
+    """Return what an attribute holds, an empty text in place of what is of no use here: floats."""
+    integers = {name: [signed(value) for value in held.numbers.get(name, ())] for name in ("int", "ints")}
+    for values in integers.values():
+        check_integers(values, what)
+    kind = held.number("type")
+    if kind not in _ATTRIBUTE_FIELDS or {*held.numbers, *held.parts} & _VALUE_FIELDS - {_ATTRIBUTE_FIELDS[kind]}:
+        raise FormatError(f"{what} holds values of another type than it says")
+    if kind == _INT:
+        return integers["int"][0] if integers["int"] else 0
+    return tuple(integers["ints"]) if kind == _INTS else held.text("string")
 
 
-def _check_tensor(part: memoryview, weights_bytes: int) -> bool:
-    """Check an initializer; tell whether its values lie in the weights file."""
-    tensor = read_message(part, _TENSOR, "a weight")
-    name, kind = tensor.text("name"), tensor.number("data_type")
-    what = f"weight {name!r}"
-    if kind not in _SIZES:
-        raise FormatError(f"{what} has ONNX type {kind}; allowed: {', '.join(map(str, sorted(_SIZES)))}")
-    dims = [signed(size) for size in tensor.numbers.get("dims", ())]
-    size = _SIZES[kind] * _elements(dims, what)
-    entries = [read_message(entry, _ENTRY, f"an entry of {what}") for entry in tensor.parts.get("external", ())]
-    location = tensor.number("location")
-    held = {key for key in ("raw", *_TYPED.values()) if key in tensor.parts or key in tensor.numbers}
-    if location == 1:
-        if held:
-            raise FormatError(f"{what} has values both in the graph and beside it")
-        _check_external([(entry.text("key"), entry.text("value")) for entry in entries], what, size, weights_bytes)
-        return True
-    if location or entries:
-        raise FormatError(f"{what} names a file without saying that its values lie there")
-    _check_inline(tensor, held, what, kind, size)
-    return False
+def _unique(found: Iterable[tuple[str, _T]], what: str) -> dict[str, _T]:
+    values: dict[str, _T] = {}
+    for name, value in found:
+        if name in values:
+            raise FormatError(f"{what} {name!r} stands twice")
+        values[name] = value
+    return values
 
 
-def _check_external(entries: Sequence[tuple[str, str]], what: str, size: int, weights_bytes: int) -> None:
-    found = dict(entries)
-    if len(found) != len(entries) or found.keys() != {"location", "offset", "length"}:
-        raise FormatError(f"{what} has the entries {entries}; location, offset and length are needed, each once")
-    if found["location"] != WEIGHTS:
-        raise FormatError(f"{what} lies in {found['location']!r}; {WEIGHTS!r} alone is allowed")
-    for key in ("offset", "length"):
-        if not (found[key].isdigit() and len(found[key]) <= 18):
-            raise FormatError(f"{what} has {key} {found[key]!r}; a number is needed")
-    offset, length = int(found["offset"]), int(found["length"])
-    if length != size:
-        raise FormatError(f"{what} has {length} bytes in {WEIGHTS}, its shape needs {size}")
-    if offset + length > weights_bytes:
-        raise FormatError(f"{what} ends at byte {offset + length} of {WEIGHTS}, which has {weights_bytes}")
-
-
-def _check_inline(tensor: Message, held: set[str], what: str, kind: int, size: int) -> None:
-    count = size // _SIZES[kind]
-    raw = tensor.part("raw")
-    if raw is not None:
-        fits = held == {"raw"} and len(raw) == size
-    else:
-        fits = held <= {_TYPED[kind]} and len(tensor.numbers.get(_TYPED[kind], ())) == count
-    if not fits:
-        raise FormatError(f"{what} does not hold the {count} values of its shape")
-    if kind in (6, 7):
-        if count > MOST_INTEGERS:
-            raise FormatError(f"{what} holds {count} integers; at most {MOST_INTEGERS} are allowed")
-        width = _SIZES[kind]
-        values = (
-            [int.from_bytes(raw[i : i + width], "little", signed=True) for i in range(0, len(raw), width)]
-            if raw is not None
-            else [signed(value) for value in tensor.numbers.get(_TYPED[kind], ())]
-        )
-        _check_integers(values, what)
-
-
-def _value(part: memoryview, what: str) -> tuple[str, tuple[int | None, ...]]:
-    """Return name and shape of an input, an output or a value."""
+def _value(part: memoryview, what: str) -> tuple[str, tuple[int, tuple[int | None, ...]]]:
+    """Return name, element type and shape of an input, an output or a value."""
     value = read_message(part, _VALUE, what)
     name, held = value.text("name"), value.part("type")
     what = f"{what} {name!r}"
@@ -314,8 +261,9 @@ def _value(part: memoryview, what: str) -> tuple[str, tuple[int | None, ...]]:
     if tensor is None:
         raise FormatError(f"{what} is no tensor")
     about = read_message(tensor, _TENSOR_TYPE, what)
-    if about.number("elem_type") not in _SIZES:
-        raise FormatError(f"{what} has ONNX type {about.number('elem_type')}; numbers are needed")
+    kind = about.number("elem_type")
+    if kind not in ELEMENT_BYTES:
+        raise FormatError(f"{what} has ONNX type {kind}; numbers are needed")
     shape = about.part("shape")
     if shape is None:
         raise FormatError(f"{what} has no shape")
@@ -323,11 +271,5 @@ def _value(part: memoryview, what: str) -> tuple[str, tuple[int | None, ...]]:
     for part in read_message(shape, _SHAPE, what).parts.get("dim", ()):
         dim = read_message(part, _DIM, what)
         dims.append(signed(dim.number("value")) if "value" in dim.numbers else None)
-    _elements([size for size in dims if size is not None], what)
-    return name, tuple(dims)
-
-
-def _elements(dims: Sequence[int], what: str) -> int:
-    if len(dims) > LARGEST_RANK or any(size < 0 for size in dims) or prod(dims) > MOST_ELEMENTS:
-        raise FormatError(f"{what} has the shape {list(dims)[:10]}; at most {MOST_ELEMENTS} elements are allowed")
-    return prod(dims)
+    count_elements([size for size in dims if size is not None], what)
+    return name, (kind, tuple(dims))

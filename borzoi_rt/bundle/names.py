@@ -10,6 +10,8 @@ GOLDEN = "golden.npz"
 WEIGHTS = "weights.bin"
 STATISTICS = "statistics"
 GRADIENT_TRUNK, GRADIENT_BODY, GRADIENT_TILE = "gradient_trunk", "gradient_body", "gradient_tile"
+ACTIVATIONS_TILE, ACTIVATIONS_LAYERS = "activations_tile", "activations_layers"
+SLOPES_HEAD, SLOPES_DECODER = "slopes_head", "slopes_decoder"
 
 GRAPHS = (
     "predict",
@@ -21,8 +23,17 @@ GRAPHS = (
     GRADIENT_TRUNK,
     GRADIENT_BODY,
     GRADIENT_TILE,
+    ACTIVATIONS_TILE,
+    ACTIVATIONS_LAYERS,
+    "attention_LAYER",
+    "slopes_LAYER",
+    SLOPES_HEAD,
+    SLOPES_DECODER,
 )
-_GRAPH = re.compile(r"predict|trunk_tile|body|body_[1-9][0-9]{0,8}|head|statistics|gradient_(trunk|body|tile)")
+_GRAPH = re.compile(
+    r"predict|trunk_tile|body|body_[1-9][0-9]{0,8}|head|statistics|gradient_(trunk|body|tile)"
+    r"|activations_(tile|layers)|(attention|slopes)_[1-9][0-9]{0,2}|slopes_(head|decoder)"
+)
 
 # What file managers and download tools leave behind: neither read nor copied, and no part of the model.
 IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache", "README.md"})
@@ -30,6 +41,21 @@ IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", 
 # Largest size in bytes of the files that are read whole.
 LARGEST = {MANIFEST: 4 * 2**20, TRACKS: 16 * 2**20, GOLDEN: 2**30}
 LARGEST_GRAPH = 8 * 2**20
+
+
+def attention_graph(layer: int) -> str:
+    """Return the graph of the attention of a layer of the transformer, counted from 1."""
+    return f"attention_{layer}"
+
+
+def slopes_graph(layer: int) -> str:
+    """Return the graph that leads back through a layer of the transformer, counted from 1."""
+    return f"slopes_{layer}"
+
+
+def is_served(name: str) -> bool:
+    """Tell whether a server runs a graph: sums and looks inside are for programs that open the bundle themselves."""
+    return name != STATISTICS and not name.startswith(("gradient_", "activations_", "attention_", "slopes_"))
 
 
 def is_graph_name(name: str) -> bool:

@@ -18,7 +18,8 @@ from ..squash import Squash
 from ..tracks import TrackTable
 from .files import check_files, read_manifest
 from .golden import read_golden
-from .graph_check import check_graph_file, check_signature
+from .graph_check import check_graph_file, check_signature, weights_beside
+from .graph_memory import Limits
 from .manifest import BundleInfo, FileEntry, Geometry, check_texts, read_file_list
 from .names import GOLDEN as GOLDEN
 from .names import MANIFEST as MANIFEST
@@ -108,9 +109,12 @@ class Bundle:
             If a bundle may not hold such a graph, or the manifest says otherwise of it.
         """
         path, stated = self.graph_path(name), self.info.graphs[name]
-        weights = self.files.get(WEIGHTS)
-        facts = check_graph_file(path, weights_bytes=None if weights is None else weights.bytes)
-        check_signature(facts, name, stated.inputs, stated.outputs, self.geometry.sequence_length_bp)
+        # While a bundle is written it lists no files yet.
+        size = self.files[WEIGHTS].bytes if WEIGHTS in self.files else weights_beside(path)
+        grid = self.geometry
+        limits = Limits(grid.sequence_length_bp, grid.bins, len(self.tracks), size)
+        facts = check_graph_file(path, weights_bytes=size, limits=limits)
+        check_signature(facts, name, stated.inputs, stated.outputs, grid.sequence_length_bp)
         return path
 
 

@@ -17,13 +17,20 @@ from ._talk import verbose_option
 COMMANDS = {
     "score": ("borzoi_rt.cli.score", "Score the variants of a VCF: a table, a row per allele and track."),
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
-    "explain": ("borzoi_rt.cli.explain", "Attribute a predicted number to bases: gradients, references, logos."),
     "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),
     "merge": ("borzoi_rt.cli.merge", "Make the output of a run from its shards."),
     "report": ("borzoi_rt.cli.report", "Make one HTML file of a score table, to read and to share (extra: report)."),
     "plot": ("borzoi_rt.cli.plot", "Draw the coverage of REF and ALT around a variant: PDF, SVG or PNG."),
     "calibrate": ("borzoi_rt.cli.calibrate", "Make null distributions that scores are compared with."),
     "scores": ("borzoi_rt.cli.scores", "List statistics, regions and presets of `score`, a line each."),
+    "explain": ("borzoi_rt.cli.explain", "Attribute a predicted number to bases: gradients, references, logos."),
+    "cam": ("borzoi_rt.cli.cam", "Map a predicted number to tokens or bins: CAM, Grad-CAM, Grad-CAM++."),
+    "attention": ("borzoi_rt.cli.attention", "Show where tokens attend to; this is not attribution."),
+    "activations": ("borzoi_rt.cli.activations", "Show what units of the network are at a stretch of bases."),
+    "embed": ("borzoi_rt.cli.embed", "Embed regions, alleles or genes: one vector each, as a table."),
+    "neighbours": ("borzoi_rt.cli.neighbours", "Find the regions or alleles with the nearest embeddings."),
+    "surrogate": ("borzoi_rt.cli.surrogate", "Fit simple models and rules to the mutants of a region."),
+    "influence": ("borzoi_rt.cli.influence", "Say which training windows made a model predict what it predicts."),
     "models": ("borzoi_rt.cli.models", "List the published weights that `get` knows by name."),
     "get": ("borzoi_export.cli_get", "Download published weights and export them (extra: export)."),
     "bundle": ("borzoi_rt.cli.bundle", "Verify a model bundle, or show what is in it."),
@@ -46,7 +53,8 @@ BESIDE: dict[str, dict[str, tuple[str, str]]] = {
 }
 # What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.
 GROUPS = {
-    "Score and explain": "scores",
+    "Score": "scores",
+    "Explain": "influence",
     "Get and check models": "export",
     "Train and evaluate": "evaluate",
     "Promoters": "promoter",

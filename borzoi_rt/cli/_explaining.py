@@ -36,8 +36,8 @@ OPTIONS = (
 _FILE = click.Path(path_type=Path)
 
 
-def what_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what is explained: bases and target."""
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what the target is, and where its gene is looked up."""
     for option in (
         click.option("--squashed", is_flag=True, help="Explain coverage in the squashed scale  [default: undo it]."),
         click.option(
@@ -91,6 +91,15 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
             "--pas", type=_FILE, help="Table of polyadenylation sites, for targets of region pas  [default: none]."
         ),
         click.option("--genes", type=_FILE, help="Annotation with the gene: GTF or GFF3  [default: none]."),
+    ):
+        command = option(command)
+    return command
+
+
+def what_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what is explained: bases and target."""
+    for option in (
+        target_options,
         click.option(
             "--width",
             type=click.IntRange(min=1),

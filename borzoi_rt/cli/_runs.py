@@ -11,6 +11,7 @@ import click
 
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
+from ..runs.cost import Stopwatch
 from ..runs.estimate import Estimate
 from ..runs.executors import EXECUTORS
 from ..runs.settings import RunSettings
@@ -144,7 +145,7 @@ def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
     if as_json and not plan:
         raise click.UsageError("--json is for --plan; leave it out, or give both")
     if plan:
-        held["estimate"] = show_json if as_json else show
+        held |= {"estimate": show_json if as_json else show, "began": Stopwatch.of_process()}
     return lambda progress: RunSettings(
         **held, arguments=arguments, progress=progress.done, total=progress.total, tiles=progress.tiles
     )
@@ -180,11 +181,13 @@ def show(estimate: Estimate) -> None:
     reused = f" ({estimate.tiles_reused / estimate.tiles:.0%} of tiles used again)" if estimate.tiles else ""
     flops = "not counted for this family" if estimate.flops is None else f"{estimate.flops / 1e12:,.3g} TFLOP"
     workers = f", {estimate.workers} workers" if estimate.workers > 1 else ""
+    alone = ", if none slows another down" if estimate.measured_workers < min(estimate.workers, estimate.jobs) else ""
     for name, text in (
         ("items", f"{estimate.items:,} in {estimate.jobs:,} jobs"),
         ("forwards", f"{estimate.forwards:,}{reused}"),
         ("arithmetic", flops),
-        ("time", f"{duration(estimate.seconds)} on {estimate.device}{workers}"),
+        ("time", f"{duration(estimate.seconds)} on {estimate.device}{workers}{alone}"),
+        ("processors", duration(estimate.processor_seconds)),
         ("memory", _bytes(estimate.memory_bytes)),
         ("output", _bytes(estimate.output_bytes)),
         ("measured", f"{estimate.sampled:,} units in {estimate.sampled_seconds:.2g} s"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Genes
 from ..genome.pas import SITE_KINDS
 from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES, ScoreOptions, texts_of
-from ..scoring.presets import PRESETS
+from ..scoring.presets import PRESETS, preset_options
 from ..scoring.statistics import FAMILIES
 from ..squash import KINDS
 from . import _shared
@@ -241,26 +240,6 @@ def open_annotation(annotation: Path | None, pas: Path | None, chrom_aliases: Pa
     return open_genes(annotation, pas=pas, chrom_aliases=chrom_aliases)
 
 
-def check_ensemble(bundles: tuple[Path, ...], ensemble: str | None) -> None:
-    """Refuse a choice of what is averaged over a single bundle."""
-    if ensemble is not None and len(bundles) == 1:
-        raise InputError("--ensemble is for several bundles, and there is one; give --bundle again, or leave it out")
-
-
-def _check_heeded(options: ScoreOptions, given: Mapping[str, Any]) -> None:
-    """Refuse choices that nothing of a run heeds."""
-    heeded = {name for spec in options.specs for name in options.site_choices(spec)}
-    for name in ("sites", "site_pseudo", "site_min_coverage"):
-        if name in given and name not in heeded:
-            raise InputError(
-                f"--{name.replace('_', '-')} is for scores of sites, and there are none; name one, like COVR@pas"
-            )
-    if "phase_floor_seed" in given and not options.phase_floor:
-        raise InputError("--phase-floor-seed is for a phase floor; add --phase-floor N, or leave it out")
-    if "flip_deletions" in given and options.ref_policy != "flip":
-        raise InputError("--flip-deletions is for --ref-policy flip; add that, or leave it out")
-
-
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
     """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
     span_bp = choices.pop("span_bp", None)
@@ -274,15 +253,10 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
         if str(given.get("window")).startswith("cluster:"):
             raise InputError("--window cluster makes a score depend on its neighbours; --preset hound-cluster has it")
         family = given.pop("family", "hound")
-        options = ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
-        _check_heeded(options, given)
-        return options
+        return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
     free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles"}
     free |= {"gene_names", "gene_types", "gene_mode", "ensemble", "phase_floor", "phase_floor_seed"}
     fixed = sorted(set(given) - free)
     if fixed:
         raise InputError(f"--preset {preset} fixes {fixed[0]!r}; leave one of the two out")
-    chosen = replace(PRESETS[preset], merge_strands=not no_merge, **given)
-    chosen = chosen if names is None else replace(chosen, stats=names)
-    _check_heeded(chosen, given)
-    return chosen
+    return preset_options(preset, names, merge_strands=not no_merge, **given)

@@ -72,7 +72,6 @@ def calibrate(
     """
     settings_of = _runs.take_settings(choices)
     source = {name: choices.pop(name) for name in ("variants", "random", "matched", "seed", "min_count")}
-    _scoring.check_ensemble(bundles, choices["ensemble"])
     options = _scoring.read_options(**choices)
     members = open_members(bundles)
     if choices["preset"] is not None:

@@ -98,7 +98,6 @@ def score(
     settings_of = _runs.take_settings(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     explain = _alleles.take_explain(choices)
-    _scoring.check_ensemble(bundles, choices["ensemble"])
     options = _scoring.read_options(**choices)
     if report is not None:
         sources = (Path(vcf) if vcf is not None else None, *bundles, fasta, annotation, pas, chrom_aliases, calibration)

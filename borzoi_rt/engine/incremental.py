@@ -86,7 +86,7 @@ class IncrementalSession:
 
     def _covered(self, window: np.ndarray, n_fill: float, bins: tuple[int, int], index: np.ndarray) -> np.ndarray:
         """Return the coverage of one window, float32 (tracks, bins)."""
-        found: np.ndarray = self._parts.head(self._embedding(window, n_fill, bins), index)[0]
+        found: np.ndarray = self._parts.head(self.embedding(window, n_fill, bins), index)[0]
         return found
 
     @property
@@ -127,7 +127,7 @@ class IncrementalSession:
         tiles = [self._tile(tile, key, window, n_fill) for tile, key in zip(self._plan.tiles, keys, strict=True)]
         return self._plan.assemble(tiles, spans)
 
-    def _embedding(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
+    def embedding(self, window: np.ndarray, n_fill: float, bins: tuple[int, int]) -> np.ndarray:
         """Return what the head reads of one window, float32 (1, bins, channels)."""
         choice = choose_body(self.geometry, self._parts.tiling, bins)
         self.counts[choice.name] += 1

@@ -53,7 +53,7 @@ class SummingSession(IncrementalSession):
 
         ``turned``: last bin first, as a reverse complement is read on the forward strand.
         """
-        embedding = self._embedding(window, n_fill, check_bins(bins, self.geometry))[0]
+        embedding = self.embedding(window, n_fill, check_bins(bins, self.geometry))[0]
         return np.ascontiguousarray(embedding[::-1]) if turned else embedding
 
     def sums(self, ref: Views, alt: Views, squash: Mapping[str, np.ndarray], rows: Rows) -> BinSums:

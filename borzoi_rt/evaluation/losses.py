@@ -75,3 +75,38 @@ def poisson_multinomial(
     multinomial = -((y + epsilon) * np.log((p + epsilon) / predicted[..., None])).sum(axis=-1) / scale
     loss: np.ndarray = multinomial + total_weight * poisson
     return loss
+
+
+def poisson_multinomial_slope(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    *,
+    total_weight: float = 0.2,
+    weights: np.ndarray | None = None,
+    epsilon: float = EPSILON,
+) -> np.ndarray:
+    """Return the derivative of :func:`poisson_multinomial` of each track by its predicted bins.
+
+    With the letters used there and w the weight of a bin::
+
+        d poisson     = w (1 - S(y) / (S(p) + eps)) / W
+        d multinomial = w (S(y + eps) / S(p) - (y + eps) / (p + eps)) / W
+
+    Parameters
+    ----------
+    prediction, target, total_weight, weights, epsilon
+        As there.
+
+    Returns
+    -------
+    float64 ndarray of the shape of ``prediction``
+    """
+    if prediction.shape != target.shape:
+        raise InputError(f"prediction has shape {prediction.shape}, target {target.shape}; they must agree")
+    weights = np.ones(target.shape[-1]) if weights is None else weights
+    p, y = (values.astype(np.float64) * weights for values in (prediction, target))
+    predicted, wanted = p.sum(axis=-1, keepdims=True), y.sum(axis=-1, keepdims=True)
+    poisson = 1.0 - wanted / (predicted + epsilon)
+    multinomial = (y + epsilon).sum(axis=-1, keepdims=True) / predicted - (y + epsilon) / (p + epsilon)
+    slope: np.ndarray = (multinomial + total_weight * poisson) * weights / weights.sum()
+    return slope

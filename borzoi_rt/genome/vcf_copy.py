@@ -40,6 +40,16 @@ def annotate_vcf(source: Path, out: Path, headers: Sequence[str], info_of: Calla
     return order.sorted and order.records > 0 and _index(out)
 
 
+def first_records(source: Path, count: int) -> Iterator[bytes]:
+    """Yield the lines of a VCF or BCF up to its first so many records."""
+    for line in whole_lines(source):
+        if line.strip() and not line.startswith(b"#"):
+            if not count:
+                return
+            count -= 1
+        yield line
+
+
 def _index(out: Path) -> bool:
     """Write the tabix index; False where that format cannot hold it, as with positions beyond 512 Mb."""
     verbosity = pysam.set_verbosity(0)

@@ -23,7 +23,7 @@ from ..scoring.compare import compare
 from ..scoring.ensemble import MeanPredictor, Models, model_identity, open_members
 from ..scoring.gene_scores import contigs_of
 from ..scoring.options import ScoreOptions
-from ..scoring.selection import select_rows
+from ..scoring.selection import UNITS, select_rows
 from .ranking import Allele, Effect
 
 NEAR_BINS = 64  # on each side of the variant
@@ -128,7 +128,7 @@ class Pictures:
         except BaseException:
             self._stack.close()
             raise
-        self._selection = select_rows(model.tracks, self._options)
+        self._selection = select_rows(model.tracks, self._options, None if made is None else made.get(UNITS))
         self._tracks, self._grid = model.tracks, model.geometry
         self._genes = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
         self._contigs = {} if self._genes is None else contigs_of(self._genes, self._fasta)

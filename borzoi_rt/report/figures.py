@@ -56,7 +56,7 @@ def plot_alleles(
     figure, panels = _panels(len(names) + bool(held), height=1.35, sharex=True)
     if held:
         models, panels = panels[0], panels[1:]
-        _draw_genes(models, held, start, end)
+        draw_genes(models, held, start, end)
         models.axvline(position - 0.5, color="0.3", linewidth=0.8, linestyle=":")
     edges = start + bin_size_bp * np.arange(ref.shape[-1] + 1)
     for panel, name, of_ref, of_alt in zip(panels, names, ref, alt, strict=True):
@@ -77,7 +77,7 @@ def plot_alleles(
 GENE_COLOURS = {"+": "#2b6f77", "-": "#8a5a1f", ".": "0.35"}
 
 
-def _draw_genes(panel: Any, genes: Sequence[tuple[str, str, Sequence[tuple[int, int]]]], start: int, end: int) -> None:
+def draw_genes(panel: Any, genes: Sequence[tuple[str, str, Sequence[tuple[int, int]]]], start: int, end: int) -> None:
     """Draw genes as boxes (exons) on lines with arrows in the direction of transcription, one above the other."""
     ends: list[float] = []
     for name, strand, exons in genes:

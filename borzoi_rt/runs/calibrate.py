@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ..scoring.calibration import (
     null_notes,
     rows_of,
 )
-from ..scoring.ensemble import Models, open_members
+from ..scoring.ensemble import Models, check_ensemble, open_members
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.selection import select_rows
@@ -38,8 +38,7 @@ from ..scoring.spec import ScoreSpec
 from ..tables.calibration import write_calibration
 from ..tables.kept import scores_of
 from .alleles import write_alleles
-from .estimate import Output
-from .journal import Journal
+from .estimate import Output, Shards
 from .outputs import check_directory, finish_directory
 from .run import do_jobs, is_over, open_journal
 from .score import count_statuses, inputs_of, job_size, run_context, run_identity
@@ -121,6 +120,7 @@ def calibrate(
     inputs = [item for item in (variants, fasta) if item is not None]
     check_directory(target, [*inputs, *inputs_of(bundle, chosen)])
     model, *others = members = open_members(bundle)
+    check_ensemble(members, chosen)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
@@ -146,25 +146,38 @@ def calibrate(
             )
             do_jobs(plan, journal, settings)
             counts = count_statuses(journal)
-            values = alleles.count * len(selection.rows) * len(chosen.resolved(model.info).specs)
-            if is_over(plan, journal, settings, Output(target.name, None, 4 * values)):
-                return counts
             resolved = chosen.resolved(model.info)
-            nulls = {spec.name: _null(journal, spec, len(selection.rows)) for spec in resolved.specs}
+
+            def nulls_of(shards: Shards) -> dict[str, Null]:
+                return {spec.name: _null(shards, spec, len(selection.rows)) for spec in resolved.specs}
+
+            def write(folder: Path, nulls: Mapping[str, Null], shards: Shards) -> None:
+                calibration = Calibration(
+                    source=target.name,
+                    key=calibration_key(members, resolved, settings.worker_device.kind),
+                    rows=rows_of(selection.rows),
+                    nulls=nulls,
+                    genome=genome.fingerprint(),
+                    annotation="" if annotation is None else annotation.digest,
+                    genes=chosen_genes(chosen),
+                )
+                facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
+                write_calibration(folder, calibration, _variants(shards), facts)
+
+            values = alleles.count * len(selection.rows) * len(resolved.specs)
+            output = Output(
+                target.name,
+                lambda folder, shards: write(folder, nulls_of(shards), shards),
+                size=4 * values,
+                least=1,
+                finish=finish_directory,
+            )
+            if is_over(plan, journal, settings, output):
+                return counts
+            nulls = nulls_of(journal.tables)
             for name, null in nulls.items():
                 check_count(name, null, min_count, counts.total())
-            calibration = Calibration(
-                source=target.name,
-                key=calibration_key(members, resolved, settings.worker_device.kind),
-                rows=rows_of(selection.rows),
-                nulls=nulls,
-                genome=genome.fingerprint(),
-                annotation="" if annotation is None else annotation.digest,
-                genes=chosen_genes(chosen),
-            )
-            facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
-            held = _variants(journal)
-            finish_directory(target, journal, lambda folder: write_calibration(folder, calibration, held, facts))
+            finish_directory(target, journal, lambda folder: write(folder, nulls, journal.tables))
     for note in null_notes(target.name, nulls, selection.rows.identifier):
         log.warning("%s", note)
     return counts
@@ -189,17 +202,17 @@ def _drawn(
     return matched_variants(genome, given, matched, seed=seed, window_bp=window_bp) if matched else given
 
 
-def _null(journal: Journal, spec: ScoreSpec, rows: int) -> Null:
+def _null(shards: Shards, spec: ScoreSpec, rows: int) -> Null:
     """Return the null of one score: every kept row of its region that has it."""
     parts = [np.zeros((0, rows), dtype=np.float32)]
-    for table in journal.tables():
+    for table in shards():
         held = np.array(table["region"].to_pylist(), dtype=object) == str(spec.region)
         valid = table[f"score:{spec.stat}"].is_valid().to_numpy(zero_copy_only=False)
         parts.append(scores_of(table, spec.stat, rows)[held & valid])
     return Null.of(spec, np.concatenate(parts))
 
 
-def _variants(journal: Journal) -> pa.Table:
+def _variants(shards: Shards) -> pa.Table:
     """Return the variants of the null with their statuses."""
-    firsts = [table.filter(table["first"]) for table in journal.tables()]
+    firsts = [table.filter(table["first"]) for table in shards()]
     return pa.concat_tables([table.select(["chrom", "pos", "ref", "alt", "status"]) for table in firsts])

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import resource
-import sys
+import heapq
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import pyarrow as pa
 
-from .journal import write_shard
-from .plan import Plan, Worker
+from .cost import Cost, Stopwatch
+from .journal import Journal
+from .measure import Sample, measure_here, measure_together, peak_bytes
+from .outputs import finish_output
+from .plan import Plan
 from .tally import Tally
-
-SAMPLE_S = 10.0
-_FEWEST = 4  # units, whatever they take
-_STEP_S = 0.1
-_STRETCHES = 8  # of adjacent units, spread over the run
-_PROCESS_BYTES = 250e6  # the process that gives out the jobs
-_PROCESS_S = 1.5  # until a worker process has started
 
 
 @dataclass(frozen=True)
@@ -41,12 +34,17 @@ class Estimate:
     flops : float or None
         Arithmetic, see :mod:`borzoi_rt.runs.flops`; None where the family of the network has no count.
     seconds : float
-        From start to output, with ``workers`` processes that do not slow each other down.
+        From start to output, on a machine that is as busy as now.
+    processor_seconds : float
+        Of all cores.
     memory_bytes : int
         Of all processes.
     output_bytes : int
         Of the output.
     workers : int
+    measured_workers : int
+        Processes that computed at the same time for this. Fewer than ``workers`` and jobs where they are on a cluster,
+        or would not fit the free memory: then they are taken not to slow each other down.
     device : str
     sampled : int
         Units that were computed for this.
@@ -61,9 +59,11 @@ class Estimate:
     tiles_reused: int
     flops: float | None
     seconds: float
+    processor_seconds: float
     memory_bytes: int
     output_bytes: int
     workers: int
+    measured_workers: int
     device: str
     sampled: int
     sampled_seconds: float
@@ -71,21 +71,6 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
-
-
-class MeasuredWorker(Worker, Protocol):
-    """A worker that knows what it has done."""
-
-    @property
-    def tally(self) -> Tally:
-        """What was computed since it was opened, or told to forget."""
-
-    @property
-    def held_bytes(self) -> tuple[int, int]:
-        """Bytes of its cache, and their bound."""
-
-    def forget(self) -> None:
-        """Empty cache and tally."""
 
 
 Shards = Callable[[], Iterator[pa.Table]]
@@ -100,26 +85,28 @@ class Output:
     ----------
     name : str
     write : callable, optional
-        Makes it of the results of jobs; None where it cannot be made of some of them.
-    fixed_bytes : int
-        Size of what does not grow with the results.
+        Makes it of the results of some of the jobs; None where nothing is made.
+    size : int, optional
+        Bytes, where they are known beforehand.
+    least : int
+        How many results ``write`` needs.
+    times : float
+        By how much the output is larger than what ``write`` makes.
+    finish : callable
+        Gives it its name: :func:`borzoi_rt.runs.outputs.finish_output`, or ``finish_directory``.
     """
 
     name: str
     write: Write | None = None
-    fixed_bytes: int = 0
+    size: int | None = None
+    least: int = 0
+    times: float = 1.0
+    finish: Callable[[Path, Journal, Callable[[Path], None]], None] = finish_output
 
 
-@dataclass
-class _Sample:
-    """Units that were computed: how many, in what time, and their tables."""
-
-    units: int = 0
-    seconds: float = 0.0
-    tables: list[pa.Table] = field(default_factory=list)
-
-
-def estimate_run(plan: Plan, output: Output, *, numbers: Sequence[int], workers: int) -> Estimate:
+def estimate_run(
+    plan: Plan, output: Output, *, numbers: Sequence[int], workers: int, until_here: Cost, gpus: Sequence[str] | None
+) -> Estimate:
     """Compute and time some units of a run.
 
     Parameters
@@ -132,19 +119,22 @@ def estimate_run(plan: Plan, output: Output, *, numbers: Sequence[int], workers:
         Jobs of the run.
     workers : int
         Processes that it will have.
+    until_here : Cost
+        What was done already and the run will do too: the start of the program, reading the input.
+    gpus : sequence of str, optional
+        Of the workers, see :func:`borzoi_rt.runs.processes.visible_gpus`. None: they are not of this machine, and one
+        stands for all.
     """
-    units = sum(plan.units(number) for number in numbers)
-    started = time.perf_counter()
-    worker = cast("MeasuredWorker", plan.open())
-    with closing(worker), tempfile.TemporaryDirectory() as name:
-        opening_s = time.perf_counter() - started
-        sample = _sample(plan, worker, numbers)
-        share = units / max(sample.units, 1)
-        tally, (held, bound) = worker.tally.times(share), worker.held_bytes
-        shard_s, table_s, table_bytes = _written(Path(name), sample, output)
-    computing_s = share * sample.seconds + len(numbers) * shard_s
-    starting_s = opening_s + (_PROCESS_S if workers > 1 else 0.0)
-    memory = _peak_bytes() + max(0.0, min(share * held, bound) - held)
+    here, busy = workers == 1 and gpus is not None, max(1, min(workers, len(numbers)))
+    if here:
+        samples = [measure_here(plan, numbers)]
+    else:
+        samples = measure_together(plan, numbers, 1 if gpus is None else busy, gpus or ())
+    units, sampled = sum(plan.units(number) for number in numbers), sum(sample.units for sample in samples)
+    share = units / max(sampled, 1)
+    tally = Tally.sum(sample.tally for sample in samples).times(share)
+    writing, size = _written(samples[0], output, units=units, jobs=len(numbers))
+    cost = until_here + _working(plan, samples, numbers, busy) + writing
     return Estimate(
         jobs=len(numbers),
         items=sum(plan.items(number) for number in numbers),
@@ -152,57 +142,114 @@ def estimate_run(plan: Plan, output: Output, *, numbers: Sequence[int], workers:
         tiles=round(tally.tiles),
         tiles_reused=round(tally.tiles - tally.computed),
         flops=tally.flops,
-        seconds=starting_s + computing_s / workers + share * table_s,
-        memory_bytes=round(memory if workers == 1 else workers * memory + _PROCESS_BYTES),
-        output_bytes=round(output.fixed_bytes + share * table_bytes),
+        seconds=cost.seconds,
+        processor_seconds=cost.processor_seconds,
+        memory_bytes=_memory(samples, 0 if here else busy, share),
+        output_bytes=size,
         workers=workers,
+        measured_workers=len(samples),
         device=str(getattr(plan, "device", "")),
-        sampled=sample.units,
-        sampled_seconds=sample.seconds,
+        sampled=sampled,
+        sampled_seconds=max(sample.computing.seconds for sample in samples),
     )
 
 
-def _sample(plan: Plan, worker: MeasuredWorker, numbers: Sequence[int]) -> _Sample:
-    """Compute stretches of adjacent units, as they share tiles, from all over the run, until the time is used up."""
-    sample = _Sample()
-    count = min(_STRETCHES, len(numbers))
-    chosen = [numbers[(2 * turn + 1) * len(numbers) // (2 * count)] for turn in range(count)]
-    if chosen:
-        worker.run(chosen[0], lambda: None, range(1))  # the first is slower than all others
-        worker.forget()
-    for turn, number in enumerate(chosen, start=1):
-        start, stop = 0, plan.units(number)
-        while start < stop and (sample.seconds < SAMPLE_S * turn / count or sample.units < _FEWEST * turn / count):
-            step = max(1, int(_STEP_S * sample.units / sample.seconds)) if sample.seconds else 1
-            part = range(start, min(start + step, stop))
-            began = time.perf_counter()
-            sample.tables.append(worker.run(number, lambda: None, part))
-            sample.seconds += time.perf_counter() - began
-            sample.units += len(part)
-            start = part.stop
-    return sample
+def _working(plan: Plan, samples: Sequence[Sample], numbers: Sequence[int], workers: int) -> Cost:
+    """Return what the workers take: they start at once, and each takes the next job when it is done with one."""
+    loads = [0] * workers
+    for number in numbers:
+        heapq.heapreplace(loads, loads[0] + plan.units(number))
+    units, opening = sum(loads), [sample.opening + sample.first for sample in samples]
+    each = Cost(
+        sum(sample.computing.seconds for sample in samples) / max(1, sum(sample.units for sample in samples)),
+        sum(sample.computing.processor_seconds for sample in samples) / max(1, sum(sample.units for sample in samples)),
+    )
+    seconds = max(cost.seconds for cost in opening) + max(loads) * each.seconds
+    processor = workers * sum(cost.processor_seconds for cost in opening) / len(opening)
+    return samples[0].closing + Cost(seconds, processor + units * each.processor_seconds)
 
 
-def _written(folder: Path, sample: _Sample, output: Output) -> tuple[float, float, float]:
-    """Return seconds of the result of a job, and seconds and bytes of the output of the sample."""
-    if not sample.tables:
-        return 0.0, 0.0, 0.0
-    joined = pa.concat_tables(sample.tables).combine_chunks()
-    shard_s = _timed(lambda: write_shard(folder, 0, joined))
-    write, out = output.write, folder / output.name
-    if write is None:
-        return shard_s, 0.0, 0.0
-    table_s = _timed(lambda: write(out, lambda: iter([joined])))
-    return shard_s, table_s, out.stat().st_size
+def _memory(samples: Sequence[Sample], workers: int, share: float) -> int:
+    """Return the bytes of all processes when their caches are full; without workers, of this one."""
+    grown = [
+        sample.peak_bytes + max(0.0, min(share * sample.held[0], sample.held[1]) - sample.held[0]) for sample in samples
+    ]
+    each = sum(grown) / len(grown)
+    return round(workers * each + peak_bytes() if workers else each)
 
 
-def _timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+def _written(sample: Sample, output: Output, *, units: int, jobs: int) -> tuple[Cost, int]:
+    """Keep the results of a sample as a run does and finish its output of them; return what all will take, and bytes.
+
+    The output is made twice, of as little as can be and of the sample: what it takes whatever is in it counts once.
+    """
+    results = _as_jobs(sample, max(1, round(units / max(jobs, 1))))
+    least = _Finished.of(results[: output.least], output)
+    whole = _Finished.of(results, output)
+    keeping = whole.keeping.times(jobs / max(len(results), 1))
+    size = output.size
+    if size is None:
+        size = round(output.times * _line((least.units, least.size), (whole.units, whole.size), units))
+    seconds, processor_seconds = (
+        _line((least.units, getattr(least.cost, name)), (whole.units, getattr(whole.cost, name)), units)
+        for name in ("seconds", "processor_seconds")
+    )
+    return keeping + Cost(seconds, processor_seconds).times(output.times), size
 
 
-def _peak_bytes() -> int:
-    """Return the most memory this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+def _line(low: tuple[int, float], high: tuple[int, float], units: int) -> float:
+    """Return the value at ``units`` on the line through two points; in proportion to the second where they are one."""
+    (few, fewer), (many, more) = low, high
+    if many > few:
+        return more + max(0.0, more - fewer) / (many - few) * (units - many)
+    return more * (units / many if many else 1.0)
+
+
+def _as_jobs(sample: Sample, size: int) -> list[tuple[int, pa.Table]]:
+    """Put results together to about as many units as a job has."""
+    found: list[tuple[int, pa.Table]] = []
+    held: list[pa.Table] = []
+    units = 0
+    for number, (count, table) in enumerate(sample.tables, start=1):
+        held.append(table)
+        units += count
+        if units >= size or number == len(sample.tables):
+            found.append((units, pa.concat_tables(held).combine_chunks()))
+            held, units = [], 0
+    return found
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """An output that was made and thrown away: of how many units, what that took, and how large it was."""
+
+    units: int
+    keeping: Cost
+    cost: Cost
+    size: int
+
+    @classmethod
+    def of(cls, results: Sequence[tuple[int, pa.Table]], output: Output) -> _Finished:
+        """Make it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="borzoi-rt-plan-") as name,
+            Journal(Path(name) / output.name) as journal,
+        ):
+            journal.begin({}, resume=False)
+            watch = Stopwatch()
+            for number, (_, table) in enumerate(results):
+                journal.add(number, table)
+            keeping, size = watch.cost, _bytes_of(journal.directory)
+            watch = Stopwatch()
+            for _ in journal.tables():  # statuses are counted
+                pass
+            write = output.write
+            if write is not None:
+                output.finish(journal.out, journal, lambda draft: write(draft, journal.tables))
+                size = _bytes_of(journal.out)
+            return cls(sum(units for units, _ in results), keeping, watch.cost, size)
+
+
+def _bytes_of(path: Path) -> int:
+    files = (item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    return sum(item.stat().st_size for item in files)

@@ -15,6 +15,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
+from ..scoring.ensemble import check_ensemble
 from ..scoring.named_gene import one_gene
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
@@ -53,7 +54,7 @@ def score_ism(
         genome and NaN where there is no score; of a sequence of intervals, which then need one length, (intervals,
         positions, 4, rows). ``.tsv``, ``.tsv.gz`` and ``.parquet`` as for variants.
     bundle, fasta, options, settings
-        See :func:`borzoi_rt.runs.score.score_file`; ``options.prediction.window`` is replaced.
+        See :func:`borzoi_rt.runs.score.score_file`; the window is the one around the interval.
     genes : Genes or path, optional
         Annotation with the one gene that ``options.gene_names`` names: scores are over its regions, and all intervals
         have the window around it, as :mod:`borzoi_rt.explain.rows` has.
@@ -75,6 +76,7 @@ def score_ism(
     check_genes(options, genes is not None)
     check_target(target, (fasta, *inputs_of(bundle, options)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    check_substitutions(options, (model,))
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(options, annotation)
     with Fasta(fasta) as genome:
@@ -115,6 +117,21 @@ def score_ism(
     return counts
 
 
+def check_substitutions(options: ScoreOptions, members: Sequence[Bundle]) -> None:
+    """Refuse choices that the substitutions of one window do not heed.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    check_ensemble(members, options)
+    if options.prediction.window != "centered":
+        raise InputError(f"window is {options.prediction.window!r}; it is the one around the interval: leave it out")
+    if options.phase_floor:
+        raise InputError("phase_floor is for indels, and these are substitutions; leave it out")
+
+
 def _the_gene(genes: Genes | None, options: ScoreOptions, genome: Fasta) -> Gene | None:
     """Return the gene whose window all intervals have, its contig called as the genome calls it."""
     if genes is None:
@@ -149,6 +166,5 @@ def _digest(intervals: Sequence[Interval]) -> str:
 
 def _output(target: Path, suffix: str, table: TableContext, cells: int) -> Output:
     """Return what is written, for an estimate; an array has its size whatever is in it."""
-    if suffix == ".h5":
-        return Output(target.name, None, 4 * cells)
-    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table))
+    size = 4 * cells if suffix == ".h5" else None
+    return Output(target.name, lambda draft, shards: ISM_WRITERS[suffix](draft, shards, table), size)

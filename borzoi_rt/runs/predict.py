@@ -28,8 +28,7 @@ from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..tracks import TrackTable
-from .estimate import Output
-from .journal import Journal
+from .estimate import Output, Shards
 from .outputs import check_directory, finish_directory
 from .plan import Tick
 from .run import do_jobs, is_over, open_journal
@@ -40,6 +39,7 @@ from .tally import Tally, counted, tally_of
 ARCHIVE = "predictions.npz"
 DESCRIPTION = "predictions.json"
 _BLOCK_BYTES = 512 * 2**20
+_TIMED_TRACKS = 64  # whose files an estimate writes; there may be thousands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,20 @@ class CoverageWorker:
         self._fasta.close()
 
 
+def check_windows(options: PredictionOptions) -> None:
+    """Refuse choices that are of variants, where windows are predicted.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for name, only in (("indel", None), ("shift_space", "squashed"), ("window", "centered")):
+        value = getattr(options, name)
+        if value not in (None, only):
+            raise InputError(f"{name} is {value!r}, which is for variants; leave it out")
+
+
 def coverage_predictor(bundle: Bundle, session: Any, positions: np.ndarray, options: CoverageOptions) -> Predictor:
     """Return the predictor that coverage options ask for."""
     squash = bundle.squash(positions, kind=options.squash, unscale=options.unscale, unclip=options.unclip)
@@ -201,6 +215,7 @@ def predict_regions(
         The files written; none where the settings name a shard.
     """
     target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
+    check_windows(chosen.prediction)
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
     if settings.estimate is None:
@@ -223,11 +238,17 @@ def predict_regions(
         plan = CoveragePlan(windows, units, model, genome.path, chosen, settings.worker_device, identity)
         with open_journal(target, settings) as journal:
             do_jobs(plan, journal, settings)
-            # The archive, and bigWigs that are compressed to about as much.
-            cells = len(windows) * len(units) * model.geometry.bins
-            if is_over(plan, journal, settings, Output(target.name, None, 2 * 4 * cells)):
+
+            def write_some(folder: Path, shards: Shards) -> None:
+                count = sum(1 for _ in shards())
+                some = _Coverage(shards, windows[:count], numbers[:count], model.geometry)
+                _write(folder, some, tracks.take(np.arange(min(len(tracks), _TIMED_TRACKS))), genome, identity)
+
+            times = max(1.0, len(tracks) / _TIMED_TRACKS)
+            output = Output(target.name, write_some, least=1, times=times, finish=finish_directory)
+            if is_over(plan, journal, settings, output):
                 return []
-            coverage = _Coverage(journal, windows, numbers, model.geometry)
+            coverage = _Coverage(journal.tables, windows, numbers, model.geometry)
             finish_directory(target, journal, lambda folder: _write(folder, coverage, tracks, genome, identity))
     return sorted(target.iterdir())
 
@@ -266,14 +287,14 @@ def windows_of(
 class _Coverage:
     """Predicted windows, read from the journal as they are needed."""
 
-    journal: Journal
+    shards: Shards
     windows: tuple[Interval, ...]
     regions: tuple[int, ...]
     geometry: Geometry
 
     def arrays(self) -> Iterator[np.ndarray]:
         """Yield float32 (tracks, bins) of every window."""
-        for table in self.journal.tables():
+        for table in self.shards():
             column = table["coverage"].combine_chunks()
             yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), self.geometry.bins)
 
@@ -286,7 +307,7 @@ def _write(folder: Path, coverage: _Coverage, tracks: TrackTable, genome: Fasta,
     windows, grid = coverage.windows, coverage.geometry
     block = max(1, _BLOCK_BYTES // (4 * grid.bins * len(windows)))
     for start in range(0, len(tracks), block):
-        values = coverage.tracks(slice(start, start + block))
+        values = coverage.tracks(slice(start, min(start + block, len(tracks))))
         for offset in range(values.shape[1]):
             number = start + offset
             path = folder / f"{tracks.index[number]}_{file_name(tracks.identifier[number])}.bw"
@@ -312,7 +333,7 @@ def _write_archive(
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(handle, header)
             for values in coverage.arrays():
-                handle.write(np.ascontiguousarray(values, dtype="<f4").tobytes())
+                handle.write(np.ascontiguousarray(values[: shape[1]], dtype="<f4").tobytes())
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as handle:
                 np.lib.format.write_array(handle, array, allow_pickle=False)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .estimate import Output, estimate_run
+from .estimate import Estimate, Output, estimate_run
 from .executors import run_jobs
 from .journal import Journal
 from .plan import Plan
@@ -63,20 +63,38 @@ def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
         executor=settings.executor,
         address=settings.address,
         tiles=settings.tiles,
-        gpus=visible_gpus() if settings.device in ("cuda", "tensorrt") else (),  # with a number it is that one
+        gpus=_gpus(settings),
     )
 
 
 def is_over(plan: Plan, journal: Journal, settings: RunSettings, output: Output) -> bool:
     """Tell whether there is no output to write: of a shard, which now has its final name, or of an estimate."""
     if settings.estimate is not None:
-        settings.estimate(estimate_run(plan, output, numbers=_numbers(plan, settings), workers=settings.workers))
+        settings.estimate(_estimate(plan, settings, output))
         return True
     shard = settings.chosen_shard
     if shard is None:
         return False
     finish_shard(journal, plan, shard, settings.arguments)
     return True
+
+
+def _estimate(plan: Plan, settings: RunSettings, output: Output) -> Estimate:
+    """Estimate a run, or a shard, which writes no output."""
+    assert settings.began is not None
+    return estimate_run(
+        plan,
+        output if settings.chosen_shard is None else Output(output.name),
+        numbers=_numbers(plan, settings),
+        workers=settings.workers,
+        until_here=settings.began.cost,
+        gpus=_gpus(settings) if settings.executor == "processes" else None,
+    )
+
+
+def _gpus(settings: RunSettings) -> Sequence[str]:
+    """Return the GPUs that workers take in turn; of a device with a number it is that one."""
+    return visible_gpus() if settings.device in ("cuda", "tensorrt") else ()
 
 
 def _numbers(plan: Plan, settings: RunSettings) -> Sequence[int]:

@@ -25,20 +25,21 @@ from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.variants import Variant, VariantReader, VariantRecord
 from ..scoring.calibration import chosen_genes
-from ..scoring.ensemble import Models, ensemble_facts, model_identity, open_members
+from ..scoring.ensemble import Models, check_ensemble, ensemble_facts, model_identity, open_members
 from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes, check_sites
 from ..scoring.remote import is_scorer
 from ..scoring.results import SCORED
-from ..scoring.selection import Selection, select_rows
+from ..scoring.selection import UNITS, Selection, select_rows
 from ..scoring.stream import records_of
 from ..tables import WRITERS, TableContext, suffix_of
 from ..tables.alphagenome import TidyFacts
 from ..tables.kept import allele_facts
 from ..tables.rows import Rows
+from ..tables.vcf import annotate_some
 from .alleles import AlleleFile, write_alleles
-from .estimate import Output
+from .estimate import Output, Shards
 from .explain import Explainer, ExplainOptions
 from .journal import Journal
 from .outputs import check_target, finish_output
@@ -196,6 +197,7 @@ def _score(
     motifs = None if explain is None else explain.motifs
     check_target(target, (*sources, *inputs_of(bundle, chosen), calibration, motifs))
     model, *others = members = open_members(bundle)
+    check_ensemble(members, chosen)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
     check_sites(chosen, annotation)
     resolved, longest_bp = chosen.resolved(model.info), model.geometry.sequence_length_bp // 4
@@ -229,7 +231,7 @@ def _score(
             tidy = TidyFacts.of(model.geometry.sequence_length_bp, model.tracks, selection.rows)
             rows = Rows(selection.rows, resolved.specs, chosen.with_alleles, extras, facts, tidy)
             table = TableContext(rows, context, given.source, layout)
-            if is_over(plan, journal, settings, _output(target, suffix, table)):
+            if is_over(plan, journal, settings, _output(target, suffix, table, given)):
                 return counts
             try:
                 _judge(counts, journal, genome, given.name)
@@ -252,10 +254,16 @@ def _score(
     return counts
 
 
-def _output(target: Path, suffix: str, table: TableContext) -> Output:
+def _output(target: Path, suffix: str, table: TableContext, given: _Input) -> Output:
     """Return what is written, for an estimate; an annotated VCF is about as long as its source."""
-    if suffix == ".vcf.gz" and table.source is not None:
-        return Output(target.name, None, table.source.stat().st_size if table.source.exists() else 0)
+    if suffix == ".vcf.gz" and given.source is not None:
+
+        def annotate(draft: Path, shards: Shards) -> None:
+            _check_unchanged(given)
+            annotate_some(draft, shards, table)
+            _check_unchanged(given)
+
+        return Output(target.name, annotate, given.source.stat().st_size if given.source.exists() else 0)
     return Output(target.name, lambda draft, shards: WRITERS[suffix](draft, shards, table))
 
 
@@ -454,6 +462,7 @@ def run_context(
         "genome": genome.name,
         "input": "",
         "options": chosen.to_dict(),
+        **({UNITS: model.tracks.index[selection.positions].tolist()} if str(chosen.tracks)[:1] == "@" else {}),
         "notes": notes,
         "score_ids": chosen.score_ids(
             identity, *((None, None) if genes is None else (genes.digest, genes.transcript_digest))

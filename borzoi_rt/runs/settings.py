@@ -11,6 +11,7 @@ from ..backends.cores import usable_cores
 from ..backends.device import Device
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
+from .cost import Stopwatch
 from .estimate import Estimate
 from .executors import Progress
 from .shards import Shard
@@ -50,6 +51,8 @@ class RunSettings:
         JSON values that a shard keeps, by which its run can be asked for again.
     estimate : callable, optional
         Called with what the run will cost, instead of running it: nothing is written.
+    began : Stopwatch, optional
+        Runs since the run was asked for, for the estimate; since these settings were made when None.
     """
 
     device: str | Device = "cpu"
@@ -66,6 +69,7 @@ class RunSettings:
     adopt: Sequence[str | PathLike[str]] = ()
     arguments: Mapping[str, Any] | None = None
     estimate: Callable[[Estimate], None] | None = None
+    began: Stopwatch | None = None
 
     def __post_init__(self) -> None:
         if self.chosen_shard is not None and self.adopt:
@@ -73,6 +77,8 @@ class RunSettings:
         if self.estimate is not None and self.engine is not None and self.engine.tile_cache is not None:
             # An estimate writes nothing, and does not count on what an earlier run has left.
             object.__setattr__(self, "engine", replace(self.engine, tile_cache=None))
+        if self.began is None:
+            object.__setattr__(self, "began", Stopwatch())
 
     @property
     def chosen_shard(self) -> Shard | None:

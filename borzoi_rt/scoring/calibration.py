@@ -137,6 +137,12 @@ class Null:
         """Rows whose values are all the same, so that they tell nothing."""
         return np.flatnonzero(self.values[:, 0] == self.values[:, -1])
 
+    @property
+    def one_sided(self) -> IndexArray:
+        """Rows of a signed score whose values, not all the same, are all gains or all losses."""
+        low, high = self.values[:, 0], self.values[:, -1]
+        return np.flatnonzero((low < high) & ((low > 0) | (high < 0))) if self.signed else np.zeros(0, dtype=np.int64)
+
     def compare(self, scores: FloatArray) -> dict[str, FloatArray]:
         """Return quantile, phred and vs_null_max of float32 (rows,); NaN where there is none.
 
@@ -308,7 +314,12 @@ def null_notes(source: str, nulls: Mapping[str, Null], rows: Sequence[str]) -> l
                 f"{source}: null values of {name} are all the same for {len(flat)} tracks, first {rows[int(flat[0])]}; "
                 "these have no quantile"
             )
-        elif null.ties > TIES:
+        if len(null.one_sided):
+            found.append(
+                f"{source}: null values of {name} lie on one side of 0 for {len(null.one_sided)} tracks, first "
+                f"{rows[int(null.one_sided[0])]}; the sign of their quantiles is not that of the score"
+            )
+        if not len(flat) and null.ties > TIES:
             found.append(
                 f"{source}: up to {null.ties:.0%} of the null values of {name} in one track equal another; quantiles "
                 "near them are the middle of the tie"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocols import Session
+from ..bundle.names import WEIGHTS
 from ..bundle.opening import Bundle, open_bundle
 from ..engine.alleles import Comparison
 from ..engine.prediction import AllelePrediction, Predictor
@@ -70,11 +71,17 @@ def check_members(members: Sequence[Bundle]) -> None:
                     f"{first.path.name} and {other.path.name} are no ensemble: {what} {one} and {two}; members have "
                     "the same tracks, window and squashed scale"
                 )
-        same = [item.path for item in members[:number] if item.sha256 == other.sha256]
+        same = [item.path for item in members[:number] if _weights(item) == _weights(other)]
         if same:
             raise InputError(
                 f"{other.path} and {same[0]} hold the same model; a member that counts twice makes the spread too small"
             )
+
+
+def _weights(bundle: Bundle) -> str:
+    """Return what tells one trained network from another, whatever its bundle is called."""
+    held = bundle.files.get(WEIGHTS) or bundle.files.get(bundle.info.graphs["predict"].file)
+    return bundle.sha256 if held is None else held.sha256
 
 
 def _facts(one: Bundle, two: Bundle) -> list[tuple[str, object, object]]:
@@ -268,11 +275,26 @@ def open_scorer(
     genes: Genes | None = None,
 ) -> AnyScorer:
     """Return the scorer of a model, or of an ensemble of several, whose sessions are open."""
+    check_ensemble(members, options)
     scorers = [
         Scorer(bundle, session, fasta, options, genes) for bundle, session in zip(members, sessions, strict=True)
     ]
     scorer: AnyScorer = scorers[0] if len(scorers) == 1 else EnsembleScorer(scorers, member_names(members))
     return FloorScorer(scorer, fasta, members[0].geometry.sequence_length_bp) if options.phase_floor else scorer
+
+
+def check_ensemble(members: Sequence[Bundle], options: ScoreOptions) -> None:
+    """Refuse a choice of what is averaged over a single model.
+
+    Raises
+    ------
+    InputError
+        Naming it.
+    """
+    if len(members) == 1 and options.ensemble != "mean_scores":
+        raise InputError(
+            f"ensemble {options.ensemble!r} is for several bundles, and there is one; give more, or leave it out"
+        )
 
 
 def member_names(members: Sequence[Bundle]) -> tuple[str, ...]:

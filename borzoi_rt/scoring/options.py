@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..engine.options import PredictionOptions, check_flags
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
 from ..squash import KINDS
+from .alphagenome import native_name
 from .formulas import SiteSplit
 from .spec import ScoreSpec, read_specs
 from .statistics import STRAND_ORDERS
@@ -45,7 +46,7 @@ class ScoreOptions:
         Scores, ``STAT`` or ``STAT@REGION``: names of :mod:`borzoi_rt.scoring.statistics`, regions of
         :mod:`borzoi_rt.engine.regions`.
     region : str
-        Region of the scores that name none.
+        Region of the scores that name none. A choice that no score or no other choice heeds is refused, here and below.
     family : str
         ``hound``: statistic first, strands joined last. ``sad``: strands joined first.
     prediction : PredictionOptions
@@ -93,7 +94,7 @@ class ScoreOptions:
         What the positions of these are drawn by.
     ensemble : str
         Of several models ``mean_scores``, as in the reference, or ``mean_predictions``, see
-        :mod:`borzoi_rt.scoring.ensemble`; without effect on one.
+        :mod:`borzoi_rt.scoring.ensemble`.
     """
 
     stats: tuple[str, ...] = ("SUM", "logSUM", "logSED")
@@ -155,12 +156,28 @@ class ScoreOptions:
             count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise InputError(f"{name} is {count!r}; a whole number from 0 on is needed")
-        if not any(spec.of_genes for spec in specs):
-            idle = [name for name in _OF_GENES if getattr(self, name) not in ((), None, "all")]
-            if idle:
-                raise InputError(
-                    f"{idle[0]} is for scores of genes, and there are none; name one, like {specs[0].stat}@exons"
-                )
+        self._check_heeded(specs)
+
+    def _check_heeded(self, specs: Sequence[ScoreSpec]) -> None:
+        """Refuse a choice, other than the default, that nothing heeds."""
+        changed = {item.name for item in fields(self) if getattr(self, item.name) != item.default}
+        idle = [name for name in _OF_GENES if name in changed and not any(spec.of_genes for spec in specs)]
+        if idle:
+            raise InputError(
+                f"{idle[0]} is for scores of genes, and there are none; name one, like {specs[0].stat}@exons"
+            )
+        heeded = {name for spec in specs for name in self.site_choices(spec)}
+        idle = [name for name in _OF_SITES if name in changed - heeded]
+        if idle:
+            raise InputError(f"{idle[0]} is for scores of sites, and there are none; name one, like COVR@pas")
+        if "phase_floor_seed" in changed and not self.phase_floor:
+            raise InputError("phase_floor_seed is for a phase floor; give phase_floor too, or leave it out")
+        if self.flip_deletions and self.ref_policy != "flip":
+            raise InputError("flip_deletions is for ref_policy 'flip'; choose that, or leave it out")
+        if "region" in changed and all("@" in native_name(name) for name in self.stats):
+            raise InputError(
+                f"region {self.region!r} is for scores that name none, and all do, as {self.stats[0]!r}; leave it out"
+            )
 
     @classmethod
     def for_family(cls, family: str = "hound", **choices: Any) -> ScoreOptions:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..errors import InputError
 from .alphagenome import RECOMMENDED
 from .options import ScoreOptions
+from .spec import read_specs
 
 # What `hound_snp` does of itself: wrong-way records are flipped, deletions included; zeros for unknown bases.
 _HOUND: dict[str, Any] = {"edge_fill": "pad", "n_code": "zero", "ref_policy": "flip", "flip_deletions": True}
@@ -60,6 +62,25 @@ PRESET_BINS: Mapping[str, int] = {
     "paper-satmut-sad": 128,
     "paper-satmut-sed": 14336,
 }
+
+
+def preset_options(name: str, stats: tuple[str, ...] | None = None, **changes: Any) -> ScoreOptions:
+    """Return the options of a preset, perhaps with other scores; what of it is for its own scores is then left out.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``PRESETS``.
+    stats : tuple of str, optional
+        Scores instead of the preset's.
+    **changes
+        Fields of :class:`ScoreOptions`.
+    """
+    held = PRESETS[name]
+    if stats is None:
+        return replace(held, **changes)
+    of_sites = any(spec.region.of_sites for spec in read_specs(stats, held.family))
+    return replace(held, stats=stats, sites=held.sites if of_sites else ScoreOptions().sites, **changes)
 
 
 def check_preset(name: str, bundle: BundleInfo, squash: str | None = None) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..tracks import MergePlan, RowTable, TrackTable
 from ..types import IndexArray
 from .options import ScoreOptions
+
+UNITS = "track_units"  # in the description of a run whose tracks a file named
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,17 @@ class Selection:
     added: tuple[str, ...] = ()
 
 
-def select_rows(tracks: TrackTable, options: ScoreOptions) -> Selection:
+def select_rows(tracks: TrackTable, options: ScoreOptions, units: Sequence[int] | None = None) -> Selection:
     """Return the tracks that options choose from a bundle's table; where strands are joined, both of each.
+
+    ``units`` are the tracks that a run has read from a file: that may lie elsewhere by now, or say something else.
 
     Raises
     ------
     InputError
         If nothing matches, or strands are to be joined of which one has no partner.
     """
-    positions = tracks.select(options.tracks)
+    positions = tracks.select(options.tracks) if units is None else tracks.positions_of(units)
     if not options.merge_strands:
         return Selection(positions, None, tracks.take(positions).rows())
     positions, added = tracks.with_partners(positions)

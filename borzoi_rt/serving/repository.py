@@ -22,8 +22,8 @@ from ..backends.checks import motif_channels
 from ..backends.gradient import has_gradient
 from ..backends.triton import version_of
 from ..bundle.graph_check import check_graph_file
-from ..bundle.names import GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK
-from ..bundle.opening import MANIFEST, STATISTICS, WEIGHTS, Bundle
+from ..bundle.names import is_served
+from ..bundle.opening import MANIFEST, WEIGHTS, Bundle
 from ..errors import FormatError, InputError
 from ..explain.methods import METHODS
 from ..explain.request import EXPLAIN, EXPLANATION, SERVED
@@ -116,8 +116,7 @@ def write_repository(
     target.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        # Sums over bins and gradients are for a scorer beside the device, which opens the bundle itself.
-        graphs = sorted(bundle.info.graphs.keys() - {STATISTICS, GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK})
+        graphs = sorted(filter(is_served, bundle.info.graphs))
         names = [_write_graph(bundle, staging, name, graph, limits) for graph in graphs]
         if fasta is not None:
             names.append(_write_scorer(bundle, staging, name, Path(fasta), genes, options, tile_cache, limits))

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+import pyarrow as pa
 
 from ..types import IndexArray
 from .groups import GeneGroups, covered_fractions, firsts, gene_groups, region_vectors
+from .hdf5_columns import Columns, Matrix
 from .kept import Rows
 
 if TYPE_CHECKING:
     from . import Shards
 
 
+_TEXTS = ("gene", "gene_name", "gene_strand")
 _REFERENCE_NAMES = {"ref_value": "REF", "alt_value": "ALT"}
 
 
@@ -29,35 +32,33 @@ def write_genes(file: h5py.File, shards: Shards, rows: Rows) -> None:
     wanted = rows.vectors(of_genes=True)
     regions = tuple(dict.fromkeys(region for _, region, _ in wanted))
     pairs = sum(_pairs(gene_groups(shard)).size for shard in shards())
-    shape = (pairs, len(rows.tracks))
-    scores = {name: file.create_dataset(name, shape, dtype=np.float32, fillvalue=np.nan) for name, _, _ in wanted}
+    scores = {name: Matrix(file, name, pairs, len(rows.tracks)) for name, _, _ in wanted}
     covered = {
         region: file.create_dataset(f"covered_fraction@{region}", (pairs,), dtype=np.float32, fillvalue=np.nan)
         for region in regions
     }
-    texts: dict[str, list[str]] = {"gene": [], "gene_name": [], "gene_strand": []}
-    numbers: list[int] = []
+    columns = Columns(file, _TEXTS, {"si": np.int64}, pairs)
     alleles = start = 0
     for shard in shards():
         groups = gene_groups(shard)
         kept = _pairs(groups)
         end = start + len(kept)
-        numbers += (groups.allele[kept] + alleles).tolist()
-        for name, values in texts.items():
-            values += [shard[name][int(row)].as_py() or "" for row in groups.row[kept]]
+        of_pairs = pa.array(groups.row[kept])
+        text = {name: [value or "" for value in shard[name].take(of_pairs).to_pylist()] for name in _TEXTS}
+        columns.add(text, {"si": groups.allele[kept] + alleles}, start)
         for name, region, held in wanted:
-            scores[name][start:end] = region_vectors(shard, rows, groups, region, held)[kept]
+            scores[name].add(region_vectors(shard, rows, groups, region, held)[kept])
         for region, dataset in covered.items():
             dataset[start:end] = covered_fractions(shard, groups, region)[kept]
         alleles += int(np.count_nonzero(firsts(shard)))
         start = end
-    file.create_dataset("si", data=np.array(numbers, dtype=np.int64))
-    for name, values in texts.items():
-        file.create_dataset(name, data=[value.encode() for value in values], dtype=h5py.string_dtype())
+    columns.flush()
+    for matrix in scores.values():
+        matrix.flush()
     every = [held for _, _, held in rows.vectors()]
     for name, _, held in wanted:
         if every.count(held) == 1:
-            file[_REFERENCE_NAMES.get(held, held)] = scores[name]
+            file[_REFERENCE_NAMES.get(held, held)] = scores[name].dataset
 
 
 def _pairs(groups: GeneGroups) -> IndexArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
-from ..genome.vcf_copy import annotate_vcf, info_value
+from ..genome.vcf_copy import annotate_vcf, first_records, info_value
 from ..scoring.spec import ScoreSpec
 from ..types import FloatArray
 from . import vcf_haplotypes
@@ -46,6 +47,24 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         raise InputError("a VCF is a copy of the input, and there is none; choose another suffix")
     fields = _Fields(shards, context)
     annotate_vcf(context.source, path, _headers(context), fields.of)
+
+
+def annotate_some(path: Path, shards: Shards, context: TableContext) -> None:
+    """Write results of some records as if they were of the first: what that takes is what is asked for."""
+    assert context.source is not None
+    found = [table["record"].to_numpy() for table in shards()]
+    numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+    source = path.with_name(f"{path.name}.source.vcf")
+    with source.open("wb") as handle:
+        handle.writelines(first_records(context.source, len(numbers)))
+
+    def renumbered() -> Iterator[pa.Table]:
+        for table in shards():
+            records = pa.array(np.searchsorted(numbers, table["record"].to_numpy()))
+            yield table.set_column(table.column_names.index("record"), "record", records)
+
+    write(path, renumbered, replace(context, source=source))
+    source.unlink()
 
 
 def _headers(context: TableContext) -> list[str]:

@@ -15,6 +15,9 @@ from borzoi_rt.errors import FormatError
 from borzoi_rt.tracks import TrackTable
 
 from ..models.borzoi import Borzoi
+from .activations import check_precision as activations_precision
+from .activations import write_activations
+from .activations_parity import activations_gate
 from .builder import OPSET, WeightsFile
 from .finish import NO_GRAPHS, finish_bundle
 from .form import Form, forms
@@ -40,6 +43,7 @@ def export_bundle(
     precision: str = "fp32",
     target: str = "cpu",
     gradient: bool = False,
+    activations: bool = False,
 ) -> Bundle:
     """Write a network as an ONNX bundle, and prove that it computes the same.
 
@@ -71,6 +75,9 @@ def export_bundle(
         bundle for GPUs also runs on a CPU, more slowly and with more memory.
     gradient : bool
         Write the gradient graphs too, for explanation, and compare them with autograd; in fp32 only.
+    activations : bool
+        Write the graphs of what lies inside the network, and of slopes by it, and compare them with the network's own;
+        in fp32 only.
 
     Returns
     -------
@@ -87,6 +94,9 @@ def export_bundle(
     """
     if gradient:
         check_precision(precision)
+    if activations:
+        activations_precision(precision)
+    judges = [*([gate_once(model)] if gradient else []), *([activations_gate(model)] if activations else [])]
     tried = {form.convolution: form for form in forms(target, precision, convolution)}
     return finish_bundle(
         model,
@@ -104,11 +114,11 @@ def export_bundle(
         ),
         forms=tuple(tried),
         write=lambda directory, form: write_graphs(
-            model, directory, tried[form], precision, squash.kind, gradient=gradient
+            model, directory, tried[form], precision, squash.kind, gradient=gradient, activations=activations
         ),
         reference=lambda: borzoi_reference(model, precision),
         overwrite=overwrite,
-        further=gate_once(model) if gradient else None,
+        further=lambda draft: {name: value for judge in judges for name, value in judge(draft).items()},
     )
 
 
@@ -155,7 +165,14 @@ def bundle_info(
 
 
 def write_graphs(
-    model: Borzoi, directory: Path, form: Form, precision: str, squash: str, *, gradient: bool = False
+    model: Borzoi,
+    directory: Path,
+    form: Form,
+    precision: str,
+    squash: str,
+    *,
+    gradient: bool = False,
+    activations: bool = False,
 ) -> tuple[dict[str, GraphInfo], Tiling]:
     """Write graphs and weights of a bundle into a directory, unproven; return what the manifest says of them."""
     weights = WeightsFile(directory, precision)
@@ -164,6 +181,8 @@ def write_graphs(
         graphs[STATISTICS] = write_statistics(model, squash, directory, weights)
         if gradient:
             graphs |= write_gradient(model, tiling, directory, weights, form)
+        if activations:
+            graphs |= write_activations(model, tiling, directory, weights)
         return {"predict": write_predict(model, directory, weights, form), **graphs}, tiling
     finally:
         weights.close()

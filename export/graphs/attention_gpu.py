@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from onnx import TensorProto
 
 from ..models.borzoi import Attention
 from .builder import GraphBuilder
-from .layers import array, dense, take
+from .layers import array, dense, take, zeros_like
 from .spans import Span
 
 
@@ -53,13 +54,13 @@ class BatchedAttentionWriter:
         with torch.no_grad():
             keys = array(attention.relative_keys().transpose(-1, -2))  # (heads, key size, classes)
         by_class = graph.node("MatMul", position, graph.weight(f"{name}.relative_keys", keys))
-        return graph.node("GatherElements", by_class, self._index(query, attention, span), axis=3)
+        return graph.node("GatherElements", by_class, self._index(by_class, attention, span), axis=3)
 
-    def _index(self, like: str, attention: Attention, queries: Span) -> str:
+    def _index(self, by_class: str, attention: Attention, queries: Span) -> str:
         """Return the class of the distance of every key from each query, int32 (batch, heads, queries, tokens).
 
-        Class number m of the table is that of distance ``key - query = m - (tokens - 1)``. ``like``
-        gives the batch.
+        Class number m of the table is that of distance ``key - query = m - (tokens - 1)``. ``by_class`` gives the
+        batch, by zeros that are added: a ``Shape`` would run on the CPU, and the pass could not be captured.
         """
         graph, tokens = self.graph, attention.tokens
         where = (queries.start, queries.end, queries.origin)
@@ -71,9 +72,8 @@ class BatchedAttentionWriter:
             if queries.origin is not None:
                 last = graph.node("Sub", last, queries.origin)
             index = graph.node("Gather", table, graph.node("Add", last, keys))
-            batch = graph.node("Shape", like, start=0, end=1)
-            shape = graph.node("Concat", batch, graph.integers(attention.heads, queries.size, tokens), axis=0)
-            self._indices[where] = graph.node("Expand", index, shape)
+            zeros = graph.node("Cast", zeros_like(graph, graph.slice(by_class, 3, 0, 1)), to=TensorProto.INT32)
+            self._indices[where] = graph.node("Add", index, zeros)
         return self._indices[where]
 
     def _split(self, x: str, heads: int, perm: list[int]) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from borzoi_rt.bundle.manifest import GraphInfo
+from borzoi_rt.bundle.names import graph_file
 from borzoi_rt.bundle.opening import WEIGHTS
 from borzoi_rt.errors import FormatError
 
@@ -67,6 +69,7 @@ class GraphBuilder:
     def __init__(self, name: str, weights: WeightsFile) -> None:
         self.name = name
         self.precision = weights.precision
+        self.gathers = False  # whether what moves is gathered: the limits of a Slice lie in the memory of the CPU
         self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
@@ -124,8 +127,19 @@ class GraphBuilder:
 
     def window(self, x: str, axis: int, start: str, size: int) -> str:
         """Take ``size`` positions of one axis from ``start`` on, an int64 value of shape (1,)."""
+        if self.gathers:
+            positions = self.weight(f"positions_{size}", np.arange(size, dtype=np.int64))
+            return self.node("Gather", x, self.node("Add", positions, start), axis=axis)
         end = self.node("Add", start, self.integers(size))
         return self.node("Slice", x, start, end, self.integers(axis))
+
+    def split(self, x: str, axis: int, count: int) -> list[str]:
+        """Cut an axis into equal parts."""
+        if count == 1:
+            return [x]
+        names = [f"Split_{len(self._nodes)}_{part}" for part in range(count)]
+        self._nodes.append(helper.make_node("Split", [x], names, name=names[0], axis=axis, num_outputs=count))
+        return names
 
     def concat(self, parts: Sequence[str], axis: int) -> str:
         """Join values along an axis."""
@@ -149,6 +163,13 @@ class GraphBuilder:
                 kept.append(node)
         self._nodes = kept[::-1]
         self._initializers = {name: tensor for name, tensor in self._initializers.items() if name in needed}
+
+    def write(self, directory: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> GraphInfo:
+        """Write the model, without what no output needs, under the name of the graph; return its description."""
+        file = graph_file(self.name)
+        self.prune([value for value, _ in outputs.values()])
+        self.save(directory / file, outputs)
+        return GraphInfo(file=file, inputs=tuple(self.input_names), outputs=tuple(outputs))
 
     def save(
         self, path: Path, outputs: Mapping[str, tuple[str, Sequence[int | str]]], dtype: int = TensorProto.FLOAT

@@ -44,20 +44,19 @@ class Emitter:
         self.config = model.config
         self.form = form
         self.attention = attention_writer(graph, model, form)
+        graph.gathers = form.target == "gpu"
         self.output = whole_output(model.config) if output is None else output
         self.spans = decoder_spans(model.config, self.output)
 
     def filled(self, sequence: str, n_fill: str) -> str:
-        """x + n_fill * (1 - sum of the four rows), as the tower takes it: (batch, length, 4) or (batch, 4, length)."""
+        """x + n_fill * (1 - sum of the four rows), as the tower takes it, (batch, length, 4)."""
         graph = self.graph
         x = graph.node("Cast", sequence, to=TensorProto.FLOAT)
         known = graph.node("ReduceSum", x, graph.integers(1), keepdims=1)
         one = graph.weight("one", np.array(1.0, dtype=np.float32), exact=True)
         fill = graph.node("Mul", graph.node("Sub", one, known), n_fill)
         x = graph.node("Add", x, fill)
-        if not self.form.channels_first:
-            x = graph.node("Transpose", x, perm=[0, 2, 1], label="filled")
-        return graph.narrow(x)
+        return graph.narrow(graph.node("Transpose", x, perm=[0, 2, 1], label="filled"))
 
     def trunk(self, x: str, *, tile_tokens: int | None = None) -> tuple[str, list[str]]:
         """Return tokens (batch, tokens, channels) and the skips as the decoder adds them.
@@ -85,7 +84,7 @@ class Emitter:
         x = graph.wide(x)
         for index, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
             span = held if index == self.config.depth - 1 else whole
-            x = self._transformer(x, block, f"transformer.{index}", span)
+            x = self.transformer(x, block, f"transformer.{index}", span)
         x = graph.narrow(x)
         unets = cast("Iterable[UnetBlock]", self.model.unet)
         for index, (unet, skip) in enumerate(zip(unets, skips, strict=True)):
@@ -128,7 +127,7 @@ class Emitter:
         half = block.depthwise.kernel_size[0] // 2
         pads = (half - (made.start - read.start), half - (read.end - made.end))
         if any(pads) and self.form.target == "gpu":
-            x = padded(graph, x, *pads, channels)
+            x = padded(graph, x, *pads)
         elif any(pads):
             x = graph.node("Pad", x, graph.integers(0, pads[0], 0, 0, pads[1], 0))
         taps = [
@@ -140,16 +139,18 @@ class Emitter:
             x = graph.node("Add", x, other)
         return pointwise(graph, x, block.pointwise, f"{name}.pointwise")
 
-    def _transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> str:
-        normed = self.graph.narrow(self._layer_norm(x, block.norm_attention, f"{name}.norm_attention"))
+    def transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> str:
+        """Return the tokens of ``span`` behind one block of the transformer."""
+        normed = self.graph.narrow(self.layer_norm(x, block.norm_attention, f"{name}.norm_attention"))
         attended = self.graph.wide(self.attention.write(normed, block.attention, f"{name}.attention", span))
         x = self.graph.node("Add", take(self.graph, x, span), attended)
-        hidden = self.graph.narrow(self._layer_norm(x, block.norm_dense, f"{name}.norm_dense"))
+        hidden = self.graph.narrow(self.layer_norm(x, block.norm_dense, f"{name}.norm_dense"))
         hidden = self.graph.node("Relu", dense(self.graph, hidden, block.dense_up, f"{name}.dense_up"))
         hidden = dense(self.graph, hidden, block.dense_down, f"{name}.dense_down")
         return self.graph.node("Add", x, self.graph.wide(hidden))
 
-    def _layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:
+    def layer_norm(self, x: str, norm: torch.nn.LayerNorm, name: str) -> str:
+        """Normalise over channels."""
         scale = self.graph.weight(f"{name}.weight", array(norm.weight), exact=True)
         shift = self.graph.weight(f"{name}.bias", array(norm.bias), exact=True)
         return self.graph.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=LAYER_NORM_EPS, label=name)

@@ -25,11 +25,6 @@ class Form:
     target: str = "cpu"
     convolution: str = "cook-toom"
 
-    @property
-    def channels_first(self) -> bool:
-        """Whether the tower takes (batch, channels, length)."""
-        return self.target == "gpu"
-
 
 DEFAULT_FORM = Form()
 

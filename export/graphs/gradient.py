@@ -18,7 +18,7 @@ from typing import cast
 from onnx import TensorProto
 
 from borzoi_rt.bundle.manifest import GraphInfo, Tiling
-from borzoi_rt.bundle.names import GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK, graph_file
+from borzoi_rt.bundle.names import GRADIENT_BODY, GRADIENT_TILE, GRADIENT_TRUNK
 from borzoi_rt.errors import InputError
 
 from ..models.borzoi import Borzoi, NormConv, UnetBlock
@@ -63,7 +63,7 @@ def _write_trunk(model: Borzoi, directory: Path, weights: WeightsFile, tokens: i
     x = graph.input("sequence", TensorProto.FLOAT, [1, 4, tokens * config.sequence_length_bp // config.tokens])
     emitter = Emitter(graph, model, form=form)
     found, skips = emitter.trunk(graph.node("Transpose", x, perm=[0, 2, 1]), tile_tokens=tokens)
-    return _save(graph, directory, _shapes(model, ["tokens", *_skip_names(model)], [found, *skips], tokens))
+    return graph.write(directory, _shapes(model, ["tokens", *_skip_names(model)], [found, *skips], tokens))
 
 
 def _write_body(model: Borzoi, directory: Path, weights: WeightsFile) -> GraphInfo:
@@ -83,7 +83,7 @@ def _write_body(model: Borzoi, directory: Path, weights: WeightsFile) -> GraphIn
         f"to_{name}": (value, [1, size, channels])
         for name, value, size in zip(["tokens", *_skip_names(model)], [to_tokens, *to_skips], sizes, strict=True)
     }
-    return _save(graph, directory, outputs)
+    return graph.write(directory, outputs)
 
 
 def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: int, form: Form) -> GraphInfo:
@@ -97,7 +97,7 @@ def _write_tile(model: Borzoi, directory: Path, weights: WeightsFile, tokens: in
     ]
     back = _trunk_back(graph, model, graph.node("Transpose", x, perm=[0, 2, 1]), length, form)
     found = graph.node("Transpose", back(given[0], given[1:]), perm=[0, 2, 1])
-    return _save(graph, directory, {"gradient": (found, [1, 4, length])})
+    return graph.write(directory, {"gradient": (found, [1, 4, length])})
 
 
 def _skip_names(model: Borzoi) -> list[str]:
@@ -110,13 +110,6 @@ def _shapes(model: Borzoi, names: list[str], values: list[str], tokens: int) -> 
         name: (value, [1, tokens * 2**level, channels])
         for level, (name, value) in enumerate(zip(names, values, strict=True))
     }
-
-
-def _save(graph: GraphBuilder, directory: Path, outputs: dict[str, tuple[str, list[int | str]]]) -> GraphInfo:
-    file = graph_file(graph.name)
-    graph.prune([value for value, _ in outputs.values()])
-    graph.save(directory / file, outputs)
-    return GraphInfo(file=file, inputs=tuple(graph.input_names), outputs=tuple(outputs))
 
 
 def _trunk_back(graph: GraphBuilder, model: Borzoi, x: str, length: int, form: Form) -> Callable[[str, list[str]], str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -53,13 +53,31 @@ class BodyGradient:
         cotangent : str
             Derivatives by squashed coverage, (1, tracks, bins).
         """
+        x, backs = self._transformer(tokens)
+        x, from_decoder = self.decoder(x, skips)
+        g, to_skips = from_decoder(self.head(x, track_index, cotangent))
+        for back in reversed(backs):
+            g = back(g)
+        return g, to_skips
+
+    def _transformer(self, x: str) -> tuple[str, list[Back]]:
+        """Write the blocks forward; the last leaves what the decoder reads."""
         backs: list[Back] = []
-        whole, held = Span(0, self.config.tokens, self.config.tokens), self.spans[0].halved()
-        x = tokens
+        whole = Span(0, self.config.tokens, self.config.tokens)
         for index, block in enumerate(cast("Iterable[TransformerBlock]", self.model.transformer)):
-            span = held if index == self.config.depth - 1 else whole
-            x, back = self._transformer(x, block, f"transformer.{index}", span)
-            backs.append(back)
+            written = Block(self.graph, self.attention, block, f"transformer.{index}")
+            x = written.write(x, self.held if index == self.config.depth - 1 else whole)
+            backs.append(written.back)
+        return x, backs
+
+    @property
+    def held(self) -> Span:
+        """Tokens that the decoder reads."""
+        return self.spans[0].halved()
+
+    def decoder(self, x: str, skips: Sequence[str]) -> tuple[str, Callable[[str], tuple[str, list[str]]]]:
+        """Return what the head reads, (1, bins, channels), and its way back to the tokens it reads and the skips."""
+        held = self.held
         unets: list[_Unet] = []
         for index, (unet, skip) in enumerate(zip(cast("Iterable[UnetBlock]", self.model.unet), skips, strict=True)):
             made = self.spans[index + 1].halved() if index + 1 < len(self.spans) else self.output
@@ -73,43 +91,73 @@ class BodyGradient:
             x, from_conv = pointwise(self.graph, x, self.model.tail.conv, "tail.conv")
             last = [from_norm, from_conv]
         x, from_gelu = gelu(self.graph, x)
-        g = self._head(x, track_index, cotangent)
-        for back in reversed([*last, from_gelu]):
-            g = back(g)
-        to_skips: list[str] = []
-        for written in reversed(unets):
-            g, to_skip = written.back(g)
-            to_skips.insert(0, to_skip)
-        for back in reversed(backs):
-            g = back(g)
-        return g, to_skips
 
-    def _head(self, x: str, track_index: str, cotangent: str) -> str:
+        def back(g: str) -> tuple[str, list[str]]:
+            for step in reversed([*last, from_gelu]):
+                g = step(g)
+            to_skips: list[str] = []
+            for written in reversed(unets):
+                g, to_skip = written.back(g)
+                to_skips.insert(0, to_skip)
+            return g, to_skips
+
+        return x, back
+
+    def head(self, x: str, track_index: str, cotangent: str) -> str:
         """Return the derivative by the embedding (1, bins, channels): softplus has the slope sigmoid."""
-        graph, head = self.graph, self.model.head
-        weight = graph.node("Gather", graph.weight("head.weight", array(head.weight)), track_index, axis=0)
-        bias = graph.node("Gather", graph.weight("head.bias", array(head.bias)[:, None]), track_index, axis=0)
-        logits = graph.node("MatMul", weight, graph.node("Transpose", x, perm=[0, 2, 1]), label="head")
-        slopes = graph.node("Sigmoid", graph.node("Add", logits, bias))
+        graph = self.graph
+        linear, weight, bias = self.linear(x, track_index)
+        slopes = graph.node("Sigmoid", graph.node("Add", linear, bias))
         by_logit = graph.node("Transpose", graph.node("Mul", cotangent, slopes), perm=[0, 2, 1])
         return graph.node("MatMul", by_logit, weight, label="head.back")
 
-    def _transformer(self, x: str, block: TransformerBlock, name: str, span: Span) -> tuple[str, Back]:
-        graph = self.graph
+    def linear(self, x: str, track_index: str) -> tuple[str, str, str]:
+        """Return what the head's weights make of an embedding, (1, tracks, bins), and weights and bias beside it."""
+        graph, head = self.graph, self.model.head
+        weight = graph.node("Gather", graph.weight("head.weight", array(head.weight)), track_index, axis=0)
+        bias = graph.node("Gather", graph.weight("head.bias", array(head.bias)[:, None]), track_index, axis=0)
+        return graph.node("MatMul", weight, graph.node("Transpose", x, perm=[0, 2, 1]), label="head"), weight, bias
+
+
+class Block:
+    """One block of the transformer, both ways."""
+
+    def __init__(self, graph: GraphBuilder, attention: WritesAttention, block: TransformerBlock, name: str) -> None:
+        self.graph, self.block, self.name = graph, block, name
+        self._attention = attention
+        self._from_dense: list[Back] = []
+        self._from_input: list[Back] = []
+
+    def write(self, x: str, span: Span) -> str:
+        """Return the tokens of ``span`` behind the block."""
+        graph, block, name = self.graph, self.block, self.name
         normed, from_norm = layer_norm(graph, x, block.norm_attention, f"{name}.norm_attention")
-        attended, from_attention = self.attention.write(normed, block.attention, f"{name}.attention", span)
+        attended, from_attention = self._attention.write(normed, block.attention, f"{name}.attention", span)
         kept, untake = take(graph, x, span)
+        self._from_input = [from_norm, from_attention, untake]
         x = graph.node("Add", kept, attended)
         hidden, from_norm_dense = layer_norm(graph, x, block.norm_dense, f"{name}.norm_dense")
         hidden, from_up = dense(graph, hidden, block.dense_up, f"{name}.dense_up")
         hidden, from_relu = relu(graph, hidden)
         hidden, from_down = dense(graph, hidden, block.dense_down, f"{name}.dense_down")
+        self._from_dense = [from_norm_dense, from_up, from_relu, from_down]
+        return graph.node("Add", x, hidden)
 
-        def back(g: str) -> str:
-            g = graph.node("Add", g, from_norm_dense(from_up(from_relu(from_down(g)))))
-            return graph.node("Add", untake(g), from_norm(from_attention(g)))
+    def to_attended(self, g: str) -> str:
+        """Return the derivative by what attention adds, from that by the result."""
+        found = g
+        for back in reversed(self._from_dense):
+            found = back(found)
+        return self.graph.node("Add", g, found)
 
-        return graph.node("Add", x, hidden), back
+    def to_input(self, g: str) -> str:
+        """Return the derivative by the input, from that by what attention adds."""
+        from_norm, from_attention, untake = self._from_input
+        return self.graph.node("Add", untake(g), from_norm(from_attention(g)))
+
+    def back(self, g: str) -> str:
+        """Return the derivative by the input, from that by the result."""
+        return self.to_input(self.to_attended(g))
 
 
 class _Unet:

@@ -16,6 +16,13 @@ def array(tensor: torch.Tensor) -> np.ndarray:
     return values
 
 
+def norm_terms(norm: torch.nn.BatchNorm1d, bias: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and shift of a normalisation of ``x + bias``, float64 (channels,)."""
+    mean, variance = (array(torch.as_tensor(part)).astype(np.float64) for part in (norm.running_mean, norm.running_var))
+    scale = array(norm.weight) / np.sqrt(variance + BATCH_NORM_EPS)
+    return scale, array(norm.bias) - (mean - (0.0 if bias is None else array(bias).astype(np.float64))) * scale
+
+
 def norm_gelu(
     graph: GraphBuilder,
     x: str,
@@ -29,9 +36,7 @@ def norm_gelu(
 
     ``axes_behind`` is the number of axes after that of the channels.
     """
-    mean, variance = (array(torch.as_tensor(part)).astype(np.float64) for part in (norm.running_mean, norm.running_var))
-    scale = array(norm.weight) / np.sqrt(variance + BATCH_NORM_EPS)
-    shift = array(norm.bias) - (mean - (0.0 if bias is None else array(bias).astype(np.float64))) * scale
+    scale, shift = norm_terms(norm, bias)
     factor, term = (part.astype(np.float32).reshape(-1, *[1] * axes_behind) for part in (scale, shift))
     x = graph.node("Mul", x, graph.weight(f"{name}.scale", factor), label=name)
     x = graph.node("Add", x, graph.weight(f"{name}.shift", term))
@@ -58,13 +63,12 @@ def take(graph: GraphBuilder, x: str, span: Span) -> str:
     return graph.window(x, 1, graph.node("Add", graph.integers(span.start), span.origin), span.size)
 
 
-def padded(graph: GraphBuilder, x: str, left: int, right: int, channels: int) -> str:
+def zeros_like(graph: GraphBuilder, x: str) -> str:
+    """Return zeros of the shape of a value, for GPUs: without ``Shape``, which runs on the CPU."""
+    return graph.node("Mul", x, graph.weight("zero", np.zeros(1, dtype=np.float32)))
+
+
+def padded(graph: GraphBuilder, x: str, left: int, right: int) -> str:
     """Put zeros before and behind (batch, length, channels) without ``Pad``, which CUDA lacks in some releases."""
-    batch = graph.node("Shape", x, start=0, end=1)
-    zero = graph.weight("zero", np.zeros((1, 1, 1), dtype=np.float32))
-    parts = [x]
-    for count, where in ((left, 0), (right, 2)):
-        if count:
-            shape = graph.node("Concat", batch, graph.integers(count, channels), axis=0)
-            parts.insert(where, graph.node("Expand", zero, shape))
-    return graph.concat(parts, 1)
+    before, behind = ([zeros_like(graph, graph.slice(x, 1, 0, count))] if count else [] for count in (left, right))
+    return graph.concat([*before, x, *behind], 1)

@@ -58,6 +58,33 @@ class BaseTower:
         bias = self.graph.weight("tower.bias", array(_bias(self.blocks[-1].conv.bias)))
         return self.graph.node("Add", tokens, bias, label="tokens")
 
+    def stem_pads(self) -> tuple[int, int]:
+        """Return the zeros before and behind a window, of which the last 3 fill a group of four bases."""
+        half = self.stem.kernel_size[0] // 2
+        return half, half + 3
+
+    def stem_rows(self, x: str) -> str:
+        """Return a padded window as groups of four bases, (batch, groups, 16)."""
+        length = self.length_bp + sum(self.stem_pads())
+        return self.graph.reshape(self.graph.slice(x, 1, 0, length // 4 * 4), 0, length // 4, 16)
+
+    def stem_windows(self, rows: str, span: Span) -> str:
+        """Return what the outputs of each group of a span read, (batch, span, 16 groups)."""
+        parts = (self.graph.slice(rows, 1, span.start + index, span.end + index) for index in range(self._stem_groups))
+        return self.graph.node("Concat", *parts, axis=2)
+
+    def stem_kernel(self, weight: np.ndarray) -> np.ndarray:
+        """Return the stem as four matrices (16 groups, filters), one for each position of a group."""
+        filters, _, width = weight.shape
+        placed = np.zeros((4, 4 * self._stem_groups, 4, filters), dtype=np.float32)
+        for position in range(4):
+            placed[position, position : position + width] = weight.transpose(2, 1, 0)
+        return placed.reshape(4, -1, filters)
+
+    @property
+    def _stem_groups(self) -> int:
+        return (self.stem.kernel_size[0] + 2) // 4 + 1
+
 
 class Tower(BaseTower):
     """Writes stem and tower for windows of ``tokens`` tokens.
@@ -86,8 +113,8 @@ class Tower(BaseTower):
 
     def write(self, x: str) -> tuple[str, list[str]]:
         """Turn (batch, length, 4) into tokens (batch, tokens, channels) and raw skips without bias."""
-        half = self.stem.kernel_size[0] // 2
-        x = self.graph.node("Pad", x, self.graph.integers(0, half, 0, 0, half + 3, 0))  # 3: whole groups of 4 bases
+        before, behind = self.stem_pads()
+        x = self.graph.node("Pad", x, self.graph.integers(0, before, 0, 0, behind, 0))
         tokens, skips = self._tiles(x) if self.by_tiles else self._plain(x)
         return self.with_bias(tokens), skips
 
@@ -121,7 +148,7 @@ class Tower(BaseTower):
         there leaves one pair: the halo of a chunk is one tile a layer on each side.
         """
         graph, last = self.graph, len(self.widths) - 1
-        rows = self._stem_rows(x)
+        rows = self.stem_rows(x)
         tokens: list[str] = []
         pieces: list[list[str]] = [[] for _ in self.skips]
         for first in range(0, self.tokens, TOKEN_CHUNK):
@@ -161,28 +188,15 @@ class Tower(BaseTower):
         """(batch, f, h, channels) to (batch, length, channels)."""
         return self.graph.reshape(self.graph.node("Transpose", x, perm=[0, 2, 1, 3]), 0, length, -1)
 
-    def _stem_rows(self, x: str) -> tuple[str, int]:
-        """Return the padded window as groups of four bases, (batch, groups, 16), and the groups a stem row reads."""
-        width = self.stem.kernel_size[0]
-        length = self.length_bp + width + 2
-        x = self.graph.slice(x, 1, 0, length // 4 * 4)
-        return self.graph.reshape(x, 0, length // 4, 16), (width + 2) // 4 + 1
-
-    def _stem(self, rows: tuple[str, int], span: Span) -> str:
+    def _stem(self, rows: str, span: Span) -> str:
         """Return pooled pairs of the stem, without bias: four bases become one pair.
 
         One product gives all four positions of a group, each with the kernel at its own offset between zeros.
         """
-        graph, (x, groups) = self.graph, rows
-        windows = graph.node(
-            "Concat", *(graph.slice(x, 1, span.start + index, span.end + index) for index in range(groups)), axis=2
-        )
-        filters, _, width = self.stem.weight.shape
-        kernel = array(self.stem.weight).transpose(2, 1, 0)  # (width, 4, filters)
-        placed = np.zeros((4, 4 * groups, 4, filters), dtype=np.float32)
-        for position in range(4):
-            placed[position, position : position + width] = kernel
-        matrix = placed.reshape(2, 2, 16 * groups, filters).transpose(0, 2, 1, 3).reshape(2, 16 * groups, 2 * filters)
+        graph, filters = self.graph, self.stem.out_channels
+        kernel = self.stem_kernel(array(self.stem.weight))
+        matrix = kernel.reshape(2, 2, -1, filters).transpose(0, 2, 1, 3).reshape(2, -1, 2 * filters)
+        windows = self.stem_windows(rows, span)
         windows = graph.node("Unsqueeze", windows, graph.integers(1))
         x = graph.node("MatMul", windows, graph.weight("stem.weight", matrix), label="stem")
         x = graph.reshape(x, 0, 2, span.size, 2, filters)

@@ -29,6 +29,8 @@ def write_unproven(
     precision: str = "fp32",
     target: str = "cpu",
     form: Form | None = None,
+    gradient: bool = False,
+    activations: bool = False,
 ) -> Bundle:
     """Write the graphs of a network as :func:`borzoi_export.graphs.export_bundle` does, without running any of them.
 
@@ -37,10 +39,12 @@ def write_unproven(
 
     Parameters
     ----------
-    model, tracks, out, squash, precision, target
+    model, tracks, out, squash, precision, target, activations
         See :func:`borzoi_export.graphs.export_bundle`.
     form : Form, optional
         How tower and attention are written; the preferred one of the target when None.
+    gradient : bool
+        Write the gradient graphs too.
     """
     model.eval()
     form = form or forms(target, precision)[0]
@@ -53,5 +57,6 @@ def write_unproven(
     }
     with staged_bundle(Path(out)) as (directory, finish):
         with one_thread():
-            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind)
+            wanted = {"gradient": gradient, "activations": activations}
+            graphs, tiling = write_graphs(model, directory, form, precision, squash.kind, **wanted)
         return finish(replace(info, graphs=graphs, tiling=tiling), tracks, example)

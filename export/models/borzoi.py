@@ -227,7 +227,10 @@ class Borzoi(nn.Module):
         x = x.transpose(1, 2)  # (batch, 4096, 1536)
         for block in self.transformer:
             x = block(x)
-        x = x.transpose(1, 2)
+        return self.decode(x.transpose(1, 2), skips)
+
+    def decode(self, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Return what the head reads, from the tokens behind the transformer, (batch, channels, tokens)."""
         for block, skip in zip(self.unet, skips, strict=True):
             x = block(x, skip)  # (batch, 1536, 8192), then 16384
         crop = self.config.crop_bins

@@ -33,8 +33,8 @@ class Objective:
     adamw_wd : float
         Weight decay of AdamW, which touches everything that is trained.
     smooth_form, l1_form : str
-        ``smoothness_p4``, ``smoothness_p2`` or the textbook ``l2_sum``; ``l1_mean`` or the textbook ``l1_sum``. Other
-        forms need other coefficients.
+        ``smoothness_p4``, ``smoothness_p2`` or the textbook ``l2_sum``; ``l1_mean`` or the textbook ``l1_sum``, or
+        ``group_l2`` for whole curves. Other forms need other coefficients.
     log10_prediction : bool
         Divide the prediction by ln 10 in the Poisson term.
     """

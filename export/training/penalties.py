@@ -41,10 +41,20 @@ def l2_sum(weight: Tensor) -> Tensor:
     return weight.square().sum()
 
 
+def group_l2(weight: Tensor) -> Tensor:
+    """Sum over groups of the root of the sum of squares of a group, which is what the last axis holds.
+
+    That is an effect curve, or the row of a matrix: what counts little becomes small as a whole (the group lasso). The
+    slope of a group that is 0 is 0.
+    """
+    return torch.linalg.vector_norm(weight, dim=-1).sum()
+
+
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
     "smoothness_p4": smoothness_penalty,
     "smoothness_p2": lambda weight: smoothness_penalty(weight, p=2),
     "l1_mean": l1_mean,
     "l1_sum": l1_sum,
     "l2_sum": l2_sum,
+    "group_l2": group_l2,
 }

@@ -16,7 +16,7 @@ from borzoi_rt.errors import BackendError
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "scikit-learn": "sklearn", "faiss-cpu": "faiss"}
 
 
 def test_packages_are_those_of_the_extras() -> None:

@@ -114,7 +114,7 @@ def test_commands_are_in_the_order_of_their_use(cli: Cli) -> None:
     listed = out.split(f"{next(iter(GROUPS))}:")[1]
     assert re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE) == list(COMMANDS)
     assert re.findall(r"^(\w.*):$", listed, re.MULTILINE) == list(GROUPS)[1:]
-    assert (list(COMMANDS)[:5], list(COMMANDS)[-1]) == (["score", "ism", "explain", "predict", "merge"], "bench")
+    assert (list(COMMANDS)[:5], list(COMMANDS)[-1]) == (["score", "ism", "predict", "merge", "report"], "bench")
     assert all(len(text.split()) > 4 for _, text in COMMANDS.values())
 
 
@@ -186,6 +186,21 @@ FAILS = {
         ],
         r"methods are ism; name two or more",
     ),
+    "cam": (["cam", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
+    "attention": (["attention", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
+    "activations": (
+        ["activations", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
+        r"'chr1:x'",
+    ),
+    "embed": (
+        ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
+        r"none\.bed: no such BED file",
+    ),
+    "neighbours": (["neighbours", "none.h5", "--out", "o.tsv"], r"none\.h5"),
+    "surrogate": (
+        ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"'chr1:x'|`surrogate` needs sklearn",  # which the tests may run without
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
@@ -202,6 +217,10 @@ FAILS = {
     ),
     "data show": (["data", "show", "none"], r"none"),
     "evaluate": (["evaluate", "--bundle", "B", "--data", "none", "--out", "o"], r"none"),
+    "influence": (
+        ["influence", "--data", "none", "--window", "valid:0", "--bundle", "B", "--out", "o.tsv"],
+        r"none: no such data directory",
+    ),
     "dft score": (
         ["dft", "score", "--bundle", "none", "--fasta", "F", "--bed", "b", "--out", "o.tsv"],
         r"none: no such",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from borzoi_rt.cli import _progress
+from borzoi_rt.demo.packaged import packaged_bundle
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -30,6 +31,26 @@ def test_progress_and_the_end(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPa
     # One in 31 s by this clock, of ten in all.
     pace = {"per_second": pytest.approx(1 / 31), "seconds_left": pytest.approx(6 * 31), "tiles_from_cache": None}
     assert progress[4] == {"event": "progress", "step": "scoring", "done": 4, "total": 10, **pace}
+
+
+@pytest.mark.parametrize("kind", ["ism", "predict", "dft"])
+def test_other_runs(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    steps = itertools.count(step=31)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: float(next(steps)))
+    promoters = ["--bundle", packaged_bundle("promoter_bundle").path, "--fasta", desk.fasta, "--threads", 1]
+    step, total, words = {
+        "ism": ("mutating", 12, ["ism", "chr1:3001-3004", *desk.model(), "--out", desk.folder / "ism.h5"]),
+        "predict": ("predicting", 2, desk.predict()),
+        "dft": ("scoring", 2, ["dft", "score", "--bed", desk.bed, *promoters, "--out", desk.folder / "dft.tsv"]),
+    }[kind]
+    ended = cli(*words, "--log-json")
+    assert ended.code == 0, ended.err
+    *progress, last = said(ended.err)
+    assert (last["event"], last["level"]) == ("message", "info")
+    assert [(item["step"], item["done"], item["total"]) for item in progress] == [
+        (step, done, total) for done in range(total + 1)
+    ]
+    assert progress[-1]["seconds_left"] == 0
 
 
 @pytest.mark.parametrize(

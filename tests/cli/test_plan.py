@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from borzoi_rt.demo.packaged import packaged_bundle
-from borzoi_rt.runs import estimate
+from borzoi_rt.runs import measure
 from borzoi_rt.runs.flops import BorzoiFlops
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_every_pass_is_counted(cli: Cli, desk: Desk, toy_bundle: Any, more: tupl
 
 
 def test_a_sample_stands_for_the_rest(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "SAMPLE_S", 0.0)
+    monkeypatch.setattr(measure, "SAMPLE_S", 0.0)
     monkeypatch.setattr("borzoi_rt.runs.score.job_size", lambda *_: 2)
     found = planned(cli, desk, desk.score("--stats", "SUM"))
     assert (found["items"], found["jobs"]) == (10, 5)
@@ -100,6 +100,29 @@ def test_other_runs(cli: Cli, desk: Desk) -> None:
     assert found["flops"] is None
 
 
+def test_outputs_that_cannot_be_made_of_a_part(
+    cli: Cli, desk: Desk, toy_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an annotated VCF, coverage and a null take to write is measured on less: the records are renumbered."""
+    monkeypatch.setattr(measure, "SAMPLE_S", 0.0)
+    monkeypatch.setattr("borzoi_rt.runs.score.job_size", lambda *_: 2)
+    given = ["score", desk.vcf, *desk.model(), "--out", desk.folder / "out.vcf.gz", "--stats", "SUM"]
+    found = planned(cli, desk, given)
+    assert (found["sampled"], found["output_bytes"]) == (5, desk.vcf.stat().st_size)
+    found = planned(cli, desk, desk.predict())
+    assert cli(*desk.predict()).code == 0
+    written = sum(path.stat().st_size for path in (desk.folder / "coverage").iterdir())
+    assert found["output_bytes"] == pytest.approx(written, rel=0.01)
+    null = ["calibrate", "--random", 12, *desk.model(), "--out", desk.folder / "null", "--stats", "SUM"]
+    assert planned(cli, desk, null)["items"] == 12
+
+
+def test_workers_are_measured_at_the_same_time(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("borzoi_rt.runs.score.job_size", lambda *_: 5)
+    found = planned(cli, desk, desk.score("--stats", "SUM", "--workers", 2))
+    assert (found["workers"], found["measured_workers"], found["sampled"], found["forwards"]) == (2, 2, 10, 20)
+
+
 def test_an_empty_input_costs_next_to_nothing(cli: Cli, desk: Desk) -> None:
     desk.vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
     found = planned(cli, desk, desk.score())
@@ -114,6 +137,7 @@ def test_in_words(cli: Cli, desk: Desk) -> None:
     assert re.fullmatch(r"20 \(\d+% of tiles used again\)", lines["forwards"])
     assert re.fullmatch(r"\S+ TFLOP", lines["arithmetic"])
     assert re.fullmatch(r".* on cpu, 2 workers", lines["time"])
+    assert lines["processors"]
     assert re.fullmatch(r"\S+ [MG]B", lines["memory"])
     assert re.fullmatch(r"\S+ [kM]?B", lines["output"])
     ended = cli(*desk.score("--json"))

@@ -13,6 +13,7 @@ import pytest
 
 from borzoi_rt.cli import _progress
 from borzoi_rt.cli._progress import ProgressLines, duration
+from borzoi_rt.demo.packaged import packaged_bundle
 from borzoi_rt.runs.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -77,15 +78,36 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_runs_show_life(cli: Cli, desk: Desk) -> None:
+    promoters = ["--bundle", packaged_bundle("promoter_bundle").path, "--fasta", desk.fasta, "--threads", 1]
     words = {
         r"scoring: \d+ of 10": desk.score(),
         r"mutating: \d+ of 12": ["ism", "chr1:3001-3004", *desk.model(), "--out", desk.folder / "ism.h5"],
         r"predicting: \d of 2": desk.predict(),
+        r"scoring: \d of 2": ["dft", "score", "--bed", desk.bed, *promoters, "--out", desk.folder / "dft.tsv"],
+        r"calibrating: \d+ of 24": [
+            *("calibrate", "--random", 24, "--min-count", 20, *desk.model(), "--stats", "SUM"),
+            *("--out", desk.folder / "null"),
+        ],
     }
     for pattern, arguments in words.items():
         ended = cli(*arguments)
         assert ended.code == 0, ended.err
         assert re.search(pattern, ended.err), ended.err
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("more", [(), ("--workers", 2)])
+def test_the_use_of_the_cache_is_shown(
+    cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...]
+) -> None:
+    """One window of two tiles for all variants, which lie in the first: the second is computed once a process."""
+    monkeypatch.setattr("borzoi_rt.runs.score.job_size", lambda *_: 3)
+    given = ["--bundle", packaged_bundle("bundle").path, "--fasta", desk.fasta, "--threads", 1, "--stats", "SUM"]
+    ended = cli("score", desk.vcf, *given, "--window", "at:0", "--out", desk.out, *more)
+    assert ended.code == 0, ended.err
+    shares = [int(share) for share in re.findall(r"(\d+)% of tiles from the cache, ", ended.err)]
+    assert shares
+    assert 0 < shares[-1] < 100
 
 
 @pytest.mark.usefixtures("hasty")

@@ -167,3 +167,19 @@ def test_the_tracks_that_change_most_are_drawn(desk: Desk) -> None:
     width = every.near.step_bp * every.near.ref.shape[1]
     assert every.near.start <= variant.pos - 1 < every.near.start + width
     assert 200 - 2 * every.bin_size_bp < width < 200 + 2 * every.bin_size_bp
+
+
+def test_tracks_that_a_file_named_are_those_of_the_run(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file may lie elsewhere by the time of the report, or say something else."""
+    work = desk.folder / "work"
+    work.mkdir()
+    (work / "mine.txt").write_text("rna+/-\nchip\n")
+    monkeypatch.chdir(work)
+    page, again = desk.folder / "run.html", desk.folder / "again.html"
+    ended = cli(*desk.score("--report", page, "--stats", "SUM", "--tracks", "@mine.txt"))
+    assert ended.code == 0, ended.err
+    (work / "mine.txt").write_text("dnase\n")
+    monkeypatch.chdir(desk.folder)
+    ended = cli("report", desk.out, "--out", again, *desk.model())
+    assert ended.code == 0, ended.err
+    assert data_of(again.read_text())["details"] == data_of(page.read_text())["details"]

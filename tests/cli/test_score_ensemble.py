@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import twins
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def twin(desk: Desk) -> Path:
     """The same network under another name."""
-    folder = Path(shutil.copytree(desk.bundle, desk.folder / "twin"))
-    manifest = folder / "bundle.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "name": "twin"}))
-    return folder
+    return twins.write_twin(desk.bundle, desk.folder / "twin")
 
 
 def test_several_bundles_are_an_ensemble(cli: Cli, desk: Desk, twin: Path) -> None:

@@ -91,12 +91,12 @@ def test_columns_and_names_of_alphagenome(cli: Cli, desk: Desk, gtf: Path) -> No
         (["--stats", "SUM@exons", "--genes", "GTF", "--gene-type", "x"], "types: protein_coding, lncRNA"),
         (["--stats", "SUM@exons", "--genes", "none.gtf"], "none.gtf: no such annotation file"),
         (["--stats", "SUM", "--gene", "NEAR"], "gene_names is for scores of genes"),
-        (["--stats", "SUM@exons", "--genes", "GTF", "--sites", "intron"], "--sites is for scores of sites"),
-        (["--site-pseudo", "5"], "--site-pseudo is for scores of sites, and there are none; name one, like COVR@pas"),
-        (["--site-min-coverage", "5"], "--site-min-coverage is for scores of sites"),
-        (["--phase-floor-seed", "7"], "--phase-floor-seed is for a phase floor; add --phase-floor N"),
-        (["--flip-deletions"], "--flip-deletions is for --ref-policy flip"),
-        (["--ensemble", "mean_scores"], "--ensemble is for several bundles, and there is one"),
+        (["--stats", "SUM@exons", "--genes", "GTF", "--sites", "intron"], "sites is for scores of sites"),
+        (["--site-pseudo", "5"], "site_pseudo is for scores of sites, and there are none; name one, like COVR@pas"),
+        (["--site-min-coverage", "5"], "site_min_coverage is for scores of sites"),
+        (["--phase-floor-seed", "7"], "phase_floor_seed is for a phase floor; give phase_floor too"),
+        (["--flip-deletions"], "flip_deletions is for ref_policy 'flip'"),
+        (["--ensemble", "mean_predictions"], "ensemble 'mean_predictions' is for several bundles, and there is one"),
     ],
 )
 def test_refusals(cli: Cli, desk: Desk, gtf: Path, more: list[str], message: str) -> None:

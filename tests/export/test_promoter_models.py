@@ -207,7 +207,22 @@ def test_regularisers_by_name_are_the_formulas():
         "l1_mean": np.abs(flat).mean(),
         "l1_sum": np.abs(flat).sum(),
         "l2_sum": (flat**2).sum(),
+        "group_l2": sum(np.sqrt((curve**2).sum()) for kernel in flat for curve in kernel),
     }
     assert {name: pytest.approx(float(penalty(w)), rel=1e-12) for name, penalty in PENALTIES.items()} == want
     assert (l1_sum(w) / l1_mean(w)).item() == pytest.approx(54)
     assert l2_sum(torch.tensor([3.0, 4.0])) == 25
+
+
+def test_groups_go_to_zero_together():
+    """Of the group lasso with a step of least squares: w becomes (1 - t / |w|) w, or 0; the slope at 0 is none."""
+    w = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    PENALTIES["group_l2"](w).backward()
+    assert_allclose(w.grad.numpy(), [[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]])
+    target = w.detach().clone()
+    for _ in range(4000):
+        w.grad = None
+        (0.5 * (w - target).square().sum() + PENALTIES["group_l2"](w)).backward()
+        with torch.no_grad():
+            w -= 0.01 * w.grad
+    assert_allclose(w.detach().numpy(), [[2.4, 3.2], [0.0, 0.0], [0.0, 0.0]], atol=0.01)

@@ -27,6 +27,7 @@ from borzoi_rt.scoring.calibration import (
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.results import RegionScores, ScoredVariant
 from borzoi_rt.scoring.selection import select_rows
+from borzoi_rt.scoring.spec import read_specs
 
 ROWS = 5
 EFFECTS = ScoreOptions(stats=("SUM", "D2", "ACTIVE_SUM@center:101"))
@@ -116,13 +117,29 @@ def test_too_few_and_equal_values_are_told() -> None:
         check_count("SUM", null, 100, 120)
     check_count("SUM", null, 99, 120)
     notes = null_notes("NULL", {"SUM": null}, [f"t{row}" for row in range(ROWS)])
-    assert notes == ["NULL: null values of SUM are all the same for 1 tracks, first t2; these have no quantile"]
+    assert notes == [
+        "NULL: null values of SUM are all the same for 1 tracks, first t2; these have no quantile",
+        "NULL: null values of SUM lie on one side of 0 for 1 tracks, first t3; the sign of their quantiles is not that "
+        "of the score",
+    ]
     tied = replace(null, values=null.values[:2])
     (note,) = null_notes("NULL", {"SUM": tied}, ["t0", "t1"])
     assert "of the null values of SUM in one track equal another" in note
     assert null_notes("NULL", {"SUM": replace(null, values=null.values[:1])}, ["t0"]) == []
     one = replace(null, values=np.array([[1, 1, 2, 3], [1, 2, 3, 4]], dtype=np.float32))
     assert one.ties == 0.5, "two of four values of the first row"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_null_on_one_side_of_0_is_told(sign: int) -> None:
+    """There the middle of the null is not 0: a quantile of one sign may belong to a score of the other."""
+    (spec,) = read_specs(("SUM",), "hound")
+    values = np.sort(sign * np.arange(1, 101, dtype=np.float32))
+    null = Null.of(spec, np.stack([values, values - values.mean()], axis=1))
+    (note,) = null_notes("NULL", {"SUM": null}, ["t0", "t1"])
+    assert "lie on one side of 0 for 1 tracks, first t0; the sign of their quantiles is not that of the score" in note
+    assert np.sign(null.compare(np.float32([sign * 2.5, 0.1]))["quantile"][0]) == -sign
+    assert null_notes("NULL", {"D2": replace(null, signed=False)}, ["t0", "t1"]) == []
 
 
 @pytest.fixture(scope="module")

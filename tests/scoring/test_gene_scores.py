@@ -245,9 +245,11 @@ def test_records_whose_alt_the_genome_holds(bundle: Bundle, tmp_path: Path, poli
     genes = annotation(tmp_path / "a.gtf", {"G": ("chr1", "+", exons)})
     weights = np.zeros((6, 4))
     weights[:, 2] = 1.0
-    how: dict[str, Any] = {"indel": policy, "stats": ("SUM@exons",), "with_alleles": True, "flip_deletions": True}
+    how: dict[str, Any] = {"indel": policy, "stats": ("SUM@exons",), "with_alleles": True}
+    variant = Variant("chr1", POS, ref, alt)
     for ref_policy, status in (("edit", "ref_edited"), ("flip", "flipped")):
-        scored = result(bundle, genome, genes, Variant("chr1", POS, ref, alt), weights, ref_policy=ref_policy, **how)
+        ways = {"ref_policy": ref_policy, "flip_deletions": ref_policy == "flip"}
+        scored = result(bundle, genome, genes, variant, weights, **ways, **how)
         if scored.status == "ok":  # the genome holds REF too
             continue
         assert scored.status == status

@@ -202,6 +202,7 @@ HOUND = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
     "changed",
     [
         ScoreOptions.for_family("sad", stats=("SUM",)),
+        ScoreOptions.for_family("hound", stats=("SUM", "D2"), ref_policy="flip", flip_deletions=True),
         *(
             ScoreOptions.for_family("hound", stats=("SUM", "D2"), **{name: value})
             for name, value in {
@@ -213,7 +214,6 @@ HOUND = ScoreOptions.for_family("hound", stats=("SUM", "D2"))
                 "n_code": "uniform",
                 "window": "grid:128",
                 "ref_policy": "flip",
-                "flip_deletions": True,
                 "squash": "new",
                 "unscale": False,
                 "unclip": False,

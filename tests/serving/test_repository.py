@@ -118,6 +118,12 @@ def test_a_bundle_without_split_graphs_has_one_model(toy_bundle: Bundle, tmp_pat
     assert write_repository(replace(toy_bundle, info=info), tmp_path / "models", name="demo") == ["demo"]
 
 
+def test_what_is_looked_at_inside_is_not_served(inside_bundle: Bundle, gradient_bundle: Bundle, tmp_path: Path) -> None:
+    want = ["borzoi_body", "borzoi_body_64", "borzoi_head", "borzoi", "borzoi_trunk_tile"]
+    for number, bundle in enumerate((inside_bundle, gradient_bundle)):
+        assert write_repository(bundle, tmp_path / str(number)) == want
+
+
 def test_the_scorer_needs_no_file_of_this_machine_to_know_its_tracks(
     toy_bundle: Bundle, triton_genome: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,214 @@
+"""Class activation maps of rows: computed, checked where asked, written and drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine.sessions import EngineOptions, open_engine
+from ..explain.models import ModelObjective
+from ..explain.rows import Row
+from ..explain.run import FIGURES
+from ..explain.target import Target, TargetSpec
+from ..genome.fasta import Fasta
+from ..genome.intervals import Interval
+from ..report.inside import plot_maps
+from ..types import DoubleArray, IndexArray
+from .activation_run import about_of
+from .activations import TOKENS, Activations, Layer
+from .check import check_map_of, holding, recovery
+from .maps import LayerMap, check_map, map_window
+from .tables import Matrix, Table, check_output, write_table, written
+
+KIND = "maps"
+MOST_PANELS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """How maps are made.
+
+    Parameters
+    ----------
+    method : str
+        One of :data:`borzoi_rt.inside.maps.MAPS`.
+    layer : str
+        ``embedding``, ``tokens`` or ``layer_N``.
+    check : int
+        Positions to shuffle for the check; 0 leaves it out.
+    seed : int
+        Of the check.
+
+    Raises
+    ------
+    InputError
+        If method and layer do not go together.
+    """
+
+    method: str = "gradcam"
+    layer: str = TOKENS
+    check: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_map(self.method, self.layer)
+
+
+def check_outputs(out: Path, plot: Path | None, sources: Sequence[str | os.PathLike[str] | None]) -> None:
+    """Refuse what cannot be written, before anything is computed."""
+    check_output(out, sources)
+    if plot is not None:
+        check_output(plot, sources, FIGURES)
+
+
+def map_rows(
+    rows: Sequence[Row],
+    out: Path,
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    spec: TargetSpec,
+    options: MapOptions,
+    plot: Path | None = None,
+    truth: Sequence[Interval] = (),
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Write the map of each row's window: a row of the table for each position of the layer.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        See :mod:`borzoi_rt.explain.rows`; of each the whole window is mapped.
+    out : Path
+        See :mod:`borzoi_rt.inside.tables`. Columns ``name, chrom, start, end, allele, score``; 0-based, and of an ALT
+        haplotype counted along its window.
+    activations, fasta, spec, options
+        Model, genome, target, method.
+    plot : Path, optional
+        Figure of the first rows.
+    truth : sequence of Interval
+        Known features, which the map is compared with.
+    progress : callable, optional
+        Called with the number of rows done.
+
+    Returns
+    -------
+    list of dict
+        The facts of each row, with ``value`` and, where asked, ``check`` and ``truth``.
+    """
+    bundle, facts = activations.network.bundle, []
+    about = activations.layer(options.layer)
+    columns: dict[str, list[Any]] = {name: [] for name in ("name", "chrom", "start", "end", "allele")}
+    scores: list[DoubleArray] = []
+    panels: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, start=1):
+        target = spec.bind(bundle, row.where)
+        window = row.window(fasta, bundle.geometry)
+        found = map_window(activations, window, target, method=options.method, layer=options.layer)
+        told = {"name": row.name, "value": found.value, **found.facts}
+        if options.check:
+            told["check"] = _checked(activations, row, window, target, found, options)
+        if truth:
+            near = near_target(about, target, activations)
+            told["truth"] = compared(row, about, found.scores, truth, near=near, seed=options.seed)
+        facts.append(told)
+        add_positions(columns, row, about)
+        scores.append(found.scores)
+        if len(panels) < MOST_PANELS:
+            panels.append(_panel(row, about, found.scores, target, activations))
+        if progress is not None:
+            progress(number)
+    told = {
+        **about_of(activations.network, fasta),
+        "target": spec.bind(bundle, rows[0].where).to_json(),
+        "method": options.method,
+        "layer": about.name,
+        "resolution_bp": about.resolution_bp,
+        "rows": facts,
+    }
+    every = np.concatenate(scores)
+    write_table(out, Table(KIND, told, columns, Matrix("scores", ["score"], every[:, None])))
+    if plot is not None:
+        title = f"{options.method} of {spec.name}, {about.name}: one score for each {about.resolution_bp} bp"
+        written(plot, lambda draft: plot_maps(draft, panels, title=title))
+    return facts
+
+
+def add_positions(columns: dict[str, list[Any]], row: Row, layer: Layer) -> None:
+    """Add a row of a table for every position of a layer in the window of a row."""
+    first = row.where.window_start + layer.first_bp
+    starts = range(first, first + layer.positions * layer.resolution_bp, layer.resolution_bp)
+    columns["start"] += starts
+    columns["end"] += [start + layer.resolution_bp for start in starts]
+    for name, value in (("name", row.name), ("chrom", row.bases.chrom), ("allele", row.allele)):
+        columns[name] += [value] * layer.positions
+
+
+def near_target(layer: Layer, target: Target, activations: Activations) -> IndexArray:
+    """Return the positions of a layer that hold the bins of a target."""
+    grid = activations.network.bundle.geometry
+    bases = grid.crop_bp + np.concatenate(target.columns) * grid.bin_size_bp
+    return np.unique((bases - layer.first_bp) // layer.resolution_bp)
+
+
+def checked(
+    activations: Activations,
+    window: np.ndarray,
+    target: Target,
+    layer: Layer,
+    scores: DoubleArray,
+    *,
+    near: IndexArray,
+    count: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what :mod:`borzoi_rt.inside.check` says of a map."""
+    network = activations.network
+    session = open_engine(network.bundle, network.device, options=EngineOptions(fused=False))
+    try:
+        objective = ModelObjective(session, target, network.bundle.tracks, n_fill=network.n_fill)
+        return check_map_of(objective, window, layer, scores, near=near, count=count, seed=seed).to_json()
+    finally:
+        session.close()
+
+
+def compared(
+    row: Row, layer: Layer, scores: DoubleArray, truth: Sequence[Interval], *, near: IndexArray, seed: int
+) -> dict[str, Any]:
+    """Return how well a map finds known features in the window of a row."""
+    known = holding(layer, row.where.window_start, row.bases.chrom, truth)
+    return recovery(scores, known, near=near, seed=seed).to_json()
+
+
+def _checked(
+    activations: Activations, row: Row, window: np.ndarray, target: Target, found: LayerMap, options: MapOptions
+) -> dict[str, Any]:
+    near = near_target(found.layer, target, activations)
+    how = {"count": options.check, "seed": options.seed}
+    return checked(activations, window, target, found.layer, found.scores, near=near, **how)
+
+
+def _panel(row: Row, layer: Layer, scores: DoubleArray, target: Target, activations: Activations) -> dict[str, Any]:
+    grid = activations.network.bundle.geometry
+    first = row.where.window_start + grid.crop_bp
+    return {
+        "name": row.name,
+        "chrom": row.bases.chrom,
+        "start": row.where.window_start + layer.first_bp,
+        "step_bp": layer.resolution_bp,
+        "scores": scores,
+        "target": [first + target.bins[0] * grid.bin_size_bp, first + target.bins[1] * grid.bin_size_bp],
+        "genes": [] if row.where.gene is None else [gene_of(row)],
+    }
+
+
+def gene_of(row: Row) -> tuple[str, str, list[tuple[int, int]]]:
+    """Return name, strand and exons of the gene of a row, for figures."""
+    gene = row.where.gene
+    assert gene is not None
+    return gene.name, gene.strand, [(int(start), int(end)) for start, end in gene.exons.tolist()]
