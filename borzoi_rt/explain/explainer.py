@@ -22,7 +22,7 @@ from ..types import ByteArray
 from .answer import Answer
 from .costs import Counted
 from .methods import METHODS, find_method, read_options
-from .models import GradientObjective, ModelObjective
+from .models import GradientObjective, KnownValues, ModelObjective
 from .objective import Attribution
 from .rows import Row, codes_of
 from .target import TargetSpec
@@ -121,6 +121,7 @@ class Explainer:
         self._gradient: GradientSession | None = None
         self._plain: Any = session
         self._borrowed = session
+        self._known = KnownValues()
 
     @property
     def device(self) -> Device:
@@ -178,7 +179,7 @@ class Explainer:
         if METHODS[options.method].needs_gradient(options.options):
             assert self._gradient is not None
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
-        return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill)
+        return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill, known=self._known)
 
     def prepare(self, options: ExplainOptions) -> None:
         """Load what a method needs, if that was not done before.
@@ -211,6 +212,7 @@ class Explainer:
 
     def forget(self) -> None:
         """Empty caches and counts."""
+        self._known.clear()
         for session in self._sessions():
             for held in (getattr(session, "counts", None), getattr(session, "memory", None)):
                 if held is not None:

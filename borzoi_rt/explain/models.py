@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
 import numpy as np
 
 from ..backends.protocols import Session
@@ -12,6 +16,30 @@ from ..tracks import TrackTable
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .objective import Bases, Linearised
 from .target import Target
+
+
+class KnownValues:
+    """Values of a model's targets that were computed before: parts of a row share that of the window as it is.
+
+    Equal windows give equal bits, so that nothing depends on what is remembered.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._held: OrderedDict[bytes, float] = OrderedDict()
+
+    def get(self, key: bytes, make: Callable[[], float]) -> float:
+        """Return a value, computed where it is not known."""
+        if key not in self._held:
+            self._held[key] = make()
+            if len(self._held) > self._most:
+                self._held.popitem(last=False)
+        self._held.move_to_end(key)
+        return self._held[key]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._held.clear()
 
 
 class ModelObjective:
@@ -29,6 +57,8 @@ class ModelObjective:
         Average the window with its reverse complement, in squashed space, the other strand's tracks read there.
     n_fill : float
         Value of the four rows of an unknown base.
+    known : KnownValues, optional
+        Of this session.
 
     Raises
     ------
@@ -37,9 +67,22 @@ class ModelObjective:
     """
 
     def __init__(
-        self, session: Session, target: Target, tracks: TrackTable, *, rc: bool = False, n_fill: float = 0.0
+        self,
+        session: Session,
+        target: Target,
+        tracks: TrackTable,
+        *,
+        rc: bool = False,
+        n_fill: float = 0.0,
+        known: KnownValues | None = None,
     ) -> None:
         self._session, self._target = session, target
+        self._known = KnownValues(1) if known is None else known
+        grouped = [(odds.name, len(odds.top), len(odds.bottom)) for odds in target.odds]
+        said = repr((target.to_json(), rc, n_fill, grouped))
+        self._key = hashlib.blake2b(said.encode("utf-8", "surrogateescape"))
+        for part in (target.positions, *target.rows, *target.columns):
+            self._key.update(np.array([len(part), *part], dtype=np.int64).data)
         self._rc, self._n_fill = rc, n_fill
         self._opposite = tracks.positions_of(tracks.strand_pair[target.positions]) if rc else target.positions
 
@@ -50,7 +93,12 @@ class ModelObjective:
 
     def values(self, sequences: ByteArray) -> DoubleArray:
         """See :meth:`borzoi_rt.explain.objective.Objective.values`."""
-        return np.array([_finite(self._target.value(self._predicted(window))) for window in sequences])
+        return np.array([self._value(window) for window in sequences])
+
+    def _value(self, window: ByteArray) -> float:
+        key = self._key.copy()
+        key.update(np.ascontiguousarray(window).data)
+        return self._known.get(key.digest(), lambda: _finite(self._target.value(self._predicted(window))))
 
     def _predicted(self, window: ByteArray) -> FloatArray:
         target, run = self._target, self._session.run

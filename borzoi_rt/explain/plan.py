@@ -28,7 +28,7 @@ from .rows import Row
 from .target import TargetSpec
 
 SCHEMA_VERSION = 1
-_BASES_OF_PART = 2**19  # passes x bp, of three passes a base: a base of the published model, 32 of a small one
+_BASES_OF_PART = 2**20  # passes x bp, of three passes a base: two bases of the published model, 32 of a small one
 _LARGEST_PART = 32
 
 
@@ -111,17 +111,22 @@ class ExplainWorker:
     def run(self, number: int, tick: Tick, part: range | None = None) -> pa.Table:
         """Explain a row, or a part of one; what is wrong with it is its status."""
         fold, row = self._plan.task(number)
-        explainer = self._opened(0 if self._plan.measured else fold)
+        explainer = self._opened(fold)
         found = explainer.answer(row, self._plan.spec, self._plan.options)
         tick()
         return to_table(found)
 
     def _opened(self, fold: int) -> Explainer | RemoteExplainer:
         """Return the explainer of a fold; that of another is closed, two do not have to fit into memory."""
+        plan = self._plan
         if self._explainer is not None and fold == self._fold:
             return self._explainer
+        self._fold = fold
+        if plan.measured and self._explainer is not None:  # another fold costs the same, and knows nothing yet
+            self._tallies.append(self._tally_of(self._explainer))
+            self._explainer.forget()
+            return self._explainer
         self._close_explainer()
-        plan, self._fold = self._plan, fold
         self._explainer = open_explainer(plan.bundles[fold], self._fasta, plan.device, plan.engine)
         self._explainer.prepare(plan.options)
         return self._explainer

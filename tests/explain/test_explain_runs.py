@@ -139,6 +139,28 @@ def explained(rows: Any, out: Path, bundle: Bundle, genome: Fasta, *, method: st
     return explain_rows(rows, ExplainOutputs(out=out), **how)
 
 
+def test_parts_of_a_row_share_the_value_of_its_window_and_no_other(genome, gradient_bundle):
+    """The window as it is runs once; another target, strand or code of unknown bases is another value."""
+    (row,) = region_rows([Interval("chr1", 5994, 6004)], genome, gradient_bundle.geometry)
+    with Explainer(gradient_bundle, genome) as explainer:
+        ism = ExplainOptions(method="ism")
+        for low in range(3):
+            explainer.explain(row.part(low, low + 1), SPEC, ism)
+        assert explainer.counts["body"] + explainer.counts["whole"] == 1 + 3 * 3
+        others = [
+            (replace(SPEC, tracks="cage"), ism),
+            (replace(SPEC, region="span:400"), ism),
+            (replace(SPEC, against="rna"), ism),
+            (SPEC, replace(ism, rc=True)),
+            (SPEC, replace(ism, n_code="uniform")),
+        ]
+        found = [explainer.explain(row.part(0, 1), *other).value for other in [(SPEC, ism), *others]]
+    assert len(set(found)) == len(found)
+    for value, other in zip(found, [(SPEC, ism), *others], strict=True):
+        with Explainer(gradient_bundle, genome) as fresh:
+            assert fresh.explain(row.part(0, 1), *other).value == value
+
+
 def test_only_methods_that_take_base_by_base_are_cut(gradient_bundle):
     assert plans.part_bp(gradient_bundle, ExplainOptions(), 500) == 500
     assert plans.part_bp(gradient_bundle, ExplainOptions(method="ism"), 500) == 32
@@ -146,6 +168,7 @@ def test_only_methods_that_take_base_by_base_are_cut(gradient_bundle):
     info = gradient_bundle.info
     published = replace(gradient_bundle, info=replace(info, geometry=replace(info.geometry, sequence_length_bp=2**19)))
     assert plans.part_bp(published, ExplainOptions(method="ism", rc=True), 500) == 1
+    assert plans.part_bp(published, ExplainOptions(method="ism"), 500) == 2
 
 
 def start(desk: SimpleNamespace, arguments: list[object]) -> subprocess.Popen[str]:
