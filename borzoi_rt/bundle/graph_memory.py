@@ -90,7 +90,8 @@ class Limits:
             return size.factor
         if len(set(size.symbols)) < len(size.symbols) or {"tracks", "rows"} <= set(size.symbols):
             raise FormatError(f"a tensor of {size} elements grows with a square")
-        return size.factor * {("windows",): 1, ("queries",): QUERIES}.get(size.symbols, self.tracks)
+        counted: dict[tuple[str, ...], int] = {("windows",): 1, ("queries",): QUERIES}
+        return size.factor * counted.get(size.symbols, self.tracks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..backends.activations import need_activations, open_activations
 from ..backends.device import Device
-from ..bundle.manifest import N_POLICIES
 from ..bundle.graph_memory import QUERIES
+from ..bundle.manifest import N_POLICIES
 from ..bundle.names import ACTIVATIONS_LAYERS, attention_graph
 from ..bundle.opening import Bundle
 from ..engine.tiles import Tile, TilePlan, choose_body
