@@ -20,6 +20,8 @@ from .graph_sizes import Size
 # is left out. A new input with an open axis is allowed by a line here.
 _BINS, _WINDOW = "bins", "window_bp"
 _WINDOWS, _TRACKS, _ROWS = Size(1, ("windows",)), Size(1, ("tracks",)), Size(1, ("rows", "strands"))
+_QUERIES = Size(1, ("queries",))
+QUERIES = 256  # that the engine gives a graph of attention at once
 OPEN_AXES: Mapping[str, tuple[Size | None, Size | str | None]] = {
     **dict.fromkeys(("sequence", "tokens", "skip_"), (_WINDOWS, None)),
     **dict.fromkeys(("embedding", "ref", "alt", "ref_share", "alt_share"), (_WINDOWS, _BINS)),
@@ -28,6 +30,8 @@ OPEN_AXES: Mapping[str, tuple[Size | None, Size | str | None]] = {
     "cotangent": (None, _TRACKS),
     **dict.fromkeys(("divisor", "knee", "powered", "factor"), (_ROWS, None)),
     "strand_share": (Size(1, ("rows",)), Size(1, ("strands",))),
+    "queries": (_QUERIES, None),
+    "to_attended": (None, _QUERIES),
     **dict.fromkeys(("ref_tracks", "alt_tracks"), (_WINDOWS, _ROWS)),
 }
 Declared = Mapping[str, tuple[int, tuple[int | None, ...]]]
@@ -86,7 +90,8 @@ class Limits:
             return size.factor
         if len(set(size.symbols)) < len(size.symbols) or {"tracks", "rows"} <= set(size.symbols):
             raise FormatError(f"a tensor of {size} elements grows with a square")
-        return size.factor * (1 if size.symbols == ("windows",) else self.tracks)
+        counted: dict[tuple[str, ...], int] = {("windows",): 1, ("queries",): QUERIES}
+        return size.factor * counted.get(size.symbols, self.tracks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.rows import Row
 from ..explain.run import FIGURES
+from ..explain.target import STRANDS
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.intervals import read_bed
@@ -23,7 +24,10 @@ from . import _explaining, _inside, _shared
 from ._talk import say
 
 _FILE = click.Path(path_type=Path)
-_OF_TARGET = ("tracks", "against", "target", "squash", "unscale", "unclip", "pas")
+_OF_TARGET = (
+    *("tracks", "against", "target", "squash", "unscale", "unclip", "pas", "squashed", "pseudo"),
+    *("site", "site_pseudo", "sites"),
+)
 _MOST_GENES = 60
 
 
@@ -70,9 +74,10 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise InputError("two outputs have one name; give each its own")
     needed = options.how == "relevance" or options.queries == "target" or options.check
-    unused = [name for name in _OF_TARGET if choices[name] is not None]
-    if not needed and (unused or choices["squashed"] or choices["pseudo"]):
-        name = (*unused, "squashed" if choices["squashed"] else "pseudo")[0]
+    unused = [name for name in _OF_TARGET if choices[name] not in (None, False, 0.0)]
+    unused += ["strand"] if choices["strand"] != STRANDS[0] else []
+    if not needed and unused:
+        name = unused[0].replace("_", "-")
         raise InputError(f"--{name} is of a target, which {options.how} has none of; leave it out, or ask for --check")
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
     device = Device.parse(choices["device"], threads=choices["threads"])
@@ -82,7 +87,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         Activations(model, device, n_code=choices["n_code"]) as activations,
         _shared.progress_bar("reading") as progress,
     ):
-        rows = _explaining.read_rows(choices, spec, genome, model)
+        rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         facts = attend_rows(
             rows,

@@ -63,7 +63,7 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         Activations(model, device, n_code=choices["n_code"]) as activations,
         _shared.progress_bar("mapping") as progress,
     ):
-        rows = _explaining.read_rows(choices, spec, genome, model)
+        rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         facts = map_rows(
             rows,

@@ -11,13 +11,13 @@ from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..engine.gene_bins import BIN_RULES
 from ..errors import InputError
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows
+from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, gene_row, region_rows
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.intervals import Interval, read_bed
 from ..genome.variants import Variant, read_variants
 from ..inside.activations import Activations
-from ..inside.embed import OK, EmbedOptions, Unread, embed_rows, variant_pairs
+from ..inside.embed import EmbedOptions, Unread, embed_rows, variant_pairs
 from ..inside.tables import check_output
 from ..scoring.named_gene import one_gene
 from . import _shared
@@ -108,7 +108,7 @@ def _rows(what: str, choices: dict[str, Any], genome: Fasta, activations: Activa
         return [gene_row(one_gene(genes, name, genome), genome, grid) for name in choices["gene"]]
     if what in ("region", "bed"):
         regions = [Interval.parse(choices["region"])] if what == "region" else read_bed(choices["bed"])
-        return [*region_rows(regions, genome, grid, width_bp=width)]
+        return [*region_rows(regions, genome, grid, width_bp=width, keep=what == "bed")]
     variants = (
         [record.variant for record in read_variants(choices["vcf"])]
         if what == "vcf"

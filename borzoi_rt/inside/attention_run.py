@@ -242,6 +242,7 @@ def _asked(
             _layer(activations),
             mean.mean(axis=0),
             near=queries,
+            signed=False,
             count=options.check,
             seed=options.seed,
         )

@@ -1,20 +1,21 @@
 """Two checks of a map: does it follow what positions do, and does it find what is known to be there?
 
-**Shuffling.** Some positions are shuffled one at a time (their bases, dinucleotides kept), and the size of the change
-of the target is their *effect*. Both map and effect fall with the distance from what the target is read from, for any
-network, trained or not; so ranks are compared within classes of distance, less what the rank of the distance says of
-them (a partial rank correlation), and the null exchanges positions within classes:
+**Shuffling.** Some positions are shuffled one at a time (their bases, dinucleotides kept); what the target loses by it
+is their *effect*. Scores with a sign are compared with it, scores without, as of attention, with its size. Both map and
+effect fall with the distance from what the target is read from, for any network, trained or not; so ranks are compared
+within classes of distance, less what the rank of the distance says of them (a partial rank correlation), and the null
+exchanges positions within classes:
 
-    r = correlation of what is left of the ranks of |score| and of effect
+    r = correlation of what is left of the ranks of score and of effect
     p = (1 + number of exchanges with r as large) / (1 + exchanges)
 
 A map *agrees* where p is at most 0.05. It may agree and still say nothing about bases within a position, nor about
 positions that act together. And it agrees with this network, whatever that was taught: of random weights, too, a token
 acts on a distant target by way of those that attend to it.
 
-**Annotation.** Positions that hold known features, as promoters or motifs, are told from the others by |score|: area
-under the ROC curve, and p of the same exchanges. A network of random weights fails here, and so does a map that says
-nothing.
+**Annotation.** Positions that hold known features, as promoters or motifs, are told from the others by how far their
+score is from the median of the map, whose level means nothing: area under the ROC curve, and p of the same exchanges. A
+network of random weights fails here, and so does a map that says nothing.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Recovery:
     positions, known : int
         Of the layer, and how many of these hold a feature.
     auroc : float
-        Area under the ROC curve of |score|; 0.5 is chance.
+        Area under the ROC curve of |score - median|; 0.5 is chance.
     p_value : float
         Of exchanges at equal distance; one-sided.
     recovers : bool
@@ -98,6 +99,7 @@ def check_map_of(
     scores: DoubleArray,
     *,
     near: IndexArray,
+    signed: bool,
     count: int = 64,
     seed: int = 0,
 ) -> Agreement:
@@ -115,6 +117,8 @@ def check_map_of(
         The map.
     near : int64 ndarray
         Positions that the target is read from: what distance is counted from.
+    signed : bool
+        Whether a score below 0 says that a position lowers the target; else sizes of effects are compared.
     count : int
         Positions to shuffle, spread evenly over classes of distance.
     seed : int
@@ -134,8 +138,8 @@ def check_map_of(
     for number, position in enumerate(chosen.tolist()):
         start = layer.first_bp + position * layer.resolution_bp
         changed = shuffled(window, start, start + layer.resolution_bp, rng)
-        effects[number] = abs(one_value(objective, changed) - value)
-    return agreement(np.abs(scores[chosen]), effects, distance[chosen], rng)
+        effects[number] = value - one_value(objective, changed)
+    return agreement(scores[chosen], effects if signed else np.abs(effects), distance[chosen], rng)
 
 
 def recovery(scores: DoubleArray, known: BoolArray, *, near: IndexArray, seed: int = 0) -> Recovery:
@@ -144,7 +148,7 @@ def recovery(scores: DoubleArray, known: BoolArray, *, near: IndexArray, seed: i
     Parameters
     ----------
     scores : float64 ndarray of shape (positions,)
-        The map; the size of a score counts.
+        The map.
     known : bool ndarray of shape (positions,)
         Which positions hold a feature.
     near : int64 ndarray
@@ -160,7 +164,7 @@ def recovery(scores: DoubleArray, known: BoolArray, *, near: IndexArray, seed: i
     count = int(known.sum())
     if not 0 < count < len(known):
         raise InputError(f"{count} of {len(known)} positions hold a feature; some, and not all, are needed")
-    sizes = np.abs(scores)
+    sizes = np.abs(scores - np.median(scores))
     ranks = _ranks(sizes) + (len(sizes) + 1) / 2.0
     auroc = (float(ranks[known].sum()) - count * (count + 1) / 2.0) / (count * (len(known) - count))
     distance = np.abs(np.arange(len(sizes))[:, None] - np.asarray(near)[None]).min(axis=1)

@@ -22,7 +22,7 @@ import numpy as np
 from ..engine.gene_bins import BIN_RULES
 from ..engine.regions import Region
 from ..errors import BorzoiError, InputError
-from ..explain.rows import VARIANT_WIDTH_BP, Row, variant_rows
+from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, variant_rows
 from ..explain.where import columns_of
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
@@ -32,7 +32,6 @@ from .activations import EMBEDDING, TOKENS, Activations, Layer
 from .tables import Matrix, Table, read_table, write_table
 
 KIND = "embeddings"
-OK = "ok"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +202,8 @@ def _entries(
             continue
         status, count = OK, 0
         try:
+            if row.status != OK:
+                raise InputError(f"{row.status}: {row.detail}")
             values[number], count = embedded(activations, row, fasta, options)
         except InputError as error:
             values[number], status = np.nan, str(error)

@@ -164,6 +164,7 @@ def checked(
     scores: DoubleArray,
     *,
     near: IndexArray,
+    signed: bool,
     count: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -172,7 +173,9 @@ def checked(
     session = open_engine(network.bundle, network.device, options=EngineOptions(fused=False))
     try:
         objective = ModelObjective(session, target, network.bundle.tracks, n_fill=network.n_fill)
-        return check_map_of(objective, window, layer, scores, near=near, count=count, seed=seed).to_json()
+        return check_map_of(
+            objective, window, layer, scores, near=near, signed=signed, count=count, seed=seed
+        ).to_json()
     finally:
         session.close()
 
@@ -190,7 +193,7 @@ def _checked(
 ) -> dict[str, Any]:
     near = near_target(found.layer, target, activations)
     how = {"count": options.check, "seed": options.seed}
-    return checked(activations, window, target, found.layer, found.scores, near=near, **how)
+    return checked(activations, window, target, found.layer, found.scores, near=near, signed=True, **how)
 
 
 def _panel(row: Row, layer: Layer, scores: DoubleArray, target: Target, activations: Activations) -> dict[str, Any]:

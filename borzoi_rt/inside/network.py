@@ -16,6 +16,7 @@ import numpy as np
 
 from ..backends.activations import need_activations, open_activations
 from ..backends.device import Device
+from ..bundle.graph_memory import QUERIES
 from ..bundle.manifest import N_POLICIES
 from ..bundle.names import ACTIVATIONS_LAYERS, attention_graph
 from ..bundle.opening import Bundle
@@ -23,7 +24,7 @@ from ..engine.tiles import Tile, TilePlan, choose_body
 from ..errors import FormatError, InputError
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 
-ROWS_AT_ONCE = 256  # queries of a run of attention: at the published size 34 MB of shares
+ROWS_AT_ONCE = QUERIES  # of a run of attention: at the published size 34 MB of shares
 
 
 class Network:

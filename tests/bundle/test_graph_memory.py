@@ -33,7 +33,7 @@ def limits_of(bundle: Bundle) -> Limits:
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """A network in every form that is written, with gradient graphs where there are such."""
+    """A network in every form that is written, with graphs of gradients and activations where there are such."""
     torch = pytest.importorskip("torch")
     from dataclasses import replace
 
@@ -57,16 +57,15 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
                     "coverage": np.zeros((1, 1, info.geometry.bins), dtype=np.float32),
                 }
                 with staged_bundle(out / name) as (directory, finish):
-                    graphs, tiling = write_graphs(
-                        model, directory, form, precision, "new", gradient=precision == "fp32"
-                    )
+                    more = dict.fromkeys(("gradient", "activations"), precision == "fp32")
+                    graphs, tiling = write_graphs(model, directory, form, precision, "new", **more)
                     made[name] = finish(replace(info, graphs=graphs, tiling=tiling), tracks, example)
     return made
 
 
 def test_every_form_that_is_written_passes(forms: dict[str, Bundle]) -> None:
     assert len(forms) == 5
-    assert sum(len(bundle.info.graphs) for bundle in forms.values()) >= 35
+    assert sum(len(bundle.info.graphs) for bundle in forms.values()) >= 55
     for bundle in forms.values():
         open_bundle(bundle.path)
 
@@ -96,7 +95,8 @@ def test_the_published_shape_passes_with_room(tmp_path: Path, shared: Path) -> N
     for target, precision in (("cpu", "fp32"), ("gpu", "fp32"), ("gpu", "fp16")):
         form, folder = forms_of(target, precision)[0], tmp_path / f"{target}-{precision}"
         folder.mkdir()
-        write_graphs(network, folder, form, precision, "old", gradient=precision == "fp32")
+        more = dict.fromkeys(("gradient", "activations"), precision == "fp32")
+        write_graphs(network, folder, form, precision, "old", **more)
         size = (folder / "weights.bin").stat().st_size
         limits = Limits(window_bp=524_288, bins=6144, tracks=7611, weights_bytes=size)
         for path in sorted(folder.glob("*.onnx")):

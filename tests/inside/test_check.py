@@ -28,7 +28,7 @@ class Weighted:
         for sequence in sequences:
             changed = (sequence != self.first).any(axis=0).reshape(-1, 32).sum(axis=1)
             self.seen += np.flatnonzero(changed).tolist()
-            found.append(float((changed > 0) @ self.weights))
+            found.append(-float((changed > 0) @ self.weights))
         return np.array(found)
 
 
@@ -44,11 +44,17 @@ def test_a_map_of_the_effects_agrees_and_others_do_not():
     rng, window = np.random.default_rng(3), random_window()
     weights = rng.exponential(size=128)
     objective = Weighted(window, weights)
-    how = {"near": np.array([60]), "count": 64}
-    found = check_map_of(objective, window, LAYER, -weights, **how)  # the size of a score counts
+    how = {"near": np.array([60]), "count": 64, "signed": True}
+    found = check_map_of(objective, window, LAYER, weights + 9.0, **how)  # the level of a map means nothing
     assert found.agrees
     assert found.p_value < 0.002
     assert found.correlation > 0.8
+    turned = check_map_of(objective, window, LAYER, -weights, **how)
+    assert turned.correlation < -0.8
+    assert not turned.agrees
+    other = Weighted(window, -weights)
+    assert check_map_of(other, window, LAYER, weights, **{**how, "signed": False}).agrees
+    assert not check_map_of(other, window, LAYER, weights, **how).agrees
     # Of 128 positions 64 are changed, each alone and as a whole: every score and effect is of the same one.
     assert 60 <= len(set(objective.seen)) <= 64
     assert found.positions == 64
@@ -64,7 +70,7 @@ def test_falling_with_distance_alone_is_no_agreement():
     for seed in range(12):
         objective = Weighted(window, fall * rng.uniform(0.5, 2.0, 128))
         scores = fall * rng.uniform(0.5, 2.0, 128)
-        found.append(check_map_of(objective, window, LAYER, scores, near=near, count=96, seed=seed))
+        found.append(check_map_of(objective, window, LAYER, scores, near=near, signed=True, count=96, seed=seed))
         plain = np.corrcoef(np.argsort(np.argsort(scores)), np.argsort(np.argsort(objective.weights)))[0, 1]
         assert plain > 0.8
     assert abs(np.mean([one.correlation for one in found])) < 0.1
@@ -90,14 +96,16 @@ def test_known_features_are_found_or_not():
     scores[known] = [-3.0, 2.0, 4.0, -5.0]
     found = recovery(scores, known, near=np.array([100]))
     assert (found.auroc, found.recovers, found.known, found.positions) == (1.0, True, 4, 200)
-    by_pairs = [(np.abs(scores[known][:, None]) > np.abs(scores[~known][None])).mean()]
+    assert recovery(scores + 7.0, known, near=np.array([100])) == found
+    verdicts = []
     for seed in range(12):
         others = np.random.default_rng(seed).normal(size=200)
         found = recovery(others, known, near=np.array([100]))
-        want = (np.abs(others[known][:, None]) > np.abs(others[~known][None])).mean()
+        far = np.abs(others - np.median(others))
+        want = (far[known][:, None] > far[~known][None]).mean()
         assert_allclose(found.auroc, want)
-        by_pairs.append(found.recovers)
-    assert sum(by_pairs[1:]) <= 3
+        verdicts.append(found.recovers)
+    assert sum(verdicts) <= 3
     # Features that lie near where distance is counted from are no finding of a map that falls with distance.
     near = np.abs(np.arange(200) - 100) < 8
     found = recovery(1.0 / (1 + np.abs(np.arange(200) - 100.0)), near, near=np.array([100]))
@@ -125,4 +133,6 @@ def test_positions_are_spread_over_classes():
 def test_too_few_positions_are_refused():
     window = random_window()
     with pytest.raises(InputError, match="check is of 4 positions; 8 or more are needed"):
-        check_map_of(Weighted(window, np.ones(128)), window, LAYER, np.ones(128), near=np.array([1]), count=4)
+        check_map_of(
+            Weighted(window, np.ones(128)), window, LAYER, np.ones(128), near=np.array([1]), signed=True, count=4
+        )

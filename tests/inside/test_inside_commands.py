@@ -15,13 +15,14 @@ pytest.importorskip("torch")
 
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.demo import grammar
-from borzoi_rt.explain.rows import gene_row, one_gene
+from borzoi_rt.explain.rows import gene_row
 from borzoi_rt.explain.target import TargetSpec
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.gene_index import open_genes
 from borzoi_rt.inside.activations import Activations
 from borzoi_rt.inside.maps import map_window
 from borzoi_rt.inside.tables import read_table
+from borzoi_rt.scoring.named_gene import one_gene
 from borzoi_rt.sequence import encode
 
 TEXT = worlds.random_dna(9000, seed=21)
@@ -67,12 +68,14 @@ def test_activations_of_a_region(cli: Cli, inside_bundle: Bundle, desk: SimpleNa
 def test_embed_writes_what_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path) -> None:
     model = ("--bundle", inside_bundle.path, "--fasta", desk.fasta)
     bed = tmp_path / "in.bed"
-    bed.write_text("chr1\t4390\t4465\tone\nchr1\t4000\t4100\ttwo\n")
+    bed.write_text("chr1\t4390\t4465\tone\nchr1\t4000\t4100\ttwo\nchr1\t8990\t9100\tthree\n")
     assert cli("embed", "--bed", bed, *model, "--out", tmp_path / "e.parquet")[0] == 0
     table = pandas.read_parquet(tmp_path / "e.parquet")
-    assert table.name.tolist() == ["one", "two"]
-    assert table.status.tolist() == ["ok", "ok"]
-    assert table.shape == (2, 9 + 32)
+    assert table.name.tolist() == ["one", "two", "three"]
+    assert table.status.tolist()[:2] == ["ok", "ok"]
+    assert "does not lie in chr1" in table.status[2]
+    assert table.shape == (3, 9 + 32)
+    assert table.u0.isna().tolist() == [False, False, True]
     genes = ("--gene", "ACTB", "--genes", desk.gtf)
     assert cli("embed", *genes, *model, "--layer", "layer_1", "--out", tmp_path / "g.tsv")[0] == 0
     told = pandas.read_json(tmp_path / "g.tsv.meta.json", typ="series")
@@ -205,6 +208,7 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("cam", "--region", "chr1:4000-4009", "--method", "cam"), "cam is of embedding"),
         (("cam", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' has no slopes"),
         (("attention", "--region", "chr1:4000-4009", "--tracks", "cage"), "--tracks is of a target, which rows has"),
+        (("attention", "--region", "chr1:4000-4009", "--pseudo", "1"), "--pseudo is of a target"),
         (("attention", "--region", "chr1:4000-4009", "--layers", "3"), "layer 3 is not there"),
         (("attention", "--region", "chr1:4000-4009", "--how", "rollout", "--layers", "1"), "layers are chosen of rows"),
         (("attention", "--region", "chr1:4000-4009", "--from", "tss"), "queries tss needs a row with a gene"),
