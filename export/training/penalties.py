@@ -47,7 +47,8 @@ def group_l2(weight: Tensor) -> Tensor:
     That is an effect curve, or the row of a matrix: what counts little becomes small as a whole (the group lasso). The
     slope of a group that is 0 is 0.
     """
-    return torch.linalg.vector_norm(weight, dim=-1).sum()
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=-1)
+    return norms.sum()
 
 
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -226,3 +226,26 @@ def test_groups_go_to_zero_together():
         with torch.no_grad():
             w -= 0.01 * w.grad
     assert_allclose(w.detach().numpy(), [[2.4, 3.2], [0.0, 0.0], [0.0, 0.0]], atol=0.01)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_prediction_is_the_sum_of_what_its_motifs_add(stage):
+    """What the manual calls self-explaining: ln(exp(y) - 1) is a sum over motifs, exactly; stage 3 is not one."""
+    from promoter_toys import small_model
+
+    torch.manual_seed(0)
+    model = small_model(stage).double().eval()
+    count, length = model.config.motifs, model.config.sequence_length_bp
+    x = torch.nn.functional.one_hot(torch.randint(0, 4, (1, length)), 4).transpose(1, 2).double()
+
+    def before_softplus(*without):
+        mask = torch.ones(1, 2 * count, 1, dtype=torch.float64)
+        for motif in without:
+            mask[:, [motif, motif + count]] = 0.0
+        with torch.no_grad():
+            return torch.log(torch.expm1(model(x, mask)))
+
+    whole = before_softplus()
+    parts = [whole - before_softplus(motif) for motif in range(count)]
+    assert_allclose(sum(parts).numpy(), (whole - before_softplus(*range(count))).numpy(), atol=1e-10)
+    assert max(float(part.abs().max()) for part in parts) > 1e-3
