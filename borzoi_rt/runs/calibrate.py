@@ -214,5 +214,5 @@ def _null(shards: Shards, spec: ScoreSpec, rows: int) -> Null:
 
 def _variants(shards: Shards) -> pa.Table:
     """Return the variants of the null with their statuses."""
-    firsts = [table.filter(table["first"]) for table in shards()]
-    return pa.concat_tables([table.select(["chrom", "pos", "ref", "alt", "status"]) for table in firsts])
+    names = ["chrom", "pos", "ref", "alt", "status"]
+    return pa.concat_tables([table.select(names).filter(table["first"]) for table in shards()])

@@ -360,7 +360,8 @@ def count_statuses(journal: Journal) -> Counter[str]:
     """Return how many alleles have which status."""
     counts: Counter[str] = Counter()
     for table in journal.tables():
-        counts.update(table.filter(table["first"])["status"].to_pylist())
+        for found in table["status"].filter(table["first"]).value_counts().to_pylist():
+            counts[found["values"]] += found["counts"]
     return counts
 
 

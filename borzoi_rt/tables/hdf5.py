@@ -62,7 +62,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
         scores = {name: Matrix(file, name, alleles, len(rows.tracks)) for name, _, _ in wanted}
         start = 0
         for shard in shards():
-            held = shard.filter(shard["first"])
+            held = shard.select([*_TEXTS.values(), *facts, *numbers]).filter(shard["first"])
             text = {name: [value or "" for value in held[kept].to_pylist()] for name, kept in _TEXTS.items()}
             text |= {name: [value or "" for value in held[name].to_pylist()] for name in facts}
             # The reference names an unnamed variant by its position.

@@ -41,7 +41,7 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
                         scores[(*(number for _ in several), position, _BASES.index(base))] = 0.0
             datasets.append(scores)
         for shard in shards():
-            alleles = shard.filter(shard["first"])
+            alleles = shard.select(["record", "alt_index"]).filter(shard["first"])
             position, base = (alleles[name].to_numpy() for name in ("record", "alt_index"))
             for scores, matrix in zip(datasets, allele_scores(shard, context.rows), strict=True):
                 for number, vector in enumerate(matrix):
