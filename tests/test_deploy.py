@@ -257,17 +257,22 @@ def test_the_proxy_passes_on_what_a_client_needs_and_no_more(path: str, allowed:
 
 
 def test_probes_reach_endpoints_that_the_server_has(triton_server: TritonServer) -> None:
-    probes = {
-        name: CONTAINERS["proxy"][f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")
-    }
-    assert probes["liveness"] != probes["readiness"] == probes["startup"]
+    """Each container by its own liveness: that of another would start it again for nothing, and leave what hangs."""
+    server, proxy = CONTAINERS["triton"], CONTAINERS["proxy"]
+    asked = {name: server[f"{name}Probe"]["exec"]["command"] for name in ("startup", "liveness")}
+    ready = proxy["readinessProbe"]["httpGet"]["path"]
+    here = f"http://127.0.0.1:{TRITON_PORTS['http']}"
+    assert asked["startup"][-1] == f"{here}{ready}"
+    assert all(command[0] == "curl" and "--fail" in command and "--max-time" in command for command in asked.values())
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for path in probes.values():
+    for path in {ready, *(command[-1].removeprefix(here) for command in asked.values())}:
         assert any(re.search(pattern, path) for pattern in locations(8080))
         with opener.open(f"http://{triton_server.http}{path}", timeout=10) as reply:
             assert reply.status == 200
+    own = proxy["livenessProbe"]["httpGet"]["path"]
+    assert re.search(rf"location = {own} {{[^}}]*return 200;", NGINX)
     checked = COMPOSE["services"]["triton"]["healthcheck"]["test"][-1]
-    assert checked == f"http://127.0.0.1:{TRITON_PORTS['http']}{probes['readiness']}"
+    assert checked == f"{here}{ready}"
     assert f'"{checked}"' in DOCKERFILE
 
 
