@@ -44,7 +44,7 @@ DOORS = {
     "pysam": ("genome/fasta.py", "genome/lines.py", "genome/vcf_copy.py"),
     "pybigtools": ("genome/bigwig.py",),
     "ray": ("runs/ray.py",),
-    "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "dataset/arrow.py"),
+    "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "explain/motif_tables.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py"),
     "matplotlib": ("report/figures.py", "report/attribution.py"),
     "jinja2": ("report/page.py",),

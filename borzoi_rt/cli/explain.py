@@ -32,6 +32,7 @@ OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
     *("sampling", "recheck", "sample", "convention", "tile_bp", "seed"),
 )
+OUTPUTS = ("bigwig", "plot", "modisco", "seqlets", "hits", "motifs", "seqlet_pvalue")
 _FILE = click.Path(path_type=Path)
 
 
@@ -170,6 +171,24 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--plot", type=_FILE, help="Figure to write, of the first rows: .png, .svg or .pdf  [default: none].")
 @click.option("--modisco", type=_FILE, help="Directory to make, of inputs of TF-MoDISco  [default: none].")
+@click.option(
+    "--seqlets",
+    type=_FILE,
+    help="BED to write, of stretches of bases whose scores are larger together than by chance; with --motifs they have "
+    "names  [default: none].",
+)
+@click.option(
+    "--seqlet-pvalue",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="What every stretch in a seqlet needs  [default: 0.01].",
+)
+@click.option(
+    "--hits",
+    type=_FILE,
+    help="Table to write, of every hit of --motifs with its attribution: .parquet or .tsv (extra: promoter)  "
+    "[default: none].",
+)
+@click.option("--motifs", type=_FILE, help="Motifs for --seqlets and --hits, a MEME or JASPAR file  [default: none].")
 @_shared.rc_option
 @click.option(
     "--n-code",
@@ -194,7 +213,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         rc=bool(choices["rc"]),
         n_code=choices["n_code"],
     )
-    outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
+    outputs = ExplainOutputs(out=out, **{name: choices[name] for name in OUTPUTS})
     outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
     spec = _spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]

@@ -19,6 +19,8 @@ from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
 from ..genome.fasta import Fasta
+from ..motifs.files import read_motifs
+from ..motifs.scan import MotifScanner
 from ..report.attribution import plot_attributions
 from ..runs.outputs import check_target
 from ..scoring.ensemble import check_members
@@ -26,9 +28,11 @@ from ..types import FloatArray
 from .attr_file import StoredRow, write_attributions
 from .explainer import Explainer, ExplainOptions
 from .methods import METHODS
+from .motif_tables import TABLES, hits_of, seqlets_of
 from .outputs import bigwig_of, modisco_of
 from .result import Explanation
 from .rows import Row, check_widths
+from .seqlets import PVALUE as SEQLET_PVALUE
 from .target import TargetSpec
 
 MOST_PANELS = 12
@@ -50,12 +54,24 @@ class ExplainOutputs:
         Figure of the first rows.
     modisco : Path, optional
         Directory to make, of inputs of TF-MoDISco.
+    seqlets : Path, optional
+        BED; see :func:`borzoi_rt.explain.motif_tables.seqlets_of`.
+    hits : Path, optional
+        Hits of motifs, ``.parquet`` or ``.tsv``; see :func:`borzoi_rt.explain.motif_tables.hits_of`.
+    motifs : path, optional
+        MEME or JASPAR file: names for seqlets, and what hits are of.
+    seqlet_pvalue : float, optional
+        See :func:`borzoi_rt.explain.seqlets.find_seqlets`; 0.01 when None.
     """
 
     out: Path
     bigwig: Path | None = None
     plot: Path | None = None
     modisco: Path | None = None
+    seqlets: Path | None = None
+    hits: Path | None = None
+    motifs: Path | None = None
+    seqlet_pvalue: float | None = None
 
     def check(self, sources: Sequence[str | os.PathLike[str] | None]) -> None:
         """Refuse what cannot be written, before anything is computed."""
@@ -63,7 +79,9 @@ class ExplainOutputs:
             raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
         if self.plot is not None and self.plot.suffix not in FIGURES:
             raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
-        files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
+        self._check_motifs()
+        optional = (self.bigwig, self.plot, self.seqlets, self.hits)
+        files = [self.out, *(path for path in optional if path is not None)]
         taken = self.modisco
         if taken is not None and taken.exists() and (not taken.is_dir() or any(taken.iterdir())):
             raise InputError(f"{taken}: exists and is not an empty directory; choose another name")
@@ -75,9 +93,26 @@ class ExplainOutputs:
             if self.modisco is not None and self.modisco.resolve() in path.resolve().parents:
                 raise InputError(f"{path}: lies in {self.modisco}, the directory of modisco; choose another folder")
         for path in files:
-            check_target(path, sources)
+            check_target(path, [*sources, self.motifs])
         if self.modisco is not None:
             check_target(self.modisco.with_name(self.modisco.name + ".bed"), sources)
+
+    def _check_motifs(self) -> None:
+        """Refuse a motif file that cannot be read, and choices that nothing heeds."""
+        if self.hits is not None and self.hits.suffix not in TABLES:
+            raise InputError(f"{self.hits.name}: hits are written as {', '.join(TABLES)}; choose one of these")
+        if self.hits is not None and self.motifs is None:
+            raise InputError("hits are of the motifs of a file: give motifs, a MEME or JASPAR file")
+        if self.motifs is not None and self.hits is None and self.seqlets is None:
+            raise InputError("motifs are read for seqlets and hits: give one of these, or leave motifs out")
+        if self.seqlet_pvalue is not None and self.seqlets is None:
+            raise InputError("seqlet_pvalue is of seqlets: give seqlets, or leave it out")
+        if self.seqlet_pvalue is not None and not 0.0 < self.seqlet_pvalue < 1.0:
+            raise InputError(f"seqlet_pvalue is {self.seqlet_pvalue!r}; a number between 0 and 1 is needed")
+        if self.motifs is not None:
+            held = read_motifs(self.motifs)
+            if self.hits is not None:
+                MotifScanner(held)  # says what is missing, if it is
 
 
 def explain_rows(
@@ -252,6 +287,13 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
     if outputs.plot is not None:
         made.append((draft.parent / f"plot{outputs.plot.suffix}", outputs.plot))
         plot_attributions(made[-1][0], panels, title=title)
+    if outputs.seqlets is not None:
+        made.append((draft.parent / "seqlets.bed", outputs.seqlets))
+        pvalue = outputs.seqlet_pvalue or SEQLET_PVALUE
+        seqlets_of(draft, made[-1][0], fasta.contigs, motifs=outputs.motifs, pvalue=pvalue)
+    if outputs.hits is not None and outputs.motifs is not None:
+        made.append((draft.parent / f"hits{outputs.hits.suffix}", outputs.hits))
+        hits_of(draft, made[-1][0], outputs.motifs)
     if outputs.modisco is not None:
         made.append((draft.parent / "modisco", outputs.modisco))
         made[-1][0].mkdir()
