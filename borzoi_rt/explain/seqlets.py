@@ -138,9 +138,11 @@ def find_seqlets(
         raise InputError(f"pvalue is {pvalue!r}; a number between 0 and 1 is needed")
     if not 1 <= shortest <= longest:
         raise InputError(f"seqlets of {shortest} to {longest} bases; whole numbers from 1 on, ascending, are needed")
-    null = SumNull(scores[known], longest) if known.any() else None
     found: list[Seqlet] = []
-    for row in range(len(scores)) if null is not None else ():
+    if not known.any():
+        return found
+    null = SumNull(scores[known], longest)
+    for row in range(len(scores)):
         found += _of_row(row, np.where(known[row], scores[row], 0.0), known[row], null, pvalue, shortest, longest)
     return found
 
@@ -159,7 +161,8 @@ def _of_row(
                 held &= inside[side][:-1] & inside[side][1:]
             inside[side] = held
             candidates += [
-                (-abs(float(sums[start])), start, length, float(chances[start])) for start in np.flatnonzero(held)
+                (-abs(float(sums[start])), start, length, float(chances[start]))
+                for start in np.flatnonzero(held).tolist()
             ]
     taken = np.zeros(len(scores), dtype=bool)
     found = []
@@ -167,7 +170,7 @@ def _of_row(
         if not taken[start : start + length].any():
             taken[start : start + length] = True
             total = float(scores[start : start + length].sum())
-            found.append(Seqlet(row, int(start), int(start) + length, total, chance))
+            found.append(Seqlet(row, start, start + length, total, chance))
     return sorted(found, key=lambda item: item.start)
 
 
