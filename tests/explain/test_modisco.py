@@ -84,4 +84,4 @@ def test_patterns_are_the_planted_word_and_seqlets_lie_on_it(tmp_path):
         assert (strand == "-") == (bool(reverse) != turned)
         offsets.add(at - low if not reverse else high - at - len(WORD))
     assert len(offsets) == 1  # seqlets of a pattern are aligned
-    assert len(covered) > 0.5 * ROWS  # those above the threshold of TF-MoDISco
+    assert len(covered) > 0.4 * ROWS  # TF-MoDISco keeps the strongest windows of fixed share
