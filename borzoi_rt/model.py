@@ -18,6 +18,7 @@ from .backends.protocols import Session
 from .bundle.opening import Bundle
 from .engine.sessions import EngineOptions, open_engine
 from .errors import InputError
+from .explain.compare import Comparison, chosen_methods, compare
 from .explain.explainer import Explainer, ExplainOptions
 from .explain.result import Explanation
 from .explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
@@ -274,25 +275,61 @@ class Model:
             chosen = options
         else:
             chosen = ExplainOptions(method=method, options=options)
-        if (gene is None) != (genes is None):
-            raise InputError("gene and genes, its annotation, belong together; give both or neither")
-        if len(self.members) > 1:
-            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
-        row = self._explained(spec, region, gene, genes, variant)
+        row = self._explained(region, gene, genes, variant)
+        return self._opened_explainer().explain(row, spec, chosen)
+
+    def explain_compare(
+        self,
+        target: TargetSpec | str,
+        region: Interval | str | None = None,
+        *,
+        methods: Sequence[str] = ("saliency", "ism"),
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        variant: Variant | str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Comparison:
+        """Explain one target by several methods: what each says, what it costs, how far they agree.
+
+        Parameters
+        ----------
+        target, region, tracks, against, gene, genes, variant
+            See :meth:`explain`.
+        methods : sequence of str
+            Keys of :data:`borzoi_rt.explain.methods.METHODS`.
+        options : mapping, optional
+            Options by name; each goes to every method that has it.
+
+        Returns
+        -------
+        Comparison
+            ``.explanations[method]``, ``.table()``, ``.agreement(one, other)``, ``.plot(path)``.
+        """
+        spec = with_text(target, tracks=tracks, against=against)
+        chosen = chosen_methods(methods, options or {})
+        row = self._explained(region, gene, genes, variant)
+        return compare(row, spec, chosen, self._opened_explainer())
+
+    def _opened_explainer(self) -> Explainer:
         if self._explainer is None:
             self._explainer = Explainer(self.bundle, self.fasta, self._device, self._engine_options)
             self._stack.callback(self._explainer.close)
-        return self._explainer.explain(row, spec, chosen)
+        return self._explainer
 
     def _explained(
         self,
-        spec: TargetSpec,
         region: Interval | str | None,
         gene: str | None,
         genes: Genes | str | os.PathLike[str] | None,
         variant: Variant | str | None,
     ) -> Row:
         """Return the one row that the arguments of :meth:`explain` mean."""
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        if len(self.members) > 1:
+            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
             owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene, self.fasta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from importlib import import_module
@@ -38,6 +38,12 @@ COMMANDS = {
     "doctor": ("borzoi_rt.cli.doctor", "Say what is installed, what this machine grants, and what is missing."),
     "bench": ("borzoi_rt.cli.bench", "Measure latencies on this machine and of a Triton server."),
 }
+# Commands that stand beside one that is also a command by itself: `explain --method ...`, `explain NAME ...`.
+BESIDE: dict[str, dict[str, tuple[str, str]]] = {
+    "explain": {
+        "compare": ("borzoi_rt.cli.explain_compare", "Explain by several methods: maps, costs and agreement."),
+    },
+}
 # What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.
 GROUPS = {
     "Score and explain": "scores",
@@ -49,12 +55,46 @@ GROUPS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported by name; the torch world is never imported otherwise."""
+class _Named(click.Group):
+    """A group whose commands are named in a table, and imported when they are called."""
+
+    path: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> Mapping[str, tuple[str, str]]:
+        """Module and short help of every command, by its name."""
+        raise NotImplementedError
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of their use."""
-        return list(COMMANDS)
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self.table:
+            return None
+        if cmd_name not in self.commands:
+            command: click.Command = getattr(import_module(self.table[cmd_name][0]), cmd_name)
+            _complete(command, (*self.path, cmd_name))
+            self.commands[cmd_name] = command
+        return self.commands[cmd_name]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the words name, or say which one was meant."""
+        if args and args[0] not in self.table and not args[0].startswith("-"):
+            raise click.UsageError(_no_such(args[0], self.table, self.path), ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(_Named):
+    """The commands of the program; the torch world is never imported unless one of its own is called."""
+
+    @property
+    def table(self) -> Mapping[str, tuple[str, str]]:
+        """Module and short help of every command, by its name."""
+        return COMMANDS
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -63,19 +103,7 @@ class LazyGroup(click.Group):
         words = [word for word in args if not word.startswith("-")]
         if COMMANDS.get(words[0] if words else "", ("",))[0].startswith(EXPORT_WORLD):
             check_extras(_known(words))
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(_no_such(args[0]), ctx)
         return super().resolve_command(ctx, args)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        if cmd_name not in self.commands:
-            command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
-            _complete(command, (cmd_name,))
-            self.commands[cmd_name] = command
-        return self.commands[cmd_name]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by what they are for, without importing them; first what people do first."""
@@ -89,10 +117,58 @@ class LazyGroup(click.Group):
             rows = rows[count:]
 
 
-def _no_such(name: str) -> str:
+class _Beside(_Named):
+    """The commands beside one that is also a command by itself."""
+
+    def __init__(self, path: tuple[str, ...], **settings: Any) -> None:
+        super().__init__(path[-1], **settings)
+        self.path = path
+
+    @property
+    def table(self) -> Mapping[str, tuple[str, str]]:
+        """Module and short help of every command, by its name."""
+        return BESIDE[" ".join(self.path)]
+
+
+class WithOthers(_Beside):
+    """A command that has others beside it: with an option first it runs by itself, with a word first another does.
+
+    Parameters
+    ----------
+    name : str
+        Its name, a key of :data:`BESIDE`.
+    **settings
+        Of a command.
+    """
+
+    allow_extra_args = False  # its own options are followed by no command
+    allow_interspersed_args = True
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        super().__init__((name,), invoke_without_command=True, no_args_is_help=False, **settings)
+        self._others = _Beside(self.path, commands=self.commands)
+        self.subcommand_metavar = "| COMMAND [ARGS]..." if self.table else ""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of this command, or of the group of those beside it."""
+        if args and not args[0].startswith("-"):
+            return self._others.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands beside it, without importing them."""
+        if self.table:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+
+
+def _no_such(name: str, table: Mapping[str, object], path: Sequence[str]) -> str:
     """Name the command that was meant, or where all are listed."""
-    near = get_close_matches(name, COMMANDS, n=1)
-    return f"No such command {name!r}; " + (f"did you mean {near[0]}?" if near else "`borzoi-rt --help` lists them")
+    near = get_close_matches(name, table, n=1)
+    listed = f"`{' '.join(('borzoi-rt', *path))} --help` lists them"
+    return f"No such command {name!r}; " + (f"did you mean {near[0]}?" if near else listed)
 
 
 def _known(words: list[str]) -> list[str]:
@@ -104,7 +180,7 @@ def _complete(command: click.Command, path: tuple[str, ...]) -> None:
     """Give a command, and those below it, what all have: ``-v``, an example, and a look at the packages it needs."""
     command.params.append(verbose_option())
     command.epilog = command.epilog or epilog(path)
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and not isinstance(command, _Named):  # those are completed when imported
         for name, below in command.commands.items():
             _complete(below, (*path, name))
     elif command.callback is not None:

@@ -15,6 +15,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "ism": (f"ism chr1:620,101-620,104 {_MODEL} --out ism.h5",),
     "explain": (f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",),
+    "explain compare": (
+        f"explain compare --methods saliency,ism --region chr1:620,001-620,100 --target logSED {_MODEL} --out compared",
+    ),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),

@@ -2,160 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..backends.device import Device
-from ..bundle.manifest import N_POLICIES
-from ..bundle.opening import Bundle, open_bundle
+from ..bundle.opening import open_bundle
 from ..errors import InputError
-from ..explain.explainer import ExplainOptions
-from ..explain.methods import METHODS, read_options
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, one_gene, region_rows, variant_rows
+from ..explain.experiment_run import EXPERIMENTS, Experiment, check_table, read_experiment, run_experiment
+from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.methods import METHODS, Method, read_options
 from ..explain.run import ExplainOutputs, explain_rows
-from ..explain.stretches import SAMPLINGS
-from ..explain.substitutions import CONVENTIONS
-from ..explain.target import STRANDS, TargetSpec
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
-from ..genome.genes import Gene
-from ..genome.intervals import Interval, read_bed
-from ..genome.pas import Sites, read_sites
-from ..genome.variants import Variant
-from ..squash import KINDS
-from . import _shared
+from . import _explaining, _shared
+from ._commands import WithOthers
 
-OPTIONS = (
-    *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
-    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed"),
-)
 OUTPUTS = ("bigwig", "plot", "modisco", "seqlets", "hits", "motifs", "seqlet_pvalue")
 _FILE = click.Path(path_type=Path)
+_EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 
 
-def _what(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what is explained: bases and target."""
-    for option in (
-        click.option("--squashed", is_flag=True, help="Explain coverage in the squashed scale  [default: undo it]."),
-        click.option(
-            "--squash", type=click.Choice(KINDS), help="Kind of the squashed scale to undo  [default: the bundle's]."
-        ),
-        click.option(
-            "--unclip/--no-unclip", default=None, help="Undo the soft clip of high coverage  [default: the bundle's]."
-        ),
-        click.option(
-            "--unscale/--no-unscale",
-            default=None,
-            help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
-        ),
-        click.option(
-            "--pseudo",
-            type=float,
-            default=0.0,
-            show_default=True,
-            help="Pseudo-count of the logarithm of a target that begins with log.",
-        ),
-        click.option(
-            "--strand",
-            type=click.Choice(STRANDS),
-            default="gene",
-            show_default=True,
-            help="Tracks of a target of a gene: gene leaves out those of the other strand, named keeps all.",
-        ),
-        click.option(
-            "--target",
-            help="Number to explain, [log ]STAT[@REGION], as 'logSED@tss:2000'  [default: log SUM, of a gene log "
-            "SUM@exons].",
-        ),
-        click.option(
-            "--against",
-            help="Tracks whose number is subtracted, to see what is specific to --tracks  [default: none].",
-        ),
-        _shared.tracks_option,
-        click.option("--pas", type=_FILE, help="Table of polyadenylation sites, for RATIO@pas  [default: none]."),
-        click.option("--genes", type=_FILE, help="Annotation with the gene: GTF or GFF3  [default: none]."),
-        click.option(
-            "--width",
-            type=click.IntRange(min=1),
-            help="Bases to explain around the middle of each region  [default: the region itself; of a variant "
-            f"{VARIANT_WIDTH_BP}].",
-        ),
-        click.option("--variant", help="Variant, like chr1:14677:G:A, on both haplotypes  [default: none]."),
-        click.option("--gene", help="Gene of the target, id or name, of --genes  [default: none]."),
-        click.option("--bed", type=_FILE, help="Regions of a BED file to explain  [default: none]."),
-        click.option("--region", help="Region to explain, 1-based, like chr1:1,001-1,200  [default: none]."),
-    ):
-        command = option(command)
-    return command
-
-
-def _method_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of methods; one that the method does not have is refused."""
-    for option in (
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            help="Number that chance follows, of shuffles and draws  [default: 0].",
-        ),
-        click.option("--kept", type=float, help="Share of bases that copies of smoothgrad keep  [default: 0.9]."),
-        click.option(
-            "--samples",
-            type=click.IntRange(min=1),
-            help="Copies of smoothgrad, points of expected-gradients, shuffles of shuffle, orders or coalitions of "
-            "shap, masks of lime  [default: 5, 50, 10, 20 and 200].",
-        ),
-        click.option(
-            "--ridge", type=click.FloatRange(min=0.0), help="Penalty of the regression of lime  [default: 1]."
-        ),
-        click.option(
-            "--sampling", type=click.Choice(SAMPLINGS), help="How shap draws coalitions  [default: permutation]."
-        ),
-        click.option(
-            "--recheck",
-            type=click.IntRange(min=1),
-            help="Strongest substitutions that ism-hybrid scores exactly  [default: 200].",
-        ),
-        click.option(
-            "--sample",
-            type=click.IntRange(min=1),
-            help="Random substitutions by which ism-hybrid is judged  [default: 30].",
-        ),
-        click.option(
-            "--convention",
-            type=click.Choice(CONVENTIONS),
-            help="Mean that ism and its hybrid leave out: over four bases, or the three not there  [default: mean4].",
-        ),
-        click.option(
-            "--tile-bp",
-            type=click.IntRange(min=1),
-            help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
-        ),
-        click.option(
-            "--bin-bp", type=click.IntRange(min=1), help="Length of the stretches that are shuffled  [default: 1024]."
-        ),
-        click.option("--references", type=click.IntRange(min=1), help="Shuffles that ig compares with  [default: 5]."),
-        click.option(
-            "--steps",
-            type=click.IntRange(min=1),
-            help="Points between a shuffle and the sequence of ig  [default: 32].",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-@click.command()
+@click.command(cls=WithOthers)
 @click.option(
     "--method",
-    type=click.Choice(tuple(METHODS)),
+    type=click.Choice(tuple(_EVERY)),
     default="saliency",
     show_default=True,
-    help="How to explain: " + "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items()) + ".",
+    help="How to explain: "
+    + "; ".join(f"{name}: {item.summary}" for name, item in (METHODS | EXPERIMENTS).items())
+    + ".",
 )
-@_what
+@_explaining.what_options
 @_shared.bundle_option
 @click.option(
     "--fold",
@@ -165,7 +43,12 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Another fold of the model, a bundle; attributions are averaged. May be given again  [default: none].",
 )
 @_shared.fasta_option
-@click.option("--out", required=True, type=_FILE, help="File of attributions to write: .h5.")
+@click.option(
+    "--out",
+    required=True,
+    type=_FILE,
+    help=f"File of attributions to write: .h5; of {', '.join(EXPERIMENTS)} a table: .tsv.",
+)
 @click.option(
     "--bigwig", type=_FILE, help="bigWig to write, of the scores of the bases that are there  [default: none]."
 )
@@ -190,12 +73,8 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--motifs", type=_FILE, help="Motifs for --seqlets and --hits, a MEME or JASPAR file  [default: none].")
 @_shared.rc_option
-@click.option(
-    "--n-code",
-    type=click.Choice(tuple(N_POLICIES)),
-    help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
-)
-@_method_options
+@_explaining.n_code_option
+@_explaining.method_options
 @_shared.device_option
 @_shared.threads_option
 def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -205,8 +84,14 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
     sequence, and what was done.
+
+    marginalize, ablate and space put motifs into the bases, or shuffle them: OUT is a table of the target before and
+    after, OUT.meta.json holds their means and what was done.
     """
-    method_options = {name: choices.pop(name) for name in OPTIONS}
+    if choices["method"] in EXPERIMENTS:
+        _experiment(bundle, fasta, out, choices)
+        return
+    method_options = {name: choices.pop(name) for name in _explaining.OPTIONS}
     options = ExplainOptions(
         method=choices["method"],
         options=read_options(choices["method"], method_options),
@@ -215,14 +100,14 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     )
     outputs = ExplainOutputs(out=out, **{name: choices[name] for name in OUTPUTS})
     outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
-    spec = _spec(choices)
+    spec = _explaining.read_spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]
     with (
         _shared.last_words(f"interrupted: {out} was not written"),
         Fasta(fasta) as genome,
         _shared.progress_bar("explaining") as progress,
     ):
-        rows = _rows(choices, spec, genome, models[0])
+        rows = _explaining.read_rows(choices, spec, genome, models[0])
         progress.total(len(rows) * len(models))
         facts = explain_rows(
             rows,
@@ -242,45 +127,26 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases -> {out}", err=True)
 
 
-def _spec(choices: dict[str, Any]) -> TargetSpec:
-    text = choices["target"] or ("log SUM@exons" if choices["gene"] is not None else "log SUM")
-    names = ("pseudo", "tracks", "against", "strand", "squashed", "unscale", "unclip")
-    spec = TargetSpec.parse(text, kind=choices["squash"], **{name: choices[name] for name in names})
-    if spec.of_genes and choices["gene"] is None:
-        raise InputError(f"target {spec.name} is of a gene: give --gene and --genes")
-    if not spec.of_genes and choices["strand"] != "gene":
-        raise InputError(f"target {spec.name} is of no gene: leave --strand out, or name tracks by --tracks")
-    return spec
-
-
-def _rows(choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundle) -> list[Row]:
-    """Return the rows that the options mean."""
-    given = [name for name in ("region", "bed", "variant") if choices[name] is not None]
-    if len(given) > 1 or (not given and choices["gene"] is None):
-        raise InputError("give one of --region, --bed and --variant, or --gene alone")
-    gene = _gene(choices, genome)
-    if gene is not None and not spec.of_genes and not given:
-        raise InputError(f"target {spec.name} is of no gene: give --region or --bed beside --gene, or another --target")
-    sites: Sites | None = None if choices["pas"] is None else read_sites(choices["pas"])
-    width, grid = choices["width"], model.geometry
-    if choices["variant"] is not None:
-        variant = Variant.parse(choices["variant"])
-        return variant_rows(variant, genome, grid, width_bp=width or VARIANT_WIDTH_BP, gene=gene, sites=sites)
-    if not given:
-        assert gene is not None
-        if width is not None:
-            raise InputError("--width is of regions and variants; give --region or --bed beside --gene")
-        return [gene_row(gene, genome, grid, sites=sites)]
-    regions = [Interval.parse(choices["region"])] if choices["region"] is not None else read_bed(choices["bed"])
-    return region_rows(regions, genome, grid, width_bp=width, gene=gene, sites=sites)
-
-
-def _gene(choices: dict[str, Any], genome: Fasta) -> Gene | None:
-    """Return the one gene that --gene names."""
-    if choices["gene"] is None:
-        if choices["genes"] is not None or choices["pas"] is not None:
-            raise InputError("--genes and --pas are read for the gene of the target: name it by --gene")
-        return None
-    if choices["genes"] is None:
-        raise InputError("--gene is looked up in an annotation: give --genes")
-    return one_gene(open_genes(choices["genes"]), choices["gene"], genome)
+def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:
+    """Do an experiment instead of attributing anything to bases."""
+    method = choices["method"]
+    options = read_experiment(method, {name: choices.pop(name) for name in _explaining.OPTIONS})
+    for name in ("folds", *OUTPUTS):
+        if choices[name]:
+            shown = "fold" if name == "folds" else name.replace("_", "-")
+            raise InputError(f"{method} writes a table alone; leave --{shown} out")
+    check_table(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])
+    spec, model = _explaining.read_spec(choices), open_bundle(bundle)
+    device = Device.parse(choices["device"], threads=choices["threads"])
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        Explainer(model, genome, device) as explainer,
+        _shared.progress_bar("explaining") as progress,
+    ):
+        rows = _explaining.read_rows(choices, spec, genome, model)
+        progress.total(len(rows))
+        given = {"rc": bool(choices["rc"]), "n_code": choices["n_code"], "progress": progress.done}
+        run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
+    _shared.say_notes(spec.notes(model))
+    click.echo(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}", err=True)

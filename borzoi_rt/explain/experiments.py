@@ -1,7 +1,9 @@
 """Experiments with motifs: put in, shuffled away, moved apart; the target before and after, never a distance.
 
-Names and rules are those of tangermeme: a motif replaces as many bases, by default in the middle (``(length - width) //
-2``); of several motifs, ``spacing`` counts the bases between the end of one and the start of the next.
+Names and rules are those of tangermeme 1.6: a motif replaces as many bases, an N of it leaves the base that is there,
+and motifs with the bases between them, ``extent`` bases together, begin at ``length // 2 - extent // 2``. Of several,
+``spacing`` counts the bases between the end of one and the start of the next. With ``bases``, motifs lie in these and
+around their middle, as if they were the whole window.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class PerturbationResult(NamedTuple):
 
 
 def marginalize(
-    objective: Objective, backgrounds: ByteArray, motif: str, *, start: int | None = None
+    objective: Objective, backgrounds: ByteArray, motif: str, *, start: int | None = None, bases: Bases | None = None
 ) -> PerturbationResult:
     """Return the target of backgrounds without and with a motif.
 
@@ -44,11 +46,14 @@ def marginalize(
     backgrounds : uint8 ndarray of shape (windows, 4, length)
         One-hot DNA.
     motif : str
-        Bases.
+        Letters A, C, G, T, and N for any.
     start : int, optional
         First base of the motif; None takes the middle.
+    bases : (int, int), optional
+        Where the motif must lie, [start, end); the whole window when None.
     """
-    return space(objective, backgrounds, [motif], np.zeros((1, 0), dtype=np.int64), start=start, squeeze=True)
+    found = space(objective, backgrounds, [motif], np.zeros((1, 0), dtype=np.int64), start=start, bases=bases)
+    return PerturbationResult(found.before, found.after[:, 0])
 
 
 def space(
@@ -58,39 +63,58 @@ def space(
     spacing: np.ndarray,
     *,
     start: int | None = None,
-    squeeze: bool = False,
+    bases: Bases | None = None,
 ) -> PerturbationResult:
     """Return the target of backgrounds without and with motifs at several distances.
 
     Parameters
     ----------
-    objective, backgrounds, start
-        As of :func:`marginalize`; ``start`` is that of the first motif.
+    objective, backgrounds, bases
+        As of :func:`marginalize`.
     motifs : sequence of str
-        Bases of each.
+        Letters of each.
     spacing : int64 ndarray of shape (spacings, motifs - 1)
         Bases between neighbours.
-    squeeze : bool
-        Of one spacing, leave its axis out.
+    start : int, optional
+        First base of the first motif; None takes the middle, for each spacing its own.
+
+    Returns
+    -------
+    PerturbationResult
+        ``after`` has the shape (windows, spacings).
     """
-    inserted = [encode(motif) for motif in motifs]
+    inserted = [motif_letters(motif) for motif in motifs]
     gaps = np.asarray(spacing, dtype=np.int64)
     if not inserted or gaps.ndim != 2 or gaps.shape[1] != len(inserted) - 1 or gaps.min(initial=0) < 0:
         raise InputError(f"spacing has shape {gaps.shape}; (spacings, {len(inserted) - 1}) of 0 or more is needed")
-    length = objective.length
+    low, high = (0, objective.length) if bases is None else check_bases(bases, objective.length)
     after = np.empty((len(backgrounds), len(gaps)))
-    for row, background in enumerate(backgrounds):
-        for column, gap in enumerate(gaps):
-            first = (length - inserted[0].shape[1]) // 2 if start is None else start
-            window = background.copy()
-            for motif, behind in zip(inserted, [*gap.tolist(), 0], strict=True):
-                end = first + motif.shape[1]
-                if not 0 <= first < end <= length:
-                    raise InputError(f"a motif at {first}:{end} does not lie in the window of {length} bases")
-                window[:, first:end] = motif
-                first = end + behind
-            after[row, column] = objective.values(window[None])[0]
-    return PerturbationResult(objective.values(backgrounds), after[:, 0] if squeeze else after)
+    for column, gap in enumerate(gaps.tolist()):
+        extent = sum(gap) + sum(motif.shape[1] for motif in inserted)
+        first = low + (high - low) // 2 - extent // 2 if start is None else start
+        if not low <= first < first + extent <= high:
+            where = f"{high - low} bases {low}:{high}" if bases is not None else f"window of {objective.length} bases"
+            raise InputError(f"motifs at {first}:{first + extent} do not lie in the {where}")
+        for row, background in enumerate(backgrounds):
+            after[row, column] = objective.values(_with(background, inserted, gap, first)[None])[0]
+    return PerturbationResult(objective.values(backgrounds), after)
+
+
+def motif_letters(motif: str) -> ByteArray:
+    """Return a motif as one-hot DNA; N is a column of zeros."""
+    if not motif or set(motif.upper()) - set("ACGTN"):
+        raise InputError(f"motif {motif!r} is not made of the letters A, C, G, T and N; write these")
+    return encode(motif)
+
+
+def _with(background: ByteArray, motifs: Sequence[ByteArray], gaps: Sequence[int], first: int) -> ByteArray:
+    """Return a background with motifs in it, from ``first`` on."""
+    window = background.copy()
+    for motif, behind in zip(motifs, [*gaps, 0], strict=True):
+        end, known = first + motif.shape[1], motif.any(axis=0)
+        window[:, first:end][:, known] = motif[:, known]
+        first = end + behind
+    return window
 
 
 def ablate(

@@ -15,6 +15,7 @@ from ..engine.options import check_flags
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
+from .costs import Counted
 from .methods import METHODS, find_method, read_options
 from .models import GradientObjective, ModelObjective
 from .objective import Attribution
@@ -89,6 +90,11 @@ class Explainer:
         self._gradient: GradientSession | None = None
         self._plain: Any = None
 
+    @property
+    def device(self) -> Device:
+        """Where the model runs."""
+        return self._device
+
     def explain(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Explanation:
         """Return what a method says of one row.
 
@@ -97,24 +103,29 @@ class Explainer:
         InputError
             If the target has no bin, track or value there.
         """
-        objective = self.objective(row, spec, options)
+        objective = Counted(self.objective(row, spec, options), strands=2 if options.rc else 1)
         window = row.window(self.fasta, self.bundle.geometry)
         columns = row.columns
         found: Attribution = METHODS[options.method].run(objective, window, columns, options.options)
-        target = spec.bind(self.bundle, row.where)
         return Explanation(
             row=row,
             codes=codes_of(window[:, columns[0] : columns[1]]),
             attribution=found,
             projected_only=METHODS[options.method].projected,
-            about={"target": target.to_json(), **options.to_json(), "n_code": self._n_code(options)},
+            about=self.about(row, spec, options),
+            passes=objective.passes,
         )
+
+    def about(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> dict[str, Any]:
+        """Return target, method and options as JSON values."""
+        target = spec.bind(self.bundle, row.where)
+        return {"target": target.to_json(), **options.to_json(), "n_code": self._n_code(options)}
 
     def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
         """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[self._n_code(options)]
-        if METHODS[options.method].gradient:
+        if METHODS[options.method].needs_gradient(options.options):
             if self._gradient is None:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..types import ByteArray
+from .dependency import DependencyOptions, dependency_map
 from .gradients import (
     ExpectedOptions,
     IntegratedOptions,
@@ -47,7 +48,8 @@ class Method:
     summary : str
         What it is, in one line.
     gradient : bool
-        Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs.
+        Whether the objective must have a ``slope``; otherwise ``values`` are all that it needs. Options may do
+        without, see :meth:`needs_gradient`.
     approximate : bool
         Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
@@ -60,6 +62,10 @@ class Method:
     gradient: bool = False
     approximate: bool = False
     projected: bool = False
+
+    def needs_gradient(self, options: Any) -> bool:
+        """Return whether it needs a gradient with these options."""
+        return self.gradient and bool(getattr(options, "gradient", True))
 
 
 METHODS: dict[str, Method] = {
@@ -106,6 +112,12 @@ METHODS: dict[str, Method] = {
     "occlusion": Method(run=occlusion, options=TileOptions, projected=True, summary="stretches made unknown"),
     "shap": Method(run=shapley, options=ShapOptions, projected=True, summary="Shapley values of stretches"),
     "lime": Method(run=lime, options=LimeOptions, projected=True, summary="ridge regression on stretches"),
+    "dependency": Method(
+        run=dependency_map,
+        options=DependencyOptions,
+        gradient=True,
+        summary="how a substitution at one base changes the scores of the others",
+    ),
 }
 
 
@@ -132,7 +144,11 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
     InputError
         If the method has no option of that name: nothing that was asked for is ignored.
     """
-    kind = find_method(name).options
+    return options_of(name, find_method(name).options, given)
+
+
+def options_of(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
+    """Return options of a class, refusing those that it does not have; see :func:`read_options`."""
     known = [item.name for item in fields(kind)]
     chosen = {option: value for option, value in given.items() if value is not None}
     for option in chosen:

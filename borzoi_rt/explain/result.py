@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Explanation(Frames):
         Whether it is about the base that is there alone.
     about : mapping
         Target, method and options as JSON values.
+    passes : mapping of str to int
+        What it took, see :mod:`borzoi_rt.explain.costs`.
     """
 
     row: Row
@@ -43,6 +45,7 @@ class Explanation(Frames):
     attribution: Attribution
     projected_only: bool
     about: Mapping[str, Any]
+    passes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def interval(self) -> Interval:
@@ -63,6 +66,11 @@ class Explanation(Frames):
     def facts(self) -> Mapping[str, Any]:
         """What the method says about the quality of its answer."""
         return self.attribution.facts
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What else the method says, by name, as ``effects`` (4, bases) or ``dependency`` (bases, bases)."""
+        return self.attribution.arrays
 
     @property
     def onehot(self) -> ByteArray:
@@ -139,9 +147,9 @@ class Explanation(Frames):
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the scores of the bases that are there: letters up to some hundred bases, otherwise a curve."""
-        from ..report.attribution import plot_attributions
+        from ..report.dependency import plot_maps
 
-        plot_attributions(path, [self.panel()], title=f"{self.about['method']} of {self.about['target']['target']}")
+        plot_maps(path, [self.panel()], title=f"{self.about['method']} of {self.about['target']['target']}")
 
     def panel(self) -> dict[str, Any]:
         """Return what :func:`borzoi_rt.report.attribution.plot_attributions` draws of it."""
@@ -151,6 +159,7 @@ class Explanation(Frames):
             "start": self.interval.start,
             "letters": self.sequence,
             "scores": self.projected,
+            **{name: self.arrays[name] for name in ("dependency",) if name in self.arrays},
         }
 
 

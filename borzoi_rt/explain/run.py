@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..motifs.files import read_motifs
 from ..motifs.scan import MotifScanner
-from ..report.attribution import plot_attributions
+from ..report.dependency import plot_maps
 from ..runs.outputs import check_target
 from ..scoring.ensemble import check_members
 from ..types import FloatArray
@@ -182,7 +182,7 @@ def explain_rows(
                     if progress is not None:
                         progress(done)
             store.next_fold()
-        about |= _about(bundles, fasta, device, options)
+        about |= about_run(bundles, fasta, device, options)
         facts: list[dict[str, Any]] = []
 
         def stored() -> Iterator[StoredRow]:
@@ -275,6 +275,7 @@ def _panel(one: StoredRow) -> dict[str, Any]:
         "start": one.row.bases.start,
         "letters": letters,
         "scores": scores,
+        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
     }
 
 
@@ -286,7 +287,7 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
         bigwig_of(draft, made[-1][0], fasta.contigs)
     if outputs.plot is not None:
         made.append((draft.parent / f"plot{outputs.plot.suffix}", outputs.plot))
-        plot_attributions(made[-1][0], panels, title=title)
+        plot_maps(made[-1][0], panels, title=title)
     if outputs.seqlets is not None:
         made.append((draft.parent / "seqlets.bed", outputs.seqlets))
         pvalue = outputs.seqlet_pvalue or SEQLET_PVALUE
@@ -306,7 +307,10 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
             shutil.move(source, target)
 
 
-def _about(bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions) -> dict[str, Any]:
+def about_run(
+    bundles: Sequence[Bundle], fasta: Fasta, device: Device | None, options: ExplainOptions
+) -> dict[str, Any]:
+    """Return models, genome, device and version of a run as JSON values."""
     method = METHODS[options.method]
     return {
         "models": [{"name": bundle.info.name, "sha256": bundle.sha256} for bundle in bundles],

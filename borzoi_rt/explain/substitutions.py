@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import ByteArray, DoubleArray
+from .agreement import spearman
 from .objective import (
     Attribution,
     Bases,
@@ -118,7 +119,7 @@ def hybrid(objective: Linearisable, window: ByteArray, bases: Bases, options: Hy
         "approximate": "tower exact, all behind it linear at the window",
         "convention": options.convention,
         "rescored": int(np.isfinite(exact).sum()),
-        "rank_correlation_of_sample": _rank_correlation(approximate[drawn], exact[drawn]),
+        "rank_correlation_of_sample": spearman(approximate[drawn], exact[drawn]),
         "largest_error_of_sample": float(np.abs(approximate - exact)[drawn].max()) / largest if largest else None,
     }
     hypothetical = centred(arrays["effects"], window[:, start:end], options.convention)
@@ -130,22 +131,6 @@ def _laid_out(values: DoubleArray, pairs: list[tuple[int, int]], bases: Bases) -
     found = np.zeros((4, bases[1] - bases[0]))
     for (base, column), value in zip(pairs, values.tolist(), strict=True):
         found[base, column - bases[0]] = value
-    return found
-
-
-def _rank_correlation(one: DoubleArray, other: DoubleArray) -> float | None:
-    """Return Spearman's correlation; None where there is none."""
-    ranks = [_ranks(values) for values in (one, other)]
-    if len(one) < 3 or any(part.std() == 0.0 for part in ranks):
-        return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: DoubleArray) -> DoubleArray:
-    """Return ranks, equal values sharing the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    found: DoubleArray = (last - (counts - 1) / 2.0)[inverse]
     return found
 
 

@@ -31,25 +31,36 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     figure = Figure(figsize=(12, 0.8 + 1.7 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    top = max((float(panel["scores"].clip(0.0).max()) for panel in panels), default=0.0)
-    bottom = min((float(panel["scores"].clip(max=0.0).min()) for panel in panels), default=0.0)
-    room = 0.05 * (top - bottom) or 1.0
+    limits = [_limits(np.asarray(panel["scores"])) for panel in panels]
     for axis, panel in zip(axes, panels, strict=True):
-        start, scores = int(panel["start"]), np.asarray(panel["scores"], dtype=np.float64)
-        if len(scores) <= LETTERS_UP_TO:
-            _letters(axis, panel["letters"], scores, start + 1)
-        else:
-            at, curve = extremes(scores, _POINTS)
-            axis.plot(start + 1 + at, curve, color="0.25", linewidth=0.6)
-        axis.axhline(0.0, color="0.5", linewidth=0.6)
-        axis.set_xlim(start + 0.4, start + len(scores) + 0.6)
-        axis.set_ylim(bottom - room, top + room)
-        axis.ticklabel_format(axis="x", useOffset=False, style="plain")
-        axis.set_ylabel("score")
+        draw_scores(axis, panel["letters"], panel["scores"], int(panel["start"]))
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         axis.set_title(f"{panel['name']}, {panel['chrom']} (position, 1-based)", fontsize="small", loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=120)
+
+
+def draw_scores(axis: Any, letters: str, scores: np.ndarray, start: int) -> None:
+    """Draw scores of the bases from ``start`` (0-based) on: letters, or a curve where there are too many."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if len(scores) <= LETTERS_UP_TO:
+        _letters(axis, letters, scores, start + 1)
+        axis.set_ylim(*_limits(scores))
+    else:
+        at, curve = extremes(scores, _POINTS)
+        axis.plot(start + 1 + at, curve, color="0.25", linewidth=0.6)
+    axis.axhline(0.0, color="0.5", linewidth=0.6)
+    axis.set_xlim(start + 0.4, start + len(scores) + 0.6)
+    axis.ticklabel_format(axis="x", useOffset=False, style="plain")
+    axis.set_ylabel("score")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _limits(scores: np.ndarray) -> tuple[float, float]:
+    """Return the ends of an axis that holds 0 and all scores."""
+    bottom, top = float(scores.min(initial=0.0)), float(scores.max(initial=0.0))
+    room = 0.05 * (top - bottom) or 1.0
+    return bottom - room, top + room
 
 
 def extremes(scores: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:

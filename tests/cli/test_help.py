@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from borzoi_rt.cli import main
-from borzoi_rt.cli._commands import COMMANDS, GROUPS
+from borzoi_rt.cli._commands import BESIDE, COMMANDS, GROUPS
 from borzoi_rt.cli._examples import EXAMPLES, FIRST
 from borzoi_rt.scoring.presets import PRESETS
 from borzoi_rt.scoring.registry import SITE_STATISTICS
@@ -31,8 +33,16 @@ NO_DEFAULT = {
 def walk(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
             yield from walk(below, (*path, name))
+
+
+def runs(command: click.Command) -> bool:
+    """Tell whether a command does something by itself."""
+    return not isinstance(command, click.Group) or command.invoke_without_command
 
 
 def every(package: str) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -164,6 +174,18 @@ FAILS = {
         ["explain", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"'chr1:x'",
     ),
+    "explain compare": (
+        [
+            "explain",
+            "compare",
+            "--methods",
+            "ism",
+            "--region",
+            "chr1:1-9",
+            *("--bundle", "B", "--fasta", "F", "--out", "o"),
+        ],
+        r"methods are ism; name two or more",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
@@ -209,7 +231,7 @@ def test_every_command_fails_in_one_line(cli: Cli, desk: Desk, monkeypatch: pyte
 
 
 def test_every_command_is_among_them() -> None:
-    leaves = {" ".join(path) for path, command in RUNTIME if not isinstance(command, click.Group)}
+    leaves = {" ".join(path) for path, command in RUNTIME if runs(command)}
     # The first cannot fail, the last needs the network.
     assert leaves - set(FAILS) == {"scores", "models", "doctor", "triton venv"}
 
@@ -232,12 +254,12 @@ def test_examples_can_be_given(words: list[str]) -> None:
     commands = dict(EVERY)
     path = next(tuple(words[:count]) for count in (2, 1) if tuple(words[:count]) in commands)
     command = commands[path]
-    assert not isinstance(command, click.Group)
+    assert runs(command)
     command.make_context(path[-1], list(words[len(path) :]))
 
 
 def test_every_command_of_the_runtime_has_an_example(cli: Cli) -> None:
-    leaves = {" ".join(path): command for path, command in RUNTIME if not isinstance(command, click.Group)}
+    leaves = {" ".join(path): command for path, command in RUNTIME if runs(command)}
     without = {name for name, command in leaves.items() if "Examples:" not in (command.epilog or "")}
     assert without <= {"triton venv"}
     assert set(EXAMPLES) <= {" ".join(path) for path, _ in EVERY}
@@ -252,6 +274,56 @@ def test_a_wrong_command_is_told_the_right_one(cli: Cli, word: str, message: str
     ended = cli(word, "--out", "o")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == f"error: No such command {word!r}; {message} (see `borzoi-rt --help`)\n"
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> click.Command:
+    """`explain` with `models` beside it, as nobody has imported it yet."""
+    monkeypatch.setitem(BESIDE, "explain", {"models": ("borzoi_rt.cli.models", "List what could be explained here.")})
+    monkeypatch.delitem(sys.modules, "borzoi_rt.cli.models", raising=False)
+    monkeypatch.delitem(sys.modules, "borzoi_rt.cli.explain", raising=False)
+    monkeypatch.setattr(main, "commands", {})
+    command = main.get_command(click.Context(main), "explain")
+    assert command is not None
+    return command
+
+
+def test_a_command_may_have_others_beside_it(cli: Cli, desk: Desk, beside: click.Command) -> None:
+    shown = cli("explain", "--help")
+    assert re.match(r"Usage: borzoi-rt explain \[OPTIONS\] \| COMMAND \[ARGS\]\.\.\.\n", shown.out)
+    assert "--method" in shown.out
+    assert re.search(r"^Commands:\n  models +List what could be explained here\.$", shown.out, re.MULTILINE)
+    assert shown.out.count("--verbose") == 1
+    assert "borzoi_rt.cli.models" not in sys.modules
+    assert "borzoi-0" in cli("explain", "models").out
+    assert cli("explain", "models", "--help").out.startswith("Usage: borzoi-rt explain models [OPTIONS]\n")
+    out = desk.folder / "a.h5"
+    words = ["explain", "--method", "occlusion", "--region", "chr1:3,001-3,064", "--target", "SUM", "--tile-bp", "32"]
+    assert cli(*words, *desk.model(), "--out", out).code == 0
+    assert out.is_file()
+
+
+def test_what_stands_behind_such_a_command_is_an_option_or_one_of_those(cli: Cli, beside: click.Command) -> None:
+    for words, message in (
+        (("modles",), "No such command 'modles'; did you mean models? (see `borzoi-rt explain --help`)"),
+        (("xyz",), "No such command 'xyz'; `borzoi-rt explain --help` lists them (see `borzoi-rt explain --help`)"),
+        ((), "Missing option '--bundle'. (see `borzoi-rt explain --help`)"),
+        (
+            ("--bundle", "b", "--fasta", "f", "--out", "o", "models"),
+            "Got unexpected extra argument (models) (see `borzoi-rt explain --help`)",
+        ),
+        (("models", "--xyz"), "No such option '--xyz'. (see `borzoi-rt explain models --help`)"),
+    ):
+        ended = cli("explain", *words)
+        assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_shells_complete_options_and_the_commands_beside(beside: click.Command) -> None:
+    shell = BashComplete(main, {}, "borzoi-rt", "_X")
+    assert "models" in {item.value for item in shell.get_completions(["explain"], "")}
+    assert "--bundle" in {item.value for item in shell.get_completions(["explain"], "--b")}
+    assert "--json" in {item.value for item in shell.get_completions(["explain", "models"], "--j")}
 
 
 @pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["doctor"], ["models"], ["scores"]], ids=" ".join)

@@ -27,9 +27,9 @@ def test_a_motif_is_put_into_the_middle_or_where_it_is_asked():
     found = marginalize(counting("TTTTTTTTT"), BACKGROUNDS, "TTTTTTTTT")
     assert_array_equal(found.before, [-1, -1, -1])
     assert found.after.shape == (3,)
-    # (40 - 9) // 2 = 15, less what is T before it.
-    texts = [worlds.random_dna(LENGTH, seed)[:15] for seed in (1, 2, 3)]
-    assert_array_equal(found.after, [15 - (len(text) - len(text.rstrip("T"))) for text in texts])
+    # 40 // 2 - 9 // 2 = 16, less what is T before it.
+    texts = [worlds.random_dna(LENGTH, seed)[:16] for seed in (1, 2, 3)]
+    assert_array_equal(found.after, [16 - (len(text) - len(text.rstrip("T"))) for text in texts])
     assert_array_equal(marginalize(counting("GATTACAGATTACA"), BACKGROUNDS, "GATTACAGATTACA", start=3).after, [3, 3, 3])
 
 
@@ -46,6 +46,28 @@ def test_motifs_at_distances():
     where = [space(counting(motif), BACKGROUNDS, [first, second], gaps, start=2).after for motif in (first, second)]
     assert_array_equal(where[0], np.full((3, 3), 2))
     assert_array_equal(where[1], np.tile([12, 15, 19], (3, 1)))
+
+    # Without a start the whole arrangement is in the middle: 40 // 2 - (20 + gap) // 2.
+    where = [space(counting(motif), BACKGROUNDS, [first, second], gaps).after for motif in (first, second)]
+    assert_array_equal(where[0], np.tile([10, 9, 7], (3, 1)))
+    assert_array_equal(where[1], np.tile([20, 22, 24], (3, 1)))
+
+
+def test_motifs_lie_in_the_bases_that_are_asked():
+    motif = "ACACACACGG"
+    # 12 of them from 5 on: 5 + 12 // 2 - 10 // 2.
+    assert_array_equal(marginalize(counting(motif), BACKGROUNDS, motif, bases=(5, 17)).after, [6, 6, 6])
+    with pytest.raises(InputError, match="motifs at 4:14 do not lie in the 9 bases 5:14"):
+        marginalize(counting(motif), BACKGROUNDS, motif, bases=(5, 14))
+
+
+def test_an_n_of_a_motif_leaves_what_is_there():
+    weights = np.random.default_rng(1).normal(size=(4, LENGTH))
+    found = marginalize(toy_objectives.linear(weights), BACKGROUNDS, "ANNGT", start=20)
+    changed = BACKGROUNDS.copy()
+    for column, letter in ((20, "A"), (23, "G"), (24, "T")):
+        changed[:, :, column] = encode(letter)[:, 0]
+    assert_allclose(found.after, (weights * changed).sum(axis=(1, 2)), rtol=1e-12)
 
 
 def test_bases_are_shuffled_and_nothing_else():
@@ -66,7 +88,9 @@ def test_bases_are_shuffled_and_nothing_else():
 def test_what_does_not_fit_is_refused():
     objective = counting("A")
     for call, message in (
-        (lambda: marginalize(objective, BACKGROUNDS, "ACGT", start=38), "does not lie in the window"),
+        (lambda: marginalize(objective, BACKGROUNDS, "ACGT", start=38), "do not lie in the window"),
+        (lambda: marginalize(objective, BACKGROUNDS, "ACRT"), "motif 'ACRT' is not made of"),
+        (lambda: marginalize(objective, BACKGROUNDS, ""), "is not made of"),
         (lambda: space(objective, BACKGROUNDS, ["A", "C"], np.zeros((2, 2))), "spacing has shape"),
         (lambda: space(objective, BACKGROUNDS, ["A", "C"], np.array([[-1]])), "spacing has shape"),
         (lambda: ablate(objective, BACKGROUNDS, (30, 50)), "do not lie in the window"),

@@ -1,0 +1,65 @@
+"""``borzoi-rt explain compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..backends.device import Device
+from ..bundle.opening import open_bundle
+from ..explain.compare import chosen_methods, compare_rows
+from ..explain.explainer import Explainer
+from ..explain.methods import METHODS
+from ..genome.fasta import Fasta
+from ..runs.outputs import check_directory
+from . import _explaining, _shared
+
+
+@click.command()
+@click.option(
+    "--methods",
+    required=True,
+    help=f"Methods to compare, two or more, separated by commas: {', '.join(METHODS)}.",
+)
+@_explaining.what_options
+@_shared.bundle_option
+@_shared.fasta_option
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Directory to make: METHOD.h5 of each, compare.tsv, compare.json and compare.png.",
+)
+@_shared.rc_option
+@_explaining.n_code_option
+@_explaining.method_options
+@_shared.device_option
+@_shared.threads_option
+def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) -> None:
+    """Explain one target by several methods, side by side: what each says, what it costs, and how far they agree.
+
+    The bases and the target are said as to `borzoi-rt explain`. An option of a method goes to every method that has it.
+    compare.tsv has a row for each method: passes of the model and processor seconds, and of every other method the
+    correlation and the overlap of the strongest twentieth of the bases.
+    """
+    given = {name: choices.pop(name) for name in _explaining.OPTIONS}
+    names = [name.strip() for name in methods.split(",")]
+    chosen = chosen_methods(names, given, rc=bool(choices["rc"]), n_code=choices["n_code"])
+    spec, model = _explaining.read_spec(choices), open_bundle(bundle)
+    check_directory(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas") if choices[name])])
+    device = Device.parse(choices["device"], threads=choices["threads"])
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        Explainer(model, genome, device) as explainer,
+        _shared.progress_bar("explaining") as progress,
+    ):
+        rows = _explaining.read_rows(choices, spec, genome, model)
+        progress.total(len(rows) * len(chosen))
+        made = compare_rows(rows, out, explainer=explainer, spec=spec, chosen=chosen, progress=progress.done)
+    _shared.say_notes(spec.notes(model))
+    click.echo(made.to_tsv(), nl=False)
+    counted = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
+    click.echo(f"{counted} by {len(chosen)} methods -> {out}", err=True)
