@@ -505,6 +505,49 @@ class IsmResult(ScoreResult):
                 values[item.record, item.alt_index] = item.scores[score]
         return values
 
+    def plot(
+        self, path: str | os.PathLike[str], *, score: str | None = None, top: int = 1, track: str | None = None
+    ) -> None:
+        """Draw a score of every substitution: a row for each base below the sequence; PDF, SVG or PNG.
+
+        Letters are as high as minus the mean of the score over the four bases (0 for the base that is there): what the
+        base that is there adds.
+
+        Parameters
+        ----------
+        path : path
+            Figure to write; the suffix chooses the form.
+        score : str, optional
+            The score; the first of the run when None.
+        top : int
+            Tracks that are drawn, each with its letters: those with the largest score in size.
+        track : str, optional
+            The one track that is drawn.
+        """
+        from .report.attribution import plot_attributions
+
+        name = self.specs[0].name if score is None else score
+        values = self.matrix(name).astype(np.float64)
+        if track is None:
+            sizes = np.nan_to_num(np.abs(values), nan=0.0).max(axis=(0, 1))
+            shown = [int(number) for number in np.argsort(-sizes, kind="stable")[: max(top, 1)]]
+        else:
+            shown = [self.tracks.position(track)]
+        panels = [
+            {
+                "name": self.tracks.labels[number],
+                "chrom": self.interval.chrom,
+                "start": self.interval.start,
+                "letters": self.sequence,
+                "scores": -np.nan_to_num(values[:, :, number]).mean(axis=1),
+                "effects": values[:, :, number].T,
+                "target": name,
+                "convention": "mean4",
+            }
+            for number in shown
+        ]
+        plot_attributions(path, panels, title=f"{name} of every substitution")
+
     def __repr__(self) -> str:
         where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"
         return f"<IsmResult: {where}, mode exact>\n{super().__repr__()}"

@@ -47,7 +47,7 @@ DOORS = {
     "ray": ("runs/ray.py",),
     "pyarrow": ("runs/", "tables/", "results.py", "explain/result.py", "explain/motif_tables.py", "dataset/arrow.py"),
     "h5py": ("tables/", "explain/attr_file.py"),
-    "matplotlib": ("report/style.py", "report/attribution.py", "report/comparison.py", "report/dependency.py"),
+    "matplotlib": ("report/style.py",),
     "jinja2": ("report/page.py",),
     "markupsafe": ("report/page.py",),
     "pyfftw": ("promoter/fftw.py",),

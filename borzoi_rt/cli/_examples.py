@@ -21,7 +21,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),
-    "plot": (f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",),
+    "plot": (
+        f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",
+        "plot attr.h5 --region chr1:14,651-14,700 --out logo.svg",
+    ),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),
     "bundle verify": ("bundle verify BUNDLE --device cuda:0",),

@@ -131,7 +131,9 @@ class Attributions:
         return found
 
 
-def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()) -> Attributions:
+def read_attributions(
+    path: str | os.PathLike[str], *, names: Sequence[str] = (), rows: Sequence[int] | None = None
+) -> Attributions:
     """Read a file of attributions.
 
     Parameters
@@ -140,6 +142,8 @@ def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()
         As :func:`write_attributions` makes it.
     names : sequence of str
         Data sets to read; all when empty.
+    rows : sequence of int, optional
+        Rows to read, in this order; all when None.
 
     Raises
     ------
@@ -151,12 +155,15 @@ def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()
             if file.attrs.get("format") != FORMAT or int(file.attrs.get("version", 0)) != VERSION:
                 raise FormatError(f"{path}: no attributions of version {VERSION}; `borzoi-rt explain` writes them")
             arrays = {name: file[name] for name in names or file}
-            found = {
-                name: values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()]
-                for name, values in arrays.items()
-            }
+            found = {name: _values(data, rows) for name, data in arrays.items()}
             return Attributions(json.loads(file.attrs["about"]), found)
     except (OSError, KeyError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: cannot be read as attributions ({error})") from error
+
+
+def _values(data: h5py.Dataset, rows: Sequence[int] | None) -> np.ndarray:
+    """Return a data set, or some of its rows; texts as ``str``."""
+    source = data.asstr() if h5py.check_string_dtype(data.dtype) else data
+    return np.asarray(source[()] if rows is None else [source[row] for row in rows])

@@ -30,12 +30,12 @@ from .explainer import Explainer, ExplainOptions
 from .methods import METHODS
 from .motif_tables import TABLES, hits_of, seqlets_of
 from .outputs import bigwig_of, modisco_of
+from .panels import MOST_PANELS, panel_of, title_of
 from .result import Explanation
 from .rows import Row, check_widths
 from .seqlets import PVALUE as SEQLET_PVALUE
 from .target import TargetSpec
 
-MOST_PANELS = 12
 FIGURES = (".png", ".svg", ".pdf")
 ERRORS = {"hypothetical": "se", "effect": "effect_se"}  # arrays and those of their standard errors
 
@@ -190,12 +190,12 @@ def explain_rows(
                 one = store.row(number, row)
                 facts.append(dict(one.facts))
                 if len(panels) < MOST_PANELS:
-                    panels.append(_panel(one))
+                    panels.append(panel_of(one.row.name, one.row.bases, one.codes, one.arrays, about))
                 yield one
 
         draft = folder / outputs.out.name
         write_attributions(draft, stored(), len(rows), width, about)
-        _finish(draft, outputs, fasta, panels, f"{options.method} of {spec.name}")
+        _finish(draft, outputs, fasta, panels, title_of(about))
         return facts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -263,20 +263,6 @@ def _concordance(parts: Sequence[FloatArray]) -> float | None:
     ]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if len(known) == len(found) else None
-
-
-def _panel(one: StoredRow) -> dict[str, Any]:
-    onehot = one.codes == np.arange(4)[:, None]
-    letters = "".join(np.array(list("ACGTN"))[one.codes])
-    scores = (one.arrays["hypothetical"] * onehot).sum(axis=0, dtype=np.float64)
-    return {
-        "name": one.row.name,
-        "chrom": one.row.bases.chrom,
-        "start": one.row.bases.start,
-        "letters": letters,
-        "scores": scores,
-        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
-    }
 
 
 def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence[dict[str, Any]], title: str) -> None:

@@ -99,7 +99,7 @@ def plot_spectra(
         panel.axvline(10.5, color="0.3", linewidth=0.8, linestyle=":")
     magnitude.set_yscale("log")
     magnitude.set_ylabel("|F|, signal x bp")
-    style.put_legend(figure, magnitude, ncols=3)
+    style.put_legend(figure, magnitude, ncols=6)
     phase.set_ylabel("phase, rad")
     phase.set_ylim(-1.05 * np.pi, 1.05 * np.pi)
     phase.set_yticks([-np.pi, 0, np.pi], ["-π", "0", "π"])

@@ -76,7 +76,7 @@ def plot_region(
     first, last = 0, joined.shape[1]
     if region is not None:
         first, last = (region.start - start) // bin_size_bp, -(-(region.end - start) // bin_size_bp)
-        if not 0 <= first < last <= joined.shape[1]:
+        if _plain(region.chrom) != _plain(chrom) or not 0 <= first < last <= joined.shape[1]:
             raise InputError(f"region {_text(region)} does not lie in {_text(Interval(chrom, start, windows[-1].end))}")
     joined, start = joined[:, first:last], start + first * bin_size_bp
     end = start + joined.shape[1] * bin_size_bp
