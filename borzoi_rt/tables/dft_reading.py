@@ -134,7 +134,9 @@ def read_profiles(path: str | os.PathLike[str]) -> list[Profile]:
         If it is no such table.
     """
     if not is_profiles(path):
-        raise FormatError(f"{path}: no mean effect curves; `borzoi-rt dft score` writes them, its option is called profiles")
+        raise FormatError(
+            f"{path}: no mean effect curves; `borzoi-rt dft score` writes them, its option is called profiles"
+        )
     rows: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     with Path(path).open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
