@@ -17,8 +17,9 @@ from ..explain.run import ExplainOutputs, explain_rows
 from ..genome.fasta import Fasta
 from . import _explaining, _shared
 from ._commands import WithOthers
+from ._extras import check_extras
 
-OUTPUTS = ("bigwig", "plot", "modisco", "seqlets", "hits", "motifs", "seqlet_pvalue")
+OUTPUTS = ("bigwig", "plot", "modisco", "seqlets", "hits", "motifs", "seqlet_pvalue", "report")
 _FILE = click.Path(path_type=Path)
 _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 
@@ -71,7 +72,15 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
     help="Table to write, of every hit of --motifs with its attribution: .parquet or .tsv (extra: promoter)  "
     "[default: none].",
 )
-@click.option("--motifs", type=_FILE, help="Motifs for --seqlets and --hits, a MEME or JASPAR file  [default: none].")
+@click.option(
+    "--motifs", type=_FILE, help="Motifs for --seqlets, --hits and --report, a MEME or JASPAR file  [default: none]."
+)
+@click.option(
+    "--report",
+    type=_FILE,
+    help="Also write a report: one HTML file with letters, effects and the stretches that count (extra: report)  "
+    "[default: none].",
+)
 @_shared.rc_option
 @_explaining.n_code_option
 @_explaining.method_options
@@ -99,6 +108,8 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         n_code=choices["n_code"],
     )
     outputs = ExplainOutputs(out=out, **{name: choices[name] for name in OUTPUTS})
+    if outputs.report is not None:
+        check_extras(("report",))
     outputs.check([fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))])
     spec = _explaining.read_spec(choices)
     models = [open_bundle(path) for path in (bundle, *choices["folds"])]

@@ -22,7 +22,7 @@ from ..motifs.scan import PVALUE as HIT_PVALUE
 from ..motifs.scan import MotifScanner, log_odds
 from ..types import DoubleArray
 from .attr_file import Attributions, read_attributions
-from .seqlets import PVALUE, Seqlet, SumNull, find_seqlets
+from .seqlets import PVALUE, Seqlet, find_seqlets, null_of
 
 AGREEMENT = 0.5  # of a match and the model, where a method says what other bases would do
 TABLES = (".tsv", ".parquet")
@@ -79,30 +79,47 @@ def seqlets_of(
     int
         How many there are.
     """
-    held = read_attributions(attributions)
+    rank = {chrom: number for number, chrom in enumerate(order)}
+    found = named_seqlets(read_attributions(attributions), motifs=motifs, pvalue=pvalue)
+    found.sort(key=lambda item: (rank[item["chrom"]], item["start"], item["end"], item["row"]))
+    with out.open("w", encoding="utf-8") as handle:
+        handle.write("#" + "\t".join(SEQLET_COLUMNS) + "\n")
+        handle.writelines("\t".join(_cell(_short(item[name])) for name in SEQLET_COLUMNS) + "\n" for item in found)
+    return len(found)
+
+
+def named_seqlets(held: Attributions, *, motifs: Path | None = None, pvalue: float = PVALUE) -> list[dict[str, Any]]:
+    """Return the seqlets of attributions, by row and start, with the columns of :func:`seqlets_of`; None for none."""
     codes, scores = held.arrays["sequence"], held.projected.astype(np.float64)
     matcher = None if motifs is None else MotifMatcher(read_motifs(motifs))
     found = find_seqlets(scores, codes < 4, pvalue=pvalue)
-    largest = max((abs(item.attribution) for item in found), default=1.0)
-    rank = {chrom: number for number, chrom in enumerate(order)}
-    lines = []
+    largest = max((abs(item.attribution) for item in found), default=1.0) or 1.0
+    rows = []
     for item in found:
-        first, chrom = int(held.arrays["start"][item.row]), str(held.arrays["chrom"][item.row])
+        first = int(held.arrays["start"][item.row])
         named = None if matcher is None else _name(held, item, matcher)
-        label, strand = ("." if named is None else named[0].label), ("." if named is None else named[1].strand)
-        told: tuple[object, ...] = (".",) * 5
-        if named is not None:
-            match, at = named[1], first + named[1].start
-            told = (at, at + match.width, _short(match.p), _short(match.e), _short(named[2]))
-        size = round(1000 * abs(item.attribution) / largest) if largest else 0
-        where = (chrom, first + item.start, first + item.end, label, size, strand)
-        row = (item.row, held.arrays["name"][item.row], held.arrays["allele"][item.row])
-        cells = (*where, f"{item.attribution:.6g}", _short(item.p), *told, *row)
-        lines.append(((rank[chrom], *where[1:3], item.row), "\t".join(map(_cell, cells))))
-    with out.open("w", encoding="utf-8") as handle:
-        handle.write("#" + "\t".join(SEQLET_COLUMNS) + "\n")
-        handle.writelines(text + "\n" for _, text in sorted(lines))
-    return len(lines)
+        at = 0 if named is None else first + named[1].start
+        rows.append(
+            {
+                "chrom": str(held.arrays["chrom"][item.row]),
+                "start": first + item.start,
+                "end": first + item.end,
+                "name": None if named is None else named[0].label,
+                "score": round(1000 * abs(item.attribution) / largest),
+                "strand": None if named is None else named[1].strand,
+                "attribution": item.attribution,
+                "p": item.p,
+                "motif_start": None if named is None else at,
+                "motif_end": None if named is None else at + named[1].width,
+                "motif_p": None if named is None else named[1].p,
+                "motif_e": None if named is None else named[1].e,
+                "agreement": None if named is None else named[2],
+                "row": item.row,
+                "row_name": str(held.arrays["name"][item.row]),
+                "allele": str(held.arrays["allele"][item.row]),
+            }
+        )
+    return rows
 
 
 def _name(held: Attributions, seqlet: Seqlet, matcher: MotifMatcher) -> tuple[Motif, Match, float | None] | None:
@@ -160,10 +177,9 @@ def _hits(held: Attributions, scanner: MotifScanner) -> Iterator[list[dict[str, 
     """Yield the hits of each row."""
     codes, scores = held.arrays["sequence"], held.projected.astype(np.float64)
     longest = max(motif.matrix.shape[1] for motif in scanner.motifs)
-    null = SumNull(scores[codes < 4], longest) if (codes < 4).any() else None
     onehot = held.onehot
     for row in range(len(codes)):
-        found = []
+        found, null = [], null_of(scores, codes < 4, row, longest)
         first, chances = int(held.arrays["start"][row]), dict[int, DoubleArray]()
         sums = np.concatenate([[0.0], np.cumsum(scores[row])])
         for motif, hits, threshold in zip(scanner.motifs, scanner.hits(onehot[row]), scanner.thresholds, strict=True):
@@ -209,7 +225,7 @@ def agreement(held: Attributions, row: int, motif: Motif, start: int, strand: st
 
 
 def _short(value: object) -> object:
-    return f"{value:.4g}" if isinstance(value, float) else value
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _cell(value: object) -> str:

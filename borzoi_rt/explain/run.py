@@ -30,6 +30,7 @@ from .explainer import Explainer, ExplainOptions
 from .methods import METHODS
 from .motif_tables import TABLES, hits_of, seqlets_of
 from .outputs import bigwig_of, modisco_of
+from .page import write_explanation
 from .panels import MOST_PANELS, panel_of, title_of
 from .result import Explanation
 from .rows import Row, check_widths
@@ -62,6 +63,8 @@ class ExplainOutputs:
         MEME or JASPAR file: names for seqlets, and what hits are of.
     seqlet_pvalue : float, optional
         See :func:`borzoi_rt.explain.seqlets.find_seqlets`; 0.01 when None.
+    report : Path, optional
+        HTML file; see :func:`borzoi_rt.explain.page.write_explanation`.
     """
 
     out: Path
@@ -72,15 +75,18 @@ class ExplainOutputs:
     hits: Path | None = None
     motifs: Path | None = None
     seqlet_pvalue: float | None = None
+    report: Path | None = None
 
     def check(self, sources: Sequence[str | os.PathLike[str] | None]) -> None:
         """Refuse what cannot be written, before anything is computed."""
         if self.out.suffix != ".h5":
             raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"{self.report.name}: a report is an HTML file; give a name that ends in .html")
         if self.plot is not None and self.plot.suffix not in FIGURES:
             raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
         self._check_motifs()
-        optional = (self.bigwig, self.plot, self.seqlets, self.hits)
+        optional = (self.bigwig, self.plot, self.seqlets, self.hits, self.report)
         files = [self.out, *(path for path in optional if path is not None)]
         taken = self.modisco
         if taken is not None and taken.exists() and (not taken.is_dir() or any(taken.iterdir())):
@@ -103,10 +109,10 @@ class ExplainOutputs:
             raise InputError(f"{self.hits.name}: hits are written as {', '.join(TABLES)}; choose one of these")
         if self.hits is not None and self.motifs is None:
             raise InputError("hits are of the motifs of a file: give motifs, a MEME or JASPAR file")
-        if self.motifs is not None and self.hits is None and self.seqlets is None:
-            raise InputError("motifs are read for seqlets and hits: give one of these, or leave motifs out")
-        if self.seqlet_pvalue is not None and self.seqlets is None:
-            raise InputError("seqlet_pvalue is of seqlets: give seqlets, or leave it out")
+        if self.motifs is not None and self.hits is None and self.seqlets is None and self.report is None:
+            raise InputError("motifs are read for seqlets, hits and report: give one of these, or leave motifs out")
+        if self.seqlet_pvalue is not None and self.seqlets is None and self.report is None:
+            raise InputError("seqlet_pvalue is of seqlets and report: give one of these, or leave it out")
         if self.seqlet_pvalue is not None and not 0.0 < self.seqlet_pvalue < 1.0:
             raise InputError(f"seqlet_pvalue is {self.seqlet_pvalue!r}; a number between 0 and 1 is needed")
         if self.motifs is not None:
@@ -268,6 +274,7 @@ def _concordance(parts: Sequence[FloatArray]) -> float | None:
 def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence[dict[str, Any]], title: str) -> None:
     """Make every output beside its final name, then move them, the attributions last."""
     made: list[tuple[Path, Path]] = []
+    pvalue = outputs.seqlet_pvalue or SEQLET_PVALUE
     if outputs.bigwig is not None:
         made.append((draft.parent / "out.bw", outputs.bigwig))
         bigwig_of(draft, made[-1][0], fasta.contigs)
@@ -276,11 +283,13 @@ def _finish(draft: Path, outputs: ExplainOutputs, fasta: Fasta, panels: Sequence
         plot_maps(made[-1][0], panels, title=title)
     if outputs.seqlets is not None:
         made.append((draft.parent / "seqlets.bed", outputs.seqlets))
-        pvalue = outputs.seqlet_pvalue or SEQLET_PVALUE
         seqlets_of(draft, made[-1][0], fasta.contigs, motifs=outputs.motifs, pvalue=pvalue)
     if outputs.hits is not None and outputs.motifs is not None:
         made.append((draft.parent / f"hits{outputs.hits.suffix}", outputs.hits))
         hits_of(draft, made[-1][0], outputs.motifs)
+    if outputs.report is not None:
+        made.append((draft.parent / "report.html", outputs.report))
+        write_explanation(made[-1][0], draft, name=outputs.out.name, motifs=outputs.motifs, pvalue=pvalue)
     if outputs.modisco is not None:
         made.append((draft.parent / "modisco", outputs.modisco))
         made[-1][0].mkdir()

@@ -5,10 +5,11 @@ stretch is a seqlet where it and every shorter stretch inside it, down to ``shor
 side, so that it cannot be made of two strong bases and what lies between them.
 
 The null model is that the scores of the bases lie in any order: the sum of a stretch of L bases is compared with sums
-of L scores drawn independently from all rows together, and ``p`` is twice the share of these that are as large on the
-side of the sum. Where scores are independent, a stretch that is chosen beforehand has p <= x in at most x of the cases.
-Nothing is corrected for the number of stretches that are looked at; neighbours that go together, as bins of methods of
-stretches do, make p too small; and the motifs themselves are among the scores that are drawn, which makes it too large.
+of L scores drawn independently from the row, or, where the row has fewer than 100 known bases, from all rows together;
+``p`` is twice the share of these that are as large on the side of the sum. Where scores are independent, a stretch that
+is chosen beforehand has p <= x in at most x of the cases. Nothing is corrected for the number of stretches that are
+looked at; neighbours that go together, as bins of methods of stretches do, make p too small; and the motifs themselves
+are among the scores that are drawn, which makes it too large.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..types import BoolArray, DoubleArray
 
 PVALUE = 0.01
 SHORTEST, LONGEST = 4, 25
+FEWEST = 100  # scores of a row that are enough to draw from
 SMALLEST = 1e-12  # p that rounding of the transforms leaves
 _STEPS = 2048  # of the scale of one score
 
@@ -108,6 +110,22 @@ class SumNull:
         return np.clip(2.0 * tail, SMALLEST, 1.0)
 
 
+def null_of(scores: DoubleArray, known: BoolArray, row: int, longest: int = LONGEST) -> SumNull | None:
+    """Return what the stretches of a row are compared with; None where no base is known.
+
+    Parameters
+    ----------
+    scores : float64 ndarray of shape (rows, bases)
+    known : bool ndarray of shape (rows, bases)
+    row : int
+    longest : int
+        See :class:`SumNull`.
+    """
+    own = scores[row][known[row]]
+    drawn = own if len(own) >= FEWEST else scores[known]
+    return SumNull(drawn, longest) if len(own) else None
+
+
 def find_seqlets(
     scores: DoubleArray,
     known: BoolArray,
@@ -139,10 +157,10 @@ def find_seqlets(
     if not 1 <= shortest <= longest:
         raise InputError(f"seqlets of {shortest} to {longest} bases; whole numbers from 1 on, ascending, are needed")
     found: list[Seqlet] = []
-    if not known.any():
-        return found
-    null = SumNull(scores[known], longest)
     for row in range(len(scores)):
+        null = null_of(scores, known, row, longest)
+        if null is None:
+            continue
         found += _of_row(row, np.where(known[row], scores[row], 0.0), known[row], null, pvalue, shortest, longest)
     return found
 
