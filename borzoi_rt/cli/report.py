@@ -59,7 +59,7 @@ report_option = click.option(
 @click.option(
     "--motifs",
     type=click.Path(path_type=Path),
-    help="Of an explanation: motifs that give stretches their names, a MEME or JASPAR file  [default: none].",
+    help="Motifs that give stretches of an explanation their names, a MEME or JASPAR file  [default: none].",
 )
 @_shared.device_option
 @_shared.threads_option
