@@ -1,7 +1,7 @@
 """Known faults by the package index alone, where it tells them of the newest release of a package and of no other.
 
-Usage: audit_newest.py REQUIREMENTS...; each line NAME==VERSION. Exit 0: nothing found; 1: a fault; 3: the index does not
-answer, or knows too few of the packages to say anything.
+Usage: audit_newest.py REQUIREMENTS...; each line NAME==VERSION. Exit 0: nothing found; 1: a fault; 3: the index does
+not answer, or knows too few of the packages to say anything.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from borzoi_rt import Squash
-from borzoi_rt.report.figures import ALT_COLOUR, REF_COLOUR
+from borzoi_rt.report.style import ALT_COLOUR, REF_COLOUR
 
 # A GTEx track of the published human table.
 SCALE, CLIP_SOFT, CLIP, SUM_STAT = 0.01, 384.0, 768.0, "sum_sqrt"

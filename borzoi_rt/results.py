@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import InputError
+from .genome.genes import Genes
 from .genome.haplotypes import Haplotype
 from .genome.intervals import Interval
 from .genome.variants import Variant
@@ -25,6 +27,7 @@ from .tables.rows import Rows, score_table, tables_of
 from .tracks import RowTable, TrackTable
 
 _SHOWN = 5
+_PANELS = 4  # of a figure
 _HTML_ROWS = 20  # of a table in a notebook
 
 
@@ -124,6 +127,32 @@ class VariantScores:
             raise KeyError(f"{self.variant} has {fault} {score!r}; it has {known}")
         return self.scores[found[0]]
 
+    def plot(self, path: str | os.PathLike[str], *, scores: Sequence[str] | None = None, top: int = 12) -> None:
+        """Draw the scores as bars by track: PDF, SVG or PNG.
+
+        Parameters
+        ----------
+        path : path
+            Figure to write; the suffix chooses the form.
+        scores : sequence of str, optional
+            Keys of ``scores``, a panel for each; the first four when None.
+        top : int
+            Bars of a panel: the tracks where the score is largest in size.
+
+        Raises
+        ------
+        InputError
+            If there is no score to draw.
+        """
+        from .report.figures import plot_bars
+
+        names = list(self.scores)[:_PANELS] if scores is None else list(scores)
+        groups = {name: _tallest(self[name].top(top)) for name in names}
+        if not groups:
+            raise InputError(f"{_what(self)} has no score to draw: {self.status}, {self.detail}")
+        more = max(len(self[name]) for name in names) - top
+        plot_bars(path, groups, title=f"{_what(self)}: {self.status}", left_out=max(more, 0))
+
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.scores.values())) or self.detail
         return f"<{self.variant} {self.status}: {inner}>"
@@ -132,6 +161,11 @@ class VariantScores:
         rows = [(name, *pair) for name, values in self.scores.items() for pair in values.top(_SHOWN)]
         caption = f"{_what(self)}: {self.status}" + (f", {self.detail}" if self.detail else "")
         return html_table(caption, ("score", "track", "value"), rows[:_HTML_ROWS], len(rows))
+
+
+def _tallest(bars: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return the bars that have a height, from the largest down."""
+    return sorted((bar for bar in bars if np.isfinite(bar[1])), key=lambda bar: -bar[1])
 
 
 def _line(item: VariantScores) -> str:
@@ -249,6 +283,46 @@ class ScoreResult(Sequence[VariantScores], Frames):
         how: dict[str, Any] = {"with_alleles": self.with_alleles, "extras": self.extras}
         return score_table(self._found, self.specs, len(self.tracks), **how)
 
+    def plot(self, path: str | os.PathLike[str], *, score: str | None = None, top: int = 20) -> None:
+        """Draw one score of the strongest alleles as bars, each that of the track where it is largest in size.
+
+        Of one allele alone all its scores are drawn, see :meth:`VariantScores.plot`.
+
+        Parameters
+        ----------
+        path : path
+            Figure to write: PDF, SVG or PNG.
+        score : str, optional
+            The score, as ``logSED@exons``; of genes the strongest counts. The first of the run when None.
+        top : int
+            Alleles that are drawn.
+
+        Raises
+        ------
+        InputError
+            If no allele has that score.
+        """
+        if len(self) == 1 and score is None:
+            self[0].plot(path)
+            return
+        from .report.figures import plot_bars
+
+        name = self.specs[0].name if score is None else score
+        bars = []
+        for number in range(len(self)):
+            item = self[number]
+            own = [found for key, found in item.scores.items() if name in (key, key.split("|")[0])]
+            best = [(*found.top(1)[0], found.name) for found in own if np.isfinite(found.array).any()]
+            if best:
+                track, value, called = max(best, key=lambda one: abs(one[1]))
+                gene = f" {called.split('|')[1]}" if "|" in called else ""
+                bars.append((f"{_what(item)}{gene}, {track}", value))
+        if not bars:
+            known = ", ".join(spec.name for spec in self.specs)
+            raise InputError(f"no allele has a score {name!r} to draw; the scores are {known}")
+        shown = sorted(bars, key=lambda bar: -abs(bar[1]))[:top]
+        plot_bars(path, {name: shown}, title=f"the strongest of {len(bars)} alleles", left_out=len(bars) - len(shown))
+
     def _summary(self) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.most_common())
         scores = ", ".join(spec.name for spec in self.specs)
@@ -316,6 +390,38 @@ class CoverageResult(Frames):
         bins = self.values.shape[2]
         starts = [np.arange(bins, dtype=np.int64) * self.bin_size_bp + window.start for window in self.windows]
         return np.concatenate(starts)
+
+    def plot(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        region: Interval | str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        top: int = 4,
+    ) -> list[str]:
+        """Draw the coverage over the genes: PDF, SVG or PNG.
+
+        Parameters
+        ----------
+        path : path
+            Figure to write; the suffix chooses the form.
+        region : Interval or str, optional
+            What is drawn, as ``chr1:1,001-2,000``; all windows when None.
+        genes : Genes or path, optional
+            Annotation, whose genes are drawn above.
+        top : int
+            How many tracks, or pairs of strands, are drawn: those with the largest mean coverage in the figure.
+
+        Returns
+        -------
+        list of str
+            What is drawn.
+        """
+        from .report.regions import plot_region
+
+        where = Interval.parse(region) if isinstance(region, str) else region
+        how: dict[str, Any] = {"region": where, "genes": genes, "top": top}
+        return plot_region(path, self.windows, self.tracks, self.values, self.bin_size_bp, **how)
 
     def to_arrow(self, layout: str = "wide") -> pa.Table:
         """Return a table.
@@ -398,6 +504,49 @@ class IsmResult(ScoreResult):
             if item.scores is not None:
                 values[item.record, item.alt_index] = item.scores[score]
         return values
+
+    def plot(
+        self, path: str | os.PathLike[str], *, score: str | None = None, top: int = 1, track: str | None = None
+    ) -> None:
+        """Draw a score of every substitution: a row for each base below the sequence; PDF, SVG or PNG.
+
+        Letters are as high as minus the mean of the score over the four bases (0 for the base that is there): what the
+        base that is there adds.
+
+        Parameters
+        ----------
+        path : path
+            Figure to write; the suffix chooses the form.
+        score : str, optional
+            The score; the first of the run when None.
+        top : int
+            Tracks that are drawn, each with its letters: those with the largest score in size.
+        track : str, optional
+            The one track that is drawn.
+        """
+        from .report.attribution import plot_attributions
+
+        name = self.specs[0].name if score is None else score
+        values = self.matrix(name).astype(np.float64)
+        if track is None:
+            sizes = np.nan_to_num(np.abs(values), nan=0.0).max(axis=(0, 1))
+            shown = [int(number) for number in np.argsort(-sizes, kind="stable")[: max(top, 1)]]
+        else:
+            shown = [self.tracks.position(track)]
+        panels = [
+            {
+                "name": self.tracks.labels[number],
+                "chrom": self.interval.chrom,
+                "start": self.interval.start,
+                "letters": self.sequence,
+                "scores": -np.nan_to_num(values[:, :, number]).mean(axis=1),
+                "effects": values[:, :, number].T,
+                "target": name,
+                "convention": "mean4",
+            }
+            for number in shown
+        ]
+        plot_attributions(path, panels, title=f"{name} of every substitution")
 
     def __repr__(self) -> str:
         where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"

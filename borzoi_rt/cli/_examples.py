@@ -28,7 +28,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),
-    "plot": (f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",),
+    "plot": (
+        f"plot chr1:14677:G:A {_MODEL} --tracks gtex --out variant.pdf",
+        "plot attr.h5 --region chr1:14,651-14,700 --out logo.svg",
+    ),
     "neighbours": ("neighbours genes.h5 --out neighbours.tsv",),
     "surrogate": (f"surrogate --region chr1:620,001-620,200 {_MODEL} --motifs motifs.meme --out rules",),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),

@@ -20,8 +20,10 @@ from ..genome.fasta import Fasta
 from ..runs.settings import RunSettings
 from . import _explaining, _runs, _shared
 from ._commands import WithOthers
+from ._extras import check_extras
 from ._talk import say
 
+OUTPUTS = ("bigwig", "plot", "modisco", "seqlets", "hits", "motifs", "seqlet_pvalue", "report")
 _FILE = click.Path(path_type=Path)
 _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 
@@ -55,6 +57,32 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 )
 @click.option("--plot", type=_FILE, help="Figure to write, of the first rows: .png, .svg or .pdf  [default: none].")
 @click.option("--modisco", type=_FILE, help="Directory to make, of inputs of TF-MoDISco  [default: none].")
+@click.option(
+    "--seqlets",
+    type=_FILE,
+    help="BED to write, of stretches of bases whose scores are larger together than by chance; with --motifs they have "
+    "names  [default: none].",
+)
+@click.option(
+    "--seqlet-pvalue",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="What every stretch in a seqlet needs  [default: 0.01].",
+)
+@click.option(
+    "--hits",
+    type=_FILE,
+    help="Table to write, of every hit of --motifs with its attribution: .parquet or .tsv (extra: promoter)  "
+    "[default: none].",
+)
+@click.option(
+    "--motifs", type=_FILE, help="Motifs for --seqlets, --hits and --report, a MEME or JASPAR file  [default: none]."
+)
+@click.option(
+    "--report",
+    type=_FILE,
+    help="Also write a report: one HTML file with letters, effects and the stretches that count (extra: report)  "
+    "[default: none].",
+)
 @_shared.rc_option
 @_explaining.n_code_option
 @_explaining.method_options
@@ -83,7 +111,9 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         rc=bool(choices["rc"]),
         n_code=choices["n_code"],
     )
-    outputs = ExplainOutputs(out=out, bigwig=choices["bigwig"], plot=choices["plot"], modisco=choices["modisco"])
+    outputs = ExplainOutputs(out=out, **{name: choices[name] for name in OUTPUTS})
+    if outputs.report is not None:
+        check_extras(("report",))
     sources = [fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))]
     noun = "parts" if METHODS[options.method].divisible else "rows"
     with Fasta(fasta) as genome, _shared.progress_bar("explaining", noun=noun) as progress:
@@ -117,9 +147,10 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
     """Do an experiment instead of attributing anything to bases."""
     method = choices["method"]
     options = read_experiment(method, _explaining.take_options(choices)[0])
-    for name in ("folds", "bigwig", "plot", "modisco"):
+    for name in ("folds", *OUTPUTS):
         if choices[name]:
-            raise InputError(f"{method} writes a table alone; leave --{name.removesuffix('s')} out")
+            shown = "fold" if name == "folds" else name.replace("_", "-")
+            raise InputError(f"{method} writes a table alone; leave --{shown} out")
     for option in _runs.chosen_of_run(click.get_current_context()):
         raise InputError(f"{method} is done at once, in this process; leave {option} out")
     check_table(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])

@@ -11,6 +11,7 @@ import click
 
 from ..backends.device import Device
 from ..errors import InputError
+from ..explain.page import write_explanation
 from ..report.coverage import Pictures
 from ..report.page import TOP, write_report
 from ..runs.outputs import check_target
@@ -55,6 +56,11 @@ report_option = click.option(
     help="How many of the strongest variants are shown one by one.",
 )
 @click.option("--rank-by", metavar="SCORE", help="The score that ranks, like logSED@exons  [default: the first].")
+@click.option(
+    "--motifs",
+    type=click.Path(path_type=Path),
+    help="Motifs that give stretches of an explanation their names, a MEME or JASPAR file  [default: none].",
+)
 @_shared.device_option
 @_shared.threads_option
 def report(
@@ -65,6 +71,7 @@ def report(
     genes: Path | None,
     top: int,
     rank_by: str | None,
+    motifs: Path | None,
     device: str,
     threads: int | None,
 ) -> None:
@@ -73,7 +80,17 @@ def report(
     It shows the run, statuses with reasons, ranked variants with search and filters, and distributions; of the
     strongest variants the effect in every track and assay, the motifs that change where the run was explained, and,
     with --bundle and --fasta, the coverage of REF and ALT, which is predicted anew for these alone.
+
+    TABLE may be a file of `borzoi-rt explain` (.h5) too: its report shows the rows with their letters, effects and the
+    stretches that count.
     """
+    if table.suffix == ".h5":
+        if not table.is_file():
+            raise InputError(f"{table}: no such file")
+        _explanation(table, out, motifs)
+        return
+    if motifs is not None:
+        raise click.UsageError("--motifs is of an explanation; a table has its motifs from `borzoi-rt score --explain`")
     if bool(bundles) != (fasta is not None):
         raise click.UsageError("--bundle and --fasta belong together: give both for coverage, or neither")
     if genes is not None and not bundles:
@@ -83,6 +100,24 @@ def report(
     given: dict[str, Any] = {"bundles": bundles, "fasta": fasta, "genes": annotation}
     given |= {"device": device, "threads": threads}
     make_report(out, table, top=top, rank_by=rank_by, **given)
+
+
+def _explanation(attributions: Path, out: Path, motifs: Path | None) -> None:
+    """Make the report of a file of attributions."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("table", "out", "motifs", "verbose"):
+            raise click.UsageError(f"{option.opts[0]} is not of an explanation; leave it out")
+    check_report(out, (attributions, motifs))
+    draft = out.with_name(out.name + ".partial")
+    try:
+        rows = write_explanation(draft, attributions, name=attributions.name, motifs=motifs)
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    say(f"report of {rows} row{'' if rows == 1 else 's'} -> {out}")
 
 
 def check_report(out: Path, sources: Sequence[Path | None]) -> None:

@@ -33,8 +33,8 @@ import numpy as np
 
 from ..errors import FormatError
 from ..tables.hdf5_files import new_hdf5
-from ..types import ByteArray, FloatArray
-from .rows import Row
+from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
+from .rows import OK, Row
 
 FORMAT, VERSION = "borzoi-rt-attributions", 1
 _PIECE = 65_536
@@ -131,8 +131,23 @@ class Attributions:
         found: FloatArray = (self.arrays["hypothetical"] * self.onehot).sum(axis=1)
         return found
 
+    @property
+    def explained(self) -> IndexArray:
+        """Numbers of the rows that have an explanation."""
+        found: IndexArray = np.flatnonzero(self.arrays["status"] == OK)
+        return found
 
-def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()) -> Attributions:
+    @property
+    def scores(self) -> DoubleArray:
+        """Scores of the bases that are there, float64 (rows, bases); 0 in rows without an explanation."""
+        found = np.zeros(self.arrays["sequence"].shape)
+        found[self.explained] = self.projected[self.explained]
+        return found
+
+
+def read_attributions(
+    path: str | os.PathLike[str], *, names: Sequence[str] = (), rows: Sequence[int] | None = None
+) -> Attributions:
     """Read a file of attributions.
 
     Parameters
@@ -141,6 +156,8 @@ def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()
         As :func:`write_attributions` makes it.
     names : sequence of str
         Data sets to read; all when empty.
+    rows : sequence of int, optional
+        Rows to read, in this order; all when None.
 
     Raises
     ------
@@ -152,12 +169,15 @@ def read_attributions(path: str | os.PathLike[str], *, names: Sequence[str] = ()
             if file.attrs.get("format") != FORMAT or int(file.attrs.get("version", 0)) != VERSION:
                 raise FormatError(f"{path}: no attributions of version {VERSION}; `borzoi-rt explain` writes them")
             arrays = {name: file[name] for name in names or file}
-            found = {
-                name: values.asstr()[()] if h5py.check_string_dtype(values.dtype) else values[()]
-                for name, values in arrays.items()
-            }
+            found = {name: _values(data, rows) for name, data in arrays.items()}
             return Attributions(json.loads(file.attrs["about"]), found)
     except (OSError, KeyError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: cannot be read as attributions ({error})") from error
+
+
+def _values(data: h5py.Dataset, rows: Sequence[int] | None) -> np.ndarray:
+    """Return a data set, or some of its rows; texts as ``str``."""
+    source = data.asstr() if h5py.check_string_dtype(data.dtype) else data
+    return np.asarray(source[()] if rows is None else [source[row] for row in rows])

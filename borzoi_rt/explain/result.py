@@ -15,6 +15,7 @@ from ..genome.intervals import Interval
 from ..tables.frames import Frames
 from ..types import ByteArray, DoubleArray
 from .objective import Attribution
+from .panels import panel_of, title_of
 from .rows import Row
 
 _LETTERS = np.array(list("ACGTN"))
@@ -146,21 +147,20 @@ class Explanation(Frames):
         return "".join(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the scores of the bases that are there: letters up to some hundred bases, otherwise a curve."""
-        from ..report.dependency import plot_maps
+        """Draw the scores of the bases that are there: letters up to 300 bases, otherwise a curve.
 
-        plot_maps(path, [self.panel()], title=f"{self.about['method']} of {self.about['target']['target']}")
+        Effects of mutagenesis are drawn below, a row for each base, and dependencies as a triangle. PDF, SVG or PNG.
+        """
+        from ..report.dependency import plot_maps
+        from ..report.style import check_form
+
+        check_form(path)
+        plot_maps(path, [self.panel()], title=title_of(self.about))
 
     def panel(self) -> dict[str, Any]:
         """Return what :func:`borzoi_rt.report.attribution.plot_attributions` draws of it."""
-        return {
-            "name": self.row.name,
-            "chrom": self.interval.chrom,
-            "start": self.interval.start,
-            "letters": self.sequence,
-            "scores": self.projected,
-            **{name: self.arrays[name] for name in ("dependency",) if name in self.arrays},
-        }
+        arrays = {"hypothetical": self.hypothetical, **self.arrays}
+        return panel_of(self.row.name, self.interval, self.codes, arrays, self.about)
 
 
 def stretches(projected: DoubleArray, *, share: float, gap_bp: int) -> list[tuple[int, int, float]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..backends.gradient import check_gradient
 from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..genome.fasta import Fasta
+from ..motifs.files import read_motifs
+from ..motifs.scan import MotifScanner
 from ..report.dependency import plot_maps
 from ..runs.estimate import Output
 from ..runs.journal import Journal, read_shard
@@ -27,12 +27,15 @@ from .attr_file import StoredRow, write_attributions
 from .explainer import ExplainOptions, described
 from .kept import from_table, lost_row, stored_row
 from .methods import METHODS
+from .motif_tables import TABLES, hits_of, seqlets_of
 from .outputs import MODISCO_FILES, bigwig_of, modisco_of
+from .page import write_explanation
+from .panels import MOST_PANELS, panel_of, title_of
 from .plan import ExplainPlan, identity_of, part_bp
 from .rows import OK, Row, check_widths
+from .seqlets import PVALUE as SEQLET_PVALUE
 from .target import TargetSpec
 
-MOST_PANELS = 12
 FIGURES = (".png", ".svg", ".pdf")
 
 
@@ -50,17 +53,37 @@ class ExplainOutputs:
         Figure of the first rows.
     modisco : Path, optional
         Directory to make, of inputs of TF-MoDISco.
+    seqlets : Path, optional
+        BED; see :func:`borzoi_rt.explain.motif_tables.seqlets_of`.
+    hits : Path, optional
+        Hits of motifs, ``.parquet`` or ``.tsv``; see :func:`borzoi_rt.explain.motif_tables.hits_of`.
+    motifs : path, optional
+        MEME or JASPAR file: names for seqlets, and what hits are of.
+    seqlet_pvalue : float, optional
+        See :func:`borzoi_rt.explain.seqlets.find_seqlets`; 0.01 when None.
+    report : Path, optional
+        HTML file; see :func:`borzoi_rt.explain.page.write_explanation`.
     """
 
     out: Path
     bigwig: Path | None = None
     plot: Path | None = None
     modisco: Path | None = None
+    seqlets: Path | None = None
+    hits: Path | None = None
+    motifs: Path | None = None
+    seqlet_pvalue: float | None = None
+    report: Path | None = None
 
     @property
     def targets(self) -> list[Path]:
         """All that is written, the attributions first."""
-        return [path for path in (self.out, self.bigwig, self.plot, self.modisco) if path is not None]
+        return [*self._files, *([] if self.modisco is None else [self.modisco])]
+
+    @property
+    def _files(self) -> list[Path]:
+        optional = (self.bigwig, self.plot, self.seqlets, self.hits, self.report)
+        return [self.out, *(path for path in optional if path is not None)]
 
     def check(self, sources: Sequence[str | os.PathLike[str] | None], *, resume: bool = False) -> None:
         """Refuse what cannot be written, before anything is computed.
@@ -69,9 +92,11 @@ class ExplainOutputs:
         """
         if self.out.suffix != ".h5":
             raise InputError(f"{self.out.name}: attributions are written as .h5; choose that suffix")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"{self.report.name}: a report is an HTML file; give a name that ends in .html")
         if self.plot is not None and self.plot.suffix not in FIGURES:
             raise InputError(f"{self.plot.name}: figures are written as {', '.join(FIGURES)}; choose one of these")
-        files = [path for path in (self.out, self.bigwig, self.plot) if path is not None]
+        self._check_motifs()
         taken = self.modisco
         own = set(MODISCO_FILES) if resume else set()
         if (
@@ -87,10 +112,27 @@ class ExplainOutputs:
             named.add(path.resolve())
             if self.modisco is not None and self.modisco.resolve() in path.resolve().parents:
                 raise InputError(f"{path}: lies in {self.modisco}, the directory of modisco; choose another folder")
-        for path in files:
-            check_target(path, sources)
+        for path in self._files:
+            check_target(path, [*sources, self.motifs])
         if self.modisco is not None:
             check_target(self.modisco.with_name(self.modisco.name + ".bed"), sources)
+
+    def _check_motifs(self) -> None:
+        """Refuse a motif file that cannot be read, and choices that nothing heeds."""
+        if self.hits is not None and self.hits.suffix not in TABLES:
+            raise InputError(f"{self.hits.name}: hits are written as {', '.join(TABLES)}; choose one of these")
+        if self.hits is not None and self.motifs is None:
+            raise InputError("hits are of the motifs of a file: give motifs, a MEME or JASPAR file")
+        if self.motifs is not None and self.hits is None and self.seqlets is None and self.report is None:
+            raise InputError("motifs are read for seqlets, hits and report: give one of these, or leave motifs out")
+        if self.seqlet_pvalue is not None and self.seqlets is None and self.report is None:
+            raise InputError("seqlet_pvalue is of seqlets and report: give one of these, or leave it out")
+        if self.seqlet_pvalue is not None and not 0.0 < self.seqlet_pvalue < 1.0:
+            raise InputError(f"seqlet_pvalue is {self.seqlet_pvalue!r}; a number between 0 and 1 is needed")
+        if self.motifs is not None:
+            held = read_motifs(self.motifs)
+            if self.hits is not None:
+                MotifScanner(held)  # says what is missing, if it is
 
 
 def explain_rows(
@@ -262,7 +304,7 @@ def _write(
             one = found.row(number)
             told.append({"status": one.row.status, "detail": one.row.detail, **one.facts})
             if len(panels) < MOST_PANELS and one.row.status == OK:
-                panels.append(_panel(one))
+                panels.append(panel_of(one.row.name, one.row.bases, one.codes, one.arrays, about))
             yield one
 
     draft = drafts[outputs.out]
@@ -270,26 +312,24 @@ def _write(
     if outputs.bigwig is not None:
         bigwig_of(draft, drafts[outputs.bigwig], fasta.contigs)
     if outputs.plot is not None:
-        title = f"{about['method']} of {about['target']['target']}"
-        plot_maps(drafts[outputs.plot], panels, title=title)
+        plot_maps(drafts[outputs.plot], panels, title=title_of(about))
+    _write_motifs(drafts, outputs, fasta)
     if outputs.modisco is not None:
         drafts[outputs.modisco].mkdir()
         modisco_of(draft, drafts[outputs.modisco])
     return told
 
 
-def _panel(one: StoredRow) -> dict[str, Any]:
-    onehot = one.codes == np.arange(4)[:, None]
-    letters = "".join(np.array(list("ACGTN"))[one.codes])
-    scores = (one.arrays["hypothetical"] * onehot).sum(axis=0, dtype=np.float64)
-    return {
-        "name": one.row.name,
-        "chrom": one.row.bases.chrom,
-        "start": one.row.bases.start,
-        "letters": letters,
-        "scores": scores,
-        **{name: one.arrays[name] for name in ("dependency",) if name in one.arrays},
-    }
+def _write_motifs(drafts: Mapping[Path, Path], outputs: ExplainOutputs, fasta: Fasta) -> None:
+    """Write what is found in the attributions."""
+    draft, motifs = drafts[outputs.out], outputs.motifs
+    pvalue = SEQLET_PVALUE if outputs.seqlet_pvalue is None else outputs.seqlet_pvalue
+    if outputs.seqlets is not None:
+        seqlets_of(draft, drafts[outputs.seqlets], fasta.contigs, motifs=motifs, pvalue=pvalue)
+    if outputs.hits is not None and motifs is not None:
+        hits_of(draft, drafts[outputs.hits], motifs)
+    if outputs.report is not None:
+        write_explanation(drafts[outputs.report], draft, name=outputs.out.name, motifs=motifs, pvalue=pvalue)
 
 
 def _bytes_of(plan: ExplainPlan, width: int, rows: int) -> int:

@@ -46,7 +46,7 @@ class MotifScanner:
         self._matrices = [self._scoring(motif, pvalue) for motif in self.motifs]
 
     def _scoring(self, motif: Motif, pvalue: float) -> tuple[object, object, float]:
-        odds = _log_odds(motif)
+        odds = log_odds(motif)
         forward = self._library.ScoringMatrix({base: row.tolist() for base, row in zip(BASES, odds, strict=True)})
         return forward, forward.reverse_complement(), float(forward.score(pvalue))
 
@@ -70,7 +70,7 @@ class MotifScanner:
         found = []
         unknown = onehot.sum(axis=0) == 0
         for motif in self.motifs:
-            odds, width = _log_odds(motif), motif.matrix.shape[1]
+            odds, width = log_odds(motif), motif.matrix.shape[1]
             if onehot.shape[1] < width:
                 found.append(np.zeros((2, 0)))
                 continue
@@ -102,7 +102,7 @@ class MotifScanner:
         return found
 
 
-def _log_odds(motif: Motif) -> np.ndarray:
+def log_odds(motif: Motif) -> np.ndarray:
     """Return log2 of probabilities over 1/4, float64 (4, width)."""
     odds: np.ndarray = np.log2((motif.matrix + PSEUDOCOUNT) / (1 + 4 * PSEUDOCOUNT) * 4)
     return odds

@@ -1,4 +1,4 @@
-"""Figures of attributions: letters as high as their scores, or a curve where there are too many."""
+"""Figures of attributions: letters as high as their scores, or a curve where there are too many; effects below them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from . import style
+
 LETTERS_UP_TO = 300
-_COLOURS = {"A": "#2a9d3a", "C": "#3465a4", "G": "#e9a820", "T": "#cc3333"}
 _POINTS = 2000  # of a curve
+_INCHES_A_LETTER, _WIDEST_IN = 0.085, 26.0
+MEANS = {
+    "mean4": "the effect of the base that is there, less the mean over all four bases (mean4)",
+    "mean3": "the effect of the base that is there, less the mean over the three others (mean3)",
+}
 
 
 def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -21,39 +27,112 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     path : path
         Image to write; the suffix chooses the format.
     panels : sequence of mapping
-        ``name``, ``chrom``, ``start`` (0-based), ``letters`` and ``scores``, float64 (bases,).
+        ``name``, ``chrom``, ``start`` (0-based), ``letters`` and ``scores``, float64 (bases,). ``effects``, float64 (4,
+        bases) in the order A, C, G, T, are drawn below as they are, not centred, the bases that are there marked;
+        ``target`` says what they are changes of, and ``convention`` which mean the scores leave out.
     title : str
         Line above the panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 0.8 + 1.7 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    widest = max((len(panel["letters"]) for panel in panels), default=0)
+    width = min(max(12.0, _INCHES_A_LETTER * widest), _WIDEST_IN) if widest <= LETTERS_UP_TO else 12.0
+    ratios = [ratio for panel in panels for ratio in ((1.7, 1.05) if "effects" in panel else (1.7,))]
+    figure = style.new_figure(width, 0.9 + sum(ratios))
+    axes = iter(figure.subplots(len(ratios), 1, squeeze=False, height_ratios=ratios)[:, 0])
     limits = [_limits(np.asarray(panel["scores"])) for panel in panels]
-    for axis, panel in zip(axes, panels, strict=True):
+    effects = [np.nan_to_num(panel["effects"]) for panel in panels if "effects" in panel]
+    largest = max((float(np.abs(part).max()) for part in effects), default=0.0)
+    maps, image = [], None
+    for panel in panels:
+        axis = next(axes)
         draw_scores(axis, panel["letters"], panel["scores"], int(panel["start"]))
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         axis.set_title(f"{panel['name']}, {panel['chrom']} (position, 1-based)", fontsize="small", loc="left")
-    figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+        style.put_scale_bar(axis, 0, len(panel["letters"]))
+        if "effects" in panel:
+            maps.append(next(axes))
+            image = draw_effects(maps[-1], panel["letters"], panel["effects"], int(panel["start"]), largest)
+            maps[-1].sharex(axis)
+            axis.tick_params(axis="x", labelbottom=False)
+    if image is not None:
+        target = next(panel.get("target", "the target") for panel in panels if "effects" in panel)
+        bar = figure.colorbar(image, ax=figure.axes, aspect=9.0 * sum(ratios), pad=0.01)
+        bar.set_label(f"change of\n{target}", fontsize="small")
+        bar.ax.tick_params(labelsize="small")
+        figure.supxlabel(_legend(panels), fontsize="small")
+    style.finish(figure, path, title)
+
+
+def _legend(panels: Sequence[Mapping[str, Any]]) -> str:
+    """Return what scores and marks of a figure with effects mean."""
+    conventions = dict.fromkeys(panel.get("convention") for panel in panels if "effects" in panel)
+    said = "; ".join(f"score: {MEANS[name]}" for name in conventions if name in MEANS)
+    widest = max(len(panel["letters"]) for panel in panels)
+    step = -(-widest // _POINTS)
+    marks = "dot" if widest <= LETTERS_UP_TO else "grey"
+    marks = f"{marks}: the base that is there" if step == 1 else "0 for the base that is there"
+    summary = f"; a column is the largest effect in size of {step} bases" if step > 1 else ""
+    return f"{said}; below, what each base would change, {marks}{summary}"
 
 
 def draw_scores(axis: Any, letters: str, scores: np.ndarray, start: int) -> None:
     """Draw scores of the bases from ``start`` (0-based) on: letters, or a curve where there are too many."""
     scores = np.asarray(scores, dtype=np.float64)
     if len(scores) <= LETTERS_UP_TO:
-        _letters(axis, letters, scores, start + 1)
+        for number, (letter, score) in enumerate(zip(letters, scores.tolist(), strict=True)):
+            if letter in style.BASE_COLOURS and score != 0.0:
+                style.draw_letter(axis, letter, start + number + 0.525, 0.0, 0.95, score)
         axis.set_ylim(*_limits(scores))
     else:
         at, curve = extremes(scores, _POINTS)
         axis.plot(start + 1 + at, curve, color="0.25", linewidth=0.6)
     axis.axhline(0.0, color="0.5", linewidth=0.6)
     axis.set_xlim(start + 0.4, start + len(scores) + 0.6)
-    axis.ticklabel_format(axis="x", useOffset=False, style="plain")
-    axis.set_ylabel("score")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.locator_params(axis="x", integer=True)
+    axis.tick_params(labelsize="small")
+    axis.set_ylabel("score", fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def draw_effects(axis: Any, letters: str, effects: np.ndarray, start: int, largest: float) -> Any:
+    """Draw effects of all bases (4, bases) as colours, 0 in the middle, and return the image.
+
+    What is not known (NaN) is white with a cross where single bases are drawn; the base that is there has a dot, or is
+    grey where there are too many bases for dots.
+    """
+    effects, bases = np.asarray(effects, dtype=np.float64), len(letters)
+    there = np.array([[letter == base for letter in letters] for base in "ACGT"])
+    few = bases <= LETTERS_UP_TO
+    step = 1 if few else -(-bases // _POINTS)
+    if step > 1:
+        shown = np.stack([extremes(np.nan_to_num(row), _POINTS)[1] for row in effects])
+    else:
+        shown = np.where(there & (not few), np.nan, effects)
+    limit = largest or 1.0
+    image = axis.imshow(
+        shown,
+        cmap=style.DIVERGING,
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(start + 0.5, start + 0.5 + shown.shape[1] * step, 3.5, -0.5),
+    )
+    if step == 1 and not few:
+        axis.set_facecolor("0.8")  # seen where there is no colour
+    if few:
+        row, column = np.nonzero(there)
+        size = min(9.0, 2000.0 / bases)
+        axis.scatter(column + start + 1, row, s=size, color="0.15", linewidths=0, zorder=3)
+        row, column = np.nonzero(np.isnan(effects))
+        axis.scatter(column + start + 1, row, s=size, color="0.4", marker="x", linewidths=0.5, zorder=3)
+    axis.set_yticks(range(4), list("ACGT"))
+    for text in axis.get_yticklabels():
+        text.set_color(style.BASE_COLOURS[text.get_text()])
+        text.set_fontweight("bold")
+    axis.tick_params(labelsize="small", axis="both")
+    axis.set_xlim(start + 0.4, start + bases + 0.6)
+    return image
 
 
 def _limits(scores: np.ndarray) -> tuple[float, float]:
@@ -70,19 +149,3 @@ def extremes(scores: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
     best = np.abs(padded).argmax(axis=1)
     rows = np.arange(len(padded))
     return rows * step + best, padded[rows, best]
-
-
-def _letters(axis: Any, letters: str, scores: np.ndarray, first: int) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import Affine2D
-
-    outlines = {letter: TextPath((0, 0), letter, size=1) for letter in _COLOURS}
-    for number, (letter, score) in enumerate(zip(letters, scores.tolist(), strict=True)):
-        if letter not in outlines or score == 0.0:
-            continue
-        box = outlines[letter].get_extents()
-        # A negative score turns the letter upside down, as is usual.
-        shape = Affine2D().translate(-box.x0, -box.y0).scale(0.95 / box.width, score / box.height)
-        shape = shape.translate(first + number - 0.475, 0.0) + axis.transData
-        axis.add_patch(PathPatch(outlines[letter], color=_COLOURS[letter], linewidth=0, transform=shape))

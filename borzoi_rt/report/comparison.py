@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import style
 from .attribution import draw_scores
 
 
@@ -36,12 +37,8 @@ def plot_comparison(
     title : str
         Line above all.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = sum(len(block["maps"]) for block in blocks)
-    figure = Figure(figsize=(15, 1.0 + max(1.5 * panels, 3.0)), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
+    figure = style.new_figure(15, 1.0 + max(1.5 * panels, 3.0))
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(12, 3))[0]
     for part, block in zip(left.subfigures(len(blocks), 1, squeeze=False)[:, 0], blocks, strict=True):
         axes = part.subplots(len(block["maps"]), 1, sharex=True, squeeze=False)[:, 0]
@@ -50,8 +47,7 @@ def plot_comparison(
             axis.set_title(label, fontsize="small", loc="left")
         axes[-1].set_xlabel(f"{block['name']}, {block['chrom']} (position, 1-based)", fontsize="small")
     _draw_matrix(right.subplots(), names, matrix)
-    figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    style.finish(figure, path, title)
 
 
 def _draw_matrix(axis: Any, names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> None:

@@ -230,7 +230,7 @@ class Pictures:
         bins = ref.shape[1]
         middle = min(max((pos - 1 - start) // size, 0), bins - 1)
         first, last = max(middle - near_bins, 0), min(middle + near_bins + 1, bins)
-        names = [_titled(table.identifier[row], table.description[row]) for row in rows]
+        names = [titled(table.identifier[row], table.description[row]) for row in rows]
         name = [f"{text} (both strands added)" if pair else text for text, pair in zip(names, paired, strict=True)]
         near = Curves(start + first * size, size, ref[:, first:last], alt[:, first:last])
         genes, more = self._models(chrom, start, bins * size)
@@ -260,7 +260,7 @@ def reduced(start: int, size: int, ref: np.ndarray, alt: np.ndarray) -> Curves:
     return Curves(start, size * per, means[0], means[1])
 
 
-def _titled(identifier: str, label: str) -> str:
+def titled(identifier: str, label: str) -> str:
     """Return what a track is called over its curve: identifier and label, where that says more."""
     return identifier if not label or label.endswith(identifier) else f"{identifier} {label}"
 

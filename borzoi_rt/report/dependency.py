@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import style
 from .attribution import draw_scores, plot_attributions
 
 
@@ -35,11 +36,7 @@ def plot_dependencies(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     title : str
         Line above the panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 0.8 + 6.0 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
+    figure = style.new_figure(12, 0.8 + 6.0 * len(panels))
     for part, panel in zip(figure.subfigures(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
         above, below = part.subplots(2, 1, sharex=True, height_ratios=(1, 3))
         start, found = int(panel["start"]), np.asarray(panel["dependency"], dtype=np.float64)
@@ -55,8 +52,7 @@ def plot_dependencies(path: str | os.PathLike[str], panels: Sequence[Mapping[str
         label = "change of the score of one by the other"
         bar = part.colorbar(mesh, ax=below, location="bottom", shrink=0.3, label=label)
         bar.ax.locator_params(nbins=4)
-    figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    style.finish(figure, path, title)
 
 
 def triangle(found: np.ndarray) -> np.ma.MaskedArray[Any, Any]:

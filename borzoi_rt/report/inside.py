@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .figures import ALT_COLOUR, REF_COLOUR, draw_genes
+from . import style
 
 ARCS = 40  # the strongest, of each figure
 _LAYER_COLOURS = "viridis"
@@ -23,30 +23,26 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
         Image to write; the suffix chooses the format.
     panels : sequence of mapping
         ``name``, ``chrom``, ``start`` (0-based, of the first position), ``step_bp``, ``scores`` (positions,),
-        ``target`` (first and last + 1 base of its bins) and ``genes`` as :func:`borzoi_rt.report.figures.draw_genes`
+        ``target`` (first and last + 1 base of its bins) and ``genes`` as :func:`borzoi_rt.report.style.draw_genes`
         takes them.
     title : str
         Line above the panels; says the resolution.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     heights = [height for panel in panels for height in ([0.5, 1.6] if panel["genes"] else [1.6])]
-    figure = Figure(figsize=(12, 0.9 + sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)  # draws without a display, and without pyplot's global state
+    figure = style.new_figure(12, 0.9 + sum(heights))
     axes = iter(figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0])
     top = max(float(np.abs(panel["scores"]).max()) for panel in panels) or 1.0
     for panel in panels:
         edges = panel["start"] + panel["step_bp"] * np.arange(len(panel["scores"]) + 1)
         if panel["genes"]:
             models = next(axes)
-            draw_genes(models, panel["genes"], int(edges[0]), int(edges[-1]))
+            style.draw_genes(models, panel["genes"], int(edges[0]), int(edges[-1]))
             models.set_xlim(edges[0], edges[-1])
             models.set_xticks([])
         axis = next(axes)
         scores = np.asarray(panel["scores"], dtype=np.float64)
         axis.axvspan(*panel["target"], color="0.92", linewidth=0, label="bins of the target")
-        for part, colour in ((scores.clip(0.0), ALT_COLOUR), (scores.clip(max=0.0), REF_COLOUR)):
+        for part, colour in ((scores.clip(0.0), style.GAIN_COLOUR), (scores.clip(max=0.0), style.LOSS_COLOUR)):
             axis.stairs(part, edges, fill=True, color=colour)
         axis.axhline(0.0, color="0.5", linewidth=0.6)
         axis.set_xlim(edges[0], edges[-1])
@@ -74,20 +70,17 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     note : str
         Line below them: what the figure does not say.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     strips, genes = np.asarray(panel["strips"], dtype=np.float64), panel["genes"]
     heights = [2.2, *([0.6] if genes else []), 0.5 + 0.22 * len(strips)]
-    figure = Figure(figsize=(12, 1.3 + sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = style.new_figure(12, 1.3 + sum(heights))
     axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     step, tokens = int(panel["step_bp"]), strips.shape[1]
     start, end = int(panel["start"]), int(panel["start"]) + step * tokens
     _arcs(axes[0], np.asarray(panel["arcs"], dtype=np.float64), panel["queries"], start, step)
     if genes:
-        draw_genes(axes[1], genes, start, end)
+        style.draw_genes(axes[1], genes, start, end)
         axes[1].set_xticks([])
     lowest = max(float(strips[strips > 0.0].min(initial=1.0)), 1e-6)
     norm = LogNorm(lowest, max(float(strips.max()), 2.0 * lowest))
@@ -134,7 +127,7 @@ def _arcs(axis: Any, shares: np.ndarray, queries: Sequence[int], start: int, ste
                 theta1=0,
                 theta2=180,
                 linewidth=0.3 + 2.2 * strength,
-                color=ALT_COLOUR,
+                color=style.ALT_COLOUR,
                 alpha=0.25 + 0.7 * strength,
             )
         )

@@ -1,25 +1,22 @@
-"""A report of a score table: one HTML file that needs nothing else; the only door to Jinja2."""
+"""A report of a score table: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..errors import InputError
 from ..tables.assays import assay_of
 from ..tables.reading import ScoreTable, open_scores
 from .coverage import Curves, Picture, Pictures
+from .pages import render_page
 from .ranking import Allele, Effect, Key, Ranking, haplotype_name, read_effects, read_ranking
 
 TOP = 10
@@ -242,24 +239,10 @@ def _motifs(table: Path) -> dict[Key, list[dict[str, Any]]]:
 
 
 def _page(table: ScoreTable, ranking: Ranking, by: str, shown: int, content: Mapping[str, Any]) -> str:
-    """Return the page: text made safe by Jinja2, data as JSON, script and style allowed by their hashes alone."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    parts = {name: _part(f"report.{name}") for name in ("html", "css", "js")}
-    policy = (
-        f"default-src 'none'; script-src {_allowed(parts['js'])}; style-src {_allowed(parts['css'])}; "
-        "base-uri 'none'; form-action 'none'"
-    )
     known = table.metadata
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    # In a script element nothing but `<` can end it or open a comment.
-    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return environment.from_string(parts["html"]).render(
-        policy=policy,
-        style=Markup(parts["css"]),
-        script=Markup(parts["js"]),
-        data=Markup(data),
+    return render_page(
+        "report",
+        content,
         title=f"Variant scores: {known.get('input') or table.path.name}",
         table=table.path.name,
         summary=_summary(known, ranking),
@@ -270,16 +253,7 @@ def _page(table: ScoreTable, ranking: Ranking, by: str, shown: int, content: Map
         shown=shown,
         notes=[str(note) for note in known.get("notes") or ()],
         provenance=_provenance(known),
-        version=__version__,
     )
-
-
-def _allowed(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _part(name: str) -> str:
-    return files(__package__).joinpath("template", name).read_text(encoding="utf-8")
 
 
 def _summary(known: Mapping[str, Any], ranking: Ranking) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which figures a DFT score run draws; how they look is in :mod:`borzoi_rt.report.figures`."""
+"""Which figures a DFT score run draws; how they look is in :mod:`borzoi_rt.report.promoter_figures`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..promoter.sites import Site
 from ..promoter.spectra import rfft
 from ..tables.dft import StoredWindow
 from ..types import DoubleArray
-from .figures import (
+from .promoter_figures import (
     plot_dominant_changes,
     plot_effect_curves,
     plot_motif_heatmap,

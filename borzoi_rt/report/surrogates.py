@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-_COLOUR, _CHANCE = "#4878a8", "0.6"
+from . import style
+
+_COLOUR, _CHANCE = style.REF_COLOUR, "0.6"
 
 
 def plot_surrogates(path: str | os.PathLike[str], panels: Sequence[dict[str, Any]], *, title: str) -> None:
@@ -23,13 +25,9 @@ def plot_surrogates(path: str | os.PathLike[str], panels: Sequence[dict[str, Any
     title : str
         Line above the panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(4, len(panels) + 1)
     rows = -(-(len(panels) + 1) // columns)
-    figure = Figure(figsize=(3.2 * columns, 0.5 + 3.1 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = style.new_figure(3.2 * columns, 0.5 + 3.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, panel in zip(axes, panels, strict=False):
         both = np.concatenate([panel["scores"], panel["predicted"]])

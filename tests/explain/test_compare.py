@@ -142,8 +142,8 @@ def test_from_python_each_method_says_what_it_says_alone(model, tmp_path):
     assert all(line["processor_s"] > 0.0 for line in table.values())
     made.plot(tmp_path / "compare.svg")
     text = (tmp_path / "compare.svg").read_text()
-    assert text.count("<!-- saliency: 1 forward, 1 gradient passes") == 1
-    assert "<!-- ism: 37 forward passes" in text
+    assert text.count(">saliency: 1 forward, 1 gradient passes") == 1
+    assert ">ism: 37 forward passes" in text
 
 
 def test_unknown_bases_do_not_count(model):

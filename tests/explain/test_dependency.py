@@ -135,8 +135,8 @@ def test_maps_from_the_command_line(tmp_path, monkeypatch, capsys, toy_bundle: B
         made = model.explain("log SUM", "chr1:3,001-3,006", method="dependency")
     assert_allclose(held.arrays["dependency"][0], made.arrays["dependency"], rtol=1e-6)
     text = (tmp_path / "a.svg").read_text()
-    assert "<!-- bases apart -->" in text
-    assert "<!-- change of the score of one by the other -->" in text
+    assert ">bases apart<" in text
+    assert ">change of the score of one by the other<" in text
     # Without gradient graphs saliency is refused, mutagenesis is not.
     plain = ["explain", *words, "--bundle", toy_bundle.path, "--out", tmp_path / "b.h5"]
     check_error(call(*plain), "has no gradient graphs")

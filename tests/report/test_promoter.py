@@ -8,6 +8,8 @@ from numpy.testing import assert_allclose
 
 from borzoi_rt.promoter.sites import Site
 from borzoi_rt.report import figures as plots
+from borzoi_rt.report import promoter_figures as effects
+from borzoi_rt.report import style
 from borzoi_rt.report.promoter import Gallery
 from borzoi_rt.tables.dft import StoredWindow
 
@@ -15,7 +17,7 @@ from borzoi_rt.tables.dft import StoredWindow
 @pytest.mark.parametrize("length", [11, 30, 101])
 def test_smoothing_is_the_parabola_fitted_around_each_bin(length):
     curve = np.random.default_rng(0).normal(size=length)
-    got = plots.smoothed(curve)
+    got = effects.smoothed(curve)
     for bin_ in range(length):
         first = min(max(bin_ - 5, 0), length - 11)
         near = np.arange(first, first + 11)
@@ -24,8 +26,8 @@ def test_smoothing_is_the_parabola_fitted_around_each_bin(length):
 
 def test_smoothing_leaves_parabolas_and_short_curves():
     x = np.arange(40.0)
-    assert_allclose(plots.smoothed(0.3 * x**2 - x + 2), 0.3 * x**2 - x + 2, atol=1e-9)
-    assert_allclose(plots.smoothed(x[:5]), x[:5])
+    assert_allclose(effects.smoothed(0.3 * x**2 - x + 2), 0.3 * x**2 - x + 2, atol=1e-9)
+    assert_allclose(effects.smoothed(x[:5]), x[:5])
 
 
 def test_information_of_a_position():
@@ -35,7 +37,7 @@ def test_information_of_a_position():
 
 def test_logos_are_as_high_as_their_information(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "_finish", lambda figure, path, title: drawn.append(figure))
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
     plots.plot_logos(tmp_path / "l.png", [np.array([[1.0, 0.5], [0, 0.5], [0, 0], [0, 0]])], names=["m"])
     (panel,) = drawn[0].axes
     drawn[0].draw_without_rendering()
@@ -50,7 +52,7 @@ def test_logos_are_as_high_as_their_information(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("share", "top"), [(1.0, 2.0), (0.5, 0.21), (0.3, 0.0093)])
 def test_a_soft_motif_fills_its_panel_and_says_its_scale(tmp_path, monkeypatch, share, top):
     drawn = []
-    monkeypatch.setattr(plots, "_finish", lambda figure, path, title: drawn.append(figure))
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
     rest = (1 - share) / 3
     matrix = np.array([[share], [rest], [rest], [rest]])
     plots.plot_logos(tmp_path / "l.png", [matrix, np.full((4, 2), 0.25)], names=["m", "flat"])
@@ -64,7 +66,7 @@ def test_a_soft_motif_fills_its_panel_and_says_its_scale(tmp_path, monkeypatch, 
 
 def test_rows_and_titles_name_locus_and_site(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "_finish", lambda figure, path, title: drawn.append((figure, path.name, title)))
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append((figure, path.name, title)))
     gallery = Gallery(tmp_path / "plots")
     random = np.random.default_rng(0)
     position = np.arange(-20.0, 20.0)
