@@ -30,7 +30,7 @@ from . import _shared
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
-    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed"),
+    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "max_delta"),
 )
 _FILE = click.Path(path_type=Path)
 
@@ -99,6 +99,12 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=0),
             help="Number that chance follows, of shuffles and draws  [default: 0].",
         ),
+        click.option(
+            "--max-delta",
+            type=click.FloatRange(min=0.0),
+            help="Largest completeness error of deeplift that is accepted, a share of the difference from the "
+            "references  [default: 0.01].",
+        ),
         click.option("--kept", type=float, help="Share of bases that copies of smoothgrad keep  [default: 0.9]."),
         click.option(
             "--samples",
@@ -135,7 +141,11 @@ def _method_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--bin-bp", type=click.IntRange(min=1), help="Length of the stretches that are shuffled  [default: 1024]."
         ),
-        click.option("--references", type=click.IntRange(min=1), help="Shuffles that ig compares with  [default: 5]."),
+        click.option(
+            "--references",
+            type=click.IntRange(min=1),
+            help="Shuffles that ig and deeplift compare with  [default: 5 and 20].",
+        ),
         click.option(
             "--steps",
             type=click.IntRange(min=1),

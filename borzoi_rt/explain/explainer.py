@@ -20,6 +20,7 @@ from .models import GradientObjective, ModelObjective
 from .objective import Attribution
 from .result import Explanation
 from .rows import Row, codes_of
+from .secants import Paired, SecantObjective, open_paired
 from .target import TargetSpec
 
 
@@ -87,6 +88,7 @@ class Explainer:
         self.bundle, self.fasta = bundle, fasta
         self._device, self._engine = device or Device.parse("cpu"), engine
         self._gradient: GradientSession | None = None
+        self._paired: Paired | None = None
         self._plain: Any = None
 
     def explain(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> Explanation:
@@ -110,10 +112,16 @@ class Explainer:
             about={"target": target.to_json(), **options.to_json(), "n_code": self._n_code(options)},
         )
 
-    def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
-        """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
+    def objective(
+        self, row: Row, spec: TargetSpec, options: ExplainOptions
+    ) -> ModelObjective | GradientObjective | SecantObjective:
+        """Return the target in the window of a row as a function of sequences, with what the method needs beside it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[self._n_code(options)]
+        if METHODS[options.method].secant:
+            if self._paired is None:
+                self._paired = open_paired(self.bundle, self._device)
+            return SecantObjective(self._paired, target, tracks, rc=options.rc, n_fill=n_fill)
         if METHODS[options.method].gradient:
             if self._gradient is None:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
@@ -129,10 +137,10 @@ class Explainer:
 
     def close(self) -> None:
         """Free the model."""
-        for session in (self._gradient, self._plain):
+        for session in (self._gradient, self._plain, self._paired):
             if session is not None:
                 session.close()
-        self._gradient = self._plain = None
+        self._gradient = self._plain = self._paired = None
 
     def __enter__(self) -> Explainer:
         return self

@@ -20,6 +20,7 @@ from .gradients import (
     smooth_gradients,
 )
 from .objective import Attribution, Bases
+from .secants import DeepLiftOptions, deep_lift
 from .stretches import (
     LimeOptions,
     ShapOptions,
@@ -52,6 +53,8 @@ class Method:
         Whether numbers of its answer are no exact passes of the model where other methods have these.
     projected : bool
         Whether its answer is about the base that is there alone.
+    secant : bool
+        Whether the objective must have a ``secant``, which torch computes.
     """
 
     run: Callable[[Any, ByteArray, Bases, Any], Attribution]
@@ -60,6 +63,7 @@ class Method:
     gradient: bool = False
     approximate: bool = False
     projected: bool = False
+    secant: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -106,6 +110,12 @@ METHODS: dict[str, Method] = {
     "occlusion": Method(run=occlusion, options=TileOptions, projected=True, summary="stretches made unknown"),
     "shap": Method(run=shapley, options=ShapOptions, projected=True, summary="Shapley values of stretches"),
     "lime": Method(run=lime, options=LimeOptions, projected=True, summary="ridge regression on stretches"),
+    "deeplift": Method(
+        run=deep_lift,
+        options=DeepLiftOptions,
+        secant=True,
+        summary="DeepLIFT from shuffled references (extra: explain)",
+    ),
 }
 
 
