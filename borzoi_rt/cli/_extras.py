@@ -17,6 +17,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "report": ("jinja2",),
     "triton": ("tritonclient", "onnx"),
+    "explain": _EXPORT,
     "export": _EXPORT,
     "train": (*_EXPORT, "lightning", "tensorboard", "peft", "yaml"),
 }
