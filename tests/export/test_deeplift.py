@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -193,6 +194,35 @@ def test_the_multipliers_of_a_sequence_by_itself_are_its_gradient():
     assert_allclose(found, want, atol=1e-9 * np.abs(want).max())
     some = PairedNetwork(model).multipliers(x, x, TRACKS, cotangent, bins=(0, grid.bins), bases=(8000, 8300))
     assert_array_equal(some, found[:, 8000:8300])
+
+
+def test_the_trained_network_is_complete_in_float32(shared):
+    """16,384 bp around a peak of its coverage: 1,024 are shuffled, what that changes is followed back."""
+    from borzoi_export.models.config import BorzoiConfig, read_params
+    from borzoi_export.weights.keras_h5 import read_keras_h5
+
+    source = shared / "data" / "tiny_model"
+    config = BorzoiConfig.from_params(read_params(source / "params.json"))
+    model = Borzoi(dataclasses.replace(config, sequence_length_bp=16384, crop_bins=128)).eval()
+    model.load_state_dict(read_keras_h5(source / "model.h5", config))
+    with np.load(shared / "data" / "golden" / "fwd.npz") as held:
+        peak = config.geometry.crop_bp + 32 * (int(held["p"][0, 300:-300, 0].argmax()) + 300)
+        window = np.ascontiguousarray(held["x"][0, peak - 8192 : peak + 8192].T)
+    bases, bins, tracks = (8192 - 512, 8192 + 512), (128 - 16, 128 + 16), np.array([0, 1])
+    reference, paired = shuffled(window, *bases, np.random.default_rng(0)), PairedNetwork(model)
+    coverage = [paired.coverage(one.astype(np.float32), tracks, bins) for one in (window, reference)]
+    difference = float(np.subtract(*coverage, dtype=np.float64).sum())
+    found = paired.multipliers(
+        window.astype(np.float32),
+        reference.astype(np.float32),
+        tracks,
+        np.ones(coverage[0].shape),
+        bins=bins,
+        bases=bases,
+    )
+    inside = (window.astype(np.float64) - reference)[:, slice(*bases)]
+    assert abs(difference) > 0.1
+    assert_allclose((found * inside).sum(), difference, rtol=1e-4)
 
 
 class _Secants:
