@@ -62,9 +62,7 @@ def write_explanation(
         "high": max(heights, default=0.0),
         "limit": max((abs(value) for value in effects if value is not None), default=0.0),
         "target": about["target"]["target"],
-        "seqlets": [
-            [_cell(item[key]) for key in _COLUMNS] for number in shown for item in _top(seqlets, number)
-        ],
+        "seqlets": [[_cell(item[key]) for key in _COLUMNS] for number in shown for item in _top(seqlets, number)],
         "columns": list(_COLUMNS),
     }
     page = render_page(
