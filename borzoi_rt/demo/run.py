@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends.device import Device
 from ..backends.opening import open_session
 from ..bundle.opening import Bundle
 from ..engine.prediction import Predictor
@@ -271,5 +270,5 @@ def _explain_strongest(
             fasta=genome,
             spec=TargetSpec.parse(SIGNED),
             options=ExplainOptions(method="saliency"),
-            device=Device.parse(device, threads=threads),
+            settings=RunSettings(device=device, threads=threads),
         )
