@@ -62,9 +62,7 @@ def write_explanation(
         "high": max(heights, default=0.0),
         "limit": max((abs(value) for value in effects if value is not None), default=0.0),
         "target": about["target"]["target"],
-        "seqlets": [
-            [_cell(item[key]) for key in _COLUMNS] for number in shown for item in _top(seqlets, number)
-        ],
+        "seqlets": [[_cell(item[key]) for key in _COLUMNS] for number in shown for item in _top(seqlets, number)],
         "columns": list(_COLUMNS),
     }
     page = render_page(
@@ -113,7 +111,7 @@ def _row(held: Attributions, number: int) -> dict[str, Any]:
     step = -(-len(scores) // _POINTS)
     whole = {"start": first, "step": step, "width": len(scores), "at": at.tolist(), "values": _numbers(curve)}
     ends = {"low": float(scores.min(initial=0.0)), "high": float(scores.max(initial=0.0))}
-    return {"chrom": str(held.arrays["chrom"][number]), **ends, "whole": whole, "lines": lines}
+    return {"row": number, "chrom": str(held.arrays["chrom"][number]), **ends, "whole": whole, "lines": lines}
 
 
 def _lines(scores: DoubleArray) -> list[int]:
