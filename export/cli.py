@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from borzoi_rt.bundle.manifest import N_POLICIES, PRECISIONS, TARGETS, SquashSpec
-from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
+from .graphs.adding import add_gradient
 from .graphs.finish import table
 from .graphs.form import CONVOLUTIONS
+from .randomise import PARTS, randomise_bundle
 
 _FILE = click.Path(path_type=Path)
 
@@ -181,6 +183,48 @@ def checkpoint(checkpoint: Path, targets: Path, out: Path, **options: Any) -> No
     facts = bundle.info.provenance
     average = f", weights averaged by {facts['ema']:g} (EMA)" if facts["ema"] else ""
     click.echo(f"{checkpoint.name}: step {facts['step']}, {bundle.info.head}{average}", err=True)
+
+
+_bundle = click.option("--bundle", "source", required=True, type=_FILE, help="Bundle to begin with: a directory.")
+
+
+@export.command()
+@_bundle
+@_out
+@_overwrite
+def gradient(source: Path, out: Path, overwrite: bool) -> None:
+    """Add the gradient graphs to a bundle that was exported without --gradient; its weights are in it.
+
+    The other graphs, weights and the example stay as they are, to the byte. Prints how far onnxruntime is from autograd
+    in float64, and how far it may be; a bundle that is further away is not written.
+    """
+    bundle = add_gradient(open_bundle(source), out, overwrite=overwrite)
+    told, allowed = (bundle.info.parity[name] for name in ("gradient", "gradient_allowed"))
+    for name, text in (("error", "error of nine in ten"), ("far", "share far off"), ("loss", "1 - Pearson")):
+        click.echo(f"{text:<20}  {told[name]:.2e}  allowed {allowed[name]:.2e}")
+    click.echo(f"{bundle.path}: {len(bundle.info.graphs)} graphs")
+
+
+@export.command()
+@_bundle
+@click.option(
+    "--down-to",
+    "part",
+    required=True,
+    type=click.Choice(tuple(PARTS)),
+    help="Deepest part of the network whose weights lose their order; all above it do, too.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number that chance follows.")
+@_out
+@_overwrite
+def randomise(source: Path, part: str, seed: int, out: Path, overwrite: bool) -> None:
+    """Write a bundle with weights in random order, to see whether explanations follow what the network learned.
+
+    Scores of such a bundle mean nothing. An explanation of it that is like that of the trained bundle says little of
+    the network.
+    """
+    bundle = randomise_bundle(open_bundle(source), out, part=part, seed=seed, overwrite=overwrite)
+    click.echo(f"{bundle.path}: weights in random order in {', '.join(bundle.info.provenance['randomised'])}")
 
 
 def _with_squash(options: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from . import _shared
 
 OPTIONS = (
     *("steps", "references", "bin_bp", "samples", "kept", "ridge"),
-    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes"),
+    *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes", "max_delta"),
     *("motif", "backgrounds", "spacing", "segments"),
 )
 _FILE = click.Path(path_type=Path)
@@ -204,7 +204,17 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--bin-bp", type=click.IntRange(min=1), help="Length of the stretches that are shuffled  [default: 1024]."
         ),
-        click.option("--references", type=click.IntRange(min=1), help="Shuffles that ig compares with  [default: 5]."),
+        click.option(
+            "--max-delta",
+            type=click.FloatRange(min=0.0),
+            help="Largest completeness error of deeplift that is accepted, a share of the difference from the "
+            "references  [default: 0.01].",
+        ),
+        click.option(
+            "--references",
+            type=click.IntRange(min=1),
+            help="Shuffles that ig and deeplift compare with  [default: 5 and 20].",
+        ),
         click.option(
             "--steps",
             type=click.IntRange(min=1),

@@ -19,6 +19,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "neighbours": ("faiss",),
     "surrogate": ("sklearn",),
     "triton": ("tritonclient", "onnx"),
+    "explain": _EXPORT,
     "export": _EXPORT,
     "train": (*_EXPORT, "lightning", "tensorboard", "peft", "yaml"),
 }

@@ -22,6 +22,7 @@ _WRITTEN = {
     "truth.tsv": "what each variant is known to do",
     "scores.tsv": "all scores, a row for each variant, track and statistic",
     "hit*.png": "coverage of both alleles around the strongest variants",
+    "explanation.*": "which bases drive the strongest: a figure, and the numbers as HDF5",
 }
 
 
@@ -52,7 +53,7 @@ def demo(out: Path, device: str, threads: int | None) -> None:
     _show(report)
     click.echo(f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s -> {out}", err=True)
     for name, text in _WRITTEN.items():
-        click.echo(f"  {name:<14}{text}", err=True)
+        click.echo(f"  {name:<15}{text}", err=True)
     click.echo(f"next, score the same variants yourself:\n{_next_command(out)}", err=True)
 
 

@@ -14,6 +14,10 @@ from ..backends.opening import open_session
 from ..bundle.opening import Bundle
 from ..engine.prediction import Predictor
 from ..errors import FormatError
+from ..explain.explainer import ExplainOptions
+from ..explain.rows import variant_rows
+from ..explain.run import ExplainOutputs, explain_rows
+from ..explain.target import TargetSpec
 from ..genome.fasta import Fasta
 from ..model import open_model
 from ..report.figures import plot_alleles
@@ -27,6 +31,7 @@ from .packaged import new_folder, packaged_bundle
 STATISTIC = "logD2"
 SIGNED = "logSED@span:800"  # as far as the truth looks for promoters: 400 bp either way
 PLOTTED = 4
+EXPLAINED_BP = 100  # around the strongest variant: both alleles, as letters
 SHOWN = 12
 GENE_SCORE = "logSED@exons"
 _PLOT_REACH_BP = 1500
@@ -106,12 +111,12 @@ def run_demo(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> DemoReport:
-    """Make a genome with planted variants, score them and plot the strongest.
+    """Make a genome with planted variants, score them, plot the strongest and explain the first.
 
     Parameters
     ----------
     out : path
-        Directory to make: genome.fa, genes.gtf, variants.vcf, truth.tsv, scores.tsv and PNG figures.
+        Directory to make: genome.fa, genes.gtf, variants.vcf, truth.tsv, scores.tsv, explanation.h5 and PNG figures.
     device, threads
         See :func:`borzoi_rt.open_session`.
     progress : callable, optional
@@ -141,6 +146,7 @@ def run_demo(
     hits = read_hits(folder / "scores.tsv", planted)
     genes = _genes_of([hit.planted for hit in hits[:SHOWN]], folder / "genes.gtf", bundle, fasta, device, threads)
     _plot_strongest(folder, hits[:PLOTTED], bundle, fasta, device, threads)
+    _explain_strongest(folder, hits[0], bundle, fasta, device, threads)
     return DemoReport(
         tuple(hits),
         (
@@ -249,3 +255,20 @@ def _plot_strongest(
                 title=f"{variant}: {hit.planted.site}, true log2 fold {hit.planted.log2_fold:+.2f}",
             )
     session.close()
+
+
+def _explain_strongest(
+    folder: Path, hit: DemoHit, bundle: Bundle, fasta: Path, device: str, threads: int | None
+) -> None:
+    """Write which bases drive ``SIGNED`` (mean of all tracks) on either haplotype of a variant."""
+    outputs = ExplainOutputs(out=folder / "explanation.h5", plot=folder / "explanation.png")
+    with Fasta(fasta) as genome:
+        explain_rows(
+            variant_rows(hit.planted.variant, genome, bundle.geometry, width_bp=EXPLAINED_BP),
+            outputs,
+            bundles=[bundle],
+            fasta=genome,
+            spec=TargetSpec.parse(SIGNED),
+            options=ExplainOptions(method="saliency"),
+            settings=RunSettings(device=device, threads=threads),
+        )

@@ -51,6 +51,13 @@ class Counted:
         found: tuple[float, DoubleArray] = self._objective.slope(window, bases)
         return found
 
+    def secant(self, window: ByteArray, reference: ByteArray, bases: Bases) -> DoubleArray:
+        """See :meth:`borzoi_rt.explain.secants.Comparable.secant`."""
+        self.passes["forward"] += 2 * self._strands
+        self.passes["gradient"] += self._strands
+        found: DoubleArray = self._objective.secant(window, reference, bases)
+        return found
+
     def linearised(self, window: ByteArray) -> Linearised:
         """See :meth:`borzoi_rt.explain.objective.Linearisable.linearised`."""
         self._follow()

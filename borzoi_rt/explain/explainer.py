@@ -25,6 +25,7 @@ from .methods import METHODS, find_method, read_options
 from .models import GradientObjective, KnownValues, ModelObjective
 from .objective import Attribution
 from .rows import Row, codes_of
+from .secants import IncompleteError, Paired, SecantObjective, open_paired
 from .target import TargetSpec
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Explainer:
         self.bundle, self.fasta = bundle, fasta
         self._device, self._engine = device or Device.parse("cpu"), engine
         self._gradient: GradientSession | None = None
+        self._paired: Paired | None = None
         self._plain: Any = session
         self._borrowed = session
         self._known = KnownValues()
@@ -154,7 +156,7 @@ class Explainer:
         try:
             return Answer.of(*self._attributed(row, spec, options)[:2])
         except InputError as error:
-            return Answer("no_target", str(error))
+            return Answer("incomplete" if isinstance(error, IncompleteError) else "no_target", str(error))
         except (BackendError, FormatError, OSError, MemoryError):
             raise
         except Exception as error:  # what nobody foresaw costs the row, and not the run
@@ -171,12 +173,18 @@ class Explainer:
             found.facts["segments"] = _told(row, found)
         return codes_of(window[:, columns[0] : columns[1]]), found, objective.passes
 
-    def objective(self, row: Row, spec: TargetSpec, options: ExplainOptions) -> ModelObjective | GradientObjective:
-        """Return the target in the window of a row as a function of sequences, with a slope if the method needs it."""
+    def objective(
+        self, row: Row, spec: TargetSpec, options: ExplainOptions
+    ) -> ModelObjective | GradientObjective | SecantObjective:
+        """Return the target in the window of a row as a function of sequences, with what the method needs beside it."""
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[n_code_of(self.bundle, options)]
         self.prepare(options)
-        if METHODS[options.method].needs_gradient(options.options):
+        method = METHODS[options.method]
+        if method.secant:
+            assert self._paired is not None
+            return SecantObjective(self._paired, target, tracks, rc=options.rc, n_fill=n_fill)
+        if method.needs_gradient(options.options):
             assert self._gradient is not None
             return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
         return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill, known=self._known)
@@ -189,7 +197,11 @@ class Explainer:
         InputError
             If it needs gradient graphs, which the bundle lacks.
         """
-        if METHODS[options.method].needs_gradient(options.options):
+        method = METHODS[options.method]
+        if method.secant:
+            if self._paired is None:
+                self._paired = open_paired(self.bundle, self._device)
+        elif method.needs_gradient(options.options):
             if self._gradient is None:
                 self._gradient = GradientSession(open_gradient(self.bundle, self._device))
         elif self._plain is None:
@@ -223,7 +235,7 @@ class Explainer:
         for session in self._sessions():
             if session is not self._borrowed:
                 session.close()
-        self._gradient, self._plain = None, self._borrowed
+        self._gradient, self._paired, self._plain = None, None, self._borrowed
 
     def __enter__(self) -> Explainer:
         return self
@@ -232,7 +244,7 @@ class Explainer:
         self.close()
 
     def _sessions(self) -> list[Any]:
-        return [session for session in (self._gradient, self._plain) if session is not None]
+        return [session for session in (self._gradient, self._paired, self._plain) if session is not None]
 
 
 def _stretches(row: Row, options: ExplainOptions) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import ByteArray, DoubleArray
-from .objective import Attribution, Bases, Differentiable, check_bases, check_counts, one_value
+from .objective import Attribution, Bases, Differentiable, Objective, check_bases, check_counts, one_value
 from .shuffles import BIN_BP, shuffled
 
 _SMALL = 1e-5  # share of the target below which a difference is nothing to divide by
@@ -116,15 +116,15 @@ def integrated_gradients(
 ) -> Attribution:
     """Return integrated gradients by the midpoint rule; see the head of this module."""
     start, end = check_bases(bases, objective.length)
-    references = _references(window, bases, options.references, options.bin_bp, options.seed)
+    references = references_of(window, bases, options.references, options.bin_bp, options.seed)
     x, parts = window.astype(np.float64), []
     for reference in references:
         r = reference.astype(np.float64)
         total = np.zeros((4, end - start))
         for step in range(options.steps):
             total += objective.slope(r + (step + 0.5) / options.steps * (x - r), bases)[1]
-        parts.append(_against(total / options.steps, r[:, start:end]))
-    return _completed(objective, window, bases, references, parts)
+        parts.append(against(total / options.steps, r[:, start:end]))
+    return completed(objective, window, bases, references, parts)
 
 
 def expected_gradients(
@@ -132,15 +132,15 @@ def expected_gradients(
 ) -> Attribution:
     """Return expected gradients: one point for each reference, spread evenly over the line but for chance."""
     start, end = check_bases(bases, objective.length)
-    references = _references(window, bases, options.samples, options.bin_bp, options.seed)
+    references = references_of(window, bases, options.samples, options.bin_bp, options.seed)
     rng = np.random.default_rng([options.seed, 1])
     points = (rng.permutation(options.samples) + rng.random(options.samples)) / options.samples
     x, parts = window.astype(np.float64), []
     for reference, point in zip(references, points, strict=True):
         r = reference.astype(np.float64)
         gradient = objective.slope(r + point * (x - r), bases)[1]
-        parts.append(_against(gradient, r[:, start:end]))
-    return _completed(objective, window, bases, references, parts)
+        parts.append(against(gradient, r[:, start:end]))
+    return completed(objective, window, bases, references, parts)
 
 
 def smooth_gradients(objective: Differentiable, window: ByteArray, bases: Bases, options: SmoothOptions) -> Attribution:
@@ -162,20 +162,21 @@ def smooth_gradients(objective: Differentiable, window: ByteArray, bases: Bases,
     return Attribution(one_value(objective, window), total / options.samples)
 
 
-def _references(window: ByteArray, bases: Bases, count: int, bin_bp: int, seed: int) -> list[ByteArray]:
+def references_of(window: ByteArray, bases: Bases, count: int, bin_bp: int, seed: int) -> list[ByteArray]:
+    """Return references: the window with its bases [start, end) shuffled, each by a seed of its own."""
     return [
         shuffled(window, *bases, np.random.default_rng([seed, 0, number]), bin_bp=bin_bp) for number in range(count)
     ]
 
 
-def _against(gradient: DoubleArray, reference: DoubleArray) -> DoubleArray:
+def against(gradient: DoubleArray, reference: DoubleArray) -> DoubleArray:
     """Return the hypothetical attribution of a mean gradient, whose projection is ``sum over b of (x - r) g``."""
     found: DoubleArray = gradient - (gradient * reference).sum(axis=0, keepdims=True)
     return found
 
 
-def _completed(
-    objective: Differentiable,
+def completed(
+    objective: Objective,
     window: ByteArray,
     bases: Bases,
     references: Sequence[ByteArray],
@@ -189,11 +190,13 @@ def _completed(
     difference = float(value - compared.mean())
     delta = float(sums.mean() - difference)
     small = abs(difference) <= _SMALL * max(abs(value), float(np.abs(compared).max()))
+    deltas, differences = np.abs(sums - (value - compared)), np.abs(value - compared)
     facts: dict[str, Any] = {
         "difference": difference,
         "completeness_delta": delta,
         "completeness_error": None if small else abs(delta / difference),
-        "largest_delta_of_a_reference": float(np.abs(sums - (value - compared)).max()),
+        "largest_delta_of_a_reference": float(deltas.max()),
+        "delta_share": None if small else float(deltas.mean() / differences.mean()),
     }
     if small:
         facts["note"] = "sequence and references hardly differ in the target: completeness says nothing"

@@ -22,6 +22,7 @@ from .gradients import (
     smooth_gradients,
 )
 from .objective import Attribution, Bases
+from .secants import DeepLiftOptions, deep_lift
 from .stretches import ShuffleOptions, TileOptions, deletion, occlusion, shuffling
 from .substitutions import HybridOptions, SubstitutionOptions, hybrid, mutagenesis
 
@@ -47,6 +48,8 @@ class Method:
         Whether its answer is about the base that is there alone.
     divisible : bool
         Whether it explains each base by itself, with the same facts, so that rows may be cut anywhere.
+    secant : bool
+        Whether the objective must have a ``secant``, which torch computes.
     """
 
     run: Callable[[Any, ByteArray, Bases, Any], Attribution]
@@ -56,6 +59,7 @@ class Method:
     approximate: bool = False
     projected: bool = False
     divisible: bool = False
+    secant: bool = False
 
     def needs_gradient(self, options: Any) -> bool:
         """Return whether it needs a gradient with these options."""
@@ -111,6 +115,12 @@ METHODS: dict[str, Method] = {
         options=DependencyOptions,
         gradient=True,
         summary="how a substitution at one base changes the scores of the others",
+    ),
+    "deeplift": Method(
+        run=deep_lift,
+        options=DeepLiftOptions,
+        secant=True,
+        summary="DeepLIFT from shuffled references (extra: explain)",
     ),
 }
 

@@ -98,16 +98,16 @@ class ModelObjective:
     def _value(self, window: ByteArray) -> float:
         key = self._key.copy()
         key.update(np.ascontiguousarray(window).data)
-        return self._known.get(key.digest(), lambda: _finite(self._target.value(self._predicted(window))))
+        return self._known.get(key.digest(), lambda: finite(self._target.value(self._predicted(window))))
 
     def _predicted(self, window: ByteArray) -> FloatArray:
         target, run = self._target, self._session.run
         forward: FloatArray = run(window[None], target.positions, n_fill=self._n_fill, bins=target.bins)[0]
         if not self._rc:
             return forward
-        bins = _mirrored(target.bins, self._session.geometry.bins)
+        bins = mirrored(target.bins, self._session.geometry.bins)
         backward = run(reverse_complement(window)[None], self._opposite, n_fill=self._n_fill, bins=bins)[0]
-        return _mean(forward, backward)
+        return mean_of_strands(forward, backward)
 
 
 class GradientObjective:
@@ -134,13 +134,13 @@ class GradientObjective:
     def values(self, sequences: ByteArray) -> DoubleArray:
         """See :meth:`borzoi_rt.explain.objective.Objective.values`."""
         found = [self._target.value(self._predicted(self._coded(window.astype(np.float64)))) for window in sequences]
-        return np.array([_finite(value) for value in found])
+        return np.array([finite(value) for value in found])
 
     def slope(self, window: DoubleArray, bases: Bases) -> tuple[float, DoubleArray]:
         """See :meth:`borzoi_rt.explain.objective.Differentiable.slope`."""
         x, target = self._coded(window), self._target
         value, cotangent = target.cotangent(self._predicted(x))
-        _finite(value)
+        finite(value)
         if not self._rc:
             return value, self._session.pullback(x, target.positions, cotangent, bins=target.bins, bases=bases)
         half = 0.5 * cotangent
@@ -150,8 +150,8 @@ class GradientObjective:
             np.ascontiguousarray(x[::-1, ::-1]),
             self._opposite,
             half[:, ::-1],
-            bins=_mirrored(target.bins, self._session.geometry.bins),
-            bases=_mirrored(bases, self.length),
+            bins=mirrored(target.bins, self._session.geometry.bins),
+            bases=mirrored(bases, self.length),
         )
         return value, found + backward[::-1, ::-1]
 
@@ -163,14 +163,14 @@ class GradientObjective:
         forward = self._session.linearised(x, target.positions, share, bins=target.bins)
         if not self._rc:
             return lambda mutant, low, high: forward(self._coded(mutant.astype(np.float64)), low, high)
-        bins = _mirrored(target.bins, self._session.geometry.bins)
+        bins = mirrored(target.bins, self._session.geometry.bins)
         turned = np.ascontiguousarray(x[::-1, ::-1])
         backward = self._session.linearised(turned, self._opposite, share[:, ::-1], bins=bins)
 
         def effect(mutant: ByteArray, low: int, high: int) -> float:
             held = self._coded(mutant.astype(np.float64))
             other = np.ascontiguousarray(held[::-1, ::-1])
-            return forward(held, low, high) + backward(other, *_mirrored((low, high), self.length))
+            return forward(held, low, high) + backward(other, *mirrored((low, high), self.length))
 
         return effect
 
@@ -178,27 +178,39 @@ class GradientObjective:
         forward = self._session.coverage(x, self._target.positions, self._target.bins)
         if not self._rc:
             return forward
-        bins = _mirrored(self._target.bins, self._session.geometry.bins)
+        bins = mirrored(self._target.bins, self._session.geometry.bins)
         turned = np.ascontiguousarray(x[::-1, ::-1])
-        return _mean(forward, self._session.coverage(turned, self._opposite, bins))
+        return mean_of_strands(forward, self._session.coverage(turned, self._opposite, bins))
 
     def _coded(self, window: DoubleArray) -> FloatArray:
-        filled: FloatArray = (window + self._n_fill * (1.0 - window.sum(axis=0, keepdims=True))).astype(np.float32)
-        return filled
+        return coded(window, self._n_fill)
 
 
-def _mean(forward: FloatArray, backward: FloatArray) -> FloatArray:
+def coded(window: DoubleArray, n_fill: float) -> FloatArray:
+    """Return the input of the network for a window or a mixture, (4, length), unknown bases being coded."""
+    filled: FloatArray = (window + n_fill * (1.0 - window.sum(axis=0, keepdims=True))).astype(np.float32)
+    return filled
+
+
+def mean_of_strands(forward: FloatArray, backward: FloatArray) -> FloatArray:
     """Average both strands in squashed space, as scores do."""
     found: FloatArray = (forward + backward[:, ::-1]) * np.float32(0.5)
     return found
 
 
-def _mirrored(span: tuple[int, int], length: int) -> tuple[int, int]:
+def mirrored(span: tuple[int, int], length: int) -> tuple[int, int]:
     """Return where [start, end) lies in the reverse: ``[length - end, length - start)``."""
     return length - span[1], length - span[0]
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
+    """Return the value of a target.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
     if not np.isfinite(value):
         raise InputError(
             "the target has no finite value for this window: its formula has none for such coverage, as the logarithm "

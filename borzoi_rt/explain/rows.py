@@ -24,7 +24,17 @@ from .where import Where, anchored
 VARIANT_WIDTH_BP = 512  # bases around a variant, where nobody says otherwise
 GENOME, REF, ALT = "genome", "ref", "alt"
 OK = "ok"
-STATUSES = (OK, "contig_missing", "out_of_bounds", "out_of_window", "too_many_n", "no_target", "no_segment", "error")
+STATUSES = (
+    OK,
+    "contig_missing",
+    "out_of_bounds",
+    "out_of_window",
+    "too_many_n",
+    "no_target",
+    "no_segment",
+    "incomplete",
+    "error",
+)
 
 
 class RowError(InputError):

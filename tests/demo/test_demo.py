@@ -26,6 +26,7 @@ from borzoi_rt.demo.data import (
 from borzoi_rt.demo.grammar import MOTIFS, promoters, reverse_complement
 from borzoi_rt.demo.run import embedded_bundle, read_hits, run_demo
 from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.genome.annotation import read_genes
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
@@ -133,6 +134,20 @@ def test_files_are_written(finished: tuple[Path, demo_run.DemoReport]) -> None:
     assert len(figures) == demo_run.PLOTTED
     assert all(path.read_bytes().startswith(PNG) and path.stat().st_size > 10_000 for path in figures)
     assert {path.name for path in report.files} == names
+
+
+def test_the_strongest_variant_is_explained(finished: tuple[Path, demo_run.DemoReport]) -> None:
+    """Both haplotypes: the target moves as the score does, and the bases that the variant changes count."""
+    folder, report = finished
+    found = read_attributions(folder / "explanation.h5")
+    ref, alt = (float(value) for value in found.arrays["score"])
+    assert abs(alt - ref) > 1.0
+    assert (alt - ref) * report.hits[0].log2_fold > 0.0
+    variant, start = report.hits[0].planted.variant, int(found.arrays["start"][0])
+    inside = found.projected[0]
+    changed = np.arange(variant.pos - 1, variant.pos - 1 + len(variant.ref)) - start
+    assert np.abs(inside[changed]).max() > 5 * np.median(np.abs(inside))
+    assert (folder / "explanation.png").read_bytes().startswith(PNG)
 
 
 def test_an_occupied_directory_is_left_alone(tmp_path: Path) -> None:
