@@ -13,6 +13,7 @@ import os
 import torch
 from torch import Tensor, nn
 
+from borzoi_rt.backends.activations import has_activations
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 
@@ -115,4 +116,5 @@ def randomise_bundle(
         overwrite=overwrite,
         target=info.target,
         gradient=any(name.startswith("gradient") for name in info.graphs),
+        activations=has_activations(bundle),
     )
