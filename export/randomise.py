@@ -13,6 +13,7 @@ import os
 import torch
 from torch import Tensor, nn
 
+from borzoi_rt.backends.gradient import has_gradient
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 
@@ -114,5 +115,5 @@ def randomise_bundle(
         provenance={"source": bundle.sha256, "randomised": list(parts_down_to(part)), "seed": seed},
         overwrite=overwrite,
         target=info.target,
-        gradient=any(name.startswith("gradient") for name in info.graphs),
+        gradient=has_gradient(bundle),
     )
