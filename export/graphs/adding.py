@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from borzoi_rt.backends.activations import has_activations
+from borzoi_rt.backends.gradient import has_gradient
 from borzoi_rt.bundle.manifest import GraphInfo, Tiling
 from borzoi_rt.bundle.opening import GOLDEN, MANIFEST, TRACKS, WEIGHTS, Bundle
 from borzoi_rt.bundle.writing import staged_bundle
@@ -89,7 +90,7 @@ def add_gradient(bundle: Bundle, out: str | os.PathLike[str], *, overwrite: bool
         If onnxruntime is further from autograd than :mod:`borzoi_export.graphs.gradient_parity` allows.
     """
     info = bundle.info
-    if any(name.startswith("gradient") for name in info.graphs):
+    if has_gradient(bundle):
         raise InputError(f"{bundle.path}: has gradient graphs; nothing is to be added")
     check_precision(info.precision)
     written = info.parity.get("convolution")
