@@ -403,3 +403,52 @@ def test_a_model_in_random_order_gives_another_map(call, desk, gradient_bundle):
         subject = read_subject(held, gradient_bundle, genome)
         again = Rerun(explainer, subject).map(subject.rows[0])  # the same model gives the same map: it would not pass
         assert_allclose(again, subject.maps[0].projected, rtol=1e-5, atol=1e-9)
+
+
+def test_variants_and_genes_are_opened_again(call, desk, gradient_bundle):
+    """Rows of both alleles, and a target of a gene, which the file does not hold."""
+    model = ["--bundle", gradient_bundle.path, "--fasta", desk.fasta]
+    base = TEXT[4499]
+    variant = f"chr1:4500:{base}:{base}ACG"
+    alleles = desk.folder / "alleles.h5"
+    words = ["--variant", variant, "--width", 30, "--target", "SUM@span:400", "--method", "saliency"]
+    assert call("explain", *words, *model, "--out", alleles)[0] == 0
+    genes = desk.folder / "genes.gtf"
+    name = 'gene_id "G1"; gene_name "one"; gene_type "protein_coding"; transcript_id "T1";'
+    genes.write_text(
+        "".join(f"chr1\tx\t{kind}\t4301\t4700\t.\t+\t.\t{name}\n" for kind in ("gene", "transcript", "exon"))
+    )
+    named, of_gene = ["--gene", "one", "--genes", genes], desk.folder / "gene.h5"
+    words = ["--region", "chr1:4,481-4,510", "--target", "SUM@exons", "--method", "saliency", *named]
+    code, _, err = call("explain", *words, *model, "--out", of_gene)
+    assert code == 0, err
+    with Fasta(desk.fasta) as genome, Explainer(gradient_bundle, genome) as explainer:
+        subject = read_subject(alleles, gradient_bundle, genome)
+        assert [row.allele for row in subject.rows] == ["ref", "alt"]
+        for number in range(2):  # the target is computed anew, and the map, too
+            subject.scene(number, explainer)
+            again = Rerun(explainer, subject).map(subject.rows[number])
+            size = np.abs(subject.maps[number].projected).max()
+            assert_allclose(again, subject.maps[number].projected, atol=1e-5 * size)
+        moved = shifted(subject.rows[1], -2, gradient_bundle.geometry.sequence_length_bp)
+        parts = [
+            row.window(genome, gradient_bundle.geometry)[:, slice(*row.columns)] for row in (subject.rows[1], moved)
+        ]
+        assert_array_equal(*parts)
+    words = ["explain", "evaluate", of_gene, *model, "--metrics", "strands", "--out", desk.folder / "of_gene"]
+    check_error(call(*words), "gene.h5: target SUM@exons is of a gene, which no file holds; give it (gene, genes)")
+    code, stdout, err = call(*words, *named)
+    assert code == 0, err
+    assert "strands\tpearson\t" in stdout
+
+
+def test_stretches_of_a_file_are_given_again(call, desk, gradient_bundle):
+    bed = desk.folder / "parts.bed"
+    bed.write_text("chr1\t4405\t4412\ta\nchr1\t4420\t4430\tb\nchr1\t4605\t4612\tc\nchr1\t4620\t4630\td\n")
+    held = make(call, desk, gradient_bundle, "parts.h5", "--method", "occlusion", "--segments", f"bed:{bed}")
+    model = ["--bundle", gradient_bundle.path, "--fasta", desk.fasta, "--metrics", "shifts", "--rows", 1]
+    words = ["explain", "evaluate", held, *model, "--out", desk.folder / "parts"]
+    check_error(call(*words), "its stretches are those of bed:parts.bed; give that file (segments)")
+    code, _, err = call(*words, "--segments", f"bed:{bed}")
+    assert code == 0, err
+    assert "shifts 18" in err  # six windows, each as it is and without two stretches
