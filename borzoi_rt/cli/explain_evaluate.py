@@ -91,7 +91,7 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
     """Judge attributions: do they say what the model does, and would they be said again?
 
     A file says its target, method and options, so that both can be run again with the BUNDLE and the genome it was
-    made with. Every number stands beside that of maps in random order, and passes where it is better than 95 % of
+    made with. Every number stands beside that of maps in random order, and passes where it is better than 99 % of
     them. What it costs is said before.
     """
     names = None if choices["metrics"] is None else [name.strip() for name in choices["metrics"].split(",")]

@@ -77,7 +77,8 @@ def _draw_numbers(
             row = names.index(key)
             if line["random"] is not None:
                 panel.plot([line["random_low"], line["random_high"]], [row, row], color="0.8", linewidth=5, zorder=1)
-            panel.plot(line["value"], row, "o", color=_PASSED[line["passed"]], markersize=5, zorder=2)
+            mark = "x" if line["passed"] is False else "o"
+            panel.plot(line["value"], row, mark, color=_PASSED[line["passed"]], markersize=5, zorder=2)
         panel.axvline(0.0, color="0.5", linewidth=0.6)
         panel.set_title(f"{file}: grey, by chance", fontsize="small")
         panel.tick_params(labelsize="small")

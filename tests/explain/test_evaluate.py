@@ -452,3 +452,11 @@ def test_stretches_of_a_file_are_given_again(call, desk, gradient_bundle):
     code, _, err = call(*words, "--segments", f"bed:{bed}")
     assert code == 0, err
     assert "shifts 18" in err  # six windows, each as it is and without two stretches
+
+
+def test_the_page_has_every_method_and_measure():
+    root = Path(__file__).resolve().parents[2]
+    text = (root / "docs" / "methods.md").read_text(encoding="utf-8")
+    cells = {line.split("|")[1] for line in text.splitlines() if line.startswith("| ")}
+    for name in (*METHODS, *METRICS):
+        assert any(f"`{name}`" in cell for cell in cells), name

@@ -12,7 +12,7 @@ from ..agreement import mean_known
 from ..objective import Bases
 
 UNKNOWN = 4
-CHANCE_SHARE = 0.05  # of maps by chance that may do better
+CHANCE_SHARE = 0.01  # of maps by chance that may do better
 FALLEN = 0.5  # what the correlation with a model in random order must be below
 
 
@@ -106,9 +106,9 @@ class Verdict:
     ----------
     value : float or None
     random, random_low, random_high : float or None
-        Mean, and the 5 % and 95 % quantiles, of maps by chance.
+        Mean, and the 1 % and 99 % quantiles, of maps by chance.
     passed : bool or None
-        Whether the value is better than 95 % of those by chance, or what else the measure asks; None where it asks
+        Whether the value is better than 99 % of those by chance, or what else the measure asks; None where it asks
         nothing.
     detail : str
     """
