@@ -25,7 +25,7 @@ from borzoi_rt.explain.evaluate.faithful import EvaluateOptions, Scene, curves, 
 from borzoi_rt.explain.evaluate.faithful import sensitivity_n as subsets
 from borzoi_rt.explain.evaluate.maps import Reading, ScoreMap, judged
 from borzoi_rt.explain.evaluate.metrics import CHEAP, METRICS, chosen_metrics
-from borzoi_rt.explain.evaluate.run import COLUMNS
+from borzoi_rt.explain.evaluate.run import COLUMNS, Judgement
 from borzoi_rt.explain.evaluate.stable import Rerun, concordance, largest_change, shifted
 from borzoi_rt.explain.evaluate.subject import read_subject
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
@@ -460,3 +460,16 @@ def test_the_page_has_every_method_and_measure():
     cells = {line.split("|")[1] for line in text.splitlines() if line.startswith("| ")}
     for name in (*METHODS, *METRICS):
         assert any(f"`{name}`" in cell for cell in cells), name
+
+
+def test_rows_that_say_nothing_do_not_move_the_others():
+    said = Judgement(SimpleNamespace(name="a.h5", rows=[1, 2], options=ExplainOptions()))  # type: ignore[arg-type]
+    said.add("shifts", 0, {"pearson": Reading(None, detail="a map is the same everywhere")})
+    said.add("shifts", 1, {"pearson": Reading(0.5, np.zeros(4)), "spearman": Reading(0.25, np.zeros(4))})
+    lines = {line["quantity"]: line for line in said.table()}
+    assert [lines[name]["rows"] for name in ("pearson", "spearman")] == [1, 1]
+    assert lines["pearson"]["value"] == 0.5
+    said.subject.rows[:] = [SimpleNamespace(name=name, allele="genome") for name in "ab"]  # type: ignore[list-item]
+    rows = said.to_json()["rows"]
+    assert "spearman" not in rows[0]["metrics"]["shifts"]
+    assert rows[1]["metrics"]["shifts"]["spearman"]["value"] == 0.25

@@ -54,25 +54,25 @@ class Judgement:
     Attributes
     ----------
     subject : Subject
-    readings : dict of str to dict of str to list of Reading
-        By measure and number, of every row.
+    readings : dict of str to dict of str to dict of int to Reading
+        By measure, number and row.
     curves : list of Curves or None
         Of every row, where ``deletion`` was asked for.
     """
 
     subject: Subject
-    readings: dict[str, dict[str, list[Reading]]] = field(default_factory=dict)
+    readings: dict[str, dict[str, dict[int, Reading]]] = field(default_factory=dict)
     curves: list[Curves | None] = field(default_factory=list)
 
-    def add(self, metric: str, found: Mapping[str, Reading]) -> None:
+    def add(self, metric: str, row: int, found: Mapping[str, Reading]) -> None:
         """Keep what a measure says of one row."""
         for quantity, reading in found.items():
-            self.readings.setdefault(metric, {}).setdefault(quantity, []).append(reading)
+            self.readings.setdefault(metric, {}).setdefault(quantity, {})[row] = reading
 
     def verdicts(self) -> dict[tuple[str, str], Verdict]:
         """Return what is said of the file, by measure and number."""
         return {
-            (metric, quantity): judged(readings, better=METRICS[metric].better_of(quantity))
+            (metric, quantity): judged(list(readings.values()), better=METRICS[metric].better_of(quantity))
             for metric, held in self.readings.items()
             for quantity, readings in held.items()
         }
@@ -87,7 +87,7 @@ class Judgement:
                 "quantity": quantity,
                 **verdict.to_json(),
                 "good": METRICS[metric].good(quantity),
-                "rows": sum(reading.value is not None for reading in self.readings[metric][quantity]),
+                "rows": sum(reading.value is not None for reading in self.readings[metric][quantity].values()),
             }
             for (metric, quantity), verdict in self.verdicts().items()
         ]
@@ -100,7 +100,7 @@ class Judgement:
                 metric: {
                     quantity: {"value": readings[number].value, "detail": readings[number].detail}
                     for quantity, readings in held.items()
-                    if number < len(readings)
+                    if number in readings
                 }
                 for metric, held in self.readings.items()
             }
@@ -157,18 +157,20 @@ def judge(
             if metric == "completeness":
                 error = subject.facts[number].get("completeness_error")
                 detail = "" if error is not None else f"{subject.options.method} told none"
-                found.add(metric, {"error": Reading(None if error is None else float(error), detail=detail)})
+                found.add(metric, number, {"error": Reading(None if error is None else float(error), detail=detail)})
             elif metric == "deletion":
                 drawn = curves(scene, options)
                 found.curves.append(drawn)
-                found.add(metric, {"abpc": Reading(None, detail=_NO_CURVE)} if drawn is None else drawn.readings())
+                found.add(
+                    metric, number, {"abpc": Reading(None, detail=_NO_CURVE)} if drawn is None else drawn.readings()
+                )
             elif metric in _FAITHFUL:
-                found.add(metric, _faithful(metric, scene, options, None if exact is None else exact[number]))
+                found.add(metric, number, _faithful(metric, scene, options, None if exact is None else exact[number]))
             elif metric in ("folds", "randomised"):
                 one = rerun.models if metric == "folds" else rerun.randomised
-                found.add(metric, one(number, folds if metric == "folds" else randomised, options))
+                found.add(metric, number, one(number, folds if metric == "folds" else randomised, options))
             else:
-                found.add(metric, getattr(rerun, metric.replace("-", "_"))(number, options))
+                found.add(metric, number, getattr(rerun, metric.replace("-", "_"))(number, options))
             if progress is not None:
                 progress()
     return found

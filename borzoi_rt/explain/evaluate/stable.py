@@ -47,17 +47,19 @@ def concordance(held: ScoreMap, others: Sequence[DoubleArray], options: Evaluate
         Scores of the bases that are there.
     options : EvaluateOptions
     """
-    rng, known, own = np.random.default_rng([options.seed, 98]), held.known, held.projected
-    mixed = [held.permuted(rng).projected[known] for _ in range(options.draws)]
-    found = {}
-    for name, measure in _MEASURES.items():
-        value = mean_known([measure(own[known], other[known]) for other in others])
-        if value is None:
-            found[name] = Reading(None, detail="a map is the same everywhere")
-            continue
-        draws = [mean_known([measure(one, other[known]) for other in others]) for one in mixed]
-        found[name] = Reading(value, np.array([0.0 if draw is None else draw for draw in draws]))
-    return found
+    rng, known = np.random.default_rng([options.seed, 98]), held.known
+
+    def measured(scores: DoubleArray) -> dict[str, float | None]:
+        return {
+            name: mean_known([measure(scores[known], other[known]) for other in others])
+            for name, measure in _MEASURES.items()
+        }
+
+    value = measured(held.projected)
+    if value["pearson"] is None:
+        return {"pearson": Reading(None, detail="a map is the same everywhere")}
+    draws = [measured(held.permuted(rng).projected) for _ in range(options.draws)]
+    return {name: Reading(one, np.array([draw[name] or 0.0 for draw in draws])) for name, one in value.items()}
 
 
 def largest_change(held: ScoreMap, others: Sequence[DoubleArray], options: EvaluateOptions) -> dict[str, Reading]:
@@ -172,9 +174,11 @@ class Rerun:
 
     def randomised(self, number: int, explainers: Sequence[Explainer], options: EvaluateOptions) -> dict[str, Reading]:
         """Run with models in random order; of each its own reading, by the name of its folder."""
-        return {
-            f"spearman_{one.bundle.path.name}": self.models(number, [one], options)["spearman"] for one in explainers
-        }
+        return {f"spearman_{one.bundle.path.name}": _rank(self.models(number, [one], options)) for one in explainers}
+
+
+def _rank(found: dict[str, Reading]) -> Reading:
+    return found.get("spearman") or found["pearson"]
 
 
 def reruns(subject: Subject) -> int | None:
