@@ -29,6 +29,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "bench": ("cpu",),
     "demo": ("cpu",),
     "dft": ("promoter",),
+    "explain rate": ("report",),
     "export": ("cpu", "export"),
     "get": ("cpu", "export"),
     "promoter": ("export",),
