@@ -37,6 +37,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "promoter train": ("train",),
     "report": ("report",),
     "surrogate": ("surrogate",),
+    "tcav": ("surrogate",),
     "train": ("train",),
     "triton check": ("triton",),
     "triton lint": ("triton",),
