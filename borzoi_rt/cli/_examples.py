@@ -38,6 +38,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f"tcav --motif core=TATAAAAGNNNNNNNNTCAGTCTT --bed REGIONS.bed --tracks liver {_MODEL} --out tcav.tsv "
         "--plot tcav.png",
     ),
+    "bottleneck": (
+        f"bottleneck --bed REGIONS.bed --motif tata=TATAAA --concept ctcf=ctcf.bed --tracks liver {_MODEL} "
+        "--out bottleneck.tsv",
+    ),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),
     "bundle verify": ("bundle verify BUNDLE --device cuda:0",),

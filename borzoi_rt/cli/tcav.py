@@ -100,7 +100,7 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         concepts = [*words, *files_from(choices["concept"], genome, model.geometry)]
         progress.total(len(concepts) * options.repeats * options.examples)
         done = iter(range(1, 1 + len(concepts) * options.repeats * options.examples))
-        what = {"activations": activations, "fasta": genome, "spec": spec, "options": options}
+        what: dict[str, Any] = {"activations": activations, "fasta": genome, "spec": spec, "options": options}
         found = run_tcav(rows, concepts, progress=lambda: progress.done(next(done)), **what)
         write_tcav(out, found, concepts, rows, plot=choices["plot"], **what)
     _shared.say_notes(spec.notes(model))

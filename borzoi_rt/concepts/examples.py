@@ -123,7 +123,8 @@ class Intervals:
                 f"concept {self.name} has {len(self.rows)} intervals; repeats x examples are more: give fewer of these"
             )
         window, bases = self.rows[number].window(backgrounds.fasta, backgrounds.geometry), self.rows[number].columns
-        return Example(window, *(shuffled(window, *bases, rng) for _ in range(2)), bases)
+        absent, other = (shuffled(window, *bases, rng) for _ in range(2))
+        return Example(window, absent, other, bases)
 
 
 def put(window: ByteArray, letters: ByteArray, first: int) -> ByteArray:

@@ -205,6 +205,10 @@ FAILS = {
         ["tcav", "--motif", "GATTACA", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
         r"'chr1:x'|`tcav` needs sklearn|export the model again",
     ),
+    "bottleneck": (
+        ["bottleneck", "--motif", "GATTACA", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
+        r"none\.bed: no such BED file|`bottleneck` needs sklearn",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
