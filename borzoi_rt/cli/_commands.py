@@ -30,6 +30,8 @@ COMMANDS = {
     "embed": ("borzoi_rt.cli.embed", "Embed regions, alleles or genes: one vector each, as a table."),
     "neighbours": ("borzoi_rt.cli.neighbours", "Find the regions or alleles with the nearest embeddings."),
     "surrogate": ("borzoi_rt.cli.surrogate", "Fit simple models and rules to the mutants of a region."),
+    "tcav": ("borzoi_rt.cli.tcav", "Test in which direction concepts move a prediction (extra: surrogate)."),
+    "bottleneck": ("borzoi_rt.cli.bottleneck", "Say a prediction by named concepts alone (extra: surrogate)."),
     "influence": ("borzoi_rt.cli.influence", "Say which training windows made a model predict what it predicts."),
     "models": ("borzoi_rt.cli.models", "List the published weights that `get` knows by name."),
     "get": ("borzoi_export.cli_get", "Download published weights and export them (extra: export)."),

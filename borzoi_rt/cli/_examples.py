@@ -42,6 +42,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "neighbours": ("neighbours genes.h5 --out neighbours.tsv",),
     "surrogate": (f"surrogate --region chr1:620,001-620,200 {_MODEL} --motifs motifs.meme --out rules",),
+    "tcav": (
+        f"tcav --motif core=TATAAAAGNNNNNNNNTCAGTCTT --bed REGIONS.bed --tracks liver {_MODEL} --out tcav.tsv "
+        "--plot tcav.png",
+    ),
+    "bottleneck": (
+        f"bottleneck --bed REGIONS.bed --motif tata=TATAAA --concept ctcf=ctcf.bed --tracks liver {_MODEL} "
+        "--out bottleneck.tsv",
+    ),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),
     "bundle verify": ("bundle verify BUNDLE --device cuda:0",),

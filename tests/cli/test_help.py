@@ -206,6 +206,14 @@ FAILS = {
         ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
         r"'chr1:x'|`surrogate` needs sklearn",  # which the tests may run without
     ),
+    "tcav": (
+        ["tcav", "--motif", "GATTACA", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
+        r"'chr1:x'|`tcav` needs sklearn|export the model again",
+    ),
+    "bottleneck": (
+        ["bottleneck", "--motif", "GATTACA", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
+        r"none\.bed: no such BED file|`bottleneck` needs sklearn",
+    ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),
     "report": (["report", "none.tsv", "--out", "r.html"], r"none\.tsv: no such table"),
