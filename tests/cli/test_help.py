@@ -196,6 +196,7 @@ FAILS = {
         ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"none\.bed: no such BED file",
     ),
+    "design": (["design", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"], r"'chr1:x'"),
     "neighbours": (["neighbours", "none.h5", "--out", "o.tsv"], r"none\.h5"),
     "surrogate": (
         ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
