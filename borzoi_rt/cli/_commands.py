@@ -29,6 +29,8 @@ COMMANDS = {
     "activations": ("borzoi_rt.cli.activations", "Show what units of the network are at a stretch of bases."),
     "embed": ("borzoi_rt.cli.embed", "Embed regions, alleles or genes: one vector each, as a table."),
     "design": ("borzoi_rt.cli.design", "Design sequences that raise a predicted number (activation maximisation)."),
+    "filters": ("borzoi_rt.cli.filters", "Show the motifs that units of the first layers look for."),
+    "dissect": ("borzoi_rt.cli.dissect", "Say which units follow annotations or motifs (network dissection)."),
     "neighbours": ("borzoi_rt.cli.neighbours", "Find the regions or alleles with the nearest embeddings."),
     "surrogate": ("borzoi_rt.cli.surrogate", "Fit simple models and rules to the mutants of a region."),
     "influence": ("borzoi_rt.cli.influence", "Say which training windows made a model predict what it predicts."),

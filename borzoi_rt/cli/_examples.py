@@ -28,6 +28,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "design": (
         f"design --region chr1:620,001-620,200 --target logSED --tracks liver --edits 12 {_MODEL} --out designed",
     ),
+    "filters": (f"filters --layer stem --motifs motifs.meme {_MODEL} --out filters",),
+    "dissect": (f"dissect --layer tower_3 --annotations REGIONS.bed {_MODEL} --out dissected",),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),

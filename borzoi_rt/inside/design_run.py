@@ -11,8 +11,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +27,7 @@ from ..genome.intervals import Interval
 from ..sequence import decode
 from ..types import BoolArray
 from .design import Design, DesignOptions, design
+from .folders import tsv, write_folder
 
 KIND = "borzoi-rt-design"
 
@@ -98,7 +97,12 @@ def design_row(
         "format": KIND,
         "format_version": 1,
         "borzoi_rt": __version__,
-        "region": {"chrom": bases.chrom, "start": bases.start, "end": bases.end, "window_start": row.where.window_start},
+        "region": {
+            "chrom": bases.chrom,
+            "start": bases.start,
+            "end": bases.end,
+            "window_start": row.where.window_start,
+        },
         "fixed": [f"{item.chrom}:{item.start + 1}-{item.end}" for item in fixed],
         "options": asdict(options),
         "target": spec.bind(model, row.where).to_json(),
@@ -120,24 +124,25 @@ def design_row(
 
 def _write(out: Path, found: Design, row: Row, start: str, document: dict[str, Any]) -> None:
     bases, first = row.bases, row.where.window_start
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        lines = ["\t".join(("step", "chrom", "position", "ref", "alt", "value_before", "value_after"))]
-        for number, step in enumerate(found.steps, start=1):
-            cells = (number, bases.chrom, first + step.column + 1, step.ref, step.alt)
-            lines.append("\t".join([*map(str, cells), f"{step.before:.9g}", f"{step.after:.9g}"]))
-        (folder / "steps.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        where = f"{bases.chrom}:{bases.start + 1}-{bases.end}"
-        designed = decode(found.window[:, slice(*found.bases)])
-        records = (
-            (f"start {where} value={found.start:.9g}", start),
-            (f"designed {where} value={found.value:.9g}", designed),
+    where = f"{bases.chrom}:{bases.start + 1}-{bases.end}"
+    designed = decode(found.window[:, slice(*found.bases)])
+    header = ("step", "chrom", "position", "ref", "alt", "value_before", "value_after")
+    rows: list[tuple[object, ...]] = [
+        (
+            *(number, bases.chrom, first + step.column + 1, step.ref, step.alt),
+            *(f"{step.before:.9g}", f"{step.after:.9g}"),
         )
+        for number, step in enumerate(found.steps, start=1)
+    ]
+    records = (
+        (f"start {where} value={found.start:.9g}", start),
+        (f"designed {where} value={found.value:.9g}", designed),
+    )
+
+    def write(folder: Path) -> None:
+        (folder / "steps.tsv").write_text(tsv(header, rows), encoding="utf-8")
         text = "".join(f">{name}\n{sequence}\n" for name, sequence in records)
         (folder / "designed.fa").write_text(text, encoding="utf-8")
         (folder / "design.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        folder.chmod(0o755)
-        folder.replace(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+
+    write_folder(out, write)
