@@ -39,7 +39,7 @@ def plot_dissection(
     panel.barh(at, [concepts[number][2] for number in order], color=style.REF_COLOUR, height=0.6, label="best unit")
     for offset, draws, colour, label in (
         (-0.15, rotated, "black", "best of rotated units"),
-        (0.15, moved, style.LOSS_COLOUR, "best unit, labels moved"),
+        (0.15, moved, "tab:orange", "best unit, labels moved"),
     ):
         for row, number in enumerate(order):
             marks = draws[:, number]
