@@ -18,9 +18,11 @@ from borzoi_rt.errors import InputError
 from borzoi_rt.explain.rows import Row
 from borzoi_rt.explain.where import Where
 from borzoi_rt.genome.intervals import Interval
-from borzoi_rt.inside.activations import Activation, Layer
+from borzoi_rt.inside.activations import Activation, Activations, Layer
+from borzoi_rt.inside.design import DesignOptions, design
 from borzoi_rt.inside.dissect import DissectOptions, dissect
 from borzoi_rt.inside.filters import FilterOptions, filters_of, names_of
+from borzoi_rt.inside.unit_objective import UnitObjective
 from borzoi_rt.inside.unit_rows import Piece
 from borzoi_rt.inside.unit_runs import concepts_of
 from borzoi_rt.motifs.files import read_motifs, write_meme
@@ -271,3 +273,24 @@ def test_what_cannot_be_done_is_refused(
     assert code != 0
     assert said in err, err
     assert not (tmp_path / "o").exists()
+
+
+def test_a_sequence_raises_a_filter_to_its_bound(inside_bundle: object) -> None:
+    """The stem is linear: its bias and the largest weight of each position are the most there is; greedy finds it."""
+    import torch
+    import toys
+
+    torch.manual_seed(11)  # as of the fixture
+    stem = toys.model(toys.config(sequence_length_bp=4096)).stem
+    weights, bias = (part.detach().numpy().astype(np.float64) for part in (stem.weight[3], stem.bias[3]))
+    window = encode(worlds.random_dna(4096, seed=2))
+    width = weights.shape[1]
+    bases = (2000, 2000 + width)
+    with Activations(inside_bundle) as inside:  # type: ignore[arg-type]
+        middle = 2000 + width // 2
+        objective = UnitObjective(inside, "stem", 3, (middle, middle + 1))
+        found = design(objective, window, bases, DesignOptions(edits=width))
+    assert found.value == pytest.approx(float(bias + weights.max(axis=0).sum()), rel=1e-5)
+    there = (weights * window[:, slice(*bases)]).sum() + bias
+    assert found.start == pytest.approx(float(there), rel=1e-5)
+    np.testing.assert_array_equal(found.window[:, slice(*bases)].argmax(axis=0), weights.argmax(axis=0))
