@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import difflib
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from .errors import InputError
+from .reading import read_small
 
 _SUGGESTIONS = 3
+_LARGEST_LIST = 2**24  # bytes of a list of tracks
 _STRAND = re.compile(r"[\w.:\-]*\w\+(/-)?")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -177,8 +180,8 @@ def _is_whole(text: str) -> bool:
 
 def _read_names(path: Path) -> list[str]:
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        names = [line.strip() for line in read_small(path, _LARGEST_LIST).decode("utf-8-sig").splitlines()]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the list of tracks ({error})") from error
     names = [name for name in names if name and not name.startswith("#")]
     if not names:

@@ -53,6 +53,19 @@ def check_run_input(
     return index.astype(np.int64, copy=False)
 
 
+def check_fill(n_fill: float | np.ndarray) -> None:
+    """Refuse a code of unknown bases that no model was trained with.
+
+    Raises
+    ------
+    InputError
+        If it does not lie between 0 and 1.
+    """
+    values = np.asarray(n_fill, dtype=np.float64)
+    if not ((values >= 0.0) & (values <= 1.0)).all():
+        raise InputError(f"n_fill is {values.ravel()[0]:g}; a number from 0 to 1 is needed")
+
+
 def motif_channels(bundle: Bundle) -> int:
     """Return the channels of the motif mask that a promoter bundle takes; 0 for other families."""
     about = bundle.info.architecture

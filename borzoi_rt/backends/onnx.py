@@ -12,7 +12,7 @@ from ..bundle.graph_check import check_graph_file
 from ..bundle.manifest import Geometry, Tiling
 from ..bundle.opening import STATISTICS, Bundle
 from ..errors import BackendError, InputError
-from .checks import check_bins, check_motif_input, check_run_input
+from .checks import check_bins, check_fill, check_motif_input, check_run_input
 from .device import Device
 from .protocols import BinSums, Views
 from .runtime import check_provider, line, load_graph, open_on
@@ -45,6 +45,7 @@ class OnnxSession:
         if self._session is None:
             raise BackendError("this session is closed; open another with open_session")
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        check_fill(n_fill)
         start, end = check_bins(bins, self.geometry)
         coverage = np.empty((len(sequence), len(index), self.geometry.bins), dtype=np.float32)
         if not coverage.size:
@@ -95,6 +96,7 @@ class OnnxSession:
         if not self.motif_channels:
             raise InputError("the model has no motif activations; a bundle of the family 'promoter' is needed")
         index = check_run_input(sequence, np.zeros(1, dtype=np.int64), self.geometry, self.tracks_count)
+        check_fill(n_fill)
         feed = {
             "sequence": np.ascontiguousarray(sequence),
             "track_index": index,

@@ -12,7 +12,7 @@ from ..bundle.manifest import Tiling
 from ..bundle.opening import Bundle
 from ..errors import BackendError, InputError
 from .address import Address
-from .checks import check_bins, check_motif_input, check_run_input, motif_channels
+from .checks import check_bins, check_fill, check_motif_input, check_run_input, motif_channels
 from .device import Device
 from .triton import MESSAGE_BYTES, Connection, Counters
 
@@ -58,6 +58,7 @@ class ServedSession:
         """
         self._open()
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        check_fill(n_fill)
         start, end = check_bins(bins, self.geometry)
         if not index.size:
             return np.empty((len(sequence), 0, end - start), dtype=np.float32)
@@ -74,6 +75,7 @@ class ServedSession:
         if not self.motif_channels:
             raise InputError("the model has no motif activations; a bundle of the family 'promoter' is needed")
         index = check_run_input(sequence, np.zeros(1, dtype=np.int64), self.geometry, self.tracks_count)
+        check_fill(n_fill)
         motifs = self._motif_inputs(len(sequence), {"mask": None, "fill": None})
         inputs = {"sequence": sequence, **self._small_inputs(index, n_fill, (0, self.geometry.bins)), **motifs}
         return self._ask(inputs, "activations", (self.motif_channels, self.geometry.sequence_length_bp))

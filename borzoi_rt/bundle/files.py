@@ -10,33 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import FormatError
+from ..reading import read_regular
 from .manifest import FileEntry
 from .names import IGNORED, MANIFEST, allowed_names, is_file_name, largest_size
 
 log = logging.getLogger(__name__)
 
 _CACHE_REVISIONS, _CACHE_FILES = "snapshots", "blobs"
-
-
-def read_regular(path: Path, largest: int) -> bytes:
-    """Read a file whole: no pipe, no device, and nothing larger than it may be.
-
-    Raises
-    ------
-    FormatError
-        If it is something else than a regular file, or too large.
-    OSError
-        If it cannot be opened.
-    """
-    # Not blocking: opening a pipe would wait for a writer.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise FormatError(f"{path}: not a regular file; copy the bundle again")
-        if found.st_size > largest:
-            raise FormatError(f"{path}: {found.st_size} bytes; at most {largest} are allowed")
-        return stream.read(largest)
 
 
 def read_manifest(directory: Path) -> bytes:
@@ -50,7 +30,7 @@ def read_manifest(directory: Path) -> bytes:
     path = directory / MANIFEST
     try:
         _check_link(path)
-        raw = read_regular(path, largest_size(MANIFEST) or 0)
+        raw = read_regular(path, largest_size(MANIFEST) or 0, hint="copy the bundle again")
     except OSError as error:
         raise FormatError(f"{directory}: not a bundle, {MANIFEST} cannot be read ({error.strerror})") from error
     if raw[:1].isspace() or raw.removesuffix(b"\n")[-1:].isspace():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import FormatError
-from .files import read_regular
+from ..reading import read_regular
 from .graph_constants import check_integers, count_elements, read_constants
 from .graph_memory import Limits, Program, check_memory
 from .graph_shapes import ELEMENT_BYTES, OPERATORS, Attribute, Node
@@ -132,7 +132,7 @@ def check_graph_file(
     """
     path = Path(path)
     try:
-        data = read_regular(path, LARGEST_GRAPH)
+        data = read_regular(path, LARGEST_GRAPH, hint="copy the bundle again")
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     if weights_bytes is None:

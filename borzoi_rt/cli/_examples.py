@@ -53,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "export torch --weights johahi/borzoi-replicate-0 --targets targets_human.txt --squash old --out BUNDLE",
     ),
     "export checkpoint": ("export checkpoint --checkpoint RUN/best.ckpt --targets targets.txt --out BUNDLE",),
+    "export activations": ("export activations --bundle BUNDLE --out BUNDLE_WITH_ACTIVATIONS",),
     "export gradient": ("export gradient --bundle BUNDLE --out BUNDLE_WITH_GRADIENT",),
     "export randomise": ("export randomise --bundle BUNDLE --down-to decoder --out RANDOM",),
     "train": ("train --params params.json --data DATA --out RUN",),

@@ -22,7 +22,7 @@ _RUNS = (["score"], ["ism"], ["explain"], ["predict"], ["calibrate"], ["dft", "s
 # Arguments that shards may differ in: results do not depend on them, or the identity of a run holds what they become.
 _FREE = {item.name for kind in (EngineOptions, PredictionOptions, ScoreOptions) for item in fields(kind)}
 # Outputs besides OUT, which are no inputs to be looked for.
-_WRITTEN = ("bigwig", "plot", "modisco", "curves", "profiles", "plots")
+_WRITTEN = ("bigwig", "plot", "modisco", "seqlets", "hits", "report", "curves", "profiles", "plots")
 _FREE |= {"out", "device", "threads", "wisdom", "bundle", "bundles", "preset", "no_merge", "span_bp"}
 
 

@@ -100,6 +100,9 @@ class ArrowSplit:
         path = self._paths[shard]
         try:
             batch = self._reader(shard).get_batch(number - self._starts[shard])
+            batch.validate(full=True)
+            if batch.num_rows != 1 or any(column.null_count for column in batch.columns):
+                raise ValueError(f"{batch.num_rows} rows, or a row without values, where a batch is one window")
             codes = np.frombuffer(batch.column("sequence")[0].as_py(), dtype=np.uint8)
             target = batch.column("target").to_numpy_ndarray()[0]
         except (pa.ArrowException, OSError, ValueError) as error:

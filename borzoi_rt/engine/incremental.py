@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..backends.checks import check_bins, check_run_input
+from ..backends.checks import check_bins, check_fill, check_run_input
 from ..backends.protocols import Parts
 from ..bundle.manifest import Geometry
 from .cache import Cache
@@ -75,6 +75,7 @@ class IncrementalSession:
     ) -> np.ndarray:
         """See :meth:`borzoi_rt.backends.Session.run`; a body that fits ``bins`` computes little more than these."""
         index = check_run_input(sequence, track_index, self.geometry, self.tracks_count)
+        check_fill(n_fill)
         start, end = check_bins(bins, self.geometry)
         coverage = np.empty((len(sequence), len(index), end - start), dtype=np.float32)
         if not coverage.size:

@@ -111,7 +111,7 @@ def _row(held: Attributions, number: int) -> dict[str, Any]:
     step = -(-len(scores) // _POINTS)
     whole = {"start": first, "step": step, "width": len(scores), "at": at.tolist(), "values": _numbers(curve)}
     ends = {"low": float(scores.min(initial=0.0)), "high": float(scores.max(initial=0.0))}
-    return {"chrom": str(held.arrays["chrom"][number]), **ends, "whole": whole, "lines": lines}
+    return {"row": number, "chrom": str(held.arrays["chrom"][number]), **ends, "whole": whole, "lines": lines}
 
 
 def _lines(scores: DoubleArray) -> list[int]:

@@ -135,7 +135,7 @@ def _transcript_of(text: bytes) -> bytes:
 
 def _features(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the lines of features, split into nine columns, with their numbers."""
-    for number, raw in enumerate(text_lines(path), start=1):
+    for number, raw in enumerate(text_lines(path, "annotation"), start=1):
         line = raw.rstrip(b"\r\n")
         if line.startswith(b"#"):
             if line.startswith(b"##FASTA"):

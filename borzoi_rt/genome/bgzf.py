@@ -10,10 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..errors import FormatError
+from ..reading import read_regular
 
 GZIP_MAGIC = b"\x1f\x8b"
 # The empty block that every complete bgzip file ends with (SAM specification, section 4.1.2).
 EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+_LARGEST = 1 << 28  # bytes of an index, of a terabase
 _LONGEST_BLOCK = 1 << 16
 _HEAD_BYTES = 18
 
@@ -137,7 +139,7 @@ def _block_length(data: bytes) -> int | None:
 def _read_gzi(path: Path) -> tuple[list[int], list[int]]:
     """Return where each block begins in the file, and in the uncompressed text."""
     index = Path(f"{path}.gzi")
-    data = index.read_bytes()
+    data = read_regular(index, _LARGEST)
     count = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else -1
     if len(data) != 8 + 16 * count:
         raise FormatError(f"{index}: {len(data)} bytes are no block index; run `samtools faidx {path}` again")

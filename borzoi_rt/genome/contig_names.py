@@ -172,7 +172,7 @@ def read_contig_names(path: str | os.PathLike[str]) -> ContigNames:
         raise FormatError(f"{path}: no such table of contig names")
     columns: list[int] | None = None
     rows = []
-    for number, raw in enumerate(text_lines(path), start=1):
+    for number, raw in enumerate(text_lines(path, "table of contig names"), start=1):
         line = raw.decode("utf-8", "surrogateescape").rstrip("\r\n")
         if line.startswith("#"):
             columns = _report_columns(line) or columns

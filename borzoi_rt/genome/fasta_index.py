@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import FormatError
+from ..reading import read_regular
 
 _SPACE = b" \t\r\n"
+_LARGEST = 1 << 28  # bytes of an index, of millions of contigs
 _HEADER_PROBE = 256  # bytes before a contig that are read at first
 _LONGEST_HEADER = 1 << 20
 
@@ -69,7 +71,7 @@ def read_index(index: Path) -> dict[str, Contig]:
         If a row is none, or a contig comes twice.
     """
     rows: dict[str, Contig] = {}
-    lines = index.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    lines = read_regular(index, _LARGEST).decode("utf-8", "surrogateescape").split("\n")
     for number, line in enumerate(lines, start=1):
         fields = line.rstrip("\r").split("\t")
         if fields == [""] and number == len(lines):

@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -27,6 +27,8 @@ from ..errors import FormatError, InputError
 from .bgzf import EOF_BLOCK, GZIP_MAGIC, has_eof_block, is_bgzf, starts_bgzf
 
 _CHUNK = 1 << 16
+_LONGEST_LINE = 1 << 28  # bytes; a record of ten million genotypes has 40 MB
+_OTHER_CONTAINERS = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\3\4": "zip"}
 _LARGEST_PART = 1 << 28  # of a BCF file; the alleles and INFO of one record, or the header
 _FIXED = struct.Struct("<iiifHHI")  # contig, 0-based position, length, quality, number of INFO, of alleles, of samples
 _TEXT_TYPE, _LONG_COUNT = 7, 15
@@ -109,9 +111,9 @@ class _Tap(io.RawIOBase):
         return len(data)
 
 
-def text_lines(path: Path) -> Iterator[bytes]:
+def text_lines(path: Path, kind: str = "VCF") -> Iterator[bytes]:
     """Yield the lines of a plain or compressed text file; a compressed file that ends early is an error."""
-    yield from FileLines(path)
+    yield from FileLines(path, kind)
 
 
 def whole_lines(path: Path, samples: Sequence[str] | None = None) -> Iterator[bytes]:
@@ -156,9 +158,14 @@ def _lines(stream: io.BufferedReader[_Tap], source: str) -> Iterator[bytes]:
         if body.peek(5)[:3] == b"BCF":
             yield from _bcf_records(body, source)
             return
-        lines = iter(body)
-        yield from (line.removeprefix(codecs.BOM_UTF8) for line in islice(lines, 1))
-        yield from lines
+        for magic, name in _OTHER_CONTAINERS.items():
+            if body.peek(8).startswith(magic):
+                raise FormatError(f"{source}: is compressed by {name}; decompress it, or compress it by gzip or bgzip")
+        lines = iter(partial(body.readline, _LONGEST_LINE + 1), b"")
+        for number, line in enumerate(lines, start=1):
+            if len(line) > _LONGEST_LINE:
+                raise FormatError(f"{source}, line {number}: of more than {_LONGEST_LINE} bytes; is this a text file?")
+            yield line if number > 1 else line.removeprefix(codecs.BOM_UTF8)
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{source}: truncated or damaged compression ({error}); copy the file again") from error
 

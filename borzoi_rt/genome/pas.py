@@ -95,7 +95,7 @@ def read_sites(path: str | os.PathLike[str]) -> Sites:
         Naming file, line and column.
     """
     path = Path(path)
-    lines = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in text_lines(path))
+    lines = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in text_lines(path, "table of sites"))
     header = [_NAMES.get(name, name) for name in next(lines, "").lstrip("#").split("\t")]
     missing = [name for name in _NEEDED if name not in header]
     if missing:

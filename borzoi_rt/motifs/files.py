@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import zlib
@@ -12,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..reading import read_small
 from ..sequence import BASES
 from .matrices import Motif
 
 SITES = 1000  # what stands for the number of sites where a matrix has none of its own
 SUM_TOLERANCE = 0.05  # of a row of probabilities, which files round
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_LARGEST = 2**26  # bytes; JASPAR as a whole has 4 MB
 _MEME_VERSION = re.compile(r"\s*MEME version\s+\d", re.IGNORECASE)
 _MATRIX = re.compile(r"letter-probability matrix\b", re.IGNORECASE)
 _KEY = re.compile(r"\b(alength|w)\s*=\s*(\d+)")
@@ -42,9 +42,7 @@ def read_motifs(path: str | os.PathLike[str]) -> list[Motif]:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = read_small(path, _LARGEST).decode("utf-8-sig").splitlines()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read as motifs ({error})") from error
     first = next((line for line in lines if line.strip()), "")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.checks import check_fill
 from ..backends.onnx import Graph
 from ..errors import InputError
 from .answering import answer
@@ -58,6 +59,9 @@ def _check(feeds: dict[str, np.ndarray], most: Mapping[str, Sequence[int]]) -> N
             raise InputError(f"{name} has shape {values.shape}; nothing can be computed of it")
         if values.dtype == np.int64 and (values < 0).any():
             raise InputError(f"{name} holds {values.min()}; 0 or more is needed")
+    fill = feeds.get("n_fill")
+    if fill is not None:
+        check_fill(fill)
     sequence = feeds.get("sequence")
     if sequence is not None and (sequence > 1).any():
         raise InputError("sequence holds other numbers than 0 and 1; one-hot DNA is needed")

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import hostile
+from attacks.fuzzing import fuzz
 from borzoi_rt.backends.onnx import Graph
 from borzoi_rt.backends.opening import open_parts, open_session
 from borzoi_rt.bundle.graph_check import OPERATORS, check_graph, check_graph_file
+from borzoi_rt.bundle.graph_memory import Limits
 from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.errors import FormatError
 
@@ -245,9 +247,10 @@ def test_every_operator_that_is_written_is_allowed_and_few_others() -> None:
 
 GRAPH = (hostile.PACKAGED / "bundle" / "head.onnx").read_bytes()
 SIZE = (hostile.PACKAGED / "bundle" / "weights.bin").stat().st_size
+LIMITS = Limits(window_bp=8192, bins=192, tracks=8, weights_bytes=SIZE)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@fuzz
 @given(st.lists(st.tuples(st.integers(0, len(GRAPH) - 1), st.binary(max_size=6), st.integers(0, 6)), min_size=1))
 def test_spliced_bytes_never_break_the_reader(changes: list[tuple[int, bytes, int]]) -> None:
     data = bytearray(GRAPH)
@@ -256,7 +259,7 @@ def test_spliced_bytes_never_break_the_reader(changes: list[tuple[int, bytes, in
     agree(bytes(data))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@fuzz
 @given(st.binary(max_size=300))
 def test_random_bytes_never_break_the_reader(data: bytes) -> None:
     agree(data)
@@ -265,7 +268,7 @@ def test_random_bytes_never_break_the_reader(data: bytes) -> None:
 def agree(data: bytes) -> None:
     """What our reader accepts, protobuf's must read as the same graph."""
     try:
-        facts = check_graph(data, SIZE)
+        facts = check_graph(data, SIZE, LIMITS)
     except FormatError as error:
         if not str(error).isprintable():
             pytest.fail(repr(str(error)))

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attacks import hostile
+from attacks.fuzzing import fuzz, read_or_refuse, spoilt
 from borzoi_rt.backends.checks import motif_channels
 from borzoi_rt.backends.opening import open_parts
 from borzoi_rt.bundle.opening import open_bundle
@@ -77,6 +80,37 @@ def test_mutated_values(tmp_path: Path, name: str) -> None:
 def test_all_mutated_values(tmp_path: Path, name: str) -> None:
     total, refused = sweep(hostile.copy_bundle(name, tmp_path / "b"), 1, 0)
     assert refused > total // 3 > 300
+
+
+MANIFESTS = tuple((hostile.PACKAGED / name / "bundle.json").read_bytes() for name in NAMES)
+
+
+@fuzz
+@given(data=spoilt(MANIFESTS[:1]))
+def test_spoilt_manifests(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """The bytes of one, cut, repeated and replaced; what is then read is used as far as without a prediction."""
+    bundle = tmp_path_factory.getbasetemp() / "spoilt-manifest"
+    if not bundle.exists():
+        hostile.copy_bundle("bundle", bundle)
+    (bundle / "bundle.json").write_bytes(data)
+    read_or_refuse(use, bundle)
+
+
+@fuzz
+@given(data=st.data())
+def test_manifests_with_values_of_any_kind(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Up to three values of one replaced by hostile ones, or left out."""
+    bundle = tmp_path_factory.getbasetemp() / "mutated-manifest"
+    if not bundle.exists():
+        hostile.copy_bundle("bundle", bundle)
+    document = json.loads(MANIFESTS[0])
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from([path for path in hostile.paths(document) if path] or [()]))
+        if path and data.draw(st.booleans()):
+            document = hostile.mutated(document, path, data.draw(st.sampled_from(hostile.VALUES)))
+        elif path:
+            document = hostile.without(document, path)
+    judge(bundle, document)
 
 
 def set_value(*path: Any, value: Any) -> Callable[[Path], None]:

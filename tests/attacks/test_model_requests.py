@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 from triton_servers import OPTIONS, windows
 
 from attacks.fuzzing import fuzz
+from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.engine.sessions import open_engine
+from borzoi_rt.errors import InputError
 from borzoi_rt.serving import graph_model, scorer_model
 from borzoi_rt.serving.config import Limits
 from borzoi_rt.serving.repository import write_repository
@@ -274,6 +277,26 @@ def test_a_request_for_an_explanation_that_makes_sense_is_answered(scorer: Any, 
         response = asked(scorer, log, tensors, ["status", "explanation"])
         assert response.error is None
         assert response.tensors[0].values[0, 0] == b"ok"
+
+
+@pytest.mark.parametrize("fill", [-1e38, 3e38, -0.25, 1.5])
+def test_a_code_of_unknown_bases_that_no_model_knows(
+    graph: Any, log: list[str], toy_bundle: Bundle, fill: float
+) -> None:
+    """Large ones gave coverage that is no number, and the status ok."""
+    tensors = {
+        "sequence": np.zeros((1, 4, 2048), dtype=np.uint8),
+        "track_index": np.zeros(1, dtype=np.int64),
+        "n_fill": np.array([fill], dtype=np.float32),
+        "trim_bins": np.zeros(2, dtype=np.int64),
+    }
+    error = asked(graph, log, tensors, ["coverage"]).error
+    assert error is not None
+    assert re.search(r"n_fill is \S+; a number from 0 to 1 is needed", error.text)
+    for session in (open_session(toy_bundle), open_engine(toy_bundle)):
+        with pytest.raises(InputError, match=r"n_fill is .*; a number from 0 to 1"):
+            session.run(tensors["sequence"], n_fill=fill)
+        session.close()
 
 
 def test_what_makes_sense_is_answered(graph: Any, scorer: Any, log: list[str]) -> None:

@@ -7,13 +7,17 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from oracles import training as oracle
 
 from attacks.fuzzing import fuzz, read_or_refuse, spoilt
 from borzoi_rt.dataset import open_data
+from borzoi_rt.dataset.arrow import ArrowSplit, schema_of, write_shard
 from borzoi_rt.dataset.tfrecord import read_example
+from borzoi_rt.dataset.window import Window
 from borzoi_rt.errors import FormatError
 
 LENGTH, TRACKS, BINS = 64, 3, 5
@@ -61,8 +65,47 @@ def test_spoilt_records(tmp_path: Path, data: bytes) -> None:
     read_or_refuse(read, folder_of(tmp_path, oracle.tfrecord([data, EXAMPLE])))
 
 
+def shard_of(folder: Path) -> bytes:
+    codes = np.arange(LENGTH, dtype=np.uint8) % 5
+    target = np.linspace(0, 1, TRACKS * BINS, dtype=np.float16).reshape(TRACKS, BINS)
+    write_shard(folder / "seed.arrow", [Window(codes, target)] * 2, schema_of(LENGTH, TRACKS, BINS))
+    return (folder / "seed.arrow").read_bytes()
+
+
+def read_shard(path: Path) -> int:
+    return len(list(ArrowSplit([path], 2, length=LENGTH, tracks=TRACKS, bins=BINS).in_order()))
+
+
+@fuzz
+@given(data=st.data())
+def test_spoilt_arrow_shards(tmp_path: Path, data: st.DataObject) -> None:
+    """Single bytes too, which leave most of the structure as it is."""
+    content = bytearray(shard_of(tmp_path))
+    if data.draw(st.booleans()):
+        content[:] = data.draw(spoilt((bytes(content),)))
+    else:
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.sampled_from([0, 1, 128, 255]))
+    (tmp_path / "x.arrow").write_bytes(content)
+    read_or_refuse(read_shard, tmp_path / "x.arrow")
+
+
+def test_a_window_without_values_is_refused(tmp_path: Path) -> None:
+    """Readers of Arrow take it for none, whatever the schema says."""
+    schema = schema_of(LENGTH, TRACKS, BINS)
+    empty = pa.array([None], type=schema.field("sequence").type)
+    tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, TRACKS, BINS), dtype=np.float16))
+    with pa.ipc.new_file(tmp_path / "x.arrow", schema) as writer:
+        for _ in range(2):
+            writer.write_batch(pa.RecordBatch.from_arrays([empty, tensor], schema=schema))
+    with pytest.raises(FormatError, match=r"x\.arrow: window 0 cannot be read"):
+        read_shard(tmp_path / "x.arrow")
+
+
 def test_the_seed_itself_is_read(tmp_path: Path) -> None:
     assert read(folder_of(tmp_path, zlib.compress(STREAM))) == 2
+    shard_of(tmp_path)
+    assert read_shard(tmp_path / "seed.arrow") == 2
 
 
 @pytest.mark.timeout(60)

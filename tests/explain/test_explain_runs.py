@@ -315,7 +315,7 @@ def test_nothing_to_explain_is_an_error_and_no_file(call, desk, gradient_bundle,
     # The logarithm of a number below 0: known only when it has been computed.
     region = ["--against", "rna", "--target", "log SUM", "--squashed"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("borzoi_rt.explain.models._finite", refused)
+        patch.setattr("borzoi_rt.explain.models.finite", refused)
         check_error(call(*words(desk, gradient_bundle, tmp_path), *region), "no finite value")
     assert set(content(tmp_path)) == {"none.bed"}
     assert not list(tmp_path.glob("*.partial"))

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,15 @@ from command_line import caller
 from numpy.testing import assert_allclose
 
 from borzoi_rt.demo import grammar
+from borzoi_rt.errors import InputError
 from borzoi_rt.explain.attr_file import StoredRow, read_attributions, write_attributions
+from borzoi_rt.explain.kept import lost_row
+from borzoi_rt.explain.motif_tables import hits_of, seqlets_of
 from borzoi_rt.explain.page import write_explanation
+from borzoi_rt.explain.panels import read_panels
 from borzoi_rt.explain.rows import ALT, Row
 from borzoi_rt.explain.where import Where, anchored
+from borzoi_rt.genome.fasta import write_fasta
 from borzoi_rt.genome.intervals import Interval
 from borzoi_rt.motifs.files import write_meme
 from borzoi_rt.motifs.matrices import Motif
@@ -30,8 +36,8 @@ HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"
 WORD = "TATAAAAGCA"
 
 
-def write(path: Path, width: int, *, effects: bool = True, rows: int = 2) -> Path:
-    random, stored = np.random.default_rng(4), []
+def write(path: Path, width: int, *, effects: bool = True, rows: int = 2, first: Sequence[StoredRow] = ()) -> Path:
+    random, stored = np.random.default_rng(4), list(first)
     for number in range(rows):
         codes = random.integers(0, 4, width).astype(np.uint8)
         values = random.normal(0.0, 0.02, (4, width)).astype(np.float32)
@@ -49,7 +55,7 @@ def write(path: Path, width: int, *, effects: bool = True, rows: int = 2) -> Pat
         stored.append(StoredRow(row, codes, 2.5, arrays, {"completeness_error": 0.0125, "folds": [1, 2]}))
     target = {"target": "log SUM@exons", "tracks": HOSTILE, "against": None}
     about = {"method": "ism", "target": target, "options": {"convention": "mean4"}, "models": [{"name": HOSTILE}]}
-    write_attributions(path, iter(stored), rows, width, about)
+    write_attributions(path, iter(stored), len(stored), width, about)
     return path
 
 
@@ -117,6 +123,32 @@ def test_texts_are_texts_and_only_its_own_script_runs(tmp_path: Path, motifs: Pa
     assert "less the mean over all four bases (mean4)" in page
 
 
+def test_a_row_without_an_answer_is_said_and_drawn_nowhere(tmp_path: Path, motifs: Path) -> None:
+    bases = Interval("chr1", 0, 120)
+    row = Row(name="lost", bases=bases, where=Where(window_start=0, anchor=anchored("chr1", 0, 120)))
+    held = read_attributions(write(tmp_path / "a.h5", 120))
+    arrays = {"hypothetical": held.arrays["hypothetical"][0], "effects": held.arrays["effects"][0]}
+    kept = StoredRow(row, held.arrays["sequence"][0], 1.0, arrays, {})
+    lost = lost_row(row.failed("too_many_n", "every base is unknown"))
+    write_attributions(tmp_path / "b.h5", iter([lost, kept]), 2, 120, held.about)
+    assert write_explanation(tmp_path / "r.html", tmp_path / "b.h5", motifs=motifs) == 1
+    page = (tmp_path / "r.html").read_text()
+    assert "1 row could not be explained" in page
+    data = data_of(page)
+    assert [(shown["row"], len(shown["lines"])) for shown in data["rows"]] == [(1, 2)]
+    assert {item[0] for item in data["seqlets"]} == {1}  # the number by which the row finds its own
+    assert seqlets_of(tmp_path / "b.h5", tmp_path / "s.bed", {"chr1": 0}, motifs=motifs) > 0
+    assert hits_of(tmp_path / "b.h5", tmp_path / "h.tsv", motifs) > 0
+    for name in ("s.bed", "h.tsv"):
+        cells = [line.split("\t") for line in (tmp_path / name).read_text().splitlines()]
+        at = cells[0].index("row")
+        assert {line[at] for line in cells[1:]} == {"1"}
+    panels, _ = read_panels(tmp_path / "b.h5")
+    assert len(panels) == 1
+    with pytest.raises(InputError, match="row 'lost' was not explained: every base is unknown"):
+        read_panels(tmp_path / "b.h5", rows=["0"])
+
+
 def test_a_report_of_many_rows_is_small(tmp_path: Path) -> None:
     write_explanation(tmp_path / "r.html", write(tmp_path / "a.h5", 400, rows=60))
     page = (tmp_path / "r.html").read_text()
@@ -139,7 +171,9 @@ def test_from_the_command_line(tmp_path: Path, motifs: Path, monkeypatch: Any, c
         assert code > 0
         assert message in err
     bundle = Path(grammar.__file__).with_name("bundle")
-    words = ["explain", "--region", "chr1:1-9", "--bundle", bundle, "--fasta", "none.fa", "--out", tmp_path / "b.h5"]
+    write_fasta(tmp_path / "g.fa", {"chr1": "ACGT" * 10})
+    words = ["explain", "--region", "chr1:1-9", "--bundle", bundle, "--fasta", tmp_path / "g.fa"]
+    words += ["--out", tmp_path / "b.h5"]
     assert "a report is an HTML file" in call(*words, "--report", tmp_path / "r.pdf")[2]
 
 
@@ -149,7 +183,10 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 def test_in_a_browser(tmp_path: Path, motifs: Path) -> None:
     """No error on the console, the letters and cells are drawn, and the hostile name did nothing."""
-    write_explanation(tmp_path / "r.html", write(tmp_path / "a.h5", 120), motifs=motifs)
+    bases = Interval("chr1", 0, 120)
+    row = Row(name="lost", bases=bases, where=Where(window_start=0, anchor=anchored("chr1", 0, 120)))
+    lost = lost_row(row.failed("too_many_n", "every base is unknown"))
+    write_explanation(tmp_path / "r.html", write(tmp_path / "a.h5", 120, first=[lost]), motifs=motifs)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--virtual-time-budget=2000"]
     words = [str(BROWSER), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{tmp_path}/r.html"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)

@@ -231,7 +231,9 @@ def test_the_demo_bundle_names_its_motifs(planted, tmp_path, monkeypatch, capsys
 
 def test_choices_that_nothing_heeds_are_refused(planted, tmp_path, monkeypatch, capsys):
     call = caller(monkeypatch, capsys)
-    words = ["explain", "--region", "chr1:1-10", "--bundle", BUNDLE, "--fasta", "none.fa", "--out", tmp_path / "a.h5"]
+    write_fasta(tmp_path / "g.fa", {"chr1": "ACGT" * 10})
+    words = ["explain", "--region", "chr1:1-10", "--bundle", BUNDLE, "--fasta", tmp_path / "g.fa"]
+    words += ["--out", tmp_path / "a.h5"]
     bed, table = tmp_path / "s.bed", tmp_path / "h.parquet"
     for more, told in (
         (["--hits", table], "give motifs"),

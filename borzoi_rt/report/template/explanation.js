@@ -152,7 +152,7 @@ for (const element of document.querySelectorAll(".lines")) {
   }
 }
 for (const element of document.querySelectorAll(".whole")) drawWhole(element, data.rows[Number(element.dataset.row)]);
-for (const element of document.querySelectorAll(".stretches")) drawStretches(element, Number(element.dataset.row));
+for (const element of document.querySelectorAll(".stretches")) drawStretches(element, data.rows[Number(element.dataset.row)].row);
 document.getElementById("download").addEventListener("click", () => {
   const lines = [data.columns, ...data.seqlets].map((row) => row.map((cell) => (cell === null ? "" : String(cell).replace(/[\t\r\n]/g, " "))).join("\t"));
   const link = make("a", { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" })), download: "stretches.tsv" });

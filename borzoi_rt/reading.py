@@ -1,0 +1,66 @@
+"""Files that are read whole: no pipe, no device, and nothing larger than they may be, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+from pathlib import Path
+
+from .errors import FormatError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_regular(path: Path, largest: int, *, hint: str = "name a file") -> bytes:
+    """Read a file whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    largest : int
+        Most bytes that it may have.
+    hint : str
+        What to do where it is none, for the message.
+
+    Raises
+    ------
+    FormatError
+        If it is something else than a regular file, or too large.
+    OSError
+        If it cannot be opened.
+    """
+    # Not blocking: opening a pipe would wait for a writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise FormatError(f"{path}: not a regular file; {hint}")
+        if found.st_size > largest:
+            raise FormatError(f"{path}: {found.st_size} bytes; at most {largest} are allowed")
+        return stream.read(largest)
+
+
+def read_small(path: Path, largest: int) -> bytes:
+    """Read a small file, which people may also pipe into a process (``<(...)``), plain or gzip-compressed.
+
+    Parameters and errors as of :func:`read_regular`; ``largest`` holds for what is uncompressed too.
+
+    Raises
+    ------
+    EOFError, zlib.error
+        If compressed data are damaged.
+    """
+    if path.is_fifo():
+        with path.open("rb") as stream:
+            data = stream.read(largest + 1)
+    else:
+        data = read_regular(path, largest)
+    if data.startswith(_GZIP_MAGIC):
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            data = stream.read(largest + 1)
+    if len(data) > largest:
+        raise FormatError(f"{path}: more than {largest} bytes; no such file is as large")
+    return data
