@@ -145,7 +145,7 @@ def test_the_planted_promoter_is_designed(
     """
     call = caller(monkeypatch, capsys)
     words = ["design", "--region", "chr1:4,451-4,530", "--target", "log SUM@center:256", "--tracks", "CAGE"]
-    words += ["--guide", "gradient", "--candidates", "8", "--edits", "14", "--fasta", genome]
+    words += ["--guide", "gradient", "--candidates", "16", "--edits", "14", "--fasta", genome]
     bundle = packaged_bundle("bundle")
     code, _, err = call(*words, "--bundle", bundle.path, "--out", tmp_path / "made")
     assert code == 0, err
