@@ -40,6 +40,7 @@ from ._common import print_header, print_table
 BEFORE, BEHIND = 180, 20
 TARGET = TargetSpec.parse("log SUM@span:400", tracks="CAGE+,RNA+")
 STRETCHES: dict[str, Any] = {"tile_bp": 8}
+NAMES = [name for name in METHODS if name != "dependency"]  # which is about pairs of bases
 OPTIONS: dict[str, dict[str, Any]] = {
     "shuffle": {**STRETCHES, "samples": 5},
     "deletion": STRETCHES,
@@ -64,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path(grammar.__file__).with_name("bundle"))
     parser.add_argument("--promoters", type=int)
-    parser.add_argument("--methods", default=",".join(METHODS), help="Names, separated by commas; ism is always run.")
+    parser.add_argument("--methods", default=",".join(NAMES), help="Names, separated by commas; ism is always run.")
     parser.add_argument("--randomised", action="store_true")
     options = parser.parse_args()
     names = list(dict.fromkeys(["ism", *options.methods.split(",")]))

@@ -13,7 +13,7 @@ from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.squash import KINDS
 
 from .convert import convert_calico, convert_checkpoint, convert_torch
-from .graphs.adding import add_gradient
+from .graphs.adding import add_activations, add_gradient
 from .graphs.finish import table
 from .graphs.form import CONVOLUTIONS
 from .randomise import PARTS, randomise_bundle
@@ -202,6 +202,24 @@ def gradient(source: Path, out: Path, overwrite: bool) -> None:
     told, allowed = (bundle.info.parity[name] for name in ("gradient", "gradient_allowed"))
     for name, text in (("error", "error of nine in ten"), ("far", "share far off"), ("loss", "1 - Pearson")):
         click.echo(f"{text:<20}  {told[name]:.2e}  allowed {allowed[name]:.2e}")
+    click.echo(f"{bundle.path}: {len(bundle.info.graphs)} graphs")
+
+
+@export.command()
+@_bundle
+@_out
+@_overwrite
+def activations(source: Path, out: Path, overwrite: bool) -> None:
+    """Add the graphs of activations to a bundle that was exported without --activations; its weights are in it.
+
+    The other graphs, weights and the example stay as they are, to the byte. The biases of stem and tower are not told
+    apart in a bundle: units of these layers are less by theirs, a constant each. Prints how far onnxruntime is from the
+    network in float64, and how far it may be, where that is nearest; a bundle that is further away is not written.
+    """
+    bundle = add_activations(open_bundle(source), out, overwrite=overwrite)
+    told, allowed = (bundle.info.parity[name] for name in ("activations", "activations_allowed"))
+    nearest = max(told, key=lambda name: float(told[name] / allowed[name]))
+    click.echo(f"{nearest:<20}  {told[nearest]:.2e}  allowed {allowed[nearest]:.2e}")
     click.echo(f"{bundle.path}: {len(bundle.info.graphs)} graphs")
 
 

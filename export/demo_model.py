@@ -3,8 +3,8 @@
 The road that any lab takes, on a synthetic genome: coverage of the planted promoter grammar
 (:mod:`borzoi_rt.demo.grammar`) as bigWig, ``data make``, ``train``, ``export checkpoint``, ``evaluate``. The seed is
 fixed: the same version of torch on processors with the same vector instructions makes the same bundle, on others the
-rounding of the first update already differs. The packaged bundle got its gradient graphs later, of its own weights by
-``borzoi-rt export gradient``, which left all else in it as it was.
+rounding of the first update already differs. The packaged bundle got its graphs of gradient and activations later, of
+its own weights by ``borzoi-rt export gradient`` and ``export activations``, which left all else in it as it was.
 """
 
 from __future__ import annotations
@@ -160,9 +160,8 @@ def make_demo_model(
     checkpoint = train(params, [data.path], work / "run", options=recipe, run=run)
     draft = convert_checkpoint(checkpoint, data.path / "targets.txt", work / "draft", name="demo")
     facts = {"recipe": "borzoi_export.demo_model", "validation_pearson": _pearson(draft, data, threads)}
-    return convert_checkpoint(
-        checkpoint, data.path / "targets.txt", out, name="demo", provenance=facts, overwrite=True, gradient=True
-    )
+    more: dict[str, Any] = {"provenance": facts, "gradient": True, "activations": True}
+    return convert_checkpoint(checkpoint, data.path / "targets.txt", out, name="demo", overwrite=True, **more)
 
 
 def _pearson(bundle: Bundle, data: Data, threads: int) -> dict[str, float]:

@@ -13,6 +13,8 @@ import os
 import torch
 from torch import Tensor, nn
 
+from borzoi_rt.backends.activations import has_activations
+from borzoi_rt.backends.gradient import has_gradient
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 
@@ -114,5 +116,6 @@ def randomise_bundle(
         provenance={"source": bundle.sha256, "randomised": list(parts_down_to(part)), "seed": seed},
         overwrite=overwrite,
         target=info.target,
-        gradient=any(name.startswith("gradient") for name in info.graphs),
+        gradient=has_gradient(bundle),
+        activations=has_activations(bundle),
     )

@@ -159,6 +159,6 @@ def need_activations(bundle: Bundle) -> None:
     """
     if not has_activations(bundle):
         raise InputError(
-            f"{bundle.path.name} has no graphs of activations; export the model again with its activations (borzoi-rt "
-            "export with activations)"
+            f"{bundle.path.name} has no graphs of activations; export the model again with its activations, or add "
+            "them (borzoi-rt export activations)"
         )

@@ -28,8 +28,13 @@ COMMANDS = {
     "attention": ("borzoi_rt.cli.attention", "Show where tokens attend to; this is not attribution."),
     "activations": ("borzoi_rt.cli.activations", "Show what units of the network are at a stretch of bases."),
     "embed": ("borzoi_rt.cli.embed", "Embed regions, alleles or genes: one vector each, as a table."),
+    "design": ("borzoi_rt.cli.design", "Design sequences that raise a predicted number (activation maximisation)."),
+    "filters": ("borzoi_rt.cli.filters", "Show the motifs that units of the first layers look for."),
+    "dissect": ("borzoi_rt.cli.dissect", "Say which units follow annotations or motifs (network dissection)."),
     "neighbours": ("borzoi_rt.cli.neighbours", "Find the regions or alleles with the nearest embeddings."),
     "surrogate": ("borzoi_rt.cli.surrogate", "Fit simple models and rules to the mutants of a region."),
+    "tcav": ("borzoi_rt.cli.tcav", "Test in which direction concepts move a prediction (extra: surrogate)."),
+    "bottleneck": ("borzoi_rt.cli.bottleneck", "Say a prediction by named concepts alone (extra: surrogate)."),
     "influence": ("borzoi_rt.cli.influence", "Say which training windows made a model predict what it predicts."),
     "models": ("borzoi_rt.cli.models", "List the published weights that `get` knows by name."),
     "get": ("borzoi_export.cli_get", "Download published weights and export them (extra: export)."),
@@ -49,6 +54,8 @@ COMMANDS = {
 BESIDE: dict[str, dict[str, tuple[str, str]]] = {
     "explain": {
         "compare": ("borzoi_rt.cli.explain_compare", "Explain by several methods: maps, costs and agreement."),
+        "evaluate": ("borzoi_rt.cli.explain_evaluate", "Judge attributions: faithful to the model, and stable?"),
+        "rate": ("borzoi_rt.cli.explain_rate", "Let people compare logos without names, offline (extra: report)."),
     },
 }
 # What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.

@@ -18,6 +18,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain compare": (
         f"explain compare --methods saliency,ism --region chr1:620,001-620,100 --target logSED {_MODEL} --out compared",
     ),
+    "explain evaluate": (
+        f"explain evaluate saliency.h5 ism.h5 --against ism.h5 {_MODEL} --out judged",
+        f"explain evaluate saliency.h5 --metrics strands,shifts {_MODEL} --out judged",
+    ),
+    "explain rate": (
+        "explain rate saliency.h5 ism.h5 --out rating.html",
+        "explain rate --read ada.json max.json --key rating.html.key.json --out rating.json",
+    ),
     "cam": (f"cam --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out cam.tsv --plot cam.png",),
     "attention": (
         f"attention --variant chr1:14677:G:A {_MODEL} --out attention.h5 --plot attention.png",
@@ -25,6 +33,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "activations": (f"activations --layer tower_3 --units 0-7 --region chr1:620,001-620,512 {_MODEL} --out units.tsv",),
     "embed": (f"embed --bed REGIONS.bed {_MODEL} --out regions.h5", f"embed --vcf IN.vcf {_MODEL} --out alleles.h5"),
+    "design": (
+        f"design --region chr1:620,001-620,200 --target logSED --tracks liver --edits 12 {_MODEL} --out designed",
+    ),
+    "filters": (f"filters --layer stem --motifs motifs.meme {_MODEL} --out filters",),
+    "dissect": (f"dissect --layer tower_3 --annotations REGIONS.bed {_MODEL} --out dissected",),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),
@@ -34,6 +47,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "neighbours": ("neighbours genes.h5 --out neighbours.tsv",),
     "surrogate": (f"surrogate --region chr1:620,001-620,200 {_MODEL} --motifs motifs.meme --out rules",),
+    "tcav": (
+        f"tcav --motif core=TATAAAAGNNNNNNNNTCAGTCTT --bed REGIONS.bed --tracks liver {_MODEL} --out tcav.tsv "
+        "--plot tcav.png",
+    ),
+    "bottleneck": (
+        f"bottleneck --bed REGIONS.bed --motif tata=TATAAA --concept ctcf=ctcf.bed --tracks liver {_MODEL} "
+        "--out bottleneck.tsv",
+    ),
     "calibrate": (f"calibrate --variants common.vcf.gz {_MODEL} --stats logSED --out null",),
     "scores": ("scores", "scores --family sad"),
     "bundle verify": ("bundle verify BUNDLE --device cuda:0",),
@@ -48,6 +69,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "export torch --weights johahi/borzoi-replicate-0 --targets targets_human.txt --squash old --out BUNDLE",
     ),
     "export checkpoint": ("export checkpoint --checkpoint RUN/best.ckpt --targets targets.txt --out BUNDLE",),
+    "export activations": ("export activations --bundle BUNDLE --out BUNDLE_WITH_ACTIVATIONS",),
     "export gradient": ("export gradient --bundle BUNDLE --out BUNDLE_WITH_GRADIENT",),
     "export randomise": ("export randomise --bundle BUNDLE --down-to decoder --out RANDOM",),
     "train": ("train --params params.json --data DATA --out RUN",),

@@ -27,8 +27,10 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 # others) are not here: they need onnxruntime or a client of Triton, and the one that is used says what is missing.
 NEEDS: dict[str, tuple[str, ...]] = {
     "bench": ("cpu",),
+    "bottleneck": ("surrogate",),
     "demo": ("cpu",),
     "dft": ("promoter",),
+    "explain rate": ("report",),
     "export": ("cpu", "export"),
     "get": ("cpu", "export"),
     "promoter": ("export",),
@@ -37,6 +39,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "promoter train": ("train",),
     "report": ("report",),
     "surrogate": ("surrogate",),
+    "tcav": ("surrogate",),
     "train": ("train",),
     "triton check": ("triton",),
     "triton lint": ("triton",),

@@ -118,7 +118,7 @@ def calibrate(
         raise InputError(f"{what}: no part of a null; leave that out")
     check_genes(chosen, genes is not None)
     inputs = [item for item in (variants, fasta) if item is not None]
-    check_directory(target, [*inputs, *inputs_of(bundle, chosen)])
+    check_directory(target, [*inputs, *inputs_of(bundle, chosen)], resume=settings.resume)
     model, *others = members = open_members(bundle)
     check_ensemble(members, chosen)
     annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)

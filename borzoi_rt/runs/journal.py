@@ -25,6 +25,7 @@ from .identity import differences
 
 HEADER = "journal.json"
 _LOCK = "lock"
+_MOVED = "moved"
 _OURS = b"borzoi-rt journal\n"
 _SHARD = re.compile(r"shard-(\d+)\.arrow")
 _MAGIC = b"BRTSHRD1"
@@ -159,16 +160,33 @@ class Journal:
         self.directory.rename(target)
         self.close()
 
+    def note_move(self, folder: Path) -> None:
+        """Write down that a folder is the whole output of this run, before it is moved to its final name."""
+        write_whole(self.directory / _MOVED, self._mark_of(folder).encode())
+
+    def has_moved(self) -> bool:
+        """Tell whether what stands at the final name is the output of this run, which was killed before its end."""
+        path = self.directory / _MOVED
+        return path.is_file() and self.out.is_dir() and path.read_text() == self._mark_of(self.out)
+
+    def _mark_of(self, folder: Path) -> str:
+        """Return what a folder keeps when it is moved, and what identifies the run."""
+        header, held = self.directory / HEADER, folder.stat()
+        digest = hashlib.sha256(header.read_bytes() if header.is_file() else b"").hexdigest()
+        return f"{held.st_dev} {held.st_ino} {digest}\n"
+
     def remove(self) -> None:
         """Forget everything; without effect once the folder is no longer ours."""
         if self._lock is None:
             return
+        last = [self.directory / name for name in (_MOVED, _LOCK)]
         for path in self.directory.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.name != _LOCK:
+            elif path not in last:
                 path.unlink(missing_ok=True)
-        (self.directory / _LOCK).unlink(missing_ok=True)
+        for path in last:
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # another run may have made its lock already
             self.directory.rmdir()
         self.close()
@@ -186,6 +204,15 @@ class Journal:
             return set()  # removed, or another run's
         found = (_SHARD.fullmatch(path.name) for path in self.directory.iterdir())
         return {int(match[1]) for match in found if match}
+
+
+def was_moved(out: Path) -> bool:
+    """Tell whether a killed run has left both its whole output, a directory, and its journal."""
+    path = out.with_name(out.name + ".partial") / _MOVED
+    if not path.is_file() or not out.is_dir():
+        return False
+    held = out.stat()
+    return path.read_text().split()[:2] == [str(held.st_dev), str(held.st_ino)]
 
 
 def write_shard(directory: Path, number: int, table: pa.Table, part: range | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from .journal import Journal
+from .journal import Journal, was_moved
 
 # What a writer may put beside its table; of an earlier output under the same name they say nothing true any more.
 COMPANIONS = (".meta.json", ".tbi", ".csi", ".motifs.tsv", ".motifs.json")
@@ -61,15 +61,18 @@ def _check_outside(target: Path, source: Path) -> None:
         raise InputError(f"{target}: lies in {source}, an input, which nothing is written into; choose another folder")
 
 
-def check_directory(target: Path, sources: Iterable[str | os.PathLike[str]] = ()) -> None:
+def check_directory(target: Path, sources: Iterable[str | os.PathLike[str]] = (), *, resume: bool = False) -> None:
     """Refuse an output directory that holds something, cannot be made, or lies in an input.
+
+    With ``resume`` it may be the output of the run that is resumed, where that was killed at its very end.
 
     Raises
     ------
     InputError
         Saying why.
     """
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+    taken = target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir())))
+    if taken and not (resume and not target.is_symlink() and was_moved(target)):
         raise InputError(f"{target}: exists and is not an empty directory; choose another name")
     for source in sources:
         _check_outside(target, Path(source))
@@ -79,13 +82,20 @@ def check_directory(target: Path, sources: Iterable[str | os.PathLike[str]] = ()
 
 
 def finish_directory(target: Path, journal: Journal, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a directory, move it to its name, and forget the journal."""
+    """Let ``write`` fill a directory, move it to its name, and forget the journal.
+
+    Where an earlier run was killed between the two, only the journal is left to forget.
+    """
+    if journal.has_moved():
+        journal.remove()
+        return
     folder = Path(tempfile.mkdtemp(prefix="final-", dir=journal.directory))
     try:
         write(folder)
         for path in folder.iterdir():
             _sync(path)
         folder.chmod(0o755)
+        journal.note_move(folder)
         folder.replace(target)
     except BaseException as error:
         _name_target(error, folder, target)

@@ -219,7 +219,7 @@ def predict_regions(
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")
     if settings.estimate is None:
-        check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
+        check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle], resume=settings.resume)
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     positions = model.tracks.select(chosen.tracks)
     tracks = model.tracks.take(positions)

@@ -157,7 +157,7 @@ def _linear(
     scores: DoubleArray,
     options: FitOptions,
 ) -> Linear:
-    linear = _sklearn("linear_model")
+    linear = sklearn_part("linear_model")
     terms = _terms(values, first, second)
     if options.penalty is None:
         model = linear.RidgeCV(alphas=PENALTIES)
@@ -275,7 +275,7 @@ def _condition(feature: int, above: bool, threshold: float, kind: str, names: Se
 def fit_tree(features: Features, rows: BoolArray, scores: DoubleArray, options: FitOptions) -> Tree:
     """Grow a tree on some mutants; ``scores`` are theirs."""
     model = _grown(features.values[rows], scores, options)
-    printed = _sklearn("tree").export_text(model, feature_names=list(features.names), decimals=3)
+    printed = sklearn_part("tree").export_text(model, feature_names=list(features.names), decimals=3)
     leaves = _leaves(model, features.values[rows], scores)
     return Tree(features.kind, features.names, leaves, printed)
 
@@ -304,7 +304,7 @@ def _gain(rule: Rule, scores: DoubleArray) -> float:
 
 
 def _grown(values: DoubleArray, scores: DoubleArray, options: FitOptions) -> Any:
-    tree = _sklearn("tree").DecisionTreeRegressor(
+    tree = sklearn_part("tree").DecisionTreeRegressor(
         max_depth=options.depth, min_samples_leaf=options.leaf, random_state=options.seed % 2**32
     )
     return tree.fit(values, scores)
@@ -356,10 +356,17 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def _sklearn(part: str) -> Any:
+def sklearn_part(part: str) -> Any:
+    """Return a module of scikit-learn, ``linear_model`` or ``tree``.
+
+    Raises
+    ------
+    BackendError
+        If scikit-learn is not installed.
+    """
     try:
         import sklearn.linear_model
         import sklearn.tree
     except ImportError as error:
-        raise missing_package(error, "sklearn", "surrogate", "fitting a surrogate") from error
+        raise missing_package(error, "sklearn", "surrogate", "fitting simple models") from error
     return getattr(sklearn, part)

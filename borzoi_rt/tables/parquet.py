@@ -27,12 +27,14 @@ def write(path: Path, shards: Shards, context: TableContext) -> None:
     metadata = {"borzoi_rt": json.dumps(context.metadata)}
     schema = empty_table(context.rows, context.layout).schema.with_metadata(metadata)
     held: list[pa.Table] = []
+    rows = size = 0
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for shard in shards():
             for table in tables_of(shard, context.rows, context.layout):
                 held.append(table.cast(schema))
-                if sum(map(len, held)) >= _GROUP_ROWS or sum(part.nbytes for part in held) >= _GROUP_BYTES:
+                rows, size = rows + len(table), size + table.nbytes
+                if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
                     writer.write_table(pa.concat_tables(held))
-                    held = []
+                    held, rows, size = [], 0, 0
         if held:
             writer.write_table(pa.concat_tables(held))

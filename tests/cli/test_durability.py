@@ -204,6 +204,23 @@ def test_a_kill_while_the_output_is_written(cli: Cli, desk: Desk, suffix: str, m
     assert made(broken) == made(desk.folder / "whole")
 
 
+@pytest.mark.parametrize("kind", ["predict", "calibrate"])
+def test_a_kill_between_a_directory_and_the_end(cli: Cli, desk: Desk, kind: str) -> None:
+    """The directory stands under its name and the journal beside it: resumed, the run has only to forget the latter."""
+    want, folder = wanted(cli, desk, kind), desk.folder / "broken"
+    words = command(desk, kind, folder)
+    program = [sys.executable, "-c", DYING, "renamed", *map(str, words)]
+    assert subprocess.run(program, timeout=120, check=False).returncode == -signal.SIGKILL
+    assert list(folder.glob("*.partial/shard-*.arrow"))
+    told(cli(*words), "exists and is not an empty directory")
+    other = ["--tracks", "dnase"]
+    told(cli(*words, *other, "--resume"), "another")
+    ended = cli(*words, "--resume")
+    assert ended.code == 0, ended.err
+    assert made(folder) == want
+    told(cli(*words, "--resume"), "exists and is not an empty directory")
+
+
 @pytest.mark.parametrize("kind", ["score", "ism"])
 def test_a_tile_cache_on_a_full_disk_costs_its_tiles_alone(
     cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -186,6 +186,11 @@ FAILS = {
         ],
         r"methods are ism; name two or more",
     ),
+    "explain evaluate": (
+        ["explain", "evaluate", "none.h5", "--metrics", "luck", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"metric 'luck' is unknown",
+    ),
+    "explain rate": (["explain", "rate", "none.h5", "--out", "o.html"], r"files are none\.h5; give two or more"),
     "cam": (["cam", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
     "attention": (["attention", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
     "activations": (
@@ -196,10 +201,24 @@ FAILS = {
         ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"none\.bed: no such BED file",
     ),
+    "design": (["design", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"], r"'chr1:x'"),
+    "filters": (
+        ["filters", "--layer", "tokens", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"layer 'tokens' sees more than the bases around a position",
+    ),
+    "dissect": (["dissect", "--bundle", "B", "--fasta", "F", "--out", "o"], r"give --annotations, --motifs or both"),
     "neighbours": (["neighbours", "none.h5", "--out", "o.tsv"], r"none\.h5"),
     "surrogate": (
         ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
         r"'chr1:x'|`surrogate` needs sklearn",  # which the tests may run without
+    ),
+    "tcav": (
+        ["tcav", "--motif", "GATTACA", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
+        r"'chr1:x'|`tcav` needs sklearn|export the model again",
+    ),
+    "bottleneck": (
+        ["bottleneck", "--motif", "GATTACA", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"],
+        r"none\.bed: no such BED file|`bottleneck` needs sklearn",
     ),
     "predict": (["predict", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o"], r"none\.bed: no such BED file"),
     "plot": (["plot", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.pdf"], r"'chr1:x'"),

@@ -315,7 +315,7 @@ def test_nothing_to_explain_is_an_error_and_no_file(call, desk, gradient_bundle,
     # The logarithm of a number below 0: known only when it has been computed.
     region = ["--against", "rna", "--target", "log SUM", "--squashed"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("borzoi_rt.explain.models._finite", refused)
+        patch.setattr("borzoi_rt.explain.models.finite", refused)
         check_error(call(*words(desk, gradient_bundle, tmp_path), *region), "no finite value")
     assert set(content(tmp_path)) == {"none.bed"}
     assert not list(tmp_path.glob("*.partial"))
@@ -327,7 +327,7 @@ def refused(*_: object) -> float:
 
 def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bundle, tmp_path):
     rows = region_rows([Interval("chr1", 4400, 4406), Interval("chr1", 4500, 4506)], genome, gradient_bundle.geometry)
-    real, seen = Explainer._attributed, []
+    real, seen = Explainer.attributed, []
 
     def explain(self: Explainer, row: Any, *given: Any) -> Any:
         seen.append(row)
@@ -336,7 +336,7 @@ def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bund
         return real(self, row, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Explainer, "_attributed", explain)
+        patch.setattr(Explainer, "attributed", explain)
         told = explained(rows, tmp_path / "out.h5", gradient_bundle, genome)
     assert [row["status"] for row in told] == ["ok", "error"]
     assert told[1]["detail"] == "ZeroDivisionError: of ours"

@@ -257,5 +257,5 @@ def test_what_is_no_option_is_refused(name, options, message):
 
 
 def test_only_gradients_need_a_gradient():
-    assert {name for name, method in METHODS.items() if not method.gradient} == {"ism", *STRETCHES}
+    assert {name for name, method in METHODS.items() if not method.gradient} == {"ism", "deeplift", *STRETCHES}
     assert [name for name, method in METHODS.items() if method.approximate] == ["ism-hybrid"]

@@ -305,9 +305,10 @@ def test_from_the_command_line(cli: Cli, genome, tmp_path):
     found = read_attributions(tmp_path / "attr.h5")
     assert found.about["method"] == "deeplift"
     assert found.about["options"] == {"references": 2, "max_delta": 0.01, "bin_bp": 1024, "seed": 0}
-    refused = cli(*words, "--max-delta", "0", "--out", tmp_path / "none.h5")
-    check_error(refused, "allowed are 0.00%")
-    assert not (tmp_path / "none.h5").exists()
+    code, _, err = cli(*words, "--max-delta", "0", "--out", tmp_path / "refused.h5")
+    assert code == 1  # no row is left
+    assert "allowed are 0.00%" in err
+    assert not (tmp_path / "refused.h5").exists()
     check_error(cli(*words, "--device", "tensorrt:0", "--out", tmp_path / "none.h5"), "DeepLIFT runs by torch")
 
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 torch = pytest.importorskip("torch")
 
 from borzoi_export.graphs import cook_toom, export_bundle  # noqa: E402
-from borzoi_export.graphs.adding import add_gradient  # noqa: E402
+from borzoi_export.graphs.adding import add_activations, add_gradient  # noqa: E402
 from borzoi_export.graphs.exact import coverage_of  # noqa: E402
 from borzoi_export.models.borzoi import Borzoi  # noqa: E402
 from borzoi_export.randomise import PARTS, randomised  # noqa: E402
@@ -26,6 +26,7 @@ from borzoi_rt.bundle.manifest import SquashSpec  # noqa: E402
 from borzoi_rt.bundle.opening import Bundle, open_bundle  # noqa: E402
 from borzoi_rt.engine.gradient import GradientSession  # noqa: E402
 from borzoi_rt.errors import InputError  # noqa: E402
+from borzoi_rt.inside.activations import Activations  # noqa: E402
 
 SQUASH = SquashSpec(kind="new")
 TRACKS = np.arange(3)
@@ -128,6 +129,30 @@ def test_gradient_graphs_are_added_and_nothing_else_changes(bundle, tmp_path):
         add_gradient(made, tmp_path / "again")
 
 
+def test_graphs_of_activations_are_added_to_either(bundle, tmp_path):
+    """What the gradient graphs have stored is not stored again; what is shown is that of an export at once."""
+    with_gradient = add_gradient(bundle, tmp_path / "gradient")
+    at_once = exported(network(), tmp_path / "once", gradient=True, activations=True)
+    window = bases(bundle.geometry.sequence_length_bp)[0].astype(np.uint8)
+    for source, out in ((bundle, tmp_path / "one"), (with_gradient, tmp_path / "both")):
+        made = add_activations(source, out)
+        for name, entry in source.files.items():
+            if name != "weights.bin":
+                assert made.files[name] == entry, name
+        held, grown = (one.path.joinpath("weights.bin").read_bytes() for one in (source, made))
+        assert grown[: len(held)] == held
+        with Activations(made) as inside, Activations(at_once) as other:
+            assert set(inside.layers) == set(other.layers)
+            for layer in inside.layers:
+                want, got = other.of(window, layer).values, inside.of(window, layer).values
+                if layer.startswith(("stem", "tower_")):  # biases went into what follows: a constant a unit
+                    want, got = (values - values.mean(axis=1, keepdims=True) for values in (want, got))
+                assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
+    assert len(grown) - len(held) <= 8 * 4096
+    with pytest.raises(InputError, match="has graphs of activations; nothing is to be added"):
+        add_activations(made, tmp_path / "again")
+
+
 def test_a_weight_of_another_network_is_not_mixed_in(bundle, tmp_path, monkeypatch):
     """The names of two networks are the same; their numbers are not."""
     other = network()
@@ -163,12 +188,15 @@ def test_the_command_line_adds_and_disorders(cli: Cli, bundle, tmp_path):
     assert code == 0, err
     assert "allowed" in out
     assert "8 graphs" in out
-    words = ("--bundle", str(tmp_path / "with"), "--down-to", "decoder", "--out", str(tmp_path / "disorder"))
+    code, out, err = cli("export", "activations", "--bundle", str(tmp_path / "with"), "--out", str(tmp_path / "more"))
+    assert code == 0, err
+    assert "16 graphs" in out
+    words = ("--bundle", str(tmp_path / "more"), "--down-to", "decoder", "--out", str(tmp_path / "disorder"))
     code, _, err = cli("export", "randomise", *words)
     assert code == 0, err
     made = open_bundle(tmp_path / "disorder")
     assert made.info.provenance["randomised"] == ["head", "decoder"]
-    assert "gradient_body" in made.info.graphs
+    assert {"gradient_body", "slopes_head"} <= made.info.graphs.keys()
     x = bases(bundle.geometry.sequence_length_bp)
     coverage = []
     for one in (bundle, made):

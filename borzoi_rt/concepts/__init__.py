@@ -1,0 +1,1 @@
+"""Named concepts, as motifs and annotations, and what a network does with them."""

@@ -1,0 +1,48 @@
+"""The trained network of the demo: the core of its promoters is a concept that raises DNASE; a chance word is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worlds
+
+pytest.importorskip("sklearn")
+
+from borzoi_rt.backends.activations import has_activations
+from borzoi_rt.concepts.examples import words_from
+from borzoi_rt.concepts.tcav_run import TcavOptions, run_tcav
+from borzoi_rt.demo import grammar
+from borzoi_rt.demo.packaged import packaged_bundle
+from borzoi_rt.explain.rows import region_rows
+from borzoi_rt.explain.target import TargetSpec
+from borzoi_rt.genome.fasta import Fasta
+from borzoi_rt.genome.intervals import Interval
+from borzoi_rt.inside.activations import Activations
+
+CORE = f"core={grammar.MOTIFS['tata']}{'N' * 22}{grammar.MOTIFS['inr']}"
+
+
+def test_the_core_of_promoters_is_significant(tmp_path: Path):
+    bundle = packaged_bundle("bundle")
+    if not has_activations(bundle):
+        pytest.skip("the packaged bundle of the demo has no graphs of activations")
+    text = grammar.plant(np.random.default_rng(5), 30000)
+    starts = [one.tss for one in grammar.promoters(text) if 6000 < one.tss < 24000][:6]
+    concepts = words_from([CORE, "chance=ACGTTGCATCGA"])
+    with Fasta(worlds.write_fasta(tmp_path / "g.fa", {"chr1": text})) as genome, Activations(bundle) as inside:
+        rows = region_rows([Interval("chr1", tss - 64, tss + 64) for tss in starts], genome, bundle.geometry)
+        core, chance = run_tcav(
+            rows,
+            concepts,
+            activations=inside,
+            fasta=genome,
+            spec=TargetSpec.parse("log SUM@center:512", tracks="DNASE"),
+            options=TcavOptions(repeats=20, examples=3, layer="layer_1"),
+        )
+    assert core.found.accuracies.mean() > 0.95
+    assert core.found.scores.mean() > 0.9
+    assert (core.significant, core.says) == (True, "raises"), core.to_json()
+    assert chance.found.accuracies.mean() < 0.6
+    assert (chance.significant, chance.says) == (False, "nothing"), chance.to_json()
