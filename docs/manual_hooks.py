@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html as html_text
 import json
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def notebook_page(path: Path) -> str:
         for output in cell.get("outputs", ()):
             shown = "".join(output.get("data", {}).get("text/html", ()))
             text = "".join(output.get("text", ())) or "".join(output.get("data", {}).get("text/plain", ()))
-            lines += [shown, ""] if shown else [f"<pre>{html_text.escape(text)}</pre>", ""]
+            lines += [shown, ""] if shown else [f"<pre>{escape(text)}</pre>", ""]
     return "\n".join([*lines, f"[The notebook itself]({path.name})", ""])
 
 
