@@ -51,6 +51,8 @@ COMMANDS = {
 BESIDE: dict[str, dict[str, tuple[str, str]]] = {
     "explain": {
         "compare": ("borzoi_rt.cli.explain_compare", "Explain by several methods: maps, costs and agreement."),
+        "evaluate": ("borzoi_rt.cli.explain_evaluate", "Judge attributions: faithful to the model, and stable?"),
+        "rate": ("borzoi_rt.cli.explain_rate", "Let people compare logos without names, offline (extra: report)."),
     },
 }
 # What a command is for, by the last one of its group; one that is inserted above joins the group it stands in.

@@ -18,6 +18,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "explain compare": (
         f"explain compare --methods saliency,ism --region chr1:620,001-620,100 --target logSED {_MODEL} --out compared",
     ),
+    "explain evaluate": (
+        f"explain evaluate saliency.h5 ism.h5 --against ism.h5 {_MODEL} --out judged",
+        f"explain evaluate saliency.h5 --metrics strands,shifts {_MODEL} --out judged",
+    ),
+    "explain rate": (
+        "explain rate saliency.h5 ism.h5 --out rating.html",
+        "explain rate --read ada.json max.json --key rating.html.key.json --out rating.json",
+    ),
     "cam": (f"cam --gene ACTB --genes genes.gtf --tracks liver {_MODEL} --out cam.tsv --plot cam.png",),
     "attention": (
         f"attention --variant chr1:14677:G:A {_MODEL} --out attention.h5 --plot attention.png",

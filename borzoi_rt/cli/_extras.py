@@ -30,6 +30,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "bottleneck": ("surrogate",),
     "demo": ("cpu",),
     "dft": ("promoter",),
+    "explain rate": ("report",),
     "export": ("cpu", "export"),
     "get": ("cpu", "export"),
     "promoter": ("export",),

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
 from ..motifs.scan import PVALUE
 from ..promoter.dft import COMPAT
 from ..promoter.options import ABLATIONS, DftOptions
 from ..promoter.removal import BASELINES, SCALES
 from . import _runs, _shared
+from ._extras import check_extras
+from .report import check_report, make_dft_report, page_option
 
 if TYPE_CHECKING:
     from ..demo.promoter import Recovery
+    from ..tables.dft import StoredWindow
+    from ..types import DoubleArray
 
 _FILE = click.Path(path_type=Path)
 
@@ -71,6 +76,7 @@ def dft() -> None:
 @click.option(
     "--plots", type=_FILE, help="Directory of figures (PNG) to make; it must not exist, or be empty  [default: none]."
 )
+@page_option
 @click.option(
     "--ablation",
     type=click.Choice(ABLATIONS),
@@ -130,6 +136,7 @@ def score(
     curves: Path | None,
     profiles: Path | None,
     plots: Path | None,
+    report: Path | None,
     motifs: Path | None,
     wisdom: Path | None,
     **choices: Any,
@@ -141,10 +148,18 @@ def score(
     """
     if bed is None and vcf is None:
         raise click.UsageError("give TSSs (--bed), variants (--vcf), or both")
+    from ..report.dft_sheet import SiteCurves
     from ..report.promoter import Gallery
     from ..runs.dft import score_file
     from ..runs.outputs import check_directory
 
+    if report is not None:
+        check_extras(("report",))
+        check_report(report, (bed, vcf, fasta, motifs, *bundles))
+        if any(name is not None and report.absolute() == name.absolute() for name in (out, curves, profiles)):
+            raise InputError(f"{report}: is another output of the run too; choose another name for the report")
+        if choices["shard"] is not None:
+            raise InputError("a report is not made with shard; leave one of the two out")
     settings_of = _runs.take_settings(choices)
     options = DftOptions(**{name: value for name, value in choices.items() if value is not None})
     if plots is not None:
@@ -154,6 +169,13 @@ def score(
 
         keep_wisdom(wisdom)
     gallery = None if plots is None else Gallery(plots)
+    collected = None if report is None else SiteCurves()
+    takers = [taker for taker in (gallery, collected) if taker is not None]
+
+    def keep(window: StoredWindow, position_bp: DoubleArray) -> None:
+        for taker in takers:
+            taker.add(window, position_bp)
+
     with _shared.progress_bar("scoring") as progress:
         settings = settings_of(progress)
         counts = score_file(
@@ -167,13 +189,15 @@ def score(
             curves=curves,
             profiles=profiles,
             settings=settings,
-            keep=None if gallery is None else gallery.add,
+            keep=keep if takers else None,
         )
     if _runs.is_told(settings):
         return
     if gallery is not None and settings.shard is None:
         gallery.draw()
     _shared.say_counts(counts, "windows", _runs.left_by(settings, out))
+    if report is not None:
+        make_dft_report(report, out, collected)
 
 
 @dft.command()

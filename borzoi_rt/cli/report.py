@@ -13,6 +13,9 @@ from ..backends.device import Device
 from ..errors import InputError
 from ..explain.page import write_explanation
 from ..report.coverage import Pictures
+from ..report.dft_sheet import SiteCurves, is_dft_table, write_dft_report
+from ..report.latency_sheet import is_latencies, read_latencies, write_latency_report
+from ..report.metrics_sheet import is_metrics, write_metrics_report
 from ..report.page import TOP, write_report
 from ..runs.outputs import check_target
 from ..scoring.remote import is_scorer
@@ -21,6 +24,12 @@ from . import _scoring, _shared
 from ._extras import check_extras
 from ._talk import say
 
+page_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Also write a report: one HTML file with summary, figures, and rows to search and order (extra: report)  "
+    "[default: none].",
+)
 report_option = click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -82,12 +91,23 @@ def report(
     with --bundle and --fasta, the coverage of REF and ALT, which is predicted anew for these alone.
 
     TABLE may be a file of `borzoi-rt explain` (.h5) too: its report shows the rows with their letters, effects and the
-    stretches that count.
+    stretches that count. Tables (.tsv) of `borzoi-rt dft score`, `evaluate` and `bench latency` are recognised by their
+    first line, and become a page with summary, figures, and rows to search, order and download.
     """
     if table.suffix == ".h5":
         if not table.is_file():
             raise InputError(f"{table}: no such file")
         _explanation(table, out, motifs)
+        return
+    if is_dft_table(table) or is_metrics(table) or is_latencies(table):
+        _check_given("of reports of other files", ())
+        check_report(out, (table,))
+        if is_dft_table(table):
+            make_dft_report(out, table)
+        elif is_metrics(table):
+            make_metrics_report(out, table)
+        else:
+            make_latency_report(out, read_latencies(table), name=table.name)
         return
     if motifs is not None:
         raise click.UsageError("--motifs is of an explanation; a table has its motifs from `borzoi-rt score --explain`")
@@ -104,12 +124,7 @@ def report(
 
 def _explanation(attributions: Path, out: Path, motifs: Path | None) -> None:
     """Make the report of a file of attributions."""
-    context = click.get_current_context()
-    for option in context.command.params:
-        name = option.name or ""
-        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if given and name not in ("table", "out", "motifs", "verbose"):
-            raise click.UsageError(f"{option.opts[0]} is not of an explanation; leave it out")
+    _check_given("not of an explanation", ("motifs",))
     check_report(out, (attributions, motifs))
     draft = out.with_name(out.name + ".partial")
     try:
@@ -118,6 +133,35 @@ def _explanation(attributions: Path, out: Path, motifs: Path | None) -> None:
     finally:
         draft.unlink(missing_ok=True)
     say(f"report of {rows} row{'' if rows == 1 else 's'} -> {out}")
+
+
+def _check_given(why: str, heeded: Sequence[str]) -> None:
+    """Refuse options that the report of this file does not heed."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("table", "out", "verbose", *heeded):
+            raise click.UsageError(f"{option.opts[0]} is {why}; leave it out")
+
+
+def make_dft_report(out: Path, table: Path, collected: SiteCurves | None = None) -> None:
+    """Write the report of a table of DFT scores, and say so."""
+    say(f"report of {_counted(write_dft_report(out, table, collected=collected), 'row')} -> {out}")
+
+
+def make_metrics_report(out: Path, table: Path) -> None:
+    """Write the report of a table of metrics, and say so."""
+    say(f"report of {_counted(write_metrics_report(out, table), 'track')} -> {out}")
+
+
+def make_latency_report(out: Path, rows: Sequence[Sequence[Any]], **given: Any) -> None:
+    """Write the report of latencies, and say so."""
+    say(f"report of {_counted(write_latency_report(out, rows, **given), 'measurement')} -> {out}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def check_report(out: Path, sources: Sequence[Path | None]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..backends.protocols import Session
 from ..bundle.manifest import N_POLICIES, Geometry
 from ..dataset import Data
@@ -139,14 +142,23 @@ def check_data(data: Data, geometry: Geometry, tracks: TrackTable) -> None:
         raise InputError(f"{data.path}: track {number} is {theirs!r}, in the model it is {ours!r}")
 
 
-def write_metrics(path: str | os.PathLike[str], tracks: TrackTable, result: Evaluation) -> None:
-    """Write one row per track: index, identifier, loss, pearson, r2, description; what is undefined is empty."""
+def write_metrics(
+    path: str | os.PathLike[str], tracks: TrackTable, result: Evaluation, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write one row per track: index, identifier, loss, pearson, r2, description; what is undefined is empty.
+
+    Where it is said what the numbers depend on (``about``), ``PATH.meta.json`` says it too.
+    """
     rows = ["index\tidentifier\tloss\tpearson\tr2\tdescription"]
     columns = (result.losses.mean(axis=0), result.pearson, result.r2)
     for index, values in enumerate(zip(*columns, strict=True)):
         numbers = "\t".join(_text(value) for value in values)
         rows.append(f"{tracks.index[index]}\t{tracks.identifier[index]}\t{numbers}\t{tracks.description[index]}")
-    _write(Path(path), rows)
+    target = Path(path)
+    _write(target, rows)
+    if about is not None:
+        text = json.dumps({"borzoi_rt": __version__, **about}, indent=2, ensure_ascii=False)
+        _write(target.with_name(target.name + ".meta.json"), [text])
 
 
 def write_windows(path: str | os.PathLike[str], data: Data, split: str, result: Evaluation) -> None:

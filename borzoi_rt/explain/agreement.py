@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..types import DoubleArray
+from ..types import DoubleArray, IndexArray
 
 TOP_SHARE = 0.05  # of the positions whose size is compared
 
@@ -21,7 +21,7 @@ def pearson(one: DoubleArray, other: DoubleArray) -> float | None:
 
 def spearman(one: DoubleArray, other: DoubleArray) -> float | None:
     """Return Spearman's correlation, equal values sharing the mean of their ranks; None as of :func:`pearson`."""
-    return pearson(_ranks(one), _ranks(other))
+    return pearson(ranks(one), ranks(other))
 
 
 def top_overlap(one: DoubleArray, other: DoubleArray, *, share: float = TOP_SHARE) -> float | None:
@@ -62,11 +62,10 @@ def _membership(size: DoubleArray, count: int) -> DoubleArray:
     return found
 
 
-def _ranks(values: DoubleArray) -> DoubleArray:
-    """Return ranks, equal values sharing the mean of theirs."""
+def ranks(values: DoubleArray | IndexArray) -> DoubleArray:
+    """Return ranks from 1 on, equal values sharing the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    found: DoubleArray = (last - (counts - 1) / 2.0)[inverse]
+    found: DoubleArray = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse.reshape(-1)]
     return found
 
 

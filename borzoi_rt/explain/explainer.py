@@ -26,6 +26,7 @@ from .models import GradientObjective, KnownValues, ModelObjective
 from .objective import Attribution
 from .rows import Row, codes_of
 from .secants import IncompleteError, Paired, SecantObjective, open_paired
+from .strands import OtherStrand
 from .target import TargetSpec
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Explainer:
         """
         from .result import Explanation
 
-        codes, found, passes = self._attributed(row, spec, options)
+        codes, found, passes = self.attributed(row, spec, options)
         about = described(self.bundle, row, spec, options)
         return Explanation(row, codes, found, METHODS[options.method].projected, about, passes)
 
@@ -154,7 +155,7 @@ class Explainer:
         """
         self.prepare(options)
         try:
-            return Answer.of(*self._attributed(row, spec, options)[:2])
+            return Answer.of(*self.attributed(row, spec, options)[:2])
         except InputError as error:
             return Answer("incomplete" if isinstance(error, IncompleteError) else "no_target", str(error))
         except (BackendError, FormatError, OSError, MemoryError):
@@ -162,11 +163,28 @@ class Explainer:
         except Exception as error:  # what nobody foresaw costs the row, and not the run
             return Answer("error", f"{type(error).__name__}: {error}")
 
-    def _attributed(
-        self, row: Row, spec: TargetSpec, options: ExplainOptions
+    def attributed(
+        self,
+        row: Row,
+        spec: TargetSpec,
+        options: ExplainOptions,
+        *,
+        window: ByteArray | None = None,
+        opposite: bool = False,
     ) -> tuple[ByteArray, Attribution, dict[str, int]]:
-        objective = Counted(self.objective(row, spec, options), strands=2 if options.rc else 1)
-        window, columns = row.window(self.fasta, self.bundle.geometry), row.columns
+        """Return the letters of a row, what a method says of them, and the passes that it took.
+
+        Parameters
+        ----------
+        row, spec, options
+            As of :meth:`explain`.
+        window : uint8 ndarray of shape (4, length), optional
+            Other letters than those of the row.
+        opposite : bool
+            See :meth:`objective`.
+        """
+        objective = Counted(self.objective(row, spec, options, opposite=opposite), strands=2 if options.rc else 1)
+        window, columns = row.window(self.fasta, self.bundle.geometry) if window is None else window, row.columns
         stretches = _stretches(row, options)
         found: Attribution = METHODS[options.method].run(objective, window, columns, options.options, **stretches)
         if stretches:
@@ -174,20 +192,26 @@ class Explainer:
         return codes_of(window[:, columns[0] : columns[1]]), found, objective.passes
 
     def objective(
-        self, row: Row, spec: TargetSpec, options: ExplainOptions
+        self, row: Row, spec: TargetSpec, options: ExplainOptions, *, opposite: bool = False
     ) -> ModelObjective | GradientObjective | SecantObjective:
-        """Return the target in the window of a row as a function of sequences, with what the method needs beside it."""
+        """Return the target in the window of a row as a function of sequences, with what the method needs beside it.
+
+        With ``opposite`` the model reads the reverse complement alone; see :mod:`borzoi_rt.explain.strands`.
+        """
         target, tracks = spec.bind(self.bundle, row.where), self.bundle.tracks
         n_fill = N_POLICIES[n_code_of(self.bundle, options)]
         self.prepare(options)
         method = METHODS[options.method]
+
+        def read(session: Any) -> Any:
+            return OtherStrand(session, tracks) if opposite else session
+
         if method.secant:
-            assert self._paired is not None
-            return SecantObjective(self._paired, target, tracks, rc=options.rc, n_fill=n_fill)
+            return SecantObjective(read(self._paired), target, tracks, rc=options.rc, n_fill=n_fill)
         if method.needs_gradient(options.options):
-            assert self._gradient is not None
-            return GradientObjective(self._gradient, target, tracks, rc=options.rc, n_fill=n_fill)
-        return ModelObjective(self._plain, target, tracks, rc=options.rc, n_fill=n_fill, known=self._known)
+            return GradientObjective(read(self._gradient), target, tracks, rc=options.rc, n_fill=n_fill)
+        known = None if opposite else self._known
+        return ModelObjective(read(self._plain), target, tracks, rc=options.rc, n_fill=n_fill, known=known)
 
     def prepare(self, options: ExplainOptions) -> None:
         """Load what a method needs, if that was not done before.

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..explain.agreement import ranks
 from ..explain.objective import Objective, one_value
 from ..explain.shuffles import shuffled
 from ..genome.intervals import Interval
@@ -165,8 +166,7 @@ def recovery(scores: DoubleArray, known: BoolArray, *, near: IndexArray, seed: i
     if not 0 < count < len(known):
         raise InputError(f"{count} of {len(known)} positions hold a feature; some, and not all, are needed")
     sizes = np.abs(scores - np.median(scores))
-    ranks = _ranks(sizes) + (len(sizes) + 1) / 2.0
-    auroc = (float(ranks[known].sum()) - count * (count + 1) / 2.0) / (count * (len(known) - count))
+    auroc = (float(ranks(sizes)[known].sum()) - count * (count + 1) / 2.0) / (count * (len(known) - count))
     distance = np.abs(np.arange(len(sizes))[:, None] - np.asarray(near)[None]).min(axis=1)
     found = agreement(sizes, known.astype(np.float64), distance, np.random.default_rng(seed))
     return Recovery(len(sizes), count, auroc, found.p_value, found.agrees)
@@ -223,17 +223,8 @@ def _left(values: DoubleArray, distance: IndexArray, groups: list[IndexArray]) -
     """Return ranks within each group, less their mean and less what a line through the ranks of distance gives."""
     found = np.zeros(len(values))
     for group in groups:
-        ranks, far = _ranks(values[group]), _ranks(distance[group])
+        own, far = (ranks(part[group]) - (len(group) + 1) / 2.0 for part in (values, distance))
         along = float(far @ far)
-        found[group] = ranks - (float(ranks @ far) / along * far if along else 0.0)
+        found[group] = own - (float(own @ far) / along * far if along else 0.0)
     found[np.abs(found) < 1e-9] = 0.0
     return found
-
-
-def _ranks(values: DoubleArray | IndexArray) -> DoubleArray:
-    """Return ranks less their mean, the same for equal values."""
-    order = np.unique(values, return_inverse=True)[1].reshape(-1)
-    counts = np.bincount(order)
-    ranks: DoubleArray = (np.cumsum(counts) - (counts + 1) / 2.0)[order]
-    ranks -= ranks.mean()
-    return ranks

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..explain.agreement import spearman
 from ..types import DoubleArray
 from .features import Features
 from .library import Library
@@ -31,7 +32,7 @@ class Agreement:
         """Compare predictions with scores that are not all the same."""
         squares = float(((scores - scores.mean()) ** 2).sum())
         r2 = 1.0 - float(((scores - predicted) ** 2).sum()) / squares
-        return cls(r2, _spearman(predicted, scores))
+        return cls(r2, spearman(predicted, scores))
 
     def to_json(self) -> dict[str, float | None]:
         """Return both as JSON values."""
@@ -129,16 +130,3 @@ def fit(name: str, features: Features, library: Library, options: FitOptions) ->
         Agreement.of(predicted[rows], scores),
         tuple(controls),
     )
-
-
-def _spearman(one: DoubleArray, other: DoubleArray) -> float | None:
-    if np.ptp(one) == 0.0 or np.ptp(other) == 0.0:
-        return None
-    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
-
-
-def _ranks(values: DoubleArray) -> DoubleArray:
-    """Return ranks, equal values sharing the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: DoubleArray = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    return found

@@ -54,6 +54,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "dominant_changed": _FLAG,
     **dict.fromkeys(("status", "status_detail"), _TEXT),
 }
+NUMBERS = tuple(name for name, kind in COLUMNS.items() if kind != _TEXT)  # flags among them
 _CURVES = {"effect": pa.list_(pa.float32()), "wt": pa.list_(pa.float32())}
 # `first` marks the first row of a window.
 SCHEMA = pa.schema(list({**COLUMNS, **_CURVES, "first": pa.bool_()}.items()))

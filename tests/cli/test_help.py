@@ -186,6 +186,11 @@ FAILS = {
         ],
         r"methods are ism; name two or more",
     ),
+    "explain evaluate": (
+        ["explain", "evaluate", "none.h5", "--metrics", "luck", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"metric 'luck' is unknown",
+    ),
+    "explain rate": (["explain", "rate", "none.h5", "--out", "o.html"], r"files are none\.h5; give two or more"),
     "cam": (["cam", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
     "attention": (["attention", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.h5"], r"'chr1:x'"),
     "activations": (

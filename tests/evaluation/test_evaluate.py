@@ -26,13 +26,18 @@ def tables(tiny_bundle: Bundle, shared: Path, tmp_path_factory: pytest.TempPathF
     """Run the command where torch cannot be imported; return the rows of both tables and what was said."""
     folder = tmp_path_factory.mktemp("evaluate")
     arguments = ["--data", str(shared / "data" / "tiny_hg38"), "--split", "test", "--out", str(folder / "metrics.tsv")]
-    arguments += ["--windows", str(folder / "windows.tsv")]
+    arguments += ["--windows", str(folder / "windows.tsv"), "--report", str(folder / "report.html")]
     done = subprocess.run(
         [sys.executable, "-c", BLOCK_TORCH, "evaluate", "--bundle", str(tiny_bundle.path), *arguments],
         capture_output=True,
         text=True,
         check=True,
     )
+    about = json.loads((folder / "metrics.tsv.meta.json").read_text())
+    assert (about["split"], about["windows"], about["model_sha256"]) == ("test", 10, tiny_bundle.sha256)
+    page = (folder / "report.html").read_text()
+    assert "<dt>Mean Pearson</dt><dd>0.4085" in page
+    assert "<dt>Data</dt><dd>tiny_hg38</dd>" in page
     read = [list(csv.DictReader((folder / name).open(), delimiter="\t")) for name in ("metrics.tsv", "windows.tsv")]
     return read[0], read[1], done.stderr
 

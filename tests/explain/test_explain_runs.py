@@ -327,7 +327,7 @@ def refused(*_: object) -> float:
 
 def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bundle, tmp_path):
     rows = region_rows([Interval("chr1", 4400, 4406), Interval("chr1", 4500, 4506)], genome, gradient_bundle.geometry)
-    real, seen = Explainer._attributed, []
+    real, seen = Explainer.attributed, []
 
     def explain(self: Explainer, row: Any, *given: Any) -> Any:
         seen.append(row)
@@ -336,7 +336,7 @@ def test_one_row_without_a_value_is_told_of_that_row(desk, genome, gradient_bund
         return real(self, row, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Explainer, "_attributed", explain)
+        patch.setattr(Explainer, "attributed", explain)
         told = explained(rows, tmp_path / "out.h5", gradient_bundle, genome)
     assert [row["status"] for row in told] == ["ok", "error"]
     assert told[1]["detail"] == "ZeroDivisionError: of ours"

@@ -8,12 +8,11 @@ import gzip
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import CHROMIUM, opened
 
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.report import page
@@ -189,24 +188,6 @@ def test_what_cannot_be_reported_is_refused(tmp_path: Path, table: Path) -> None
 def test_a_table_without_rows_has_a_page(tmp_path: Path) -> None:
     write_report(tmp_path / "o.html", write(tmp_path / "none.tsv", []))
     assert data_of((tmp_path / "o.html").read_text())["alleles"] == []
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def opened(page: Path) -> tuple[str, str, list[str]]:
-    """Open a page in Chromium: the document it becomes, what is said, and what is asked of the network for it."""
-    log = page.with_name("net.json")
-    options = (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"),
-        *("--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}", f"--log-net-log={log}"),
-    )
-    ended = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=False
-    )
-    of_pages = [text for text in log.read_text(errors="replace").splitlines() if "{site=file://" in text]
-    asked = [found[1] for text in of_pages if (found := re.search(r'"url":"((?:http|ws)s?:[^"]*)"', text))]
-    return ended.stdout, ended.stderr, asked
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

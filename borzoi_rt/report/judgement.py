@@ -1,0 +1,87 @@
+"""A figure of how good attributions are: curves against random order, and numbers beside those of chance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import style
+
+_MOST_CURVES = 6  # files whose curves are shown
+_PASSED = {True: "#009e73", False: style.ALT_COLOUR, None: "0.6"}
+
+
+def plot_evaluation(
+    path: str | os.PathLike[str],
+    curves: Sequence[tuple[str, Sequence[Any]]],
+    table: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+) -> None:
+    """Draw the judgement of files, and save the figure.
+
+    Parameters
+    ----------
+    path : path
+        Image to write; the suffix chooses the format.
+    curves : sequence of (str, sequence of Curves)
+        Of each file its name and the curves of its rows (``share``, ``first_large``, ``first_small``, ``random``);
+        the mean over rows is drawn.
+    table : sequence of mapping
+        Rows with ``file``, ``metric``, ``quantity``, ``value``, ``random``, ``random_low``, ``random_high`` and
+        ``passed``.
+    title : str
+        Line above all.
+    """
+    shown = [(name, held) for name, held in curves if held][:_MOST_CURVES]
+    files = list(dict.fromkeys(str(line["file"]) for line in table))
+    names = list(dict.fromkeys((line["metric"], line["quantity"]) for line in table if line["value"] is not None))
+    height = 0.8 + 2.4 * bool(shown) + 0.28 * max(len(names), 4)
+    figure = style.new_figure(style.WIDTH_IN, height)
+    parts = figure.subfigures(2, 1, height_ratios=(2.4, 0.28 * max(len(names), 4) + 0.4)) if shown else [None, figure]
+    if shown:
+        panels = parts[0].subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for panel, (name, held) in zip(panels, shown, strict=True):
+            _draw_curves(panel, name, held)
+        panels[0].set_ylabel("share of the target left", fontsize="small")
+        style.put_legend(parts[0], panels[0], ncols=3)
+    _draw_numbers(parts[1], files, names, table)
+    style.finish(figure, path, title)
+
+
+def _draw_curves(panel: Any, name: str, held: Sequence[Any]) -> None:
+    share = held[0].share
+    mean = {key: np.mean([getattr(one, key) for one in held], axis=0) for key in ("first_large", "first_small")}
+    random = np.mean([one.random for one in held], axis=0)
+    panel.fill_between(share, random.min(axis=0), random.max(axis=0), color="0.85", label="random order")
+    panel.plot(share, mean["first_large"], color=style.SERIES[1], label="largest first")
+    panel.plot(share, mean["first_small"], color=style.SERIES[0], label="smallest first")
+    panel.set_title(name, fontsize="small")
+    panel.set_xlabel("share of the bases shuffled", fontsize="small")
+    panel.tick_params(labelsize="small")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_numbers(
+    part: Any, files: Sequence[str], names: Sequence[tuple[str, str]], table: Sequence[Mapping[str, Any]]
+) -> None:
+    panels = part.subplots(1, max(len(files), 1), squeeze=False, sharey=True)[0]
+    for panel, file in zip(panels, files, strict=False):
+        for line in table:
+            key = (line["metric"], line["quantity"])
+            if line["file"] != file or line["value"] is None:
+                continue
+            row = names.index(key)
+            if line["random"] is not None:
+                panel.plot([line["random_low"], line["random_high"]], [row, row], color="0.8", linewidth=5, zorder=1)
+            mark = "x" if line["passed"] is False else "o"
+            panel.plot(line["value"], row, mark, color=_PASSED[line["passed"]], markersize=5, zorder=2)
+        panel.axvline(0.0, color="0.5", linewidth=0.6)
+        panel.set_title(f"{file}: grey, by chance", fontsize="small")
+        panel.tick_params(labelsize="small")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(names)), [f"{metric}: {quantity}" for metric, quantity in names])
+    panels[0].set_ylim(max(len(names), 1) - 0.5, -0.5)
