@@ -88,10 +88,8 @@ def bottleneck(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     target. OUT has a row for each concept: how well it is read, and by how much the target changes as it is set 1
     higher by hand. What is lost against the embeddings and the network is told, and what shuffled labels reach.
     """
-    options = BottleneckOptions(
-        held_chroms=choices["held_chrom"],
-        **{name: choices[name] for name in ("layer", "over", "held", "training", "seed")},
-    )
+    chosen = {name: choices[name] for name in ("layer", "over", "held", "training", "seed")}
+    options = BottleneckOptions(held_chroms=choices["held_chrom"], **chosen)
     sources = [choices[name] for name in ("bed", "genes", "pas")] + [named_file(one)[1] for one in choices["concept"]]
     check_output(out, [fasta, bundle, *sources])
     spec = _explaining.read_spec(choices)

@@ -109,6 +109,7 @@ def test_scores_are_their_formula(cli: Cli, inside_bundle: Bundle, desk: SimpleN
     code, _, err = cli("tcav", *words, *how, *what, "--out", tmp_path / "t.h5", "--plot", tmp_path / "t.png")
     assert code == 0, err
     assert "2 concepts, 2 inputs" in err
+    assert "note: set has 2 sequences: repeats share some, and p is too small" in err
     assert (tmp_path / "t.png").stat().st_size > 5000
     held = read_table(tmp_path / "t.h5", "tcav")
     assert held.columns["concept"].tolist() == ["w", "set"]
