@@ -33,6 +33,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "activations": (f"activations --layer tower_3 --units 0-7 --region chr1:620,001-620,512 {_MODEL} --out units.tsv",),
     "embed": (f"embed --bed REGIONS.bed {_MODEL} --out regions.h5", f"embed --vcf IN.vcf {_MODEL} --out alleles.h5"),
+    "design": (
+        f"design --region chr1:620,001-620,200 --target logSED --tracks liver --edits 12 {_MODEL} --out designed",
+    ),
+    "filters": (f"filters --layer stem --motifs motifs.meme {_MODEL} --out filters",),
+    "dissect": (f"dissect --layer tower_3 --annotations REGIONS.bed {_MODEL} --out dissected",),
     "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),

@@ -201,6 +201,12 @@ FAILS = {
         ["embed", "--bed", "none.bed", "--bundle", "B", "--fasta", "F", "--out", "o.h5"],
         r"none\.bed: no such BED file",
     ),
+    "design": (["design", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"], r"'chr1:x'"),
+    "filters": (
+        ["filters", "--layer", "tokens", "--bundle", "B", "--fasta", "F", "--out", "o"],
+        r"layer 'tokens' sees more than the bases around a position",
+    ),
+    "dissect": (["dissect", "--bundle", "B", "--fasta", "F", "--out", "o"], r"give --annotations, --motifs or both"),
     "neighbours": (["neighbours", "none.h5", "--out", "o.tsv"], r"none\.h5"),
     "surrogate": (
         ["surrogate", "--region", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o"],
