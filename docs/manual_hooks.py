@@ -1,9 +1,11 @@
-"""Pages of the manual that are made when it is built: the command reference, from click, and the changelog."""
+"""Pages of the manual that are made when it is built: the command reference, the changelog, and the notebooks."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from borzoi_rt.cli import main
 from borzoi_rt.cli._commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
 def on_config(config: Any) -> Any:
@@ -21,6 +24,7 @@ def on_config(config: Any) -> Any:
     menu = str(config.nav)
     guides = next(item["Guides"] for item in config.nav if "Guides" in item)
     guides += [path.name for path in sorted((ROOT / "docs").glob("*.md")) if f"'{path.name}'" not in menu]
+    guides += [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]
     return config
 
 
@@ -29,7 +33,22 @@ def on_files(files: Files, config: Any) -> Files:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for name, text in (("commands.md", command_reference()), ("changelog.md", changelog)):
         files.append(File.generated(config, name, content=text))
+    for path in NOTEBOOKS:
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
     return files
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook as a page: its texts, its code, and below each piece of code what it printed and showed."""
+    lines: list[str] = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        lines += [source, ""] if cell["cell_type"] == "markdown" else ["```python", source, "```", ""]
+        for output in cell.get("outputs", ()):
+            shown = "".join(output.get("data", {}).get("text/html", ()))
+            text = "".join(output.get("text", ())) or "".join(output.get("data", {}).get("text/plain", ()))
+            lines += [shown, ""] if shown else [f"<pre>{escape(text)}</pre>", ""]
+    return "\n".join([*lines, f"[The notebook itself]({path.name})", ""])
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:

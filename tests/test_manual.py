@@ -76,6 +76,10 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     assert ":class:" not in reference
     assert ":mod:" not in reference
     assert all((tmp_path / f"{page.stem}.html").is_file() for page in DOCS.glob("*.md"))
+    for notebook in (DOCS / "notebooks").glob("*.ipynb"):
+        page_of = (tmp_path / "notebooks" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert page_of.count("<table") >= notebook.read_text(encoding="utf-8").count('"text/html"')
+        assert 'class="highlight"' in page_of
     for page in tmp_path.glob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r'<(?:script|link rel="stylesheet")[^>]*(?:src|href)="https?:', text), page.name

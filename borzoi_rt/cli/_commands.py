@@ -19,7 +19,7 @@ COMMANDS = {
     "ism": ("borzoi_rt.cli.ism", "Score every substitution of a region (in-silico mutagenesis)."),
     "predict": ("borzoi_rt.cli.predict", "Predict the coverage of regions as bigWig files."),
     "merge": ("borzoi_rt.cli.merge", "Make the output of a run from its shards."),
-    "report": ("borzoi_rt.cli.report", "Make one HTML file of scores or of an explanation, to share (extra: report)."),
+    "report": ("borzoi_rt.cli.report", "Make one HTML file of a table or an explanation, to share (extra: report)."),
     "plot": ("borzoi_rt.cli.plot", "Draw a variant, a region, an explanation or curves: PDF, SVG or PNG."),
     "calibrate": ("borzoi_rt.cli.calibrate", "Make null distributions that scores are compared with."),
     "scores": ("borzoi_rt.cli.scores", "List statistics, regions and presets of `score`, a line each."),
