@@ -9,6 +9,7 @@ import click
 
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
+from ..concepts.bottleneck import TRAININGS
 from ..concepts.bottleneck_run import (
     BottleneckOptions,
     counted_files,
@@ -64,6 +65,14 @@ _DEFAULTS = BottleneckOptions()
     help="Share of regions that nothing is fitted to, drawn by chance; accuracies are theirs.",
 )
 @click.option("--held-chrom", multiple=True, help="Hold out this chrom instead; may be given again  [default: none].")
+@click.option(
+    "--training",
+    type=click.Choice(TRAININGS),
+    default=_DEFAULTS.training,
+    show_default=True,
+    help="What leads to the target is fitted to the concepts themselves (independent), or to what is read of them from "
+    "embeddings (sequential), which may leak more than they say.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number that chance follows.")
 @_explaining.target_options
 @_shared.bundle_option
@@ -79,9 +88,8 @@ def bottleneck(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     target. OUT has a row for each concept: how well it is read, and by how much the target changes as it is set 1
     higher by hand. What is lost against the embeddings and the network is told, and what shuffled labels reach.
     """
-    options = BottleneckOptions(
-        held_chroms=choices["held_chrom"], **{name: choices[name] for name in ("layer", "over", "held", "seed")}
-    )
+    chosen = {name: choices[name] for name in ("layer", "over", "held", "training", "seed")}
+    options = BottleneckOptions(held_chroms=choices["held_chrom"], **chosen)
     sources = [choices[name] for name in ("bed", "genes", "pas")] + [named_file(one)[1] for one in choices["concept"]]
     check_output(out, [fasta, bundle, *sources])
     spec = _explaining.read_spec(choices)

@@ -16,6 +16,7 @@ from ..genome.fasta import Fasta
 from ..inside.activations import Activations
 from ..inside.map_run import check_outputs
 from . import _explaining, _shared
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = TcavOptions()
@@ -104,6 +105,9 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         found = run_tcav(rows, concepts, progress=lambda: progress.done(next(done)), **what)
         write_tcav(out, found, concepts, rows, plot=choices["plot"], **what)
     _shared.say_notes(spec.notes(model))
+    for concept in concepts:
+        if concept.kind == "sequences" and concept.count < options.repeats * options.examples:
+            say(f"note: {concept.name} has {concept.count} sequences: repeats share some, and p is too small")
     for concept, one in zip(concepts, found, strict=True):
         told = one.to_json()
         scores = f"score {told['score']:.2f}, chance {told['random_mean']:.2f}, p {told['p_bonferroni']:.3g}"

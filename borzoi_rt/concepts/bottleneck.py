@@ -3,6 +3,10 @@
     c' = A e + a            (a ridge regression for each concept)
     S' = b . c' + b_0       (least squares, with a penalty that only keeps it defined)
 
+``independent`` fits b to the concepts c themselves, ``sequential`` to c' as they are read from embeddings. What is read
+may tell more of S than the concept does, by leaning on whatever goes with it in the embedding; of ``independent`` that
+leak is closed, of ``sequential`` it is not.
+
 (Koh et al., ICML 2020; post hoc as Yuksekgonul et al., ICLR 2023, without their residual.) Both are fitted on some rows
 and judged on the others. What the bottleneck loses is told against a ridge regression from the embeddings themselves to
 S, and against the network, whose own number S is. As a concept k is set from c'_k to c'_k + d by hand, S' changes by
@@ -25,6 +29,7 @@ from ..surrogates.models import sklearn_part
 from ..types import BoolArray, DoubleArray
 
 SHUFFLES = 5
+TRAININGS = ("independent", "sequential")
 _ALPHAS = tuple(10.0**power for power in range(-8, 6))
 
 
@@ -73,7 +78,9 @@ class Bottleneck:
         return self.of_concepts(changed) - self.of_concepts(read)
 
 
-def fit_bottleneck(embeddings: DoubleArray, concepts: DoubleArray, target: DoubleArray) -> Bottleneck:
+def fit_bottleneck(
+    embeddings: DoubleArray, concepts: DoubleArray, target: DoubleArray, training: str = TRAININGS[0]
+) -> Bottleneck:
     """Fit both parts.
 
     Parameters
@@ -82,9 +89,19 @@ def fit_bottleneck(embeddings: DoubleArray, concepts: DoubleArray, target: Doubl
     concepts : float64 ndarray of shape (rows, concepts)
         Counts, or 0 and 1.
     target : float64 ndarray of shape (rows,)
+    training : str
+        One of :data:`TRAININGS`.
+
+    Raises
+    ------
+    InputError
+        If training is unknown.
     """
+    if training not in TRAININGS:
+        raise InputError(f"training {training!r} is unknown; allowed: {', '.join(TRAININGS)}")
     read = ridge(embeddings, concepts)
-    return Bottleneck(read, ridge(read(embeddings), target[:, None], penalties=(1e-9,)))
+    shown = concepts if training == "independent" else read(embeddings)
+    return Bottleneck(read, ridge(shown, target[:, None], penalties=(1e-9,)))
 
 
 def ridge(values: DoubleArray, wanted: DoubleArray, penalties: tuple[float, ...] = _ALPHAS) -> Affine:
@@ -167,6 +184,7 @@ def judge(
     held: BoolArray,
     names: tuple[str, ...],
     *,
+    training: str = TRAININGS[0],
     seed: int = 0,
 ) -> Judged:
     """Fit a bottleneck on the rows that are not held out, and judge it on those that are.
@@ -179,6 +197,8 @@ def judge(
         Rows that nothing is fitted to.
     names : tuple of str
         Of the concepts.
+    training : str
+        As of :func:`fit_bottleneck`.
     seed : int
         Of shuffled labels.
 
@@ -196,14 +216,14 @@ def judge(
         for name, column in (("the target", target), *zip(names, concepts.T, strict=True)):
             if np.ptp(column[part]) == 0.0:
                 raise InputError(f"{name} is {column[part][0]:g} for all {what} rows: take other rows")
-    model = fit_bottleneck(embeddings[seen], concepts[seen], target[seen])
+    model = fit_bottleneck(embeddings[seen], concepts[seen], target[seen], training)
     chance_r2, random_concepts, random_target = [], [], []
     for number in range(SHUFFLES):
         rng = np.random.default_rng([seed, number])
-        mixed = fit_bottleneck(embeddings[seen], rng.permutation(concepts[seen]), target[seen])
+        mixed = fit_bottleneck(embeddings[seen], rng.permutation(concepts[seen]), target[seen], training)
         chance_r2.append(_columns_r2(mixed.concepts(embeddings[held]), concepts[held]))
         random_concepts.append(Agreement.of(mixed.predict(embeddings[held]), target[held]))
-        mixed = fit_bottleneck(embeddings[seen], concepts[seen], rng.permutation(target[seen]))
+        mixed = fit_bottleneck(embeddings[seen], concepts[seen], rng.permutation(target[seen]), training)
         random_target.append(Agreement.of(mixed.predict(embeddings[held]), target[held]))
     direct = ridge(embeddings[seen], target[seen][:, None])
     return Judged(

@@ -23,7 +23,7 @@ from ..motifs.files import read_motifs
 from ..motifs.scan import MotifScanner
 from ..sequence import reverse_complement
 from ..types import BoolArray, ByteArray, DoubleArray
-from .bottleneck import Judged, judge
+from .bottleneck import TRAININGS, Judged, judge
 from .examples import named_file
 
 KIND = "bottleneck"
@@ -43,6 +43,8 @@ class BottleneckOptions:
         Share of rows that nothing is fitted to, drawn by chance; without ``held_chroms``.
     held_chroms : tuple of str
         Hold out the rows of these instead.
+    training : str
+        One of :data:`borzoi_rt.concepts.bottleneck.TRAININGS`.
     seed : int
         Of chance.
 
@@ -56,12 +58,15 @@ class BottleneckOptions:
     over: str | None = None
     held: float = 0.3
     held_chroms: tuple[str, ...] = ()
+    training: str = TRAININGS[0]
     seed: int = 0
 
     def __post_init__(self) -> None:
         EmbedOptions(layer=self.layer, region=self.over)
         if not 0.0 < self.held < 1.0:
             raise InputError(f"held is {self.held!r}; a share between 0 and 1 is needed")
+        if self.training not in TRAININGS:
+            raise InputError(f"training {self.training!r} is unknown; allowed: {', '.join(TRAININGS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +206,9 @@ def make_bottleneck(
         if progress is not None:
             progress(number + 1)
     names = tuple(concept.name for concept in concepts)
-    return judge(np.stack(embeddings).astype(np.float64), counts, values, held, names, seed=options.seed), counts
+    read = np.stack(embeddings).astype(np.float64)
+    found = judge(read, counts, values, held, names, training=options.training, seed=options.seed)
+    return found, counts
 
 
 def write_bottleneck(

@@ -57,6 +57,10 @@ class Concept(Protocol):
     def kind(self) -> str:
         """``word``, ``motif``, ``sequences`` or ``intervals``."""
 
+    @property
+    def count(self) -> int:
+        """Sequences or intervals there are; 0 where there are as many examples as one likes."""
+
     def example(self, number: int, backgrounds: Backgrounds, rng: np.random.Generator) -> Example:
         """Return example ``number``."""
 
@@ -83,6 +87,11 @@ class Inserted:
     kind: str
     choices: tuple[ByteArray, ...] = ()
     probabilities: DoubleArray | None = None
+
+    @property
+    def count(self) -> int:
+        """See :attr:`Concept.count`."""
+        return len(self.choices) if self.kind == "sequences" else 0
 
     def example(self, number: int, backgrounds: Backgrounds, rng: np.random.Generator) -> Example:
         """See :meth:`Concept.example`."""
@@ -115,6 +124,11 @@ class Intervals:
     name: str
     rows: Sequence[Row]
     kind: str = "intervals"
+
+    @property
+    def count(self) -> int:
+        """See :attr:`Concept.count`."""
+        return len(self.rows)
 
     def example(self, number: int, backgrounds: Backgrounds, rng: np.random.Generator) -> Example:
         """See :meth:`Concept.example`; there are as many as intervals."""

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 pytest.importorskip("sklearn")
 
 from borzoi_rt.bundle.opening import Bundle
-from borzoi_rt.concepts.bottleneck import fit_bottleneck, judge, ridge
+from borzoi_rt.concepts.bottleneck import TRAININGS, fit_bottleneck, judge, ridge
 from borzoi_rt.concepts.bottleneck_run import counted_words
 from borzoi_rt.errors import InputError
 from borzoi_rt.explain.rows import region_rows
@@ -45,8 +45,9 @@ def truth() -> dict[str, np.ndarray]:
 NAMES = ("one", "two", "three")
 
 
-def test_planted_effects_are_the_coefficients(truth):
-    found = judge(**truth, names=NAMES)
+@pytest.mark.parametrize("training", TRAININGS)
+def test_planted_effects_are_the_coefficients(truth, training):
+    found = judge(**truth, names=NAMES, training=training)
     assert_allclose(found.model.target.weights[0], EFFECTS, atol=0.15)
     assert found.concept_r2.min() > 0.999
     target, rest = truth["target"][truth["held"]], (truth["concepts"] @ EFFECTS + 5.0)[truth["held"]]
@@ -80,6 +81,18 @@ def test_shuffled_labels_fail(truth):
     assert chance.concept_r2.max() < 0.1
     noise = judge(**dict(truth, target=np.random.default_rng(5).standard_normal(ROWS)), names=NAMES)
     assert not noise.believable or noise.bottleneck.r2 < 0.1
+
+
+def test_what_leaks_is_closed_by_independent_training(truth):
+    """Labels of chance, and a target that the embedding shows whole: only ``sequential`` says something of it."""
+    rng = np.random.default_rng(7)
+    embeddings = truth["target"][:, None] + 0.3 * rng.standard_normal((ROWS, 4))
+    given = dict(truth, embeddings=embeddings, concepts=rng.poisson(1.5, (ROWS, 3)).astype(float))
+    independent, sequential = (judge(**given, names=NAMES, training=one) for one in TRAININGS)
+    assert independent.bottleneck.r2 < 0.1 < 0.5 < sequential.bottleneck.r2
+    assert max(one.r2 for one in sequential.random_concepts) > 0.5  # and its control says so
+    with pytest.raises(InputError, match="training 'joint' is unknown"):
+        judge(**given, names=NAMES, training="joint")
 
 
 def test_ridge_is_least_squares_without_a_penalty():

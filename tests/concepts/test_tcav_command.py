@@ -109,6 +109,7 @@ def test_scores_are_their_formula(cli: Cli, inside_bundle: Bundle, desk: SimpleN
     code, _, err = cli("tcav", *words, *how, *what, "--out", tmp_path / "t.h5", "--plot", tmp_path / "t.png")
     assert code == 0, err
     assert "2 concepts, 2 inputs" in err
+    assert "note: set has 2 sequences: repeats share some, and p is too small" in err
     assert (tmp_path / "t.png").stat().st_size > 5000
     held = read_table(tmp_path / "t.h5", "tcav")
     assert held.columns["concept"].tolist() == ["w", "set"]
@@ -158,14 +159,16 @@ def test_what_is_refused(
 
 
 def test_a_table_that_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path) -> None:
-    """Of random weights and chance alone: intervals against their shuffles say nothing."""
+    """Of random weights: neither intervals nor the core of the demo's promoters are told from their absence."""
     spots = tmp_path / "spots.bed"
     spots.write_text("".join(f"chr1\t{start}\t{start + 20}\n" for start in range(3000, 5000, 100)))
     what = ("--bed", desk.bed, "--bundle", inside_bundle.path, "--fasta", desk.fasta)
-    how = ("--repeats", "5", "--examples", "4", "--vector", "ridge")
+    how = ("--repeats", "5", "--examples", "4", "--vector", "ridge", "--motif", "core=TATAAAAGNNNNNNNNTCAGTCTT")
     assert cli("tcav", "--concept", spots, *how, *what, "--out", tmp_path / "t.tsv")[0] == 0
     table = pandas.read_csv(tmp_path / "t.tsv", sep="\t")
-    assert table.loc[0, ["concept", "kind", "says"]].tolist() == ["spots", "intervals", "nothing"]
+    assert table.concept.tolist() == ["core", "spots"]
+    assert table.kind.tolist() == ["word", "intervals"]
+    assert table.says.tolist() == ["nothing", "nothing"]
     told = json.loads((tmp_path / "t.tsv.meta.json").read_text())
     assert (told["layer"], told["resolution_bp"], told["target"]) == ("layer_2", 128, "log SUM")
     assert len(told["repeats"][0]["accuracies"]) == 5

@@ -1,4 +1,4 @@
-"""The trained network of the demo: the core of its promoters is a concept that raises DNASE; a chance word is not."""
+"""The trained network of the demo: what was planted is a concept of it, by TCAV and in a bottleneck; chance is not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import worlds
 pytest.importorskip("sklearn")
 
 from borzoi_rt.backends.activations import has_activations
+from borzoi_rt.concepts.bottleneck_run import BottleneckOptions, counted_words, make_bottleneck
 from borzoi_rt.concepts.examples import words_from
 from borzoi_rt.concepts.tcav_run import TcavOptions, run_tcav
 from borzoi_rt.demo import grammar
@@ -46,3 +47,30 @@ def test_the_core_of_promoters_is_significant(tmp_path: Path):
     assert (core.significant, core.says) == (True, "raises"), core.to_json()
     assert chance.found.accuracies.mean() < 0.6
     assert (chance.significant, chance.says) == (False, "nothing"), chance.to_json()
+
+
+def test_a_bottleneck_of_what_was_planted(tmp_path: Path):
+    """Motifs are read from embeddings and say most of DNASE; a chance word and shuffled labels say nothing."""
+    bundle = packaged_bundle("bundle")
+    text = grammar.plant(np.random.default_rng(5), 60000)
+    starts = [one.tss - 160 for one in grammar.promoters(text) if 5000 < one.tss < 55000]
+    starts += np.random.default_rng(1).integers(5000, 54000, len(starts)).tolist()
+    motifs = [f"{name}={grammar.MOTIFS[name]}" for name in ("tata", "inr", "gc")]
+    concepts = counted_words([*motifs, "chance=GATTA"])
+    with Fasta(worlds.write_fasta(tmp_path / "g.fa", {"chr1": text})) as genome, Activations(bundle) as inside:
+        rows = region_rows([Interval("chr1", start, start + 320) for start in starts], genome, bundle.geometry)
+        found, _ = make_bottleneck(
+            rows,
+            concepts,
+            activations=inside,
+            fasta=genome,
+            spec=TargetSpec.parse("log SUM@center:320", tracks="DNASE"),
+            options=BottleneckOptions(),
+        )
+    told = found.to_json()
+    effects = {one["concept"]: one["intervention"] for one in told["concepts"]}
+    assert min(effects["tata"], effects["inr"], effects["gc"]) > 0.5 > 0.2 > abs(effects["chance"]), told
+    assert [one["read"] for one in told["concepts"]] == [True, True, True, False]
+    assert found.believable
+    assert found.bottleneck.r2 > 0.5 > 0.3 > max(one.r2 for one in (*found.random_concepts, *found.random_target))
+    assert 0.0 < told["lost_to_embedding_r2"] < told["lost_to_network_r2"]
