@@ -115,11 +115,6 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _motifs(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[tuple[str, str], ...] | None:
-    """Return motifs with their letters; None where none is given, as of other options."""
-    return motifs_from(value) if value else None
-
-
 n_code_option = click.option(
     "--n-code",
     type=click.Choice(tuple(N_POLICIES)),
@@ -187,7 +182,6 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--motif",
             multiple=True,
-            callback=_motifs,
             help="Motif that marginalize and space put in: letters, N for any, or @FILE, a MEME or JASPAR file of "
             "which each is put in. May be given again  [default: none].",
         ),
@@ -237,11 +231,25 @@ def read_spec(choices: dict[str, Any]) -> TargetSpec:
     return spec
 
 
+def files_of(choices: dict[str, Any]) -> list[Path]:
+    """Return the files that say what is explained, and how: no output may be one of them.
+
+    To be asked before :func:`take_options`.
+    """
+    listed = [*(choices["motif"] or ()), *(choices[name] for name in ("tracks", "against"))]
+    return [
+        *(choices[name] for name in ("bed", "genes", "pas") if choices[name] is not None),
+        *(Path(text[1:]) for text in listed if text is not None and text.startswith("@")),
+        *([] if choices["segments"] is None else [Path(choices["segments"].partition(":")[2])]),
+    ]
+
+
 def take_options(choices: dict[str, Any]) -> tuple[dict[str, Any], SegmentSource | None]:
-    """Take the options of methods out of the arguments of a command, and read where stretches come from."""
+    """Take the options of methods out of the arguments of a command, and read where stretches and motifs come from."""
     given = {name: choices.pop(name) for name in OPTIONS}
     source = None if given["segments"] is None else read_segments(given["segments"])
-    return given | {"segments": None if source is None else source.label}, source
+    motifs = motifs_from(given["motif"]) if given["motif"] else None  # none given is None, as of other options
+    return given | {"motif": motifs, "segments": None if source is None else source.label}, source
 
 
 def read_rows(

@@ -104,6 +104,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         _experiment(bundle, fasta, out, choices)
         return
     settings_of = _runs.take_settings(choices)
+    files = _explaining.files_of(choices)
     given, source = _explaining.take_options(choices)
     options = ExplainOptions(
         method=choices["method"],
@@ -114,7 +115,7 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     outputs = ExplainOutputs(out=out, **{name: choices[name] for name in OUTPUTS})
     if outputs.report is not None:
         check_extras(("report",))
-    sources = [fasta, bundle, *choices["folds"], *(choices[name] for name in ("bed", "genes", "pas"))]
+    sources = [fasta, bundle, *choices["folds"], *files]
     noun = "parts" if METHODS[options.method].divisible else "rows"
     with Fasta(fasta) as genome, _shared.progress_bar("explaining", noun=noun) as progress:
         settings = settings_of(progress)
@@ -145,7 +146,7 @@ def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings,
 
 def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:
     """Do an experiment instead of attributing anything to bases."""
-    method = choices["method"]
+    method, files = choices["method"], _explaining.files_of(choices)
     options = read_experiment(method, _explaining.take_options(choices)[0])
     for name in ("folds", *OUTPUTS):
         if choices[name]:
@@ -153,7 +154,7 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
             raise InputError(f"{method} writes a table alone; leave --{shown} out")
     for option in _runs.chosen_of_run(click.get_current_context()):
         raise InputError(f"{method} is done at once, in this process; leave {option} out")
-    check_table(out, [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas"))])
+    check_table(out, [fasta, bundle, *files])
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
     device = Device.parse(choices["device"], threads=choices["threads"])
     with (

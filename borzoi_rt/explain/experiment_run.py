@@ -83,6 +83,8 @@ class SpaceOptions(MarginalizeOptions):
             raise InputError(f"space moves motifs apart, and there is {self.motif[0][0]} alone; give two (motif)")
         if not self.spacing or any(gap < 0 for gap in self.spacing):
             raise InputError(f"spacing is {self.spacing!r}; one or more numbers of bases, each 0 or more, are needed")
+        if len(set(self.spacing)) < len(self.spacing):
+            raise InputError(f"spacing is {self.spacing!r}; give each number of bases once")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class AblateOptions:
 def _marginalized(
     objective: Objective, window: ByteArray, bases: Bases, options: MarginalizeOptions
 ) -> Iterator[dict[str, Any]]:
-    for name, letters in options.motif:
+    for name, letters in dict.fromkeys(options.motif):  # of one that comes twice, samples would count twice
         for sample, background in _backgrounds(window, bases, options):
             found = marginalize(objective, background[None], letters, bases=bases)
             yield {"motif": name, "sequence": letters, "sample": sample, **_values(found.before[0], found.after[0])}

@@ -115,8 +115,8 @@ def deep_lift(objective: Comparable, window: ByteArray, bases: Bases, options: D
     delta = found.facts["delta_share"]
     if delta is not None and delta > options.max_delta:
         raise IncompleteError(
-            f"attributions miss the difference of the target by {delta:.2%} in the mean of {len(references)} "
-            f"references, allowed are {options.max_delta:.2%}; use method ig, or accept it with a larger max_delta"
+            f"attributions miss {delta:.2g} of the difference of the target in the mean of {len(references)} "
+            f"references, allowed is {options.max_delta:.2g}; use method ig, or accept it with a larger max_delta"
         )
     return found
 

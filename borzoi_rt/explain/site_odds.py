@@ -202,7 +202,8 @@ def _chosen(found: tuple[Odds, ...], site: str | None, what: str) -> tuple[Odds,
             return found
         raise InputError(f"{what} has {len(found)} candidates: {_listed(found)}; name one (site), or take their {MEAN}")
     wanted = site.replace(",", "")
-    held = tuple(odds for odds in found if wanted == odds.name or wanted in _short_names(odds.name))
+    stem = wanted.removeprefix("chr")  # contigs are called as in the annotation, and chr1 is 1 everywhere else too
+    held = tuple(odds for odds in found if wanted == odds.name or stem in _short_names(odds.name))
     if len(held) != 1:
         many = "more than one" if held else "none"
         raise InputError(
@@ -212,8 +213,8 @@ def _chosen(found: tuple[Odds, ...], site: str | None, what: str) -> tuple[Odds,
 
 
 def _short_names(name: str) -> tuple[str, ...]:
-    """Return what else may be written for a candidate: where it is, or the number of a split."""
-    where = name.rpartition(" ")[2]
+    """Return what else may be written for a candidate, less ``chr``: where it is, or the number of a split."""
+    where = name.rpartition(" ")[2].removeprefix("chr")
     split = re.fullmatch(r"split (\d+) of \d+", name)
     return (split[1],) if split else (where, where.rpartition(":")[2])
 

@@ -155,6 +155,30 @@ def test_motifs_of_a_file_are_their_likeliest_sequences(tmp_path):
     assert motifs_from(["acg", f"@{path}"]) == (("ACG", "ACG"), ("M1_NAME", "ATC"))
 
 
+def test_a_motif_that_comes_twice_counts_once(call, desk, toy_bundle):
+    words = ["explain", "--bundle", toy_bundle.path, "--fasta", desk.fasta, "--bed", desk.bed, "--target", "SUM"]
+    words += ["--method", "marginalize", "--motif", "ACG", "--motif", "acg", "--backgrounds", 2]
+    out = desk.folder / "twice.tsv"
+    assert call(*words, "--out", out)[0] == 0
+    summary = json.loads(out.with_name("twice.tsv.meta.json").read_text())["summary"]
+    assert [line["samples"] for line in summary] == [2] * len(summary)
+
+
+def test_motifs_and_names_of_tracks_are_not_written_over(call, desk, toy_bundle):
+    given = ["explain", "--bundle", toy_bundle.path, "--fasta", desk.fasta, "--bed", desk.bed, "--target", "SUM"]
+    motifs, tracks = desk.folder / "motifs.tsv", desk.folder / "tracks.tsv"
+    motifs.write_text(">M1\nA [ 9 0 ]\nC [ 0 0 ]\nG [ 0 0 ]\nT [ 0 9 ]\n")
+    tracks.write_text(f"{toy_bundle.tracks.identifier[0]}\n")
+    for words, path in (
+        (["--method", "marginalize", "--motif", f"@{motifs}"], motifs),
+        (["--method", "ablate", "--samples", 1, "--tracks", f"@{tracks}"], tracks),
+        (["--method", "ablate", "--samples", 1, "--tracks", f"@{tracks}", "--against", f"@{motifs}"], motifs),
+    ):
+        letters = path.read_bytes()
+        check_error(call(*given, *words, "--out", path), f"{path.name}: is an input, which is never written over")
+        assert path.read_bytes() == letters
+
+
 def test_what_is_no_experiment_is_refused(call, desk, toy_bundle):
     motif = (("A", "A"),)
     for make, message in (
@@ -163,6 +187,7 @@ def test_what_is_no_experiment_is_refused(call, desk, toy_bundle):
         (lambda: SpaceOptions(motif=motif, spacing=(1,)), "there is A alone"),
         (lambda: SpaceOptions(motif=motif * 2), "spacing is"),
         (lambda: SpaceOptions(motif=motif * 2, spacing=(3, -1)), "spacing is"),
+        (lambda: SpaceOptions(motif=motif * 2, spacing=(3, 3)), "give each number of bases once"),
         (lambda: AblateOptions(samples=0), "samples is 0"),
         (lambda: read_experiment("ablate", {"motif": motif}), "method 'ablate' has no option 'motif'"),
     ):

@@ -249,6 +249,9 @@ def test_from_the_command_line_and_from_python(desk, monkeypatch, capsys, toy_bu
     wrong = ["--out", desk.folder / "wrong.h5"]
     check_error(call(*words, "--tile-bp", 8, *wrong), "leave one of the two out")
     check_error(call(*words[:-2], "--segments", "bed:none.bed", *wrong), "none.bed")
+    letters = path.read_bytes()
+    check_error(call(*words, *wrong, "--seqlets", path), "c.bed: is an input, which is never written over")
+    assert path.read_bytes() == letters
     ism = [word if word != "shap" else "ism" for word in words if word not in ("--samples", 2)]
     check_error(call(*ism, *wrong), "method 'ism' has no option 'segments'")
     assert not (desk.folder / "wrong.h5").exists()

@@ -158,6 +158,7 @@ def test_of_two_alleles_it_changes_by_the_signed_score(bundle):
     ("site", "strand", "exon", "intron"),
     [
         ("chr1:1033", "+", [1, 2, 3], [4, 5, 6]),
+        ("1:1,033", "+", [1, 2, 3], [4, 5, 6]),
         ("chr1:1061", "+", [11, 12, 13], [8, 9, 10]),
         ("acceptor chr1:1033", "-", [1, 2, 3], [4, 5, 6]),
     ],
