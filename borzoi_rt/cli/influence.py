@@ -27,6 +27,10 @@ from ._explaining import n_code_option, read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = InfluenceOptions()
+OF_TARGETS = (
+    *("fasta", "target", "against", "genes", "pas", "strand", "sites", "site", "site_pseudo"),
+    *("squashed", "squash", "unclip", "unscale", "pseudo"),
+)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -161,10 +165,11 @@ def _query(
     if (choices["window"] is None) != bool(of_target):
         raise InputError("give --window, or --region (or --gene) with --fasta")
     if choices["window"] is not None:
-        given = [name for name in ("fasta", "target", "against", "genes", "pas") if choices[name] is not None]
-        given += [name for name in ("squashed", "squash", "unclip", "unscale", "pseudo") if choices[name]]
-        if given:
-            raise InputError(f"--{given[0]} is of a target; the query is the loss of a window")
+        context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+        for name in OF_TARGETS:
+            if context.get_parameter_source(name) == typed:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} is of a target; the query is the loss of a window: leave it out")
         window, tracks = _window(choices["window"], data), model.tracks.select(choices["tracks"])
         asked = {"loss_of_window": choices["window"], "tracks": choices["tracks"]}
         return lambda other: LossQuery(window, tracks, options), asked

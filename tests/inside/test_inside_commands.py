@@ -80,6 +80,9 @@ def test_embed_writes_what_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: S
     assert cli("embed", *genes, *model, "--layer", "layer_1", "--out", tmp_path / "g.tsv")[0] == 0
     told = pandas.read_json(tmp_path / "g.tsv.meta.json", typ="series")
     assert (told.region, told.layer) == ("exons", "layer_1")
+    held = pandas.read_csv(tmp_path / "g.tsv", sep="\t").iloc[0]
+    with Fasta(desk.fasta) as genome:
+        assert (held.start, held.end) == one_gene(open_genes(desk.gtf), "ACTB", genome).span
     other = "A" if TEXT[4499] != "A" else "C"
     code, _, err = cli("embed", "--variant", f"chr1:4500:{other}:G", *model, "--out", tmp_path / "v.tsv")
     assert code == 0
@@ -216,6 +219,7 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("embed",), "give one of --region, --bed, --variant, --vcf and --gene"),
         (("embed", "--gene", "ACTB"), "--gene is looked up in --genes"),
         (("embed", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' is not embedded"),
+        (("embed", "--region", "chr1:4000-4009", "--over", "tss:200"), "--over tss:200 is of a gene"),
     ],
 )
 def test_what_does_not_go_together(
