@@ -212,6 +212,7 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("cam", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' has no slopes"),
         (("attention", "--region", "chr1:4000-4009", "--tracks", "cage"), "--tracks is of a target, which rows has"),
         (("attention", "--region", "chr1:4000-4009", "--pseudo", "1"), "--pseudo is of a target"),
+        (("attention", "--region", "chr1:4000-4009", "--no-unclip"), "--unclip is of a target"),
         (("attention", "--region", "chr1:4000-4009", "--layers", "3"), "layer 3 is not there"),
         (("attention", "--region", "chr1:4000-4009", "--how", "rollout", "--layers", "1"), "layers are chosen of rows"),
         (("attention", "--region", "chr1:4000-4009", "--from", "tss"), "queries tss needs a row with a gene"),
@@ -220,6 +221,7 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("embed", "--gene", "ACTB"), "--gene is looked up in --genes"),
         (("embed", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' is not embedded"),
         (("embed", "--region", "chr1:4000-4009", "--over", "tss:200"), "--over tss:200 is of a gene"),
+        (("embed", "--region", "chr1:4000-4009", "--bin-rule", "half"), "--bin-rule is of parts of genes"),
     ],
 )
 def test_what_does_not_go_together(
