@@ -109,7 +109,7 @@ def test_cam_of_a_gene(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, t
     assert (told["method"], told["layer"], told["resolution_bp"]) == ("gradcam", "layer_2", 128)
     assert told["target"]["target"] == "log SUM@exons"
     assert told["rows"] == [{"name": "ACTB", "value": want.value}]
-    bins = ("--method", "cam", "--layer", "embedding", "--out", tmp_path / "b.h5")
+    bins = ("--method", "cam", "--out", tmp_path / "b.h5")  # its layer is embedding
     assert cli("cam", *what, *model, *bins)[0] == 0
     held = read_table(tmp_path / "b.h5", "maps")
     assert len(held) == inside_bundle.geometry.bins
@@ -208,7 +208,7 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("activations", "--region", "chr1:1-9", "--variant", "chr1:4:G:A"), "give one of --region, --bed and"),
         (("activations", "--region", "chr1:4000-4009", "--layer", "tower_9"), "layer 'tower_9' is unknown"),
         (("activations", "--region", "chr1:4000-4009", "--units", "99"), "unit 99 is not there"),
-        (("cam", "--region", "chr1:4000-4009", "--method", "cam"), "cam is of embedding"),
+        (("cam", "--region", "chr1:4000-4009", "--method", "cam", "--layer", "tokens"), "cam is of embedding"),
         (("cam", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' has no slopes"),
         (("attention", "--region", "chr1:4000-4009", "--tracks", "cage"), "--tracks is of a target, which rows has"),
         (("attention", "--region", "chr1:4000-4009", "--pseudo", "1"), "--pseudo is of a target"),
