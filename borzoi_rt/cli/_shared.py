@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -167,3 +167,9 @@ def last_words(text: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise RunInterrupted(text) from None
+
+
+def typed(names: Iterable[str]) -> list[str]:
+    """Return those of some parameters that the command line gives, whatever their values, as ``--option-names``."""
+    context, given = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) == given]

@@ -12,7 +12,6 @@ from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.rows import Row
 from ..explain.run import FIGURES
-from ..explain.target import STRANDS
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.intervals import read_bed
@@ -74,11 +73,11 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise InputError("two outputs have one name; give each its own")
     needed = options.how == "relevance" or options.queries == "target" or options.check
-    unused = [name for name in _OF_TARGET if choices[name] not in (None, False, 0.0)]
-    unused += ["strand"] if choices["strand"] != STRANDS[0] else []
+    unused = _shared.typed((*_OF_TARGET, "strand"))
     if not needed and unused:
-        name = unused[0].replace("_", "-")
-        raise InputError(f"--{name} is of a target, which {options.how} has none of; leave it out, or ask for --check")
+        raise InputError(
+            f"{unused[0]} is of a target, which {options.how} has none of; leave it out, or ask for --check"
+        )
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
     device = Device.parse(choices["device"], threads=choices["threads"])
     with (

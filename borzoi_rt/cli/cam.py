@@ -11,7 +11,7 @@ from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
-from ..inside.activations import Activations
+from ..inside.activations import EMBEDDING, TOKENS, Activations
 from ..inside.map_run import MapOptions, check_outputs, map_rows
 from ..inside.maps import MAPS
 from . import _explaining, _inside, _shared
@@ -30,10 +30,8 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--layer",
-    default="tokens",
-    show_default=True,
     help="Layer to map: tokens (behind the transformer), layer_N, or embedding (what the head reads; for cam the only "
-    "one).",
+    f"one)  [default: {TOKENS}, of cam {EMBEDDING}].",
 )
 @_explaining.what_options
 @_inside.check_options
@@ -51,8 +49,8 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     mapped. One score for each token of 128 bp, or bin of 32 bp, at the published size: no finer, and of tokens, which
     the transformer has mixed, for what was gathered there. The bundle needs to be exported with --activations.
     """
-    chosen = {name: choices[name] for name in ("method", "layer", "seed")}
-    options = MapOptions(check=choices["check"] or 0, **chosen)
+    layer_name = choices["layer"] or (EMBEDDING if choices["method"] == "cam" else TOKENS)
+    options = MapOptions(method=choices["method"], layer=layer_name, check=choices["check"] or 0, seed=choices["seed"])
     check_outputs(out, choices["plot"], [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))])
     spec = _explaining.read_spec(choices)
     model = open_bundle(bundle)

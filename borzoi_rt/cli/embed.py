@@ -10,6 +10,7 @@ import click
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..engine.gene_bins import BIN_RULES
+from ..engine.regions import Region
 from ..errors import InputError
 from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, gene_row, region_rows
 from ..genome.fasta import Fasta
@@ -83,6 +84,11 @@ def embed(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         raise InputError("--width is of regions and variants; choose bins of a gene by --over")
     over = choices["over"] or ("exons" if what == "gene" else None)
     options = EmbedOptions(layer=choices["layer"], region=over, bin_rule=choices["bin_rule"])
+    of_genes = options.region is not None and Region.parse(options.region).of_genes
+    if of_genes and what != "gene":
+        raise InputError(f"--over {options.region} is of a gene: give --gene, or average window, span:BP or center:BP")
+    if not of_genes and _shared.typed(["bin_rule"]):
+        raise InputError("--bin-rule is of parts of genes: leave it out, or average exons, span or tss:BP of a gene")
     model = open_bundle(bundle)
     with (
         _shared.last_words(f"interrupted: {out} was not written"),

@@ -20,13 +20,17 @@ from ..examples.influence_table import write_influences
 from ..examples.last_layer import LastLayer
 from ..explain.target import TargetSpec
 from ..genome.fasta import Fasta
-from ..runs.outputs import check_target
+from ..inside.tables import check_output
 from ..scoring.ensemble import check_members
 from . import _shared
 from ._explaining import n_code_option, read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = InfluenceOptions()
+OF_TARGETS = (
+    *("fasta", "target", "against", "genes", "pas", "strand", "sites", "site", "site_pseudo"),
+    *("squashed", "squash", "unclip", "unscale", "pseudo"),
+)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -108,7 +112,8 @@ def influence(bundle: Path, data: Path, out: Path, **choices: Any) -> None:
     Ask for a target (--region, or --gene alone, with --fasta) or for the loss of a window (--window). Above 0, training
     on a window raises what was asked for; of a loss, below 0 helps. OUT has the strongest windows first.
     """
-    check_target(out, [data, bundle, *choices["checkpoints"], choices["fasta"], choices["genes"], choices["pas"]])
+    sources = [data, bundle, *choices["checkpoints"], *(choices[name] for name in ("fasta", "genes", "pas"))]
+    check_output(out, sources, (".tsv",))
     if choices["damping"] is not None and choices["method"] != "influence":
         raise InputError("--damping is of --method influence")
     options = InfluenceOptions(
@@ -161,10 +166,9 @@ def _query(
     if (choices["window"] is None) != bool(of_target):
         raise InputError("give --window, or --region (or --gene) with --fasta")
     if choices["window"] is not None:
-        given = [name for name in ("fasta", "target", "against", "genes", "pas") if choices[name] is not None]
-        given += [name for name in ("squashed", "squash", "unclip", "unscale", "pseudo") if choices[name]]
-        if given:
-            raise InputError(f"--{given[0]} is of a target; the query is the loss of a window")
+        unused = _shared.typed(OF_TARGETS)
+        if unused:
+            raise InputError(f"{unused[0]} is of a target; the query is the loss of a window: leave it out")
         window, tracks = _window(choices["window"], data), model.tracks.select(choices["tracks"])
         asked = {"loss_of_window": choices["window"], "tracks": choices["tracks"]}
         return lambda other: LossQuery(window, tracks, options), asked

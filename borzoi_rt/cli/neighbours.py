@@ -11,7 +11,7 @@ import click
 from ..examples.neighbours import INDEXES, METRICS, NeighbourOptions, Neighbours, find_neighbours
 from ..examples.tables import write_table
 from ..inside.embed import Embeddings, read_embeddings
-from ..runs.outputs import check_target
+from ..inside.tables import check_output
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = NeighbourOptions()
@@ -72,7 +72,7 @@ def neighbours(
         raise click.UsageError("--recall-queries and --seed are of --index hnsw; flat is exact")
     more = {name: value for name, value in (("recall_queries", recall_queries), ("seed", seed)) if value is not None}
     options = NeighbourOptions(**choices, **more)  # type: ignore[arg-type]
-    check_target(out, [embeddings, among])
+    check_output(out, [embeddings, among], (".tsv",))
     queries = read_embeddings(embeddings)
     held = None if among is None else read_embeddings(among)
     found = find_neighbours(queries, held, options)

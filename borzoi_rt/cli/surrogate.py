@@ -22,6 +22,13 @@ from ._explaining import n_code_option, read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _LIBRARY, _FIT = LibraryOptions(), FitOptions()  # their defaults
+_HEEDED = {  # options that some surrogates alone heed
+    "penalty": ("additive", "pairwise"),
+    "pair_features": ("pairwise",),
+    "depth": ("tree", "rules"),
+    "leaf": ("tree", "rules"),
+    "rules": ("rules",),
+}
 
 
 @click.command()
@@ -126,9 +133,14 @@ def surrogate(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
 def _options(choices: dict[str, Any]) -> SurrogateOptions:
     if choices["motifs"] is None and choices["motif_pvalue"] is not None:
         raise click.UsageError("--motif-pvalue is of the motifs: give --motifs")
+    kinds = tuple(choices["surrogates"]) or tuple(KINDS)
+    for name, heeding in _HEEDED.items():
+        if _shared.typed([name]) and not set(heeding) & set(kinds):
+            option, known = name.replace("_", "-"), " or ".join(heeding)
+            raise click.UsageError(f"--{option} is of {known}: take such a surrogate, or leave it out")
     names = ("penalty", "pair_features", "depth", "leaf", "rules", "seed")
     return SurrogateOptions(
-        surrogates=tuple(choices["surrogates"]) or tuple(KINDS),
+        surrogates=kinds,
         library=LibraryOptions(**{name: choices[name] for name in ("mutants", "rate", "held", "seed")}),
         fit=FitOptions(**{name: choices[name] for name in names}),
         motifs=() if choices["motifs"] is None else tuple(read_motifs(choices["motifs"])),

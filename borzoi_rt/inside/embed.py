@@ -207,9 +207,9 @@ def _entries(
             values[number], count = embedded(activations, row, fasta, options)
         except InputError as error:
             values[number], status = np.nan, str(error)
-        bases = row.bases
-        start = row.where.window_start
-        yield row.name, bases.chrom, bases.start, bases.end, bases.strand, row.allele, start, count, status
+        bases, gene = row.bases, row.where.gene
+        low, high = (bases.start, bases.end) if gene is None else gene.span  # of a gene, the row is its whole window
+        yield row.name, bases.chrom, low, high, bases.strand, row.allele, row.where.window_start, count, status
 
 
 @dataclass(frozen=True, eq=False)

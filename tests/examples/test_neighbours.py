@@ -188,5 +188,6 @@ def test_promoters_have_promoters_as_neighbours(planted, monkeypatch, capsys) ->
     assert (meta["recall"], meta["exact"], meta["rows_searched"]) == (1.0, True, 16)
     assert meta["embeddings"]["layer"] == "embedding"
     check_error(cli("neighbours", folder / "r.bed", "--out", folder / "o.tsv"), "r.bed")
+    check_error(cli("neighbours", folder / "e.h5", "--out", folder / "o.parquet"), "is written as .tsv")
     code, _, err = cli("neighbours", folder / "e.h5", "--seed", 1, "--out", folder / "o.tsv")
     assert (code, "of --index hnsw" in err) == (2, True)

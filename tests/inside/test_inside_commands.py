@@ -80,6 +80,9 @@ def test_embed_writes_what_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: S
     assert cli("embed", *genes, *model, "--layer", "layer_1", "--out", tmp_path / "g.tsv")[0] == 0
     told = pandas.read_json(tmp_path / "g.tsv.meta.json", typ="series")
     assert (told.region, told.layer) == ("exons", "layer_1")
+    held = pandas.read_csv(tmp_path / "g.tsv", sep="\t").iloc[0]
+    with Fasta(desk.fasta) as genome:
+        assert (held.start, held.end) == one_gene(open_genes(desk.gtf), "ACTB", genome).span
     other = "A" if TEXT[4499] != "A" else "C"
     code, _, err = cli("embed", "--variant", f"chr1:4500:{other}:G", *model, "--out", tmp_path / "v.tsv")
     assert code == 0
@@ -106,7 +109,7 @@ def test_cam_of_a_gene(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, t
     assert (told["method"], told["layer"], told["resolution_bp"]) == ("gradcam", "layer_2", 128)
     assert told["target"]["target"] == "log SUM@exons"
     assert told["rows"] == [{"name": "ACTB", "value": want.value}]
-    bins = ("--method", "cam", "--layer", "embedding", "--out", tmp_path / "b.h5")
+    bins = ("--method", "cam", "--out", tmp_path / "b.h5")  # its layer is embedding
     assert cli("cam", *what, *model, *bins)[0] == 0
     held = read_table(tmp_path / "b.h5", "maps")
     assert len(held) == inside_bundle.geometry.bins
@@ -205,10 +208,11 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("activations", "--region", "chr1:1-9", "--variant", "chr1:4:G:A"), "give one of --region, --bed and"),
         (("activations", "--region", "chr1:4000-4009", "--layer", "tower_9"), "layer 'tower_9' is unknown"),
         (("activations", "--region", "chr1:4000-4009", "--units", "99"), "unit 99 is not there"),
-        (("cam", "--region", "chr1:4000-4009", "--method", "cam"), "cam is of embedding"),
+        (("cam", "--region", "chr1:4000-4009", "--method", "cam", "--layer", "tokens"), "cam is of embedding"),
         (("cam", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' has no slopes"),
         (("attention", "--region", "chr1:4000-4009", "--tracks", "cage"), "--tracks is of a target, which rows has"),
         (("attention", "--region", "chr1:4000-4009", "--pseudo", "1"), "--pseudo is of a target"),
+        (("attention", "--region", "chr1:4000-4009", "--no-unclip"), "--unclip is of a target"),
         (("attention", "--region", "chr1:4000-4009", "--layers", "3"), "layer 3 is not there"),
         (("attention", "--region", "chr1:4000-4009", "--how", "rollout", "--layers", "1"), "layers are chosen of rows"),
         (("attention", "--region", "chr1:4000-4009", "--from", "tss"), "queries tss needs a row with a gene"),
@@ -216,6 +220,8 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("embed",), "give one of --region, --bed, --variant, --vcf and --gene"),
         (("embed", "--gene", "ACTB"), "--gene is looked up in --genes"),
         (("embed", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' is not embedded"),
+        (("embed", "--region", "chr1:4000-4009", "--over", "tss:200"), "--over tss:200 is of a gene"),
+        (("embed", "--region", "chr1:4000-4009", "--bin-rule", "half"), "--bin-rule is of parts of genes"),
     ],
 )
 def test_what_does_not_go_together(

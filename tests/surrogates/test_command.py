@@ -92,6 +92,8 @@ def test_what_cannot_be_done_is_refused(cli, files, tmp_path) -> None:
     check_error(cli(*small, "--gene", "G"), "give --genes")
     code, _, err = cli(*small, "--motif-pvalue", 0.1)
     assert (code, "--motif-pvalue is of the motifs: give --motifs" in err) == (2, True)
+    code, _, err = cli(*small, "--surrogate", "additive", "--depth", 3)
+    assert (code, "--depth is of tree or rules" in err) == (2, True)
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine").touch()
