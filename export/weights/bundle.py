@@ -90,7 +90,10 @@ class _Reader:
 
     def norm(self, layer: nn.BatchNorm1d, name: str, mean: Floats | None = None) -> None:
         """Fill a batch normalisation with a folded one, of an input that ``mean`` was added to."""
-        scale, shift = (self.array(f"{name}.{part}").reshape(-1) for part in ("scale", "shift"))
+        shift = self.array(f"{name}.shift").reshape(-1)
+        # For GPUs the size of the factor lies in the convolution below; its sign is kept where one is negative.
+        kept = next((part for part in ("scale", "sign") if self.has(f"{name}.{part}")), None)
+        scale = np.ones_like(shift) if kept is None else self.array(f"{name}.{kept}").reshape(-1)
         put(layer, "weight", scale)
         put(layer, "bias", shift)
         put(layer, "running_mean", np.zeros_like(scale) if mean is None else mean)
@@ -108,9 +111,10 @@ class _Reader:
         """Return the kernel of the stem, (filters, 4, width)."""
         if self.has("stem.taps"):
             return from_taps(self.array("stem.taps"), width)
+        if self.has("stem.weight.0"):  # as for GPUs: positions 0 and 2 of a group side by side
+            halves = self.array("stem.weight.0")
+            return from_taps(halves[: 4 * width, : halves.shape[1] // 2], width)
         stored = self.array("stem.weight")
-        if stored.ndim == 4:  # as for GPUs
-            return stored[:, :, 0]
         # Four positions of a group, each with the kernel at its own offset: the first begins with it.
         parts, rows, columns = stored.shape
         first = stored.reshape(parts, rows, 2, columns // 2)[0, : 4 * width, 0]
