@@ -260,7 +260,8 @@ def test_attributions_are_multipliers_times_differences(square):
 def test_what_does_not_add_up_is_refused_unless_it_is_accepted():
     window, weights = encode(worlds.random_dna(96, 4)), np.random.default_rng(8).normal(size=(4, 96))
     objective, run = _Secants(weights, square=False, miss=0.05), find_method("deeplift").run
-    with pytest.raises(InputError, match=r"miss 0\.05 of the difference of the target in the mean of 20 references, allowed is 0\.01"):
+    said = r"miss 0\.05 of the difference of the target in the mean of 20 references, allowed is 0\.01"
+    with pytest.raises(InputError, match=said):
         run(objective, window, (16, 80), read_options("deeplift", {}))
     found = run(objective, window, (16, 80), read_options("deeplift", {"max_delta": 0.06}))
     assert_allclose(found.facts["delta_share"], 0.05, rtol=1e-9)
