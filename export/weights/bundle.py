@@ -10,6 +10,7 @@ by class of distance, as the graphs have them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
-from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.opening import WEIGHTS, Bundle
 from borzoi_rt.errors import FormatError, InputError
 
 from ..graphs.cook_toom import matrices
@@ -52,8 +53,8 @@ def read_network(bundle: Bundle) -> Borzoi:
         raise InputError(f"{bundle.path}: weights are {precision}, rounded ones; export the model in fp32")
     values = {name: value for name, value in bundle.info.architecture.items() if name != "family"}
     config = BorzoiConfig.from_dict(values)
-    graph = onnx.load(str(bundle.check_graph("predict"))).graph
-    reader = _Reader({item.name: item for item in graph.initializer}, str(bundle.path))
+    graph = onnx.load(str(bundle.check_graph("predict")), load_external_data=False).graph
+    reader = _Reader({item.name: item for item in graph.initializer}, bundle.path)
     with torch.device("meta"):
         model = Borzoi(config)
     _fill(model, reader)
@@ -63,14 +64,22 @@ def read_network(bundle: Bundle) -> Borzoi:
 class _Reader:
     """Weights of a graph by name, and what fills the layers of a network with them."""
 
-    def __init__(self, stored: Mapping[str, onnx.TensorProto], source: str) -> None:
+    def __init__(self, stored: Mapping[str, onnx.TensorProto], source: Path) -> None:
         self._stored, self._source = stored, source
 
     def array(self, name: str) -> Floats:
         """Return a weight as it is stored."""
         if name not in self._stored:
             raise FormatError(f"{self._source}: its graph has no weight {name!r}; export the model again")
-        return np.array(numpy_helper.to_array(self._stored[name]), dtype=np.float32)
+        tensor = self._stored[name]
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            return np.array(numpy_helper.to_array(tensor), dtype=np.float32)
+        # Where it lies was judged when the graph was; onnx itself reads no file that has another name by a hard link.
+        where = {item.key: item.value for item in tensor.external_data}
+        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        count = int(np.prod(tensor.dims, dtype=np.int64))
+        values = np.fromfile(self._source / WEIGHTS, dtype=kind, count=count, offset=int(where["offset"]))
+        return values.reshape(tuple(tensor.dims)).astype(np.float32)
 
     def has(self, name: str) -> bool:
         """Tell whether there is such a weight."""

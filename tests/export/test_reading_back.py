@@ -83,6 +83,16 @@ def test_the_network_of_a_bundle_is_that_which_was_exported(tmp_path, sizes, opt
         assert_allclose(got, want, rtol=2e-6, atol=1e-7)
 
 
+def test_weights_with_a_second_name_are_read(bundle, tmp_path):
+    """A backup by hard links is a bundle like any other."""
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    for file in bundle.path.iterdir():
+        (twin / file.name).hardlink_to(file)
+    found, want = (read_network(open_bundle(path)).state_dict() for path in (twin, bundle.path))
+    assert all(torch.equal(found[name], want[name]) for name in want)
+
+
 def test_kernels_come_back_from_their_values_at_points():
     """Of every size at once, as a trained tower has them: to two of the last digits of the largest tap."""
     rng = np.random.default_rng(0)
