@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..explain.coalitions import SAMPLINGS
@@ -25,7 +24,6 @@ from ..genome.intervals import Interval, read_bed
 from ..genome.pas import SITE_KINDS, Sites, read_sites
 from ..genome.variants import Variant
 from ..scoring.named_gene import one_gene
-from ..squash import KINDS
 from . import _shared
 
 OPTIONS = (
@@ -40,17 +38,9 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what the target is, and where its gene is looked up."""
     for option in (
         click.option("--squashed", is_flag=True, help="Explain coverage in the squashed scale  [default: undo it]."),
-        click.option(
-            "--squash", type=click.Choice(KINDS), help="Kind of the squashed scale to undo  [default: the bundle's]."
-        ),
-        click.option(
-            "--unclip/--no-unclip", default=None, help="Undo the soft clip of high coverage  [default: the bundle's]."
-        ),
-        click.option(
-            "--unscale/--no-unscale",
-            default=None,
-            help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
-        ),
+        _shared.squash_option,
+        _shared.unclip_option,
+        _shared.unscale_option,
         click.option(
             "--pseudo",
             type=float,
@@ -113,13 +103,6 @@ def what_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
-
-
-n_code_option = click.option(
-    "--n-code",
-    type=click.Choice(tuple(N_POLICIES)),
-    help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
-)
 
 
 def method_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..backends.device import Device
+from ..bundle.opening import Bundle
+from ..genome.fasta import Fasta
+from ..inside.activations import Activations
+from . import _shared
+from ._progress import Reporter
 from ._talk import say
+
+
+@contextmanager
+def looking(
+    model: Bundle, fasta: Path, out: Path, choices: Mapping[str, Any], verb: str
+) -> Iterator[tuple[Fasta, Activations, Reporter]]:
+    """Open the genome, what lies inside a model, and a progress bar, and say on an interrupt what was not written."""
+    device = Device.parse(choices["device"], threads=choices["threads"])
+    with (
+        _shared.last_words(f"interrupted: {out} was not written"),
+        Fasta(fasta) as genome,
+        Activations(model, device, n_code=choices["n_code"]) as activations,
+        _shared.progress_bar(verb) as progress,
+    ):
+        yield genome, activations, progress
 
 
 def check_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,6 @@ from ..genome.pas import SITE_KINDS
 from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES, ScoreOptions, texts_of
 from ..scoring.presets import PRESETS, preset_options
 from ..scoring.statistics import FAMILIES
-from ..squash import KINDS
 from . import _shared
 
 
@@ -35,14 +34,8 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
             is_flag=True,
             help="Give each strand of a stranded track a row of its own  [default: one row for both].",
         ),
-        click.option(
-            "--unclip/--no-unclip", default=None, help="Undo the soft clip of high coverage  [default: the bundle's]."
-        ),
-        click.option(
-            "--unscale/--no-unscale",
-            default=None,
-            help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
-        ),
+        _shared.unclip_option,
+        _shared.unscale_option,
         click.option(
             "--region",
             help="Bins that a score without @REGION is taken over: window, span:BP, center:BP, or of genes exons, "
@@ -55,11 +48,7 @@ def scoring_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="BP",
             help="Short for --region span:BP: only the bins around the variant that cover BP bases.",
         ),
-        click.option(
-            "--squash",
-            type=click.Choice(KINDS),
-            help="Kind of the squashed scale to undo  [default: the bundle's].",
-        ),
+        _shared.squash_option,
         click.option(
             "--n-code",
             type=click.Choice(tuple(N_POLICIES)),

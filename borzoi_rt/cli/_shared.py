@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 
 from ..backends.device import ALLOWED, Device
+from ..bundle.manifest import N_POLICIES
 from ..errors import InputError, RunInterrupted
+from ..squash import KINDS
 from ._progress import Reporter, progress_bar
 from ._talk import say
 
@@ -92,6 +94,22 @@ tracks_option = click.option(
     "--tracks",
     help="Tracks to use: identifiers, numbers, strand pairs (RNA+/-) or regular expressions, separated by commas, or "
     "@FILE with one on each line  [default: all].",
+)
+n_code_option = click.option(
+    "--n-code",
+    type=click.Choice(tuple(N_POLICIES)),
+    help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
+)
+squash_option = click.option(
+    "--squash", type=click.Choice(KINDS), help="Kind of the squashed scale to undo  [default: the bundle's]."
+)
+unclip_option = click.option(
+    "--unclip/--no-unclip", default=None, help="Undo the soft clip of high coverage  [default: the bundle's]."
+)
+unscale_option = click.option(
+    "--unscale/--no-unscale",
+    default=None,
+    help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
 )
 rc_option = click.option(
     "--rc",

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.rows import VARIANT_WIDTH_BP, Row, region_rows, variant_rows
@@ -17,8 +16,7 @@ from ..genome.variants import Variant
 from ..inside.activation_run import activation_rows
 from ..inside.activations import Activations
 from ..inside.tables import check_output
-from . import _shared
-from ._explaining import n_code_option
+from . import _inside, _shared
 
 _FILE = click.Path(path_type=Path)
 
@@ -65,7 +63,7 @@ class Units(click.ParamType):  # type: ignore[type-arg]
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def activations(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -79,13 +77,7 @@ def activations(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         raise InputError("give one of --region, --bed and --variant")
     check_output(out, [fasta, bundle, choices["bed"]])
     model = open_bundle(bundle)
-    device = Device.parse(choices["device"], threads=choices["threads"])
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(model, device, n_code=choices["n_code"]) as opened,
-        _shared.progress_bar("reading") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "reading") as (genome, opened, progress):
         rows = _rows(choices, genome, opened)
         progress.total(len(rows))
         chosen = {name: choices[name] for name in ("layer", "units")}

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.rows import Row
@@ -15,7 +14,6 @@ from ..explain.run import FIGURES
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
 from ..genome.intervals import read_bed
-from ..inside.activations import Activations
 from ..inside.attention_run import HOW, QUERIES, AttentionOptions, attend_rows
 from ..inside.tables import check_output
 from ..scoring.gene_scores import contigs_of
@@ -54,7 +52,7 @@ _MOST_GENES = 60
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
 @click.option("--profiles", type=_FILE, help="Another table, of shares by distance  [default: none].")
 @click.option("--plot", type=_FILE, help="Figure to write, of the first row: .png, .svg or .pdf  [default: none].")
-@_explaining.n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -79,13 +77,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             f"{unused[0]} is of a target, which {options.how} has none of; leave it out, or ask for --check"
         )
     spec, model = _explaining.read_spec(choices), open_bundle(bundle)
-    device = Device.parse(choices["device"], threads=choices["threads"])
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(model, device, n_code=choices["n_code"]) as activations,
-        _shared.progress_bar("reading") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "reading") as (genome, activations, progress):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         facts = attend_rows(

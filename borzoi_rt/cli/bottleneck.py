@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..concepts.bottleneck import TRAININGS
 from ..concepts.bottleneck_run import (
@@ -18,10 +17,8 @@ from ..concepts.bottleneck_run import (
     write_bottleneck,
 )
 from ..concepts.examples import check_names, named_file
-from ..genome.fasta import Fasta
-from ..inside.activations import Activations
 from ..inside.tables import check_output
-from . import _explaining, _shared
+from . import _explaining, _inside, _shared
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = BottleneckOptions()
@@ -78,7 +75,7 @@ _DEFAULTS = BottleneckOptions()
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
-@_explaining.n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def bottleneck(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -96,14 +93,7 @@ def bottleneck(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     words = counted_words(choices["motif"])
     check_names([word.name for word in words] + [named_file(text)[0] for text in choices["concept"]])
     model = open_bundle(bundle)
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(
-            model, Device.parse(choices["device"], threads=choices["threads"]), n_code=choices["n_code"]
-        ) as activations,
-        _shared.progress_bar("embedding") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "embedding") as (genome, activations, progress):
         rows = _explaining.read_rows({**choices, "region": None, "variant": None}, spec, genome, model, keep=False)
         concepts = [*words, *counted_files(choices["concept"], genome)]
         progress.total(len(rows))

@@ -7,11 +7,9 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
-from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
-from ..inside.activations import EMBEDDING, TOKENS, Activations
+from ..inside.activations import EMBEDDING, TOKENS
 from ..inside.map_run import MapOptions, check_outputs, map_rows
 from ..inside.maps import MAPS
 from . import _explaining, _inside, _shared
@@ -39,7 +37,7 @@ _FILE = click.Path(path_type=Path)
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
 @click.option("--plot", type=_FILE, help="Figure to write, of the first rows: .png, .svg or .pdf  [default: none].")
-@_explaining.n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -54,13 +52,7 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     check_outputs(out, choices["plot"], [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))])
     spec = _explaining.read_spec(choices)
     model = open_bundle(bundle)
-    device = Device.parse(choices["device"], threads=choices["threads"])
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(model, device, n_code=choices["n_code"]) as activations,
-        _shared.progress_bar("mapping") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "mapping") as (genome, activations, progress):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         facts = map_rows(

@@ -16,7 +16,7 @@ from ..inside.design import GOALS, GUIDES, SEARCHES, DesignOptions
 from ..inside.design_run import design_row
 from ..runs.outputs import check_directory
 from . import _shared
-from ._explaining import n_code_option, read_rows, read_spec, target_options
+from ._explaining import read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT = DesignOptions()
@@ -85,7 +85,7 @@ _DEFAULT = DesignOptions()
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Directory to make: steps, sequence, what was asked.")
 @_shared.rc_option
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def design(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:

@@ -7,19 +7,15 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..errors import InputError
-from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
-from ..inside.activations import Activations
 from ..inside.dissect import DissectOptions
 from ..inside.unit_runs import dissect_rows
 from ..motifs.files import read_motifs
 from ..motifs.scan import PVALUE, MotifScanner
 from ..runs.outputs import check_directory
-from . import _shared, _units
-from ._explaining import n_code_option
+from . import _inside, _shared, _units
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT = DissectOptions()
@@ -63,7 +59,7 @@ _DEFAULT = DissectOptions()
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Directory to make: tables and figure.")
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -86,14 +82,7 @@ def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         scanner = MotifScanner(read_motifs(choices["motifs"]), pvalue=pvalue)
     check_directory(out, [bundle])
     model = open_bundle(bundle)
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(
-            model, Device.parse(choices["device"], threads=choices["threads"]), n_code=choices["n_code"]
-        ) as activations,
-        _shared.progress_bar("reading") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "reading") as (genome, activations, progress):
         rows, about = _units.unit_rows(choices, genome, model)
         progress.total(len(rows))
         about |= {

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..engine.gene_bins import BIN_RULES
 from ..engine.regions import Region
@@ -21,8 +20,7 @@ from ..inside.activations import Activations
 from ..inside.embed import EmbedOptions, Unread, embed_rows, variant_pairs
 from ..inside.tables import check_output
 from ..scoring.named_gene import one_gene
-from . import _shared
-from ._explaining import n_code_option
+from . import _inside, _shared
 
 _FILE = click.Path(path_type=Path)
 _WHAT = ("region", "bed", "variant", "vcf", "gene")
@@ -63,7 +61,7 @@ _WHAT = ("region", "bed", "variant", "vcf", "gene")
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def embed(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -90,14 +88,7 @@ def embed(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if not of_genes and _shared.typed(["bin_rule"]):
         raise InputError("--bin-rule is of parts of genes: leave it out, or average exons, span or tss:BP of a gene")
     model = open_bundle(bundle)
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(
-            model, Device.parse(choices["device"], threads=choices["threads"]), n_code=choices["n_code"]
-        ) as activations,
-        _shared.progress_bar("embedding") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "embedding") as (genome, activations, progress):
         rows = _rows(what, choices, genome, activations)
         progress.total(len(rows))
         said = embed_rows(rows, out, activations=activations, fasta=genome, options=options, progress=progress.done)

@@ -84,7 +84,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
     "[default: none].",
 )
 @_shared.rc_option
-@_explaining.n_code_option
+@_shared.n_code_option
 @_explaining.method_options
 @_runs.spread_options
 @_shared.device_option

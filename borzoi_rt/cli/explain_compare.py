@@ -35,7 +35,7 @@ from ._talk import say
     help="Directory to make: METHOD.h5 of each, compare.tsv, compare.json and compare.png.",
 )
 @_shared.rc_option
-@_explaining.n_code_option
+@_shared.n_code_option
 @_explaining.method_options
 @_shared.device_option
 @_shared.threads_option

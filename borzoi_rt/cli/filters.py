@@ -7,16 +7,12 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
-from ..genome.fasta import Fasta
-from ..inside.activations import Activations
 from ..inside.filters import FilterOptions, check_local
 from ..inside.unit_runs import filter_rows
 from ..motifs.files import read_motifs
 from ..runs.outputs import check_directory
-from . import _shared, _units
-from ._explaining import n_code_option
+from . import _inside, _shared, _units
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT = FilterOptions()
@@ -41,7 +37,7 @@ _DEFAULT = FilterOptions()
 @_shared.bundle_option
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Directory to make: table, matrices, logos.")
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def filters(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -57,14 +53,7 @@ def filters(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     motifs = () if choices["motifs"] is None else read_motifs(choices["motifs"])
     check_directory(out, [bundle])
     model = open_bundle(bundle)
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(
-            model, Device.parse(choices["device"], threads=choices["threads"]), n_code=choices["n_code"]
-        ) as activations,
-        _shared.progress_bar("reading") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "reading") as (genome, activations, progress):
         rows, about = _units.unit_rows(choices, genome, model)
         progress.total(len(rows))
         found, names = filter_rows(

@@ -23,7 +23,7 @@ from ..genome.fasta import Fasta
 from ..inside.tables import check_output
 from ..scoring.ensemble import check_members
 from . import _shared
-from ._explaining import n_code_option, read_rows, read_spec, target_options
+from ._explaining import read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = InfluenceOptions()
@@ -103,7 +103,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--weight-exp", type=float, default=4.0, show_default=True, help="Exponent of the curve between them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number that controls follow.")
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def influence(bundle: Path, data: Path, out: Path, **choices: Any) -> None:

@@ -7,13 +7,11 @@ from typing import Any
 
 import click
 
-from ..bundle.manifest import N_POLICIES
 from ..engine.options import PredictionOptions
 from ..errors import InputError
 from ..genome.intervals import read_bed
 from ..runs.predict import CoverageOptions, predict_regions
 from ..runs.predict_variant import FORMATS, predict_variant
-from ..squash import KINDS
 from . import _runs, _shared
 from ._talk import say
 
@@ -43,18 +41,10 @@ from ._talk import say
 @_shared.rc_option
 @_shared.shifts_option
 @_shared.tracks_option
-@click.option(
-    "--n-code",
-    type=click.Choice(tuple(N_POLICIES)),
-    help="Code of unknown bases: zero, or uniform (0.25 for each base)  [default: the bundle's].",
-)
+@_shared.n_code_option
 @click.option("--squashed", is_flag=True, help="Write the squashed scale that the model gives  [default: undo it].")
-@click.option("--squash", type=click.Choice(KINDS), help="Kind of the squashed scale to undo  [default: the bundle's].")
-@click.option(
-    "--unscale/--no-unscale",
-    default=None,
-    help="Divide by the scale of the track, which gives reads  [default: the bundle's].",
-)
+@_shared.squash_option
+@_shared.unscale_option
 @_runs.spread_options
 @_shared.device_option
 @_shared.threads_option

@@ -18,7 +18,7 @@ from ..surrogates.library import LibraryOptions
 from ..surrogates.models import KINDS, FitOptions
 from ..surrogates.run import SurrogateOptions, make_surrogates, write_surrogates
 from . import _shared
-from ._explaining import n_code_option, read_rows, read_spec, target_options
+from ._explaining import read_rows, read_spec, target_options
 
 _FILE = click.Path(path_type=Path)
 _LIBRARY, _FIT = LibraryOptions(), FitOptions()  # their defaults
@@ -84,7 +84,7 @@ _HEEDED = {  # options that some surrogates alone heed
 @click.option("--rules", type=int, default=_FIT.rules, show_default=True, help="Most rules of a list.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number that chance follows.")
 @_shared.rc_option
-@n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def surrogate(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:

@@ -7,15 +7,12 @@ from typing import Any
 
 import click
 
-from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..concepts.examples import check_names, files_from, named_file, words_from
 from ..concepts.tcav_run import TcavOptions, run_tcav, write_tcav
 from ..concepts.vectors import VECTORS
-from ..genome.fasta import Fasta
-from ..inside.activations import Activations
 from ..inside.map_run import check_outputs
-from . import _explaining, _shared
+from . import _explaining, _inside, _shared
 from ._talk import say
 
 _FILE = click.Path(path_type=Path)
@@ -69,7 +66,7 @@ _DEFAULTS = TcavOptions()
 @_shared.fasta_option
 @click.option("--out", required=True, type=_FILE, help="Table to write: .h5, .npz, .parquet or .tsv.")
 @click.option("--plot", type=_FILE, help="Figure to write: .png, .svg or .pdf  [default: none].")
-@_explaining.n_code_option
+@_shared.n_code_option
 @_shared.device_option
 @_shared.threads_option
 def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
@@ -90,13 +87,7 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     words = words_from(choices["motif"])
     check_names([word.name for word in words] + [named_file(text)[0] for text in choices["concept"]])
     model = open_bundle(bundle)
-    device = Device.parse(choices["device"], threads=choices["threads"])
-    with (
-        _shared.last_words(f"interrupted: {out} was not written"),
-        Fasta(fasta) as genome,
-        Activations(model, device, n_code=choices["n_code"]) as activations,
-        _shared.progress_bar("testing concepts") as progress,
-    ):
+    with _inside.looking(model, fasta, out, choices, "testing concepts") as (genome, activations, progress):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         concepts = [*words, *files_from(choices["concept"], genome, model.geometry)]
         progress.total(len(concepts) * options.repeats * options.examples)

@@ -113,9 +113,8 @@ def write_rating(out: Path, key: Path, files: Sequence[Path], options: RatingOpt
         answers.append({"id": name, "row": str(held[one].arrays["name"][row]), **dict(zip(SIDES, sides, strict=True))})
     page = hashlib.sha256(json.dumps([pairs, answers]).encode()).hexdigest()[:16]
     content = {"format": FORMAT, "version": VERSION, "page": page, "pairs": pairs}
-    html = render_page(
-        "rating", content, styles=("report", "explanation", "rating"), question=options.question, count=len(pairs)
-    )
+    words = {"title": "Rating of logos", "question": options.question, "count": len(pairs)}
+    html = render_page("rating", content, styles=("report", "explanation", "rating"), **words)
     about = [{"file": name, "title": title_of(one.about)} for name, one in zip(names, held, strict=True)]
     kept = {"format": KEY_FORMAT, "version": VERSION, "page": page, "question": options.question, "files": about}
     key.write_text(json.dumps({**kept, "pairs": answers}, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ def render_page(name: str, content: Mapping[str, Any], *, styles: Sequence[str] 
     Parameters
     ----------
     name : str
-        ``NAME.html`` and ``NAME.js`` of the folder ``template``.
+        ``NAME.html``, inside ``base.html``, and ``NAME.js``, behind ``common.js``, of the folder ``template``.
     content : mapping
         What the script draws, as JSON values without NaN.
     styles : sequence of str
@@ -26,18 +26,20 @@ def render_page(name: str, content: Mapping[str, Any], *, styles: Sequence[str] 
     context
         What the template writes.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
-    style, script = "".join(_part(f"{one}.css") for one in styles), _part(f"{name}.js")
+    style, script = "".join(_part(f"{one}.css") for one in styles), "".join(map(_part, ("common.js", f"{name}.js")))
     policy = (
         f"default-src 'none'; script-src {_allowed(script)}; style-src {_allowed(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_part)
+    )
     # In a script element nothing but `<` can end it or open a comment.
     data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return environment.from_string(_part(f"{name}.html")).render(
+    return environment.get_template(f"{name}.html").render(
         policy=policy,
         style=Markup(style),
         script=Markup(script),

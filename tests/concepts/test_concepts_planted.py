@@ -10,7 +10,6 @@ import worlds
 
 pytest.importorskip("sklearn")
 
-from borzoi_rt.backends.activations import has_activations
 from borzoi_rt.concepts.bottleneck_run import BottleneckOptions, counted_words, make_bottleneck
 from borzoi_rt.concepts.examples import words_from
 from borzoi_rt.concepts.tcav_run import TcavOptions, run_tcav
@@ -27,8 +26,6 @@ CORE = f"core={grammar.MOTIFS['tata']}{'N' * 22}{grammar.MOTIFS['inr']}"
 
 def test_the_core_of_promoters_is_significant(tmp_path: Path):
     bundle = packaged_bundle("bundle")
-    if not has_activations(bundle):
-        pytest.skip("the packaged bundle of the demo has no graphs of activations")
     text = grammar.plant(np.random.default_rng(5), 30000)
     starts = [one.tss for one in grammar.promoters(text) if 6000 < one.tss < 24000][:6]
     concepts = words_from([CORE, "chance=ACGTTGCATCGA"])

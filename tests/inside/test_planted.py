@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from borzoi_rt.backends.activations import has_activations
 from borzoi_rt.demo import grammar
 from borzoi_rt.demo.packaged import packaged_bundle
 from borzoi_rt.explain.target import TargetSpec
@@ -20,8 +18,6 @@ from borzoi_rt.sequence import encode
 
 def test_planted_promoters_are_found():
     bundle = packaged_bundle("bundle")
-    if not has_activations(bundle):
-        pytest.skip("the packaged bundle of the demo has no graphs of activations")
     length = bundle.geometry.sequence_length_bp
     where = Where(window_start=0, anchor=anchored("chr1", length // 2, length // 2 + 1))
     target = TargetSpec.parse("log SUM", tracks="DNASE").bind(bundle, where)

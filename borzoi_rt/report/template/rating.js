@@ -1,17 +1,7 @@
-"use strict";
-// Everything shown is set as text or as an attribute of its own, never parsed as HTML.
-const data = JSON.parse(document.getElementById("data").textContent);
 const WIDE = 1000, TALL = 120;
-const at = (id) => document.getElementById(id);
 const choices = {}, seconds = {};
 let number = 0, since = performance.now();
 
-function draw(parent, name, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  parent.appendChild(element);
-  return element;
-}
 function drawLogo(parent, logo, side) {
   parent.replaceChildren();
   const high = Math.max(...logo.scores, 0), low = Math.min(...logo.scores, 0), scale = TALL / (high - low || 1);
@@ -29,19 +19,19 @@ function drawLogo(parent, logo, side) {
   });
 }
 function result() {
-  const rater = at("rater").value.trim();
+  const rater = byId("rater").value.trim();
   return JSON.stringify({ format: data.format, version: data.version, page: data.page, rater, choices, seconds }, null, 1);
 }
 function show() {
   const pair = data.pairs[number], done = Object.keys(choices).length;
   for (const side of ["left", "right"]) {
-    drawLogo(at(side), pair[side], side);
-    at(`choose-${side}`).setAttribute("aria-pressed", String(choices[pair.id] === side));
+    drawLogo(byId(side), pair[side], side);
+    byId(`choose-${side}`).setAttribute("aria-pressed", String(choices[pair.id] === side));
   }
-  at("progress").textContent = `Pair ${number + 1} of ${data.pairs.length}; ${done} rated`;
-  at("back").disabled = number === 0;
-  at("download").disabled = done < data.pairs.length;
-  at("result").textContent = result();
+  byId("progress").textContent = `Pair ${number + 1} of ${data.pairs.length}; ${done} rated`;
+  byId("back").disabled = number === 0;
+  byId("download").disabled = done < data.pairs.length;
+  byId("result").textContent = result();
   since = performance.now();
 }
 function choose(side) {
@@ -51,18 +41,18 @@ function choose(side) {
   if (number < data.pairs.length - 1) number += 1;
   show();
 }
-for (const side of ["left", "right"]) at(`choose-${side}`).addEventListener("click", () => choose(side));
-at("back").addEventListener("click", () => { number -= 1; show(); });
-at("rater").addEventListener("input", () => { at("result").textContent = result(); });
+for (const side of ["left", "right"]) byId(`choose-${side}`).addEventListener("click", () => choose(side));
+byId("back").addEventListener("click", () => { number -= 1; show(); });
+byId("rater").addEventListener("input", () => { byId("result").textContent = result(); });
 document.addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLInputElement) return;
   const side = { ArrowLeft: "left", ArrowRight: "right" }[event.key];
   if (side) { event.preventDefault(); choose(side); }
 });
-at("download").addEventListener("click", () => {
+byId("download").addEventListener("click", () => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([result() + "\n"], { type: "application/json" }));
-  link.download = `rating-${at("rater").value.trim().replace(/[^A-Za-z0-9_-]+/g, "_") || "anonymous"}.json`;
+  link.download = `rating-${byId("rater").value.trim().replace(/[^A-Za-z0-9_-]+/g, "_") || "anonymous"}.json`;
   link.click();
   URL.revokeObjectURL(link.href);
 });

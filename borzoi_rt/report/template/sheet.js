@@ -1,31 +1,8 @@
-"use strict";
-// Everything shown is set as text or as an attribute of its own, never parsed as HTML.
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 const STEP = 50;
 let limit = STEP, sorted = -1, down = true, rows = [];
 
-function make(name, attributes, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-function draw(parent, name, attributes, words) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (words !== undefined) element.textContent = words;
-  parent.appendChild(element);
-  return element;
-}
-const grouped = (value) => value.toLocaleString("en-US");
-function shown(value) {
-  if (value === null || value === undefined) return "";
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return grouped(value).replace("-", "\u2212");
-  const size = Math.abs(value);
-  const words = size && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-  return words.replace("-", "\u2212");
-}
+const inWords = (value) =>
+  Number.isInteger(value) && Math.abs(value) < 1e15 ? grouped(value).replace("-", "\u2212") : shown(value);
 
 // The table
 const visible = data.columns.map((column, number) => ({ ...column, number })).filter((column) => column.shown);
@@ -48,7 +25,7 @@ function pick() {
 }
 function line(row) {
   return make("tr", {}, ...visible.map(({ number, numeric }) => {
-    const words = typeof row[number] === "number" ? shown(row[number]) : row[number] ?? "";
+    const words = typeof row[number] === "number" ? inWords(row[number]) : row[number] ?? "";
     return make("td", { class: numeric ? "number" : "", title: String(row[number] ?? "").slice(0, 300) }, words);
   }));
 }
@@ -128,14 +105,14 @@ function under(svg, x, low, high, bottom, words) {
   draw(svg, "path", { class: "axis", d: `M${LEFT} ${bottom}H${WIDE - RIGHT}` });
   for (const at of ticks(low, high, 6)) {
     draw(svg, "path", { class: "axis", d: `M${x(at)} ${bottom}v4` });
-    draw(svg, "text", { class: "middle", x: x(at), y: bottom + 16 }, shown(at));
+    draw(svg, "text", { class: "middle", x: x(at), y: bottom + 16 }, inWords(at));
   }
   draw(svg, "text", { class: "middle", x: (LEFT + WIDE - RIGHT) / 2, y: bottom + 32 }, words);
 }
 function beside(svg, y, low, high, count, words, top, bottom) {
   for (const at of ticks(low, high, count)) {
     draw(svg, "path", { class: "grid", d: `M${LEFT} ${y(at)}H${WIDE - RIGHT}` });
-    draw(svg, "text", { class: "end", x: LEFT - 6, y: y(at) + 4 }, shown(at));
+    draw(svg, "text", { class: "end", x: LEFT - 6, y: y(at) + 4 }, inWords(at));
   }
   draw(svg, "text", { class: "middle", transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)` }, words);
 }
@@ -190,7 +167,7 @@ const KINDS = {
       draw(draw(svg, "text", { class: "end title", x: names - 6, y: y + 13 }, words), "title", {}, name);
       if (value === null) return;
       draw(svg, "rect", { class: value < 0 ? "loss" : "gain", x: Math.min(x(0), x(value)), y: y + 2, width: Math.abs(x(value) - x(0)), height: row - 6 });
-      draw(svg, "text", { x: Math.max(x(value), x(0)) + 5, y: y + 13 }, shown(value));
+      draw(svg, "text", { x: Math.max(x(value), x(0)) + 5, y: y + 13 }, inWords(value));
     });
     draw(svg, "path", { class: "axis", d: `M${x(0)} 0V${chart.bars.length * row + 6}` });
   },
@@ -205,7 +182,7 @@ const KINDS = {
     draw(svg, "text", { class: "middle", transform: `translate(12 ${bottom / 2}) rotate(-90)` }, data.unit);
     counts.forEach((count, at) => {
       const bar = draw(svg, "rect", { class: "bar", x: x(edges[at]), width: Math.max(x(edges[at + 1]) - x(edges[at]) - 1, 0.5), y: y(count), height: bottom - y(count) });
-      draw(bar, "title", {}, `${shown(edges[at])} to ${shown(edges[at + 1])}: ${count}`);
+      draw(bar, "title", {}, `${inWords(edges[at])} to ${inWords(edges[at + 1])}: ${count}`);
     });
     under(svg, x, low, high, bottom, chart.x);
   },
@@ -230,7 +207,7 @@ const KINDS = {
       if (left < 0 && right > 0) draw(svg, "path", { class: "marker", d: `M${x(0)} ${top}V${end}` });
     });
     under(svg, x, left, right, bottom, chart.x);
-    readable(figure, svg, x, chart.series[0].at, 0, bottom, (at) => `${shown(chart.series[0].at[at])}: ` + chart.series.map((one) => `${one.name} ${shown(one.values[at])}`).join(", "));
+    readable(figure, svg, x, chart.series[0].at, 0, bottom, (at) => `${inWords(chart.series[0].at[at])}: ` + chart.series.map((one) => `${one.name} ${inWords(one.values[at])}`).join(", "));
   },
   lines(figure, chart) {
     const top = 10, bottom = 220, svg = svgOf(figure, bottom + 38, chart.title);
@@ -248,10 +225,10 @@ const KINDS = {
     under(svg, x, left, right, bottom, chart.x);
     figure.append(keys);
     const points = [...new Set(chart.series.flatMap((one) => one.at))].sort((a, b) => a - b);
-    readable(figure, svg, x, points, top, bottom, (at) => `${shown(points[at])}: ` + chart.series.map((one) => {
+    readable(figure, svg, x, points, top, bottom, (at) => `${inWords(points[at])}: ` + chart.series.map((one) => {
       let last = null;
       one.at.forEach((value, number) => { if (value <= points[at]) last = one.values[number]; });
-      return `${one.name} ${shown(last) || "\u2013"}`;
+      return `${one.name} ${inWords(last) || "\u2013"}`;
     }).join(", "));
   },
 };
