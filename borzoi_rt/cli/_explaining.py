@@ -37,7 +37,7 @@ _FILE = click.Path(path_type=Path)
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what the target is, and where its gene is looked up."""
     for option in (
-        click.option("--squashed", is_flag=True, help="Explain coverage in the squashed scale  [default: undo it]."),
+        click.option("--squashed", is_flag=True, help="Take coverage in the squashed scale  [default: undo it]."),
         _shared.squash_option,
         _shared.unclip_option,
         _shared.unscale_option,
@@ -69,8 +69,8 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--target",
-            help="Number to explain, [log ]STAT[@REGION], as 'logSED@tss:2000'  [default: log SUM, of a gene log "
-            "SUM@exons].",
+            help="Target, a number made of coverage, [log ]STAT[@REGION], as 'logSED@tss:2000'  [default: log SUM, "
+            "of a gene log SUM@exons].",
         ),
         click.option(
             "--against",

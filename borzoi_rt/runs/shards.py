@@ -6,6 +6,7 @@ A shard is a share of the jobs of a run. It leaves the folder ``OUT.shard-I-of-N
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +135,9 @@ def read_shard_folder(folder: Path) -> FinishedShard:
         unfinished = folder.with_name(folder.name + ".partial")
         if unfinished.is_dir() or folder.name.endswith(".partial"):
             raise InputError(f"{folder}: is not finished; repeat the run of this shard with resume")
-        raise InputError(f"{folder}: is no shard of a run; a folder like OUT.shard-1-of-4 is needed")
+        beside = sorted(path.name for path in folder.parent.glob(f"{glob.escape(folder.name)}.shard-*-of-*"))
+        hint = f"; beside it is {beside[0]}" if beside else ""
+        raise InputError(f"{folder}: is no shard of a run; a folder like OUT.shard-1-of-4 is needed{hint}")
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         start, stop = held["jobs"]

@@ -201,7 +201,11 @@ class Scorer:
 
     def _nothing(self) -> str:
         """Say of what no gene has a bin."""
-        return f"no gene has {' or '.join(map(str, self.gene_regions))} in the output window"
+        named = self.options.gene_names
+        who = (
+            f"none of the genes asked for ({', '.join(named[:3])}{', ...' * (len(named) > 3)})" if named else "no gene"
+        )
+        return f"{who} has {' or '.join(map(str, self.gene_regions))} in the output window"
 
     def _finished(
         self,

@@ -12,7 +12,7 @@ import pytest
 
 from borzoi_rt import __version__
 from borzoi_rt.backends.cores import usable_cores
-from borzoi_rt.cli import doctor
+from borzoi_rt.cli import _extras, doctor
 
 if TYPE_CHECKING:
     from conftest import Cli  # type: ignore[attr-defined]
@@ -51,9 +51,10 @@ def test_what_is_missing_is_named_with_its_command(cli: Cli, monkeypatch: pytest
         "cpu": ["onnxruntime"],
         "train": ["peft"],
     }
+    assert extras.keys() >= _extras.PACKAGES.keys()
     out = cli("doctor").out
     assert "lacks peft: pip install 'borzoi-rt[train]'" in out
-    assert "export    get and export: published weights as bundles - there" in out
+    assert "export      get and export: published weights as bundles - there" in out
 
 
 def test_a_quota_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

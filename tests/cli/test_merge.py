@@ -108,6 +108,7 @@ def test_missing_shards_are_named(cli: Cli, desk: Desk) -> None:
     ended = cli("merge", *make(cli, desk, 2))
     assert (ended.code, ended.err) == (1, "error: shards 1/3, 3/3 missing; make and name all shards of the run\n")
     assert not list(desk.folder.glob("out.tsv.partial"))
+    assert cli("merge", desk.out).err.endswith("is needed; beside it is out.tsv.shard-2-of-3\n")
     (desk.folder / "out.tsv.shard-1-of-3.partial").mkdir()
     ended = cli("merge", desk.folder / "out.tsv.shard-1-of-3")
     assert "out.tsv.shard-1-of-3: is not finished; repeat the run of this shard" in ended.err

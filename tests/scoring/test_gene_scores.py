@@ -324,6 +324,8 @@ def test_a_variant_without_a_gene(bundle: Bundle, genome: Fasta, genes: Genes) -
     alone = result(bundle, genome, genes, lonely, stats=("SUM@exons", "D2@span"))
     assert (alone.status, alone.regions) == ("no_gene", ())
     assert alone.detail == "no gene has exons or span in the output window; scored as chr1"
+    named = result(bundle, genome, genes, lonely, stats=("SUM@exons",), gene_names=("PLUS",))
+    assert named.detail == "none of the genes asked for (PLUS) has exons in the output window; scored as chr1"
     both = result(bundle, genome, genes, lonely, stats=("SUM@exons", "SUM"))
     assert both.status == "ok"
     assert [(part.region, part.status, bool(part.scores)) for part in both.regions] == [
