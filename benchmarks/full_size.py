@@ -3,11 +3,12 @@
 Random weights (seeded) in the published shape: 524,288 bp, 186M parameters, 7,611 human tracks. Every step runs in a
 process of its own; times are wall clock and processor seconds of one pass; the header tells the load.
 
-    python -m benchmarks.full_size [--tables DIR] [--peer DIR]
+    python -m benchmarks.full_size [--tables DIR] [--peer DIR] [--bundle DIR] [--only WORD ...] [--repeats N]
 
 ``--peer`` is a directory in which ``pip install --target`` has put borzoi-pytorch and, where it is wanted, OpenVINO.
 borzoi-pytorch is run eagerly, by ``torch.compile``, and as what ``torch.onnx.export`` makes of it on onnxruntime (which
 takes 20 GB) and on OpenVINO; our graphs on OpenVINO too. What another program refuses is printed below the table.
+``--bundle`` takes a bundle of this shape instead of exporting one, ``--only`` rows whose name holds a word.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 PEERS = "benchmarks.full_size_peers"
 PEER = "borzoi-pytorch eager"
+TORCH = "PyTorch eager, our network"
+WEIGHTS = "model.pt"
+WINDOW = "borzoi-rt, tiles of a new window and 89 tracks"
 SNV = "borzoi-rt, one SNV more, 200 bins x 89 tracks"
 SNVS = 3
 GTEX = range(7522, 7611)  # the 89 tracks of a gene-expression run
@@ -43,45 +47,69 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, default=_SHARED / "data" / "tables")
     parser.add_argument("--peer", type=Path)
-    parser.add_argument("--repeats", type=int, default=1, help="rounds of the forward passes; the fastest counts")
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--only", action="append", default=[], metavar="WORD")
+    parser.add_argument("--repeats", type=int, default=1, help="rounds of the rows; the fastest counts")
     options = parser.parse_args()
-    print_header("python -m benchmarks.full_size" + (" --peer PEER" if options.peer else ""))
+    print_header(" ".join(["python -m benchmarks.full_size", *sys.argv[1:]]))
+    peer = PEER if options.peer else TORCH
     with tempfile.TemporaryDirectory() as scratch:
-        weights, bundle = f"{scratch}/model.pt", f"{scratch}/bundle"
-        export = in_own_process(__spec__.name, "_export", str(options.tables), weights, bundle)
-        print(
-            f"export    {export['seconds']:.0f} s with the parity gate, peak {export['rss']:.1f} GB; "
-            f"bundle {export['mb']:.0f} MB\n"
-        )
-        print("\n".join(export["parity"]), end="\n\n")
-        steps: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
-            "borzoi-rt, 7,611 tracks": (("_ours", bundle, "all"), {}),
-            "borzoi-rt, 89 tracks": (("_ours", bundle, "gtex"), {}),
-            "borzoi-rt, tiles of a new window and 89 tracks": (("_tiles", bundle, "window"), {}),
-            "borzoi-rt, one SNV more, 89 tracks": (("_tiles", bundle, "snv"), {}),
-            SNV: (("_tiles", bundle, "snv_span"), {}),
-            "PyTorch eager, our network": (("_torch", str(options.tables), weights), {}),
-        }
-        if options.peer:
-            env = {"PYTHONPATH": os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])}
-            plain = f"{scratch}/plain.onnx"
-            in_own_process(PEERS, "export_plain", plain, env=env)
-            steps[PEER] = (("eager",), env)
-            steps["borzoi-pytorch, torch.compile"] = (("compiled",), env)
-            steps["borzoi-pytorch, plain ONNX export"] = (("plain", plain), {})
-            steps["borzoi-pytorch, plain ONNX export on OpenVINO"] = (("openvino_plain", plain), env)
-            steps["borzoi-rt, 89 tracks, on OpenVINO"] = (("openvino_predict", bundle), env)
-            steps["borzoi-rt, one tile"] = (("onnxruntime_tile", bundle), {})
-            steps["borzoi-rt, one tile, on OpenVINO"] = (("openvino_tile", bundle), env)
+        bundle = str(options.bundle or _exported(options.tables, scratch))
+        steps = _steps(options, bundle, scratch)
+        if options.only:
+            steps = {name: step for name, step in steps.items() if any(word in name for word in (peer, *options.only))}
+        if any(step[0][0] in ("plain", "openvino_plain") for step in steps.values()):
+            in_own_process(PEERS, "export_plain", f"{scratch}/plain.onnx", env=steps[PEER][1])
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in steps}
         for _ in range(options.repeats):
             for name, (arguments, env) in steps.items():
                 module = __spec__.name if arguments[0] in _STEPS else PEERS
                 runs[name].append(in_own_process(module, *arguments, env=env))
+    _print(runs, peer)
+
+
+def _exported(tables: Path, scratch: str) -> str:
+    """Export a bundle and print how that went."""
+    weights, bundle = f"{scratch}/{WEIGHTS}", f"{scratch}/bundle"
+    export = in_own_process(__spec__.name, "_export", str(tables), weights, bundle)
+    print(
+        f"export    {export['seconds']:.0f} s with the parity gate, peak {export['rss']:.1f} GB; "
+        f"bundle {export['mb']:.0f} MB\n"
+    )
+    print("\n".join(export["parity"]), end="\n\n")
+    return bundle
+
+
+def _steps(options: argparse.Namespace, bundle: str, scratch: str) -> dict[str, tuple[tuple[str, ...], dict[str, str]]]:
+    """Return every row: the step that measures it with its arguments, and the environment it needs."""
+    steps: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+        "borzoi-rt, 7,611 tracks": (("_ours", bundle, "all"), {}),
+        "borzoi-rt, 89 tracks": (("_ours", bundle, "gtex"), {}),
+        WINDOW: (("_tiles", bundle, "window"), {}),
+        "borzoi-rt, tiles of a new window": (("_tiles", bundle, "trunk"), {}),
+        "borzoi-rt, one SNV more, 89 tracks": (("_tiles", bundle, "snv"), {}),
+        SNV: (("_tiles", bundle, "snv_span"), {}),
+    }
+    if options.bundle is None:
+        steps[TORCH] = (("_torch", str(options.tables), f"{scratch}/{WEIGHTS}"), {})
+    if options.peer:
+        env = {"PYTHONPATH": os.pathsep.join([str(options.peer), os.environ.get("PYTHONPATH", "")])}
+        plain = f"{scratch}/plain.onnx"
+        steps[PEER] = (("eager",), env)
+        steps["borzoi-pytorch, torch.compile"] = (("compiled",), env)
+        steps["borzoi-pytorch, plain ONNX export"] = (("plain", plain), {})
+        steps["borzoi-pytorch, plain ONNX export on OpenVINO"] = (("openvino_plain", plain), env)
+        steps["borzoi-rt, 89 tracks, on OpenVINO"] = (("openvino_predict", bundle), env)
+        steps["borzoi-rt, one tile"] = (("onnxruntime_tile", bundle), {})
+        steps["borzoi-rt, one tile, on OpenVINO"] = (("openvino_tile", bundle), env)
+    return steps
+
+
+def _print(runs: dict[str, list[dict[str, Any]]], peer: str) -> None:
+    """Print the fastest run of every row, beside the peer's."""
     refused = {name: run["failed"] for name, results in runs.items() for run in results if "failed" in run}
     runs = {name: results for name, results in runs.items() if name not in refused}
     best = {name: {key: min(run[key] for run in results) for key in results[0]} for name, results in runs.items()}
-    peer = PEER if options.peer else "PyTorch eager, our network"
     rows = [
         (
             name,
@@ -98,12 +126,13 @@ def main() -> None:
     for name, reason in refused.items():
         print(f"{name}: {reason}")
     print(f"\npeer: {peer}\n")
-    _print_many(best, peer)
+    if {WINDOW, SNV} <= best.keys():
+        _print_many(best, peer)
 
 
 def _print_many(best: dict[str, dict[str, float]], peer: str) -> None:
     """Print what many variants of one window cost, against a program that runs both alleles, or every one, anew."""
-    whole, window, snv = (best[name]["wall"] for name in (peer, "borzoi-rt, tiles of a new window and 89 tracks", SNV))
+    whole, window, snv = (best[name]["wall"] for name in (peer, WINDOW, SNV))
     substitutions = 3 * 1024
     rows = [
         ("SNV of 100 in one window", (window + 100 * snv) / 100, 2 * whole),
@@ -169,6 +198,7 @@ def _ours(path: str, tracks: str) -> dict[str, Any]:
 def _tiles(path: str, case: str) -> dict[str, Any]:
     """Time the incremental session: a window it has not seen, or an SNV in one it has."""
     from borzoi_rt import open_bundle
+    from borzoi_rt.engine.incremental import IncrementalSession
     from borzoi_rt.engine.sessions import open_engine
 
     start = time.perf_counter()
@@ -178,6 +208,10 @@ def _tiles(path: str, case: str) -> dict[str, Any]:
     bins = (2972, 3172) if case == "snv_span" else None
     if case == "window":
         return {"load": load, **timed(lambda: session.run(window[None], index))}
+    if case == "trunk":
+        assert isinstance(session, IncrementalSession)
+        spans = session._parts.tiling.bodies["body"].skips
+        return {"load": load, **timed(lambda: session.trunk(window, 0.0, spans))}
     session.run(window[None], index, bins=bins)
     runs = []
     for number in range(SNVS):

@@ -12,6 +12,7 @@ With ``--toy`` a small network takes part and the CPU provider computes: a rehea
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from borzoi_rt.backends.resident import TILES
+from borzoi_rt.backends import resident
 
 from . import gpu_runtime, gpu_torch
 from ._common import print_table
@@ -66,10 +67,12 @@ def runtime_steps(toy: bool) -> Iterator[Step]:
     yield Step("variants gpu-fp16, tiles on the host", "variants", ("gpu-fp16", cuda(), "host"))
     for graph in ("predict", "body_64" if toy else "body_256"):
         yield Step(f"CUDA graph of {graph}, gpu-fp16", "captured", ("gpu-fp16", cuda(), graph))
+    for graph in ("trunk_tile", "body_64" if toy else "body_256"):
+        yield Step(f"batches of {graph}, gpu-fp16", "batched", ("gpu-fp16", cuda(), graph))
     yield Step("saliency gpu-fp32:tf32", "saliency", (cuda(":tf32"),))
     for form in ("gpu-fp16", "gpu-fp32"):
-        for turn in ("first", "second"):
-            yield Step(f"bits {form}, {turn} process", "bits", (form, cuda()))
+        for kind, turn in itertools.product(("whole", "incremental"), ("first", "second")):
+            yield Step(f"bits {form}, {kind}, {turn} process", "bits", (form, cuda(), kind))
     for kind in ("fused", "coverage", "host fused"):
         yield Step(f"all tracks gpu-fp16, {kind}", "all_tracks", ("gpu-fp16", cuda(), kind))
 
@@ -84,19 +87,20 @@ def main() -> None:
     parser.add_argument("--only", help="only steps whose name holds this word")
     parser.add_argument("--toy", action="store_true", help="a small network on the CPU, as a rehearsal")
     parser.add_argument("--cuda", action="append", default=[], metavar="KEY=VALUE", help="option of the CUDA provider")
-    parser.add_argument("--tiles", type=int, default=TILES, help="tiles a batch of a resident session")
+    parser.add_argument("--tiles", type=int, default=resident.TILES, help="tiles a batch of a resident session")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        _change_runtime(options)
-        print(json.dumps(STEPS[options.step](options, *options.arguments)))
+        resident.TILES = options.tiles
+        with gpu_runtime.cuda_options(dict(choice.split("=", 1) for choice in options.cuda)):
+            print(json.dumps(STEPS[options.step](options, *options.arguments)))
         return
     options.out.mkdir(parents=True, exist_ok=True)
     steps = [] if options.stage == "runtime" else list(torch_steps())
     steps += [] if options.stage == "torch" else list(runtime_steps(options.toy))
     steps = [step for step in steps if not options.only or options.only in step.name]
-    changed = [*options.cuda, *([f"tiles={options.tiles}"] if options.tiles != TILES else [])]
+    changed = [*options.cuda, *([f"tiles={options.tiles}"] if options.tiles != resident.TILES else [])]
     if changed:
         steps = [replace(step, name=f"{step.name} [{' '.join(changed)}]") for step in steps]
     _run(steps, options)
@@ -151,20 +155,6 @@ def _print(log: Path, names: Set[str]) -> None:
     print_table(("step", "what", "value"), rows)
     if "bf16" in rates:
         print(f"\nfloor of a forward ({REWRITTEN} TFLOP): {1e3 * REWRITTEN / rates['bf16']:.2f} ms at the rate of bf16")
-
-
-def _change_runtime(options: argparse.Namespace) -> None:
-    """Give every session the provider options and the batch of tiles that the command line asks for."""
-    from borzoi_rt.backends import resident, runtime
-
-    resident.TILES = options.tiles
-    plain, changes = runtime._providers, dict(choice.split("=", 1) for choice in options.cuda)
-
-    def changed(*given: Any) -> list[Any]:
-        found = plain(*given)
-        return [(item[0], {**item[1], **changes}) if isinstance(item, tuple) else item for item in found]
-
-    runtime._providers = changed
 
 
 if __name__ == "__main__":

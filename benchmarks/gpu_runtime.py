@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,6 @@ def bundles(options: argparse.Namespace) -> dict[str, Any]:
 def forward(options: argparse.Namespace, form: str, device: str) -> dict[str, Any]:
     """Time a whole pass, and compare it with PyTorch in float32."""
     from borzoi_rt.backends.opening import open_session
-    from borzoi_rt.bundle.parity import ParityRule
 
     start = time.perf_counter()
     with _placement_recorded():
@@ -48,12 +47,19 @@ def forward(options: argparse.Namespace, form: str, device: str) -> dict[str, An
     coverage = session.run(x, index)[0]
     first = time.perf_counter() - start
     some, every = (milliseconds(lambda which=which: session.run(x, which), options) for which in (index, None))
+    times = {"ms": some, "ms_all_tracks": every, "first_s": first, "peak_gb": _gpu_gb()}
+    return {**times, **_against_torch(coverage, options), "on_cpu": _on_cpu(session._session)}
+
+
+def _against_torch(coverage: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
+    """Compare with PyTorch in float32 on the card."""
+    from borzoi_rt.bundle.parity import ParityRule
+
     want = np.load(options.out / "reference.npy")
     report = ParityRule(factor=1.0, noise=None, precision="fp16").compare(coverage, want)
     return {
-        "ms": some, "ms_all_tracks": every, "first_s": first, "peak_gb": _gpu_gb(), "logit_rms": report.rms,
-        "logit_peak": report.peak, "gate_rms": report.allowed_rms, "gate_peak": report.allowed_peak,
-        "on_cpu": _on_cpu(session._session),
+        "logit_rms": report.rms, "logit_peak": report.peak, "gate_rms": report.allowed_rms,
+        "gate_peak": report.allowed_peak,
     }  # fmt: skip
 
 
@@ -67,14 +73,13 @@ def parts(options: argparse.Namespace, form: str, device: str) -> dict[str, Any]
         opened = resident.open_resident(_bundle(options, form), device, bank_bytes=0)
         layout, window = opened.layout, sequence(options)
         one_hot = np.stack([window[:, : layout.width * opened.tiling.token_bp]] * tiles)
-        found[f"ms_fill_{tiles}_tiles"] = milliseconds(partial(opened.fill, 1, one_hot, 0.0), options)
+        found[f"ms_fill_{tiles}_tiles"] = milliseconds(_waited(opened, partial(opened.fill, 1, one_hot, 0.0)), options)
         if tiles == 8:
             name = "body_64" if options.toy else "body_256"
             spans = [(0, end - start) for start, end in opened.tiling.bodies[name].skips]
             rows = BankRows(TilePlan.of(opened.geometry, opened.tiling), layout).of(np.full(4096, 8), spans)
-            found[f"ms_{name}"] = milliseconds(
-                partial(opened._embedding, name, rows, 2 if options.toy else 64), options
-            )
+            body = partial(opened._embedding, name, rows, 2 if options.toy else 64)
+            found[f"ms_{name}"] = milliseconds(_waited(opened, body), options)
         opened.close()
     return found
 
@@ -110,16 +115,13 @@ def _on_cpu(session: Any) -> dict[str, int]:
 def variants(options: argparse.Namespace, form: str, device: str, where: str) -> dict[str, Any]:
     """Time windows and SNVs of the incremental engine, 89 tracks, in 200 bins and in all."""
     from borzoi_rt.backends.opening import open_parts
-    from borzoi_rt.backends.resident import open_resident
     from borzoi_rt.engine.incremental import IncrementalSession
-    from borzoi_rt.engine.resident import ResidentSession
 
     bundle = _bundle(options, form)
     if where == "host":
-        session = IncrementalSession(open_parts(bundle, device), model=bundle.sha256)
+        session: Any = IncrementalSession(open_parts(bundle, device), model=bundle.sha256)
     else:
-        bank_bytes = 0 if options.toy else 4 * 2**30
-        session = ResidentSession(open_resident(bundle, device, bank_bytes=bank_bytes), model=bundle.sha256)
+        session = _resident(bundle, device, options)
     window, index, length = sequence(options), np.array(gtex(options)), bundle.geometry.sequence_length_bp
     middle, half = bundle.geometry.bins // 2, 4 if options.toy else 100
     spans = {"200_bins": (middle - half, middle + half), "all_bins": None}
@@ -134,6 +136,7 @@ def variants(options: argparse.Namespace, form: str, device: str, where: str) ->
         found[f"ms_snv_more_{name}"] = 1e3 * (time.perf_counter() - start) / len(snvs)
     null = [session.run(window[None], index, bins=spans["200_bins"]) for _ in range(2)]
     found["null_is_zero"] = float(np.array_equal(*null))
+    found |= _against_torch(session.run(window[None], index)[0], options)
     others = [np.roll(window, 1000 * number, axis=1) for number in range(1, 4 if options.toy else 13)]
     start = time.perf_counter()
     for other in others:
@@ -155,8 +158,9 @@ def _breakdown(session: Any, options: argparse.Namespace) -> dict[str, Any]:
     layout, window = parts.layout, sequence(options)
     tile_bp = layout.width * parts.tiling.token_bp
     tiles = np.stack([window[:, :tile_bp]] * layout.tiles)
-    found = {"ms_fill_8_tiles": milliseconds(lambda: parts.fill(1, tiles, 0.0), options)}
-    found["ms_move_tile"] = milliseconds(lambda: parts.move(8, 17), options)
+    found = {"ms_wait": milliseconds(_waited(parts, lambda: None), options)}
+    found[f"ms_fill_{layout.tiles}_tiles"] = milliseconds(_waited(parts, lambda: parts.fill(1, tiles, 0.0)), options)
+    found["ms_move_tile"] = milliseconds(_waited(parts, lambda: parts.move(8, 17)), options)
     found["ms_keys"] = milliseconds(lambda: session._keys(window, 0.0), options)
     found["ms_window_again_200_bins"] = milliseconds(
         lambda: session.run(window[None], np.array(gtex(options)), bins=(10, 20 if options.toy else 210)), options
@@ -165,19 +169,37 @@ def _breakdown(session: Any, options: argparse.Namespace) -> dict[str, Any]:
         spans = [(0, end - start) for start, end in body.skips]
         rows = session._rows.of(np.full(len(session._plan.tiles), 8), spans)
         start = 64 if body.moving and not options.toy else (2 if body.moving else None)
-        found[f"ms_{name}"] = milliseconds(
-            lambda name=name, rows=rows, start=start: parts._embedding(name, rows, start), options
-        )
+        found[f"ms_{name}"] = milliseconds(_waited(parts, partial(parts._embedding, name, rows, start)), options)
     return found
 
 
-def bits(options: argparse.Namespace, form: str, device: str) -> dict[str, Any]:
-    """Hash the coverage of one window in a process of its own."""
+def _waited(parts: Any, call: Callable[[], Any]) -> Callable[[], None]:
+    """Return a call that lasts until the card has done it: a row is fetched, which comes last in its queue."""
+    row = np.empty((1, 1, parts._channels), dtype=np.float32)
+
+    def waited() -> None:
+        call()
+        parts._bound("gather", {"bank": parts._bank, "row_index": np.zeros((1, 1), dtype=np.int64)}, {"rows": row})
+
+    return waited
+
+
+def bits(options: argparse.Namespace, form: str, device: str, kind: str) -> dict[str, Any]:
+    """Hash the coverage of a window, by a whole pass or by the incremental engine, in a process of its own."""
     from borzoi_rt.backends.opening import open_session
 
-    session = open_session(_bundle(options, form), device, check=False)
-    coverage = session.run(sequence(options)[None], np.array(gtex(options)))
-    return {"sha256": hashlib.sha256(coverage.tobytes()).hexdigest()[:16]}
+    bundle, window, index = _bundle(options, form), sequence(options), np.array(gtex(options))
+    session = open_session(bundle, device, check=False) if kind == "whole" else _resident(bundle, device, options)
+    found = [session.run(one[None], index) for one in (window, _edited(window, window.shape[1] // 2))]
+    return {"sha256": hashlib.sha256(b"".join(values.tobytes() for values in found)).hexdigest()[:16]}
+
+
+def _resident(bundle: Any, device: str, options: argparse.Namespace) -> Any:
+    from borzoi_rt.backends.resident import open_resident
+    from borzoi_rt.engine.resident import ResidentSession
+
+    parts = open_resident(bundle, device, bank_bytes=0 if options.toy else 4 * 2**30)
+    return ResidentSession(parts, model=bundle.sha256)
 
 
 def all_tracks(options: argparse.Namespace, form: str, device: str, kind: str) -> dict[str, Any]:
@@ -219,41 +241,68 @@ def all_tracks(options: argparse.Namespace, form: str, device: str, kind: str) -
 
 def captured(options: argparse.Namespace, form: str, device: str, graph: str) -> dict[str, Any]:
     """Time a graph with inputs and outputs on the card, as it is and replayed as a CUDA graph."""
+    found, sums = {}, []
+    for name, on in (("ms", 0), ("ms_captured", 1)):
+        with cuda_options({} if options.toy else {"enable_cuda_graph": on}):
+            run, outputs = _on_card(options, form, device, graph)
+        found[name] = milliseconds(run, options)
+        sums.append([float(value.numpy().sum(dtype=np.float64)) for value in outputs])
+    return {**found, "same": float(sums[0] == sums[1])}
+
+
+def batched(options: argparse.Namespace, form: str, device: str, graph: str) -> dict[str, Any]:
+    """Time a graph on batches with inputs and outputs on the card: milliseconds of one of the batch."""
+    found = {}
+    for batch in (1, 2, 4):
+        run, _ = _on_card(options, form, device, graph, batch)
+        found[f"ms_each_of_{batch}"] = milliseconds(run, options) / batch
+    return found
+
+
+def _on_card(
+    options: argparse.Namespace, form: str, device: str, graph: str, batch: int = 1
+) -> tuple[Callable[[], None], list[Any]]:
+    """Load a graph; return a call that runs it on random inputs held on the card, and its outputs there."""
     import onnxruntime
 
     from borzoi_rt.backends import runtime
     from borzoi_rt.backends.device import Device
 
-    bundle, where = _bundle(options, form), "cpu" if options.toy else "cuda"
-    sizes = {"batch": 1, "tracks": len(gtex(options))}
+    where, sizes = "cpu" if options.toy else "cuda", {"batch": batch, "tracks": len(gtex(options))}
     kinds = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
-    plain, found, sums = runtime._providers, {}, []
-    for name, on in (("ms", 0), ("ms_captured", 1)):
-        options_of = {} if options.toy else {"enable_cuda_graph": on}
-        runtime._providers = lambda *given, more=options_of: [
-            (item[0], item[1] | more) if isinstance(item, tuple) else item for item in plain(*given)
-        ]
-        session = runtime.load_graph(bundle, graph, Device.parse(device))
-        binding, held, draws = session.io_binding(), [], np.random.default_rng(0)
-        for item in session.get_inputs():
-            shape = [sizes.get(size, size) for size in item.shape]
-            values = np.asarray(draws.integers(0, 2, shape), dtype=kinds[item.type])
-            held.append(onnxruntime.OrtValue.ortvalue_from_numpy(values, where, 0))
-            binding.bind_ortvalue_input(item.name, held[-1])
-        outputs = []
-        for item in session.get_outputs():
-            shape = [sizes.get(size, size) for size in item.shape]
-            outputs.append(onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, where, 0))
-            binding.bind_ortvalue_output(item.name, outputs[-1])
+    session = runtime.load_graph(_bundle(options, form), graph, Device.parse(device))
+    binding, held, draws = session.io_binding(), [], np.random.default_rng(0)
+    for item in session.get_inputs():
+        shape = [sizes.get(size, size) for size in item.shape]
+        values = np.asarray(draws.integers(0, 2, shape), dtype=kinds[item.type])
+        held.append(onnxruntime.OrtValue.ortvalue_from_numpy(values, where, 0))
+        binding.bind_ortvalue_input(item.name, held[-1])
+    outputs = []
+    for item in session.get_outputs():
+        shape = [sizes.get(size, size) for size in item.shape]
+        outputs.append(onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, where, 0))
+        binding.bind_ortvalue_output(item.name, outputs[-1])
 
-        def run(session: Any = session, binding: Any = binding) -> None:
-            session.run_with_iobinding(binding)
-            binding.synchronize_outputs()
+    def run(held: Any = held) -> None:  # the binding holds addresses alone
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
 
-        found[name] = milliseconds(run, options)
-        sums.append([float(value.numpy().sum(dtype=np.float64)) for value in outputs])
-    runtime._providers = plain
-    return {**found, "same": float(sums[0] == sums[1])}
+    return run, outputs
+
+
+@contextmanager
+def cuda_options(changes: dict[str, Any]) -> Iterator[None]:
+    """Let sessions that are opened have other options of the CUDA provider."""
+    from borzoi_rt.backends import runtime
+
+    plain = runtime._providers
+    runtime._providers = lambda *given: [
+        (item[0], item[1] | changes) if isinstance(item, tuple) else item for item in plain(*given)
+    ]
+    try:
+        yield
+    finally:
+        runtime._providers = plain
 
 
 def saliency(options: argparse.Namespace, device: str) -> dict[str, Any]:
@@ -301,5 +350,5 @@ def _gpu_gb() -> float:
 
 STEPS = {
     function.__name__: function
-    for function in (bundles, forward, parts, captured, saliency, variants, bits, all_tracks)
+    for function in (bundles, forward, parts, captured, batched, saliency, variants, bits, all_tracks)
 }

@@ -79,6 +79,27 @@ def reverse_complement(onehot: ByteArray) -> ByteArray:
     return np.ascontiguousarray(_checked(onehot, ndim=None)[..., ::-1, ::-1])
 
 
+def packed(window: ByteArray) -> ByteArray:
+    """Return the bases of a window in the fewest bytes, equal where and only where windows are: what a hash reads.
+
+    Parameters
+    ----------
+    window : uint8 ndarray of shape (4, length)
+        Any numbers, mostly one-hot DNA.
+
+    Returns
+    -------
+    uint8 ndarray of shape (length,), or (length, 4) where a number is above 1
+    """
+    if window.max(initial=0) > 1:
+        return np.ascontiguousarray(window.T)
+    codes: ByteArray = window[0].copy()
+    for row in window[1:]:
+        codes += codes  # twice as much: sums are vectorised, shifts are not
+        codes += row
+    return codes
+
+
 def apply_variant(onehot: ByteArray, position: int, ref_length: int, alt: str | bytes) -> ByteArray:
     """Splice an allele: ``seq[:position] + alt + seq[position + ref_length:]``.
 

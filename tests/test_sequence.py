@@ -166,3 +166,17 @@ def test_substitutions_refuse_columns_outside(arguments):
 def test_substitutions_refuse_an_empty_batch():
     with pytest.raises(InputError, match="batch_size is 0"):
         next(sequence.substitutions(sequence.encode("ACG"), batch_size=0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.sampled_from([1, 1, 2, 255]))
+def test_packed_bases_are_equal_where_windows_are(seed, length, largest):
+    draws = np.random.default_rng(seed)
+    window = draws.integers(0, largest + 1, (4, length)).astype(np.uint8)
+    other = window.copy()
+    assert_array_equal(sequence.packed(window), sequence.packed(other))
+    row, column = draws.integers(0, [4, length])
+    other[row, column] += 1
+    was, now = sequence.packed(window), sequence.packed(other)
+    assert was.shape != now.shape or not np.array_equal(was, now)
+    assert_array_equal(sequence.packed(sequence.encode("ACGTN")), [8, 4, 2, 1, 0])

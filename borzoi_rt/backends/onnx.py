@@ -118,6 +118,8 @@ class OnnxSession:
 class OnnxParts:
     """The split graphs of a bundle, each loaded when it is first run; made by :func:`open_parts`."""
 
+    _queued = False  # whether a run may begin before the one before it has ended
+
     def __init__(self, bundle: Bundle, tiling: Tiling, device: Device) -> None:
         self.geometry = bundle.geometry
         self.tracks_count = len(bundle.tracks)
@@ -176,7 +178,7 @@ class OnnxParts:
     def _graph(self, name: str) -> Any:
         self._check_open()
         if name not in self._loaded:
-            self._loaded[name] = load_graph(self._bundle, name, self._device)
+            self._loaded[name] = load_graph(self._bundle, name, self._device, queued=self._queued)
         return self._loaded[name]
 
 

@@ -17,6 +17,7 @@ from .device import Device
 
 # Environment of every process that imports onnxruntime, ours and a server's.
 NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1"}
+_DEFAULT_STREAM = "1"  # cudaStreamLegacy of the CUDA runtime: the one queue that needs no library to make it
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -24,8 +25,8 @@ PROVIDERS = {
 }
 
 
-def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
-    """Load one graph of a bundle.
+def load_graph(bundle: Bundle, graph: str, device: Device, *, queued: bool = False) -> Any:
+    """Load one graph of a bundle; ``queued`` as in :func:`open_on`.
 
     Raises
     ------
@@ -38,7 +39,14 @@ def load_graph(bundle: Bundle, graph: str, device: Device) -> Any:
     channels_last = bundle.info.target == "gpu"
     # Planned as one block beside what the first run left, the second run would need 16 GB of memory instead of 10.
     planned = graph != GRADIENT_BODY
-    return open_on(bundle.check_graph(graph), device, engine_cache=cache, channels_last=channels_last, planned=planned)
+    return open_on(
+        bundle.check_graph(graph),
+        device,
+        engine_cache=cache,
+        channels_last=channels_last,
+        planned=planned,
+        queued=queued,
+    )
 
 
 def open_on(
@@ -48,17 +56,19 @@ def open_on(
     engine_cache: Path | None = None,
     channels_last: bool = False,
     planned: bool = True,
+    queued: bool = False,
 ) -> Any:
     """Load a graph, a file or its bytes, and make sure that the provider asked for is the one that runs it.
 
     ``engine_cache`` is where TensorRT keeps what it builds; ``channels_last`` lets CUDA turn convolutions and what lies
     between them to the layout that its kernels take; ``planned`` lets onnxruntime lay activations out in one block
-    after the first run. Errors as in :func:`load_graph`.
+    after the first run; ``queued`` puts the work of every such session on CUDA into one queue of the card, so that a
+    run may follow another without waiting for it. Errors as in :func:`load_graph`.
     """
     check_provider(device)
     runtime, wanted = onnxruntime(device), PROVIDERS[device.kind]
     model, name = (graph, "a graph of our own") if isinstance(graph, bytes) else (str(graph), str(graph))
-    providers = _providers(device, engine_cache, channels_last)
+    providers = _providers(device, engine_cache, channels_last, queued)
     options = _session_options(runtime, device)
     options.enable_mem_pattern = planned
     try:
@@ -123,7 +133,7 @@ def _session_options(runtime: ModuleType, device: Device) -> Any:
     return options
 
 
-def _providers(device: Device, engine_cache: Path | None, channels_last: bool) -> list[Any]:
+def _providers(device: Device, engine_cache: Path | None, channels_last: bool, queued: bool) -> list[Any]:
     if device.kind == "cpu":
         return [PROVIDERS["cpu"]]
     cuda = {
@@ -136,6 +146,8 @@ def _providers(device: Device, engine_cache: Path | None, channels_last: bool) -
         "prefer_nhwc": int(channels_last),
     }
     if device.kind == "cuda":
+        if queued:
+            cuda["user_compute_stream"] = _DEFAULT_STREAM
         return [(PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]
     tensorrt = {"device_id": device.number, "trt_engine_cache_enable": True, "trt_engine_cache_path": str(engine_cache)}
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), PROVIDERS["cpu"]]

@@ -18,6 +18,7 @@ import numpy as np
 from ..backends.checks import check_bins, check_fill, check_run_input
 from ..backends.protocols import Parts
 from ..bundle.manifest import Geometry
+from ..sequence import packed
 from .cache import Cache
 from .tile_cache import TileCache
 from .tiles import Tile, TilePlan, choose_body
@@ -149,17 +150,21 @@ class IncrementalSession:
 
     def _keys(self, window: np.ndarray, n_fill: float) -> list[bytes]:
         """Return, for every tile, the hash of everything it depends on."""
-        bases = _packed(window)
-        known = [(other, keys) for other, fill, keys in self._recent if other.shape == bases.shape and fill == n_fill]
+        bases = packed(window).reshape(self._plan.tokens, -1)
         prefix = hashlib.blake2b(self._prefix + f" {n_fill!r} ".encode(), digest_size=32)
-        found = []
-        for number, tile in enumerate(self._plan.tiles):
-            read = self._plan.bases(tile)
-            own = bases[read]
-            same = (keys[number] for other, keys in known if np.array_equal(other[read], own))
-            found.append(next(same, None) or self._key(tile, own, prefix.copy()))
-        self._recent.append((bases, n_fill, found))
-        return found
+        found: list[bytes | None] = [None] * len(self._plan.tiles)
+        for other, fill, keys in reversed(self._recent):
+            if None not in found:
+                break
+            if other.shape == bases.shape and fill == n_fill:
+                same = self._plan.untouched((bases != other).any(axis=1))
+                found = [key or (keys[number] if same[number] else None) for number, key in enumerate(found)]
+        every = [
+            key or self._key(tile, bases[tile.read : tile.read + self._plan.width], prefix.copy())
+            for tile, key in zip(self._plan.tiles, found, strict=True)
+        ]
+        self._recent.append((bases, n_fill, every))
+        return every
 
     @staticmethod
     def _key(tile: Tile, bases: np.ndarray, key: hashlib.blake2b) -> bytes:
@@ -167,14 +172,3 @@ class IncrementalSession:
         key.update(f"{tile.start - tile.read} {tile.end - tile.read} ".encode())
         key.update(bases.data)
         return key.digest()
-
-
-def _packed(window: np.ndarray) -> np.ndarray:
-    """Return the bases of a window in the fewest bytes, one each where they are one-hot, else as they are."""
-    if window.max(initial=0) > 1:
-        return np.ascontiguousarray(window.T)
-    codes: np.ndarray = window[0].copy()
-    for row in window[1:]:
-        codes <<= 1
-        codes |= row
-    return codes

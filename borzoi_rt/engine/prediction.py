@@ -15,7 +15,7 @@ from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
-from ..sequence import encode, reverse_complement
+from ..sequence import encode, packed, reverse_complement
 from ..squash import Squash
 from ..tracks import TrackTable
 from .alleles import Comparison, Haplotypes, Pair, View, allele_pairs, haplotypes
@@ -378,7 +378,7 @@ class Predictor:
         return self._memory.get(self._key_of("embedding", window, bins), lambda: self._embed(window, bins))
 
     def _key_of(self, kind: str, window: np.ndarray, bins: tuple[int, int]) -> bytes:
-        key = hashlib.blake2b(window.data, digest_size=32)
+        key = hashlib.blake2b(packed(window).data, digest_size=32)
         key.update(self._key + f"{kind} {bins}".encode())
         return key.digest()
 

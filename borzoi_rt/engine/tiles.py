@@ -56,6 +56,13 @@ class TilePlan:
         token_bp = self.tiling.token_bp
         return slice(tile.read * token_bp, (tile.read + self.width) * token_bp)
 
+    def untouched(self, changed: np.ndarray) -> np.ndarray:
+        """Return, bool (tiles,), which tiles read no token that has changed, ``changed`` being bool (tokens,)."""
+        before = np.concatenate(([0], np.cumsum(changed)))
+        read = np.array([tile.read for tile in self.tiles])
+        untouched: np.ndarray = before[read] == before[read + self.width]
+        return untouched
+
     def owned(self, tile: Tile, outputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Cut what a tile owns out of its outputs (positions, channels): tokens, then the skips.
 

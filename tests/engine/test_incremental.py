@@ -114,6 +114,21 @@ def test_a_variant_redoes_one_or_two_tiles(tiny_bundle: Bundle, genome: Fasta) -
     session.close()
 
 
+def test_keys_are_those_of_the_bases_whatever_was_seen_before(tiny_bundle: Bundle) -> None:
+    """What is looked up in windows seen lately is what a session that has seen nothing hashes."""
+    draws = np.random.default_rng(3)
+    length = tiny_bundle.geometry.sequence_length_bp
+    seen = IncrementalSession(open_parts(tiny_bundle), model="m")
+    letters = draws.integers(0, 5, length)
+    for change in (0, 1, 1, 0, 3, length // 2, 1):
+        letters[draws.integers(0, length, change)] = draws.integers(0, 5, change)
+        window = (letters == np.arange(4)[:, None]).astype(np.uint8)
+        for fill in (0.0, 0.25):
+            want = IncrementalSession(open_parts(tiny_bundle), model="m")._keys(window, fill)
+            assert seen._keys(window, fill) == want
+        assert len(set(want)) == len(want)
+
+
 def test_neighbours_on_a_grid_share_tiles(tiny_bundle: Bundle, genome: Fasta) -> None:
     cache = TileCache()
     session = IncrementalSession(open_parts(tiny_bundle), model=tiny_bundle.sha256, cache=cache)

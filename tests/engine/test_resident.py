@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends import resident as backend
 from borzoi_rt.backends.device import Device
 from borzoi_rt.backends.gather import gather_graph
+from borzoi_rt.backends.opening import open_parts
 from borzoi_rt.backends.protocols import BankLayout
 from borzoi_rt.backends.runtime import open_on
 from borzoi_rt.bundle.opening import Bundle
@@ -147,6 +149,46 @@ def test_gather_graph() -> None:
     bank, rows = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([[3, 0, 3]])
     (got,) = open_on(gather_graph(), Device("cpu", threads=1)).run(None, {"bank": bank, "row_index": rows})
     assert_array_equal(got, bank[rows])
+
+
+def test_only_what_comes_to_the_host_is_waited_for(
+    demo_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, session: ResidentSession
+) -> None:
+    """All graphs of a card share its queue, so that the one which hands over numbers is behind all others."""
+    real, runs = onnxruntime.InferenceSession, []
+
+    def without_card(graph: Any, options: Any, providers: list[Any]) -> Any:
+        runs.append(providers[0][1].get("user_compute_stream"))
+        return real(graph, options, providers=["CPUExecutionProvider"])
+
+    with monkeypatch.context() as patched:
+        here = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        patched.setattr(onnxruntime, "get_available_providers", lambda: here)
+        patched.setattr(onnxruntime, "InferenceSession", without_card)
+        patched.setattr(real, "get_providers", lambda _: here)
+        parts = backend.open_resident(demo_bundle, "cuda:0", bank_bytes=0)
+        parts._graph("head")
+        open_parts(demo_bundle, "cuda:0")._graph("head")
+    assert runs == ["1", "1", None]  # gather and head of the card in the default stream, a head of the host in its own
+
+    waits: dict[str, set[bool]] = {}
+    plain = backend.DeviceParts._graph
+
+    class Watched:
+        def __init__(self, name: str, graph: Any) -> None:
+            self.name, self.graph = name, graph
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.graph, name)
+
+        def run_with_iobinding(self, binding: Any, options: Any = None) -> None:
+            waits.setdefault(self.name, set()).add(options is None)
+            self.graph.run_with_iobinding(binding, options)
+
+    monkeypatch.setattr(backend.DeviceParts, "_graph", lambda parts, name: Watched(name, plain(parts, name)))
+    session.run(sequences(demo_bundle, 1))
+    bodies = {name for name in waits if name.startswith("body")}
+    assert waits == {"trunk_tile": {False}, "gather": {False}, "head": {True}} | {name: {False} for name in bodies}
 
 
 def test_failures(session: ResidentSession, demo_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
