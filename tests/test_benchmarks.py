@@ -36,6 +36,7 @@ def test_gpu_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         "forward",
         "parts",
         "variants",
+        "batches",
         "bits",
         "all",
         "CUDA",
@@ -44,7 +45,9 @@ def test_gpu_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     found = {step["step"]: step for step in steps}
     assert all(step["logit_rms"] <= step["gate_rms"] for name, step in found.items() if name.startswith("forward"))
     assert found["variants gpu-fp16."]["null_is_zero"] == 1.0
-    assert found["bits gpu-fp16, first process"]["sha256"] == found["bits gpu-fp16, second process"]["sha256"]
+    for kind in ("whole", "incremental"):
+        first, second = (found[f"bits gpu-fp16, {kind}, {turn} process"]["sha256"] for turn in ("first", "second"))
+        assert first == second
     gpu.main()  # a second call finds everything done
     assert len((tmp_path / "gpu.jsonl").read_text().splitlines()) == len(steps)
     assert "all tracks gpu-fp16, fused" in capsys.readouterr().out
