@@ -17,7 +17,7 @@ from .onnx import OnnxParts, split_of
 from .protocols import BankLayout, BinSums, Embedding, Views
 from .runtime import check_provider, line, onnxruntime, open_on
 
-TILES = 32  # 2.5 ms on an H200, 16 of them 1.8: more would slow down a variant, fewer a window that is new
+TILES = 16  # 1.8 ms on an H200, 32 of them 2.6: more slow down a variant more, fewer a window that is new
 _FLOAT_BYTES = 4
 
 
