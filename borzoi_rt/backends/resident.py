@@ -71,6 +71,7 @@ class DeviceParts(OnnxParts):
         self._no_wait = self._runtime.RunOptions()
         self._no_wait.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self._buffers: dict[tuple[str, tuple[int, ...]], DeviceArray] = {}
+        self._unread: list[np.ndarray] = []  # arrays of the host that a card may still be reading
 
     def fill(self, page: int, sequence: np.ndarray, n_fill: float) -> None:
         """See :meth:`borzoi_rt.backends.ResidentParts.fill`."""
@@ -176,7 +177,8 @@ class DeviceParts(OnnxParts):
                 if isinstance(values, DeviceArray):
                     binding.bind_input(item, *self._memory, np.float32, values.shape, values.address)
                 else:
-                    binding.bind_cpu_input(item, np.ascontiguousarray(values))
+                    self._unread.append(np.ascontiguousarray(values))
+                    binding.bind_cpu_input(item, self._unread[-1])
             for item, target in outputs.items():
                 if target is None:
                     binding.bind_output(item)
@@ -186,6 +188,8 @@ class DeviceParts(OnnxParts):
                     binding.bind_output(item, "cpu", 0, np.float32, target.shape, target.ctypes.data)
             stays = all(isinstance(target, DeviceArray) for target in outputs.values())
             graph.run_with_iobinding(binding, self._no_wait if stays else None)
+            if not stays:
+                self._unread.clear()
             return binding
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise BackendError(f"onnxruntime ({self.provider}) failed in graph {name!r}: {line(error)}") from error

@@ -188,6 +188,7 @@ def test_only_what_comes_to_the_host_is_waited_for(
     monkeypatch.setattr(backend.DeviceParts, "_graph", lambda parts, name: Watched(name, plain(parts, name)))
     session.run(sequences(demo_bundle, 1))
     bodies = {name for name in waits if name.startswith("body")}
+    assert not session._resident._unread  # type: ignore[attr-defined]
     assert waits == {"trunk_tile": {False}, "gather": {False}, "head": {True}} | {name: {False} for name in bodies}
 
 
