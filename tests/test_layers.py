@@ -52,7 +52,7 @@ DOORS = {
     "pyarrow": (
         "runs/",
         "tables/",
-        "results.py",
+        "results/",
         "explain/result.py",
         "explain/kept.py",
         "explain/plan.py",
