@@ -15,7 +15,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -31,6 +31,15 @@ _FORMAT = 2
 _SETTLED_NS = 2 * 10**9  # a file changed this short ago might change again within one step of its clock
 _TRANSCRIPTS = ("ends", "exon_ends", "exons")
 _ARRAYS = ("contig", "type_code", "strand", "exon_ends", "exons")
+
+
+@overload
+def genes_of(given: Genes | str | os.PathLike[str]) -> Genes: ...
+@overload
+def genes_of(given: Genes | str | os.PathLike[str] | None) -> Genes | None: ...
+def genes_of(given: Genes | str | os.PathLike[str] | None) -> Genes | None:
+    """Return an annotation that is given as such or as its file."""
+    return given if given is None or isinstance(given, Genes) else open_genes(given)
 
 
 def open_genes(

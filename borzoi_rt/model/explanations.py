@@ -13,7 +13,7 @@ from ..explain.result import Explanation
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from ..explain.segments import read_segments
 from ..explain.target import TargetSpec, with_text
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.intervals import Interval
 from ..genome.variants import Variant
@@ -126,7 +126,7 @@ class Explanations(Opened):
             raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
-            owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene, self.fasta)
+            owner = one_gene(genes_of(genes), gene, self.fasta)
         if variant is not None:
             if region is not None:
                 raise InputError("region and variant both say which bases; leave one of the two out")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.intervals import Interval
 from ..genome.pas import read_sites
@@ -84,7 +84,7 @@ class Scores(Opened):
         """
         chosen = self._options(stats, tracks, preset, options)
         check_genes(chosen, genes is not None)
-        annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+        annotation = genes_of(genes)
         if pas is not None:
             if annotation is None:
                 raise InputError("polyadenylation sites (pas) are compared along genes; give their annotation (genes)")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord, read_variants
 from ..scoring.backgrounds import matched_variants, random_snvs
@@ -41,9 +41,10 @@ from .alleles import write_alleles
 from .estimate import Output, Shards
 from .outputs import check_directory, finish_directory
 from .run import do_jobs, is_over, open_journal
-from .score import count_statuses, inputs_of, job_size, run_context, run_identity
-from .score_plan import ScorePlan
+from .score_plan import ScorePlan, job_size
+from .score_record import inputs_of, run_context, run_identity
 from .settings import RunSettings
+from .statuses import count_statuses
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def calibrate(
     check_directory(target, [*inputs, *inputs_of(bundle, chosen)], resume=settings.resume)
     model, *others = members = open_members(bundle)
     check_ensemble(members, chosen)
-    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    annotation = genes_of(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
