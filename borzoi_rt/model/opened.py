@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from ..backends.device import Device
 from ..backends.opening import open_session
 from ..backends.protocols import Session
 from ..bundle.opening import Bundle
+from ..closing import Closing
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..explain.explainer import Explainer
@@ -24,7 +23,7 @@ from ..scoring.phase_floor import AnyScorer
 from ..tracks import TrackTable
 
 
-class Opened:
+class Opened(Closing):
     """Bundles, a genome and a device, and what was made of them so far."""
 
     def __init__(
@@ -70,14 +69,6 @@ class Opened:
         if self._fasta is None:
             raise InputError("this needs a genome: open_model(bundle, fasta='GENOME.fa.gz')")
         return self._fasta
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Free the model and close the genome."""

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..backends.address import Address
 from ..backends.device import Device
 from ..backends.triton import Connection, Counters
 from ..bundle.opening import Bundle
+from ..closing import Closing
 from ..errors import BackendError, InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
@@ -101,7 +101,7 @@ def open_served(
     return connection, address.model, parameters
 
 
-class RemoteScorer:
+class RemoteScorer(Closing):
     """A scorer on a server; may be used by several threads.
 
     Parameters
@@ -180,14 +180,6 @@ class RemoteScorer:
     def counters(self) -> Counters:
         """What was sent and received so far."""
         return self._connection.counters
-
-    def __enter__(self) -> RemoteScorer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""
