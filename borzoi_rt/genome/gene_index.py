@@ -20,6 +20,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..errors import FormatError
+from ..reading import sha256_of
 from .annotation import read_genes
 from .contig_names import read_contig_names
 from .genes import Genes, Texts, Transcripts
@@ -113,8 +114,7 @@ def _content_digest(path: Path, folder: Path) -> str:
             return str(held["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = sha256_of(path)
     if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS:
         _write(note, json.dumps({"state": state, "sha256": digest}).encode())
     return digest

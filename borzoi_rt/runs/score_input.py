@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import FormatError, InputError
 from ..genome.genotypes import GenotypeReader
 from ..genome.variants import VariantReader, VariantRecord
+from ..reading import sha256_of
 from ..scoring.haplotypes import HaplotypeOptions
 from .alleles import AlleleFile, write_alleles
 from .journal import Journal
@@ -61,8 +62,7 @@ class Input:
     def _check_unchanged(self) -> None:
         assert self.source is not None
         try:
-            with self.source.open("rb") as handle:
-                same = hashlib.file_digest(handle, "sha256").hexdigest() == self.digest
+            same = sha256_of(self.source) == self.digest
         except OSError:
             same = False
         if not same:
