@@ -99,7 +99,6 @@ def score_file(
     InputError
         If options, names or paths cannot be used, or another run is writing ``out``.
     """
-
     read = partial(
         read_file,
         vcf,
