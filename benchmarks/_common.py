@@ -13,7 +13,10 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from borzoi_export.models.borzoi import Borzoi
 
 _PACKAGES = ("numpy", "onnxruntime", "torch")
 
@@ -95,3 +98,22 @@ def _processor() -> str:
 
 def _memory_gb() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def random_network(params: Mapping[str, Any]) -> Borzoi:
+    """Return a network whose every parameter takes part, as in a trained one: no bias or attention output is zero."""
+    import torch
+    from borzoi_export.models.borzoi import Borzoi
+    from borzoi_export.models.config import BorzoiConfig
+
+    torch.manual_seed(1)
+    model = Borzoi(BorzoiConfig.from_params(params))
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith((".attention.out.weight", "content_bias", "position_bias")):
+                tensor.normal_(0.0, 0.02)
+            elif name.endswith(("running_mean", "bias")):
+                tensor.normal_(0.0, 0.1)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+    return model.eval()

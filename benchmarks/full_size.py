@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._common import in_own_process, peak_rss_gb, print_header, print_table
+from ._common import in_own_process, peak_rss_gb, print_header, print_table, random_network
 
 if TYPE_CHECKING:
     from borzoi_export.models.borzoi import Borzoi
@@ -165,22 +165,10 @@ def _export(tables: str, weights: str, out: str) -> dict[str, Any]:
 
 
 def _model(tables: Path) -> Borzoi:
-    """Return a network whose every parameter takes part, as in a trained one: no bias or attention output is zero."""
-    import torch
-    from borzoi_export.models.borzoi import Borzoi
-    from borzoi_export.models.config import BorzoiConfig, read_params
+    """Return a network of the published shape."""
+    from borzoi_export.models.config import read_params
 
-    torch.manual_seed(1)
-    model = Borzoi(BorzoiConfig.from_params(read_params(tables / "borzoi_params.json")))
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith((".attention.out.weight", "content_bias", "position_bias")):
-                tensor.normal_(0.0, 0.02)
-            elif name.endswith(("running_mean", "bias")):
-                tensor.normal_(0.0, 0.1)
-            elif name.endswith("running_var"):
-                tensor.uniform_(0.5, 1.5)
-    return model.eval()
+    return random_network(read_params(tables / "borzoi_params.json"))
 
 
 def _ours(path: str, tracks: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import numpy as np
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.tracks import TrackTable
 
+from ._common import random_network
+
 if TYPE_CHECKING:
     from borzoi_export.models.borzoi import Borzoi
 
@@ -41,23 +43,10 @@ _TOY: dict[str, Any] = {
 
 
 def build(options: argparse.Namespace) -> Borzoi:
-    """Return a network whose every parameter takes part, as in a trained one: no bias or attention output is zero."""
-    import torch
-    from borzoi_export.models.borzoi import Borzoi
-    from borzoi_export.models.config import BorzoiConfig, read_params
+    """Return a network of the published shape, or the toy."""
+    from borzoi_export.models.config import read_params
 
-    params = _TOY if options.toy else read_params(_tables(options) / "borzoi_params.json")
-    torch.manual_seed(1)
-    model = Borzoi(BorzoiConfig.from_params(params))
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if name.endswith((".attention.out.weight", "content_bias", "position_bias")):
-                tensor.normal_(0.0, 0.02)
-            elif name.endswith(("running_mean", "bias")):
-                tensor.normal_(0.0, 0.1)
-            elif name.endswith("running_var"):
-                tensor.uniform_(0.5, 1.5)
-    return model.eval()
+    return random_network(_TOY if options.toy else read_params(_tables(options) / "borzoi_params.json"))
 
 
 def table(options: argparse.Namespace) -> TrackTable:

@@ -1,8 +1,9 @@
-"""Files that are read whole: no pipe, no device, and nothing larger than they may be, compressed or not."""
+"""Files that are read whole: no pipe, no device, and nothing larger than they may be, compressed or not; their hash."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -11,6 +12,12 @@ from pathlib import Path
 from .errors import FormatError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, of any size."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_regular(path: Path, largest: int, *, hint: str = "name a file") -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ import torch
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import FormatError, InputError
+from borzoi_rt.reading import sha256_of
 from borzoi_rt.tracks import TrackTable
 
 from .graphs import export_bundle
@@ -186,8 +186,6 @@ def _export(
         model = Borzoi(config)
     counters = {key: torch.tensor(0) for key in model.state_dict() if key.endswith("num_batches_tracked")}
     model.load_state_dict({**state, **counters}, assign=True)
-    with weights.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    provenance = {"source": source, "weights": weights.name, "weights_sha256": digest, **(facts or {})}
+    provenance = {"source": source, "weights": weights.name, "weights_sha256": sha256_of(weights), **(facts or {})}
     title = name or weights.stem
     return export_bundle(model, tracks, out, squash=squash, name=title, provenance=provenance, **options)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import toys
 import triton_servers
+from command_line import Cli, caller
 
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from borzoi_rt.dataset import Data
 
 SHARED = Path(os.environ.get("BORZOI_RT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The program: words after ``borzoi-rt`` to exit code, stdout and stderr."""
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")
@@ -50,38 +57,21 @@ def tiny_bundle(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
 @pytest.fixture(scope="session")
 def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A Borzoi with random weights that runs in milliseconds (2,048 bp, 32 bins, 6 tracks); needs no reference data."""
-    import torch
-    from borzoi_export.graphs import export_bundle
-
-    torch.manual_seed(11)
-    model, tracks = toys.model(), toys.tracks()
-    return export_bundle(
-        model, tracks, tmp_path_factory.mktemp("toy") / "bundle", squash=SquashSpec(kind="new"), name="toy"
-    )
+    return toys.bundle(tmp_path_factory.mktemp("toy") / "bundle")
 
 
 @pytest.fixture(scope="session")
 def gradient_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network of ``toy_bundle`` with gradient graphs, in 4,096 bp: two tiles."""
-    import torch
-    from borzoi_export.graphs import export_bundle
-
-    torch.manual_seed(11)
-    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("gradient") / "bundle"
-    squash = SquashSpec(kind="new", unscale=True)
-    return export_bundle(model, toys.tracks(), out, squash=squash, name="toy", gradient=True)
+    sizes = toys.config(sequence_length_bp=4096)
+    return toys.bundle(tmp_path_factory.mktemp("gradient") / "bundle", sizes, unscale=True, gradient=True)
 
 
 @pytest.fixture(scope="session")
 def inside_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network of ``gradient_bundle`` with graphs of activations."""
-    import torch
-    from borzoi_export.graphs import export_bundle
-
-    torch.manual_seed(11)
-    model, out = toys.model(toys.config(sequence_length_bp=4096)), tmp_path_factory.mktemp("inside") / "bundle"
-    squash = SquashSpec(kind="new", unscale=True)
-    return export_bundle(model, toys.tracks(), out, squash=squash, name="toy", activations=True)
+    sizes = toys.config(sequence_length_bp=4096)
+    return toys.bundle(tmp_path_factory.mktemp("inside") / "bundle", sizes, unscale=True, activations=True)
 
 
 @pytest.fixture(scope="session")

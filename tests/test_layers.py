@@ -16,7 +16,7 @@ PACKAGE = Path(borzoi_rt.__file__).parent
 
 # From the ground up. A module may import from its own room and from rooms below; a room is a module or a folder.
 ROOMS = (
-    ("errors", "types", "html", "_kernels"),
+    ("errors", "types", "html", "closing", "_kernels"),
     ("reading",),
     ("sequence", "selection", "targets", "published"),
     ("tracks", "genome"),
@@ -52,7 +52,7 @@ DOORS = {
     "pyarrow": (
         "runs/",
         "tables/",
-        "results.py",
+        "results/",
         "explain/result.py",
         "explain/kept.py",
         "explain/plan.py",

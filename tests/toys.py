@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from borzoi_rt.backends.opening import open_session
+from borzoi_rt.bundle.manifest import SquashSpec
+from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.tracks import TrackTable
 
 if TYPE_CHECKING:
@@ -89,6 +94,23 @@ def model(sizes: BorzoiConfig | None = None) -> Borzoi:
     return network.eval()
 
 
+def bundle(
+    out: Path,
+    sizes: BorzoiConfig | None = None,
+    *,
+    seed: int = 11,
+    name: str = "toy",
+    unscale: bool = False,
+    **how: Any,
+) -> Bundle:
+    """Export :func:`model` with the weights of a seed; ``how`` goes to ``export_bundle``."""
+    import torch
+    from borzoi_export.graphs import export_bundle
+
+    torch.manual_seed(seed)
+    return export_bundle(model(sizes), tracks(), out, squash=SquashSpec(kind="new", unscale=unscale), name=name, **how)
+
+
 def tracks() -> TrackTable:
     """Return two stranded pairs (the second in crossed order) and two unstranded tracks, soft clip within reach."""
     return TrackTable(
@@ -101,3 +123,26 @@ def tracks() -> TrackTable:
         scale=np.array([0.1, 0.1, 1.0, 1.0, 2.0, 0.5], dtype=np.float32),
         strand_pair=np.array([1, 0, 3, 2, 4, 5]),
     )
+
+
+def windows(count: int = 2, length: int = 2048) -> np.ndarray:
+    """Return random one-hot windows with unknown bases at both ends and inside, uint8 (count, 4, length)."""
+    letters = np.random.default_rng(23).integers(0, 4, (count, length))
+    letters[:, :40] = letters[:, 700:900] = letters[:, -1:] = 4
+    return (letters[:, None, :] == np.arange(4)[:, None]).astype(np.uint8)
+
+
+def exact(network: Borzoi, x: np.ndarray, n_fill: float = 0.0) -> np.ndarray:
+    """Return what a network gives in float64 (its head in float32), unknown bases coded ``n_fill``."""
+    import torch
+
+    filled = x + n_fill * (1.0 - x.sum(axis=1, keepdims=True))
+    with torch.inference_mode():
+        result: np.ndarray = copy.deepcopy(network).double()(torch.from_numpy(filled)).numpy()
+    return result
+
+
+def run(held: Bundle, *arguments: Any, **options: Any) -> np.ndarray:
+    """Return what one run of a bundle on a CPU gives."""
+    with closing(open_session(held, "onnx:cpu", threads=1)) as session:
+        return session.run(*arguments, **options)

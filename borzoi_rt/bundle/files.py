@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import FormatError
-from ..reading import read_regular
+from ..reading import read_regular, sha256_of
 from .manifest import FileEntry
 from .names import IGNORED, MANIFEST, allowed_names, is_file_name, largest_size
 
@@ -105,9 +104,3 @@ def _check_link(path: Path) -> bool:
             "Face cache into its own blobs; copy the bundle with `cp -L`"
         )
     return True
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -132,11 +132,11 @@ def _every(node: Node, inputs: Inputs) -> list[Tensor]:
     return [_given(node, inputs, number) for number in range(len(inputs))]
 
 
-def _sizes(node: Node, inputs: Inputs, number: int, what: str) -> Dims:
+def _sizes(node: Node, inputs: Inputs, number: int) -> Dims:
     """Return an input that holds sizes; -1 and 0 are left as they are."""
     values = _given(node, inputs, number).values
     if values is None:
-        raise FormatError(f"the {what} of {node.kind} are computed; constants or axes of tensors are needed")
+        raise FormatError(f"the sizes of {node.kind} are computed; constants or axes of tensors are needed")
     return tuple(value if isinstance(value, Size) else Size(ceil(value)) for value in values)
 
 
@@ -271,11 +271,11 @@ def _pad(node: Node, inputs: Inputs) -> list[Tensor]:
 
 def _expand(node: Node, inputs: Inputs) -> list[Tensor]:
     data = _given(node, inputs, 0)
-    return [Tensor(broadcast([data.dims, _sizes(node, inputs, 1, "sizes")]), data.kind)]
+    return [Tensor(broadcast([data.dims, _sizes(node, inputs, 1)]), data.kind)]
 
 
 def _reshape(node: Node, inputs: Inputs) -> list[Tensor]:
-    data, wanted = _given(node, inputs, 0), _sizes(node, inputs, 1, "sizes")
+    data, wanted = _given(node, inputs, 0), _sizes(node, inputs, 1)
     dims = [data.dims[axis] if size.factor == 0 else size for axis, size in enumerate(wanted)]
     rest = [axis for axis, size in enumerate(dims) if size.factor == -1]
     if any(size.factor < -1 for size in dims) or len(rest) > 1:
@@ -293,7 +293,7 @@ def _resize(node: Node, inputs: Inputs) -> list[Tensor]:
     if node.numbers("axes") is not None:
         raise FormatError("Resize has axes, which no graph of a bundle needs")
     if _maybe(inputs, 3) is not None:
-        return [Tensor(_sizes(node, inputs, 3, "sizes"), data.kind)]
+        return [Tensor(_sizes(node, inputs, 3), data.kind)]
     scales = _given(node, inputs, 2).values
     if scales is None or not all(isinstance(scale, float) and 0 < scale < 2**24 for scale in scales):
         raise FormatError("the scales of Resize are computed, or none; constants are needed")

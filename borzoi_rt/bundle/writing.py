@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..reading import sha256_of
 from ..tracks import TrackTable
-from .files import sha256_of
 from .manifest import BundleInfo, FileEntry, all_finite, check_file_name
 from .opening import GOLDEN, MANIFEST, TRACKS, Bundle, open_bundle
 

@@ -31,6 +31,7 @@ from ..errors import FormatError, InputError
 from ..genome.bigwig import BigWig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
+from ..reading import sha256_of
 from ..squash import KINDS, SUM_STATS, Squash
 from ..tracks import TrackTable
 from . import SEQUENCES, SPLITS, STATISTICS, TARGETS, Data, DataInfo, open_data
@@ -193,9 +194,9 @@ def _plan(sources: Sources, options: MakeOptions) -> _Plan:
         "version": __version__,
         "options": {**asdict(options), "geometry": asdict(grid)},
         "fasta": fingerprint,
-        "targets_sha256": _digest(sources.targets),
-        "blacklist_sha256": sources.blacklist and _digest(sources.blacklist),
-        "unmappable_sha256": sources.unmappable and _digest(sources.unmappable),
+        "targets_sha256": sha256_of(sources.targets),
+        "blacklist_sha256": sources.blacklist and sha256_of(sources.blacklist),
+        "unmappable_sha256": sources.unmappable and sha256_of(sources.unmappable),
         "overlaps": _overlaps(regions),
     }
     window_bytes = 2 * len(tracks) * grid.bins + grid.sequence_length_bp
@@ -365,11 +366,6 @@ def _finish(plan: _Plan, staging: Path) -> None:
     (staging / SEQUENCES).write_text("".join(lines), encoding="utf-8")
     (staging / TARGETS).write_bytes(plan.sources.targets.read_bytes())
     (staging / STATISTICS).write_text(json.dumps(info.to_json(), indent=2) + "\n", encoding="utf-8")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _shown(region: Interval) -> str:

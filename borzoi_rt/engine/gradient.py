@@ -32,8 +32,6 @@ class GradientSession:
     ----------
     parts : GradientParts
         The graphs.
-    memory : Cache, optional
-        Where tiles of the tower are kept; they are known by their bases.
 
     Attributes
     ----------
@@ -41,10 +39,10 @@ class GradientSession:
         ``whole``: passes of the network so far, a way back counting as two.
     """
 
-    def __init__(self, parts: GradientParts, *, memory: Cache | None = None) -> None:
+    def __init__(self, parts: GradientParts) -> None:
         self._parts = parts
         self.counts: Counter[str] = Counter()
-        self._memory = memory or Cache()
+        self._memory = Cache()  # tiles of the tower, known by their bases
         self._plan = TilePlan.of(parts.geometry, parts.tiling)
 
     @property

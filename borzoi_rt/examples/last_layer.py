@@ -17,11 +17,12 @@ from ..backends.device import Device
 from ..backends.opening import open_parts
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
+from ..closing import Closing
 from ..engine.incremental import IncrementalSession
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 
 
-class LastLayer:
+class LastLayer(Closing):
     """What the head of a bundle reads and says; a context manager.
 
     Parameters
@@ -63,12 +64,6 @@ class LastLayer:
     def close(self) -> None:
         """Free the graphs."""
         self._session.close()
-
-    def __enter__(self) -> LastLayer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def by_weights(cotangent: DoubleArray, coverage: FloatArray, embedding: FloatArray) -> DoubleArray:

@@ -10,13 +10,13 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pybigtools
 
+from ..closing import Closing
 from ..errors import FormatError
 from .intervals import Interval
 
@@ -29,7 +29,7 @@ _INDEX = "IIQIIIIQII"  # magic, block size, items, first and last contig and bas
 _LARGEST_BLOCK = 1 << 28
 
 
-class BigWig:
+class BigWig(Closing):
     """An opened bigWig file.
 
     Attributes
@@ -53,14 +53,6 @@ class BigWig:
             self.contigs: dict[str, int] = dict(self._reader.chroms())
         except BaseException as error:
             raise _fault(self.path, "cannot be read as bigWig", error) from error
-
-    def __enter__(self) -> BigWig:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

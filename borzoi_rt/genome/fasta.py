@@ -6,10 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import pysam
 
+from ..closing import Closing
 from ..errors import FormatError, InputError, quoted
 from .bgzf import BlockedBytes, PlainBytes, has_eof_block, is_bgzf, is_gzip
 from .contig_names import chromosome_of, other_assembly
@@ -21,7 +21,7 @@ STRETCH_BP = 1_000_000
 BLOCK_BP = 1024
 
 
-class Fasta:
+class Fasta(Closing):
     """Open an indexed FASTA file, plain or bgzip.
 
     Not to be shared between threads.
@@ -64,14 +64,6 @@ class Fasta:
     def name(self) -> str:
         """File name, for messages and records."""
         return self.path.name
-
-    def __enter__(self) -> Fasta:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -15,11 +15,12 @@ import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..errors import FormatError
+from ..reading import sha256_of
 from .annotation import read_genes
 from .contig_names import read_contig_names
 from .genes import Genes, Texts, Transcripts
@@ -31,6 +32,15 @@ _FORMAT = 2
 _SETTLED_NS = 2 * 10**9  # a file changed this short ago might change again within one step of its clock
 _TRANSCRIPTS = ("ends", "exon_ends", "exons")
 _ARRAYS = ("contig", "type_code", "strand", "exon_ends", "exons")
+
+
+@overload
+def genes_of(given: Genes | str | os.PathLike[str]) -> Genes: ...
+@overload
+def genes_of(given: Genes | str | os.PathLike[str] | None) -> Genes | None: ...
+def genes_of(given: Genes | str | os.PathLike[str] | None) -> Genes | None:
+    """Return an annotation that is given as such or as its file."""
+    return given if given is None or isinstance(given, Genes) else open_genes(given)
 
 
 def open_genes(
@@ -104,8 +114,7 @@ def _content_digest(path: Path, folder: Path) -> str:
             return str(held["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = sha256_of(path)
     if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLED_NS:
         _write(note, json.dumps({"state": state, "sha256": digest}).encode())
     return digest

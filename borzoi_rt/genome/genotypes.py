@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..reading import sha256_of
 from .lines import FileLines, is_bcf, whole_lines
 from .variants import LAST_POS, check_line
 
@@ -126,8 +126,7 @@ class GenotypeReader(Iterator[GenotypeRecord]):
         if self._text is not None:
             return self._text.sha256
         assert self._path is not None
-        with self._path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return sha256_of(self._path)
 
 
 def _records(lines: Iterator[bytes], source: str, samples: Sequence[str]) -> Iterator[GenotypeRecord]:

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..sequence import BASES
 
-NAME_DEVIATIONS = 1.0
-PLOT_DEVIATIONS = 0.1
 COMPAT_SHIFTS = 46  # the published code tries 46 of the 51 shifts, and those of the second kernel only
 
 # The 27 + 12 published kernels: what their rows are.
@@ -71,19 +69,19 @@ def recentred_curves(forward: np.ndarray, reverse: np.ndarray, offset: int) -> t
     return _moved(np.asarray(forward), -offset), _moved(np.asarray(reverse), offset)
 
 
-def cleaned(kernel: np.ndarray, *, deviations: float = NAME_DEVIATIONS) -> np.ndarray:
+def cleaned(kernel: np.ndarray) -> np.ndarray:
     """Return the kernel centred, less its background, without small weights.
 
     1. Move the centre of the energy to the middle.
     2. Subtract the mean of each position, then 0.4 times the mean of the magnitudes left.
-    3. Set to 0 what is smaller in magnitude than mean + ``deviations`` * deviation of the positive weights.
+    3. Set to 0 what is smaller in magnitude than mean + deviation of the positive weights.
     """
     m = recentred(kernel).astype(np.float64)
     m -= m.mean(axis=0)
     m -= 0.4 * np.abs(m).mean(axis=0)
     positive = m[m > 0]
     if positive.size:
-        m[np.abs(m) < positive.mean() + deviations * positive.std()] = 0.0
+        m[np.abs(m) < positive.mean() + positive.std()] = 0.0
     return m
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord, read_variants
 from ..scoring.backgrounds import matched_variants, random_snvs
@@ -41,9 +42,10 @@ from .alleles import write_alleles
 from .estimate import Output, Shards
 from .outputs import check_directory, finish_directory
 from .run import do_jobs, is_over, open_journal
-from .score import count_statuses, inputs_of, job_size, run_context, run_identity
-from .score_plan import ScorePlan
+from .score_plan import ScorePlan, job_size
+from .score_record import inputs_of, run_context, run_identity
 from .settings import RunSettings
+from .statuses import count_statuses
 
 log = logging.getLogger(__name__)
 
@@ -102,17 +104,8 @@ def calibrate(
         If options cannot be used, or a score has too few null values.
     """
     chosen, settings, target = options or ScoreOptions(), settings or RunSettings(), Path(out)
-    if (variants is None) == (random == 0):
-        raise InputError("the null is of variants or of random ones; give one of variants and random")
-    if matched and variants is None:
-        raise InputError("matched copies are of variants; give these, or leave matched out")
-    if min(random, matched, seed) < 0 or min_count < LEAST:
-        raise InputError(
-            f"random is {random}, matched {matched}, seed {seed}, min_count {min_count}; 0 or more are needed, and at "
-            f"least {LEAST} of min_count"
-        )
-    if seed and random == matched == 0:
-        raise InputError(f"seed {seed} is for variants that are drawn; give random or matched too, or leave it out")
+    source = _Source(variants, random, matched, seed)
+    source.check(min_count)
     if chosen.with_alleles or chosen.prediction.cluster_share is not None:
         what = "with_alleles" if chosen.with_alleles else "windows that neighbours share"
         raise InputError(f"{what}: no part of a null; leave that out")
@@ -121,16 +114,14 @@ def calibrate(
     check_directory(target, [*inputs, *inputs_of(bundle, chosen)], resume=settings.resume)
     model, *others = members = open_members(bundle)
     check_ensemble(members, chosen)
-    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    annotation = genes_of(genes)
     check_sites(chosen, annotation)
     with Fasta(fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, annotation, others)
-        made = _origin(variants, random, matched, seed)
         with open_journal(target, settings) as journal:
-            drawn = _drawn(genome, variants, random, matched, seed, model.geometry.sequence_length_bp)
-            block = job_size(model, chosen)
-            alleles = write_alleles(journal.directory / "alleles.arrow", drawn, block)
+            drawn = source.read(genome, model.geometry.sequence_length_bp)
+            alleles = write_alleles(journal.directory / "alleles.arrow", drawn, job_size(model, chosen))
             digest = hashlib.sha256(alleles.path.read_bytes()).hexdigest()
             plan = ScorePlan(
                 alleles=alleles,
@@ -139,7 +130,7 @@ def calibrate(
                 options=chosen,
                 device=settings.worker_device,
                 engine=settings.engine,
-                identity=run_identity({**context, "calibration": made}, selection, digest),
+                identity=run_identity({**context, "calibration": source.about}, selection, digest),
                 genome=context["identity_genome"],
                 genes=annotation,
                 others=tuple(others),
@@ -161,7 +152,7 @@ def calibrate(
                     annotation="" if annotation is None else annotation.digest,
                     genes=chosen_genes(chosen),
                 )
-                facts = {"variants": {**made, "statuses": dict(counts)}, "min_count": min_count, "run": context}
+                facts = {"variants": {**source.about, "statuses": dict(counts)}, "min_count": min_count, "run": context}
                 write_calibration(folder, calibration, _variants(shards), facts)
 
             values = alleles.count * len(selection.rows) * len(resolved.specs)
@@ -183,23 +174,49 @@ def calibrate(
     return counts
 
 
-def _origin(variants: str | os.PathLike[str] | None, random: int, matched: int, seed: int) -> dict[str, Any]:
-    """Return, as JSON values, what the null variants are."""
-    if variants is None:
-        return {"kind": "random SNVs", "count": random, "seed": seed}
-    name = Path(variants).name
-    return (
-        {"kind": "matched", "of": name, "copies": matched, "seed": seed} if matched else {"kind": "given", "of": name}
-    )
+@dataclass(frozen=True)
+class _Source:
+    """Where the variants of a null come from; see :func:`calibrate`."""
 
+    variants: str | os.PathLike[str] | None
+    random: int
+    matched: int
+    seed: int
 
-def _drawn(
-    genome: Fasta, variants: str | os.PathLike[str] | None, random: int, matched: int, seed: int, window_bp: int
-) -> Iterable[VariantRecord]:
-    if variants is None:
-        return random_snvs(genome, random, seed=seed, window_bp=window_bp)
-    given = read_variants(variants)
-    return matched_variants(genome, given, matched, seed=seed, window_bp=window_bp) if matched else given
+    def check(self, min_count: int) -> None:
+        """Refuse what does not go together."""
+        if (self.variants is None) == (self.random == 0):
+            raise InputError("the null is of variants or of random ones; give one of variants and random")
+        if self.matched and self.variants is None:
+            raise InputError("matched copies are of variants; give these, or leave matched out")
+        if min(self.random, self.matched, self.seed) < 0 or min_count < LEAST:
+            raise InputError(
+                f"random is {self.random}, matched {self.matched}, seed {self.seed}, min_count {min_count}; 0 or more "
+                f"are needed, and at least {LEAST} of min_count"
+            )
+        if self.seed and self.random == self.matched == 0:
+            raise InputError(
+                f"seed {self.seed} is for variants that are drawn; give random or matched too, or leave it out"
+            )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the variants are, as JSON values."""
+        if self.variants is None:
+            return {"kind": "random SNVs", "count": self.random, "seed": self.seed}
+        name = Path(self.variants).name
+        if self.matched:
+            return {"kind": "matched", "of": name, "copies": self.matched, "seed": self.seed}
+        return {"kind": "given", "of": name}
+
+    def read(self, genome: Fasta, window_bp: int) -> Iterable[VariantRecord]:
+        """Read the variants, or draw them."""
+        if self.variants is None:
+            return random_snvs(genome, self.random, seed=self.seed, window_bp=window_bp)
+        given = read_variants(self.variants)
+        if self.matched:
+            return matched_variants(genome, given, self.matched, seed=self.seed, window_bp=window_bp)
+        return given
 
 
 def _null(shards: Shards, spec: ScoreSpec, rows: int) -> Null:

@@ -31,8 +31,8 @@ from .estimate import Output
 from .journal import Journal
 from .outputs import check_target, finish_output
 from .run import do_jobs, is_over, open_journal
-from .score import count_statuses
 from .settings import RunSettings
+from .statuses import count_statuses
 
 PathLike = str | os.PathLike[str]
 Keep = Callable[[StoredWindow, DoubleArray], None]

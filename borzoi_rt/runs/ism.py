@@ -12,7 +12,7 @@ from pathlib import Path
 from ..bundle.opening import Bundle, open_bundle
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
 from ..scoring.ensemble import check_ensemble
@@ -26,8 +26,10 @@ from .estimate import Output
 from .ism_plan import IsmPlan, Substitutions, in_window, ism_intervals, ism_windows
 from .outputs import check_target, finish_output
 from .run import do_jobs, is_over, open_journal
-from .score import count_statuses, inputs_of, job_size, run_context, run_identity
+from .score_plan import job_size
+from .score_record import inputs_of, run_context, run_identity
 from .settings import RunSettings
+from .statuses import count_statuses
 
 
 def score_ism(
@@ -77,7 +79,7 @@ def score_ism(
     check_target(target, (fasta, *inputs_of(bundle, options)))
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     check_substitutions(options, (model,))
-    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    annotation = genes_of(genes)
     check_sites(options, annotation)
     with Fasta(fasta) as genome:
         wheres = ism_intervals(given, genome, model.geometry)

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from ..closing import Closing
 from ..errors import BackendError
 from .plan import Plan
 from .tasks import Task, Tasks
@@ -24,7 +25,7 @@ _GPUS = Path("/proc/driver/nvidia/gpus")
 _GUARD = "; a script that starts workers needs `if __name__ == '__main__':` around its call" if sys.argv[0] else ""
 
 
-class Processes:
+class Processes(Closing):
     """Processes that take tasks, each replaced when it ends; a context manager that ends them all.
 
     Parameters
@@ -86,12 +87,6 @@ class Processes:
                 member.process.kill()
                 member.process.join()
             member.connection.close()
-
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _hire(self, number: int) -> _Member:
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None

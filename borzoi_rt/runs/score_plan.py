@@ -29,6 +29,9 @@ from ..tracks import RowTable
 from .plan import Tick, Worker
 from .tally import Tally, counted, tally_of
 
+_BASES_OF_JOB = 2**21  # windows x bp: 4 alleles of the published model, which take less than a minute on two cores
+_LARGEST_JOB = 64
+
 
 class AlleleSource(Protocol):
     """Alleles in numbered blocks; block N is the input of job N. Must be picklable."""
@@ -92,6 +95,12 @@ class ScorePlan:
         if self.device.kind == "triton" and is_scorer(self.device.url):
             return RemoteWorker(self)
         return ScoreWorker(self)
+
+
+def job_size(bundle: Bundle, options: ScoreOptions) -> int:
+    """Return how many alleles a job holds: few enough that a kill costs less than a minute of work."""
+    passes = len(options.prediction.shifts) * (2 if options.prediction.rc else 1)
+    return max(1, min(_LARGEST_JOB, _BASES_OF_JOB // (bundle.geometry.sequence_length_bp * passes)))
 
 
 def failed(item: VariantRecord, detail: str) -> ScoredVariant:

@@ -7,18 +7,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 
 import numpy as np
 
 from ..backends.address import Address
+from ..backends.device import Device
 from ..backends.triton import Connection, Counters
 from ..bundle.opening import Bundle
+from ..closing import Closing
 from ..errors import BackendError, InputError
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.variants import Variant
 from .gene_text import GENES, genes_from_text
+from .haplotypes import HaplotypeOptions
 from .options import ScoreOptions, read_options
 from .results import SCORED, RegionScores, ScoredVariant
 
@@ -45,6 +47,20 @@ def check_served(options: ScoreOptions) -> None:
     for name in ("normalize", "phase_floor"):
         if getattr(options, name):
             raise InputError(f"{name} is not served; score on this machine")
+
+
+def check_not_served(device: Device, haplotypes: HaplotypeOptions | None) -> None:
+    """Refuse haplotypes where a scorer on a server would have to know what they are.
+
+    Raises
+    ------
+    InputError
+        Naming the device.
+    """
+    if haplotypes is not None and device.kind == "triton" and is_scorer(device.url):
+        raise InputError(
+            f"{device}: haplotypes are not served; name a server of the whole model, or score on this machine"
+        )
 
 
 def genes_identity(genes: Genes) -> str:
@@ -85,7 +101,7 @@ def open_served(
     return connection, address.model, parameters
 
 
-class RemoteScorer:
+class RemoteScorer(Closing):
     """A scorer on a server; may be used by several threads.
 
     Parameters
@@ -164,14 +180,6 @@ class RemoteScorer:
     def counters(self) -> Counters:
         """What was sent and received so far."""
         return self._connection.counters
-
-    def __enter__(self) -> RemoteScorer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

@@ -13,7 +13,7 @@ from ..bundle.opening import Bundle
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
 from ..genome.fasta import Fasta
-from ..genome.gene_index import open_genes
+from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.haplotypes import haplotype_records
@@ -105,7 +105,7 @@ def _score_all(
     genes: Genes | str | os.PathLike[str] | None,
     haplotypes: HaplotypeOptions | None,
 ) -> Iterator[ScoredVariant]:
-    annotation = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
+    annotation = genes_of(genes)
     with ExitStack() as stack:
         members = open_members(bundle)
         genome = fasta if isinstance(fasta, Fasta) else stack.enter_context(Fasta(fasta))

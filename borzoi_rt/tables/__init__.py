@@ -55,6 +55,20 @@ class TableContext:
 Writer = Callable[[Path, Shards, TableContext], None]
 
 
+def check_layout(layout: str, *, haplotypes: bool = False) -> None:
+    """Refuse a layout that is none, or that has no columns for what is scored.
+
+    Raises
+    ------
+    InputError
+        Naming the layouts.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
+    if layout == "alphagenome" and haplotypes:
+        raise InputError("layout 'alphagenome' has columns for variants alone; choose long or wide for haplotypes")
+
+
 def suffix_of(path: Path, writers: Mapping[str, Writer], layout: str = "long") -> str:
     """Return the suffix that names the form of a table.
 
@@ -63,8 +77,7 @@ def suffix_of(path: Path, writers: Mapping[str, Writer], layout: str = "long") -
     InputError
         If it names none, or a form that has no such layout.
     """
-    if layout not in LAYOUTS:
-        raise InputError(f"layout {layout!r} is unknown; allowed: {', '.join(LAYOUTS)}")
+    check_layout(layout)
     for suffix in writers:
         if path.name.endswith(suffix) and path.name != suffix:
             if layout != "long" and suffix not in _BOTH_LAYOUTS:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from ..errors import FormatError
+from ..reading import sha256_of
 from ..scoring.calibration import LEAST, NULLS, Calibration, Null
 from ..types import FloatArray
 
@@ -55,14 +56,14 @@ def write_calibration(folder: Path, calibration: Calibration, variants: pa.Table
             name: {"null": null.kind, "signed": null.signed, "n": null.count, "ties": round(null.ties, 6)}
             for name, null in calibration.nulls.items()
         },
-        "positions_sha256": positions_hash(variants),
-        "files": {name: _hash(folder / name) for name in files},
+        "positions_sha256": positionssha256_of(variants),
+        "files": {name: sha256_of(folder / name) for name in files},
         **facts,
     }
     (folder / _HEADER).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def positions_hash(variants: pa.Table) -> str:
+def positionssha256_of(variants: pa.Table) -> str:
     """Return a hash of chrom, pos, ref and alt of the variants, in order."""
     columns = (variants[name].to_pylist() for name in ("chrom", "pos", "ref", "alt"))
     text = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
@@ -94,7 +95,7 @@ def read_calibration(folder: Path) -> tuple[Calibration, dict[str, Any]]:
         raise FormatError(f"{folder / _HEADER}: format {found!r}; {FORMAT} is known")
     try:
         for name, digest in document["files"].items():
-            if Path(name).name != name or _hash(folder / name) != digest:
+            if Path(name).name != name or sha256_of(folder / name) != digest:
                 raise FormatError(f"{folder / name}: is not what {_HEADER} says; calibrate anew")
         rows = tuple((str(name), int(one), int(other)) for name, one, other in document["rows"])
         values = {kind: _read_values(folder / _file_of(kind), len(rows)) for kind in NULLS}
@@ -151,8 +152,3 @@ def _read_values(path: Path, rows: int) -> dict[str, FloatArray]:
 def _write(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from .groups import allele_scores
 from .kept import ALLELES, Rows, kept_extra, score_table, scores_of, strands_of
 from .wide import BASE, base_columns, wide_table
 
-__all__ = ["Rows", "allele_scores", "empty_table", "long_tables", "score_table", "scores_of", "strands_of", "tables_of"]
+__all__ = ["Rows", "allele_scores", "empty_table", "long_tables", "score_table", "tables_of"]
 
 _SLICE_BYTES = 64 * 2**20
 _TEXT = ("chrom", "id", "ref", "alt", "status", "status_detail", "variants", "norm_ref", "norm_alt")

@@ -114,13 +114,8 @@ def pool(pair: Pair) -> Pair:
     return _Pooled.apply(pair[0], y, multipliers), reference
 
 
-class _Pooled(torch.autograd.Function):
+class _Pooled(_Scaled):
     """As :class:`_Scaled`, from every two numbers to one."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, multipliers: Tensor) -> Tensor:
-        ctx.save_for_backward(multipliers)
-        return y.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

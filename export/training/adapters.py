@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from borzoi_rt.errors import BackendError, FormatError, InputError
 
@@ -142,9 +142,3 @@ def load_initial(network: Borzoi, state: Mapping[str, Tensor], source: str, *, k
             shape = "nothing" if found is None else tuple(found.shape)
             raise FormatError(f"{source}: {key} is {shape}, the params give {tuple(tensor.shape)}")
     network.load_state_dict({key: state[key] for key in wanted}, strict=False)
-
-
-def count_trained(module: nn.Module) -> tuple[int, int]:
-    """Return how many parameters learn, and how many there are."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
-    return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)

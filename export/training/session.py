@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from borzoi_rt.errors import BackendError, InputError
+from borzoi_rt.reading import sha256_of
 
 from ..weights.checkpoint import read_checkpoint
 from .average import Average
@@ -268,10 +268,7 @@ def begin_run(
 
 def file_digest(path: Path) -> str | None:
     """Return the SHA-256 of a file; None where there is none."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return sha256_of(path) if path.is_file() else None
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:

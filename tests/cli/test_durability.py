@@ -160,8 +160,8 @@ def test_a_folder_that_is_gone_when_a_worker_is_replaced(tmp_path: Path, toy_bun
 # The program, which kills itself at a moment of the final write.
 DYING = """
 import os, signal, sys
-from borzoi_rt.runs import journal, outputs, score
-score.job_size = lambda *_: 3
+from borzoi_rt.runs import calibrate, journal, outputs, score
+score.job_size = calibrate.job_size = lambda *_: 3
 moment = sys.argv.pop(1)
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

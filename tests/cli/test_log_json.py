@@ -72,7 +72,7 @@ def test_warnings_and_interruptions(cli: Cli, desk: Desk, monkeypatch: pytest.Mo
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("borzoi_rt.runs.score.write_alleles", interrupt)
+    monkeypatch.setattr("borzoi_rt.runs.score_input.write_alleles", interrupt)
     ended = cli(*desk.score("--log-json"))
     assert ended.code == 130
     assert [message["event"] for message in said(ended.err)] == ["message"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pages import data_of
 
 import borzoi_rt
 from borzoi_rt.genome.variants import Variant
@@ -17,12 +17,6 @@ from borzoi_rt.scoring.options import ScoreOptions
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
-
-
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 def test_a_run_leaves_its_report(cli: Cli, desk: Desk) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import worlds
-from command_line import Cli, caller, check_error
+from command_line import Cli, check_error
 from numpy.testing import assert_allclose
 
 pytest.importorskip("sklearn")
@@ -117,11 +117,6 @@ def test_what_cannot_be_judged_is_refused(truth):
 
 
 TEXT = worlds.random_dna(12000, seed=41)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return caller(monkeypatch, capsys)
 
 
 def reverse_complement(text: str) -> str:

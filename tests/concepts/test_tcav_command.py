@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import worlds
-from command_line import Cli, caller, check_error
+from command_line import Cli, check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("torch")
@@ -41,11 +41,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     bed.write_text("chr1\t4000\t4400\tone\nchr1\t4500\t4900\ttwo\n")
     parts = worlds.write_fasta(folder / "parts.fa", {"a": "GATTACAGATTACA", "b": "CCCGGGTTTAAACC"})
     return SimpleNamespace(folder=folder, fasta=fasta, bed=bed, parts=parts)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return caller(monkeypatch, capsys)
 
 
 def pairs(window: np.ndarray, start: int, end: int) -> list[str]:

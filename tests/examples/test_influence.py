@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from command_line import caller, check_error
+from command_line import check_error
 from datasets import GRID
 from numpy.testing import assert_allclose
 from oracles import influence as oracle
@@ -263,11 +262,6 @@ def test_tracin_tells_less_and_noise_nothing(retrained: dict[str, Any], toy_bund
         found.append(np.corrcoef(-other.influence, retrained["changes"])[0, 1])
     assert abs(np.mean(found)) < 0.3  # 16 windows: one is within 0.5 of 0, the mean of 8 within 0.2
     assert max(np.abs(found)) < 0.9
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    return caller(monkeypatch, capsys)
 
 
 def test_the_command_writes_what_python_gives(cli, toy_bundle: Bundle, data: Data, tmp_path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy_objectives as toys
 import worlds
-from command_line import caller, check_error
+from command_line import check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.bundle.opening import Bundle
@@ -155,11 +155,6 @@ def test_unknown_bases_do_not_count(model):
     assert made.agreement("saliency", "occlusion") == before
     made.letters[0] = made.letters[0][:-1] + "A"
     assert made.agreement("saliency", "occlusion") != before
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def test_from_the_command_line(call, desk, gradient_bundle, model):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import toy_objectives as toys
 import worlds
-from command_line import caller, check_error
+from command_line import check_error
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import judging
 
@@ -281,11 +281,6 @@ def test_shifted_rows_are_of_the_same_bases(desk, gradient_bundle):
         (edge,) = region_rows([Interval("chr1", 2000, 2000 + grid.sequence_length_bp)], genome, grid)
         with pytest.raises(InputError, match="reaches the end of its window"):
             shifted(edge, 1, grid.sequence_length_bp)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def make(call: Any, desk: SimpleNamespace, bundle: Bundle, name: str, *more: object) -> Path:

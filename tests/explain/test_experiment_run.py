@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import worlds
-from command_line import caller, check_error
+from command_line import check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.bundle.opening import Bundle
@@ -57,11 +57,6 @@ def world(toy_bundle: Bundle, desk: SimpleNamespace) -> Iterator[SimpleNamespace
 
         windows = [row.window(genome, toy_bundle.geometry) for row in rows]
         yield SimpleNamespace(rows=rows, windows=windows, value=value)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def run(call, desk, bundle: Bundle, *words: object) -> tuple[list[dict[str, str]], dict]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import worlds
-from command_line import caller, check_error
+from command_line import check_error
 from jobs import file_limit
 from numpy.testing import assert_array_equal
 
@@ -74,11 +74,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def genome(desk: SimpleNamespace) -> Iterator[Fasta]:
     with Fasta(desk.fasta) as fasta:
         yield fasta
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def words(desk: SimpleNamespace, bundle: Bundle, folder: Path, *more: object) -> list[object]:

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import worlds
-from command_line import caller, check_error
+from command_line import check_error
 from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.backends.opening import open_session
@@ -313,11 +313,6 @@ def test_a_curve_shows_every_extreme():
     assert len(at) == 100
     assert curve[list(at).index(3)] == 2.0
     assert curve[list(at).index(7777)] == -3.0
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    return caller(monkeypatch, capsys)
 
 
 def explain(call, desk, bundle: Path, *words: object, out: str = "out.h5") -> tuple[int, str, str]:

@@ -14,6 +14,7 @@ import pytest
 from command_line import caller, check_error
 from numpy.testing import assert_allclose
 from oracles import judging
+from pages import data_of
 
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import StoredRow, read_attributions, write_attributions
@@ -49,12 +50,6 @@ def write(path: Path, seed: int, *, rows: int = 6, width: int = 130, method: str
     about = {"method": method, "target": {"target": "log SUM"}, "options": {}, "models": []}
     write_attributions(path, iter(stored), rows, width, about)
     return path
-
-
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from command_line import caller
 from numpy.testing import assert_allclose
+from pages import data_of
 
 from borzoi_rt.demo import grammar
 from borzoi_rt.errors import InputError
@@ -64,12 +64,6 @@ def motifs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("motifs") / "m.meme"
     write_meme(path, [Motif("tata", np.where(encode(WORD) > 0, 0.91, 0.03))])
     return path
-
-
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 def test_lines_are_the_rows_of_the_file(tmp_path: Path, motifs: Path) -> None:

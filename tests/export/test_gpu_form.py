@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 import pytest
 import toys
 from numpy.testing import assert_allclose
+from toys import exact, run, windows
 
 from borzoi_rt.backends.onnx import open_parts
-from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle, open_bundle
 from borzoi_rt.engine.sessions import EngineOptions, open_engine
@@ -53,29 +52,6 @@ def toy(**changes: Any) -> Borzoi:
 
 def written(model: Borzoi, out: Path, precision: str = "fp32") -> Bundle:
     return write_unproven(model, toys.tracks(), out, squash=SQUASH, target="gpu", precision=precision)
-
-
-def run(bundle: Bundle, *arguments: Any, **options: Any) -> np.ndarray:
-    session = open_session(bundle, "onnx:cpu", threads=1)
-    try:
-        return session.run(*arguments, **options)
-    finally:
-        session.close()
-
-
-def windows(count: int = 2) -> np.ndarray:
-    """Random one-hot windows with unknown bases at both ends and inside, uint8 (count, 4, 2048)."""
-    letters = np.random.default_rng(23).integers(0, 4, (count, 2048))
-    letters[:, :40] = letters[:, 700:900] = letters[:, -1:] = 4
-    return (letters[:, None, :] == np.arange(4)[:, None]).astype(np.uint8)
-
-
-def exact(model: Borzoi, x: np.ndarray, n_fill: float = 0.0) -> np.ndarray:
-    """The network in float64 (its head in float32), unknown bases coded ``n_fill``."""
-    filled = x + n_fill * (1.0 - x.sum(axis=1, keepdims=True))
-    with torch.inference_mode():
-        result: np.ndarray = copy.deepcopy(model).double()(torch.from_numpy(filled)).numpy()
-    return result
 
 
 def nodes(bundle: Bundle, name: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections import Counter
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 import toys
 from numpy.testing import assert_allclose
+from toys import exact, run, windows
 
-from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import WEIGHTS, Bundle
 
@@ -44,29 +43,6 @@ def toy(**changes: Any) -> Borzoi:
     return toys.model(toys.config(**changes))
 
 
-def run(bundle: Bundle, *arguments: Any, **options: Any) -> np.ndarray:
-    session = open_session(bundle, "onnx:cpu", threads=1)
-    try:
-        return session.run(*arguments, **options)
-    finally:
-        session.close()
-
-
-def windows(length: int, count: int) -> np.ndarray:
-    """Random one-hot windows, each with unknown bases at its ends and inside, uint8 (count, 4, length)."""
-    letters = np.random.default_rng(23).integers(0, 4, (count, length))
-    letters[:, :40] = letters[:, 700:900] = letters[:, -1:] = 4
-    return (letters[:, None, :] == np.arange(4)[:, None]).astype(np.uint8)
-
-
-def want(model: Borzoi, x: np.ndarray, n_fill: float = 0.0) -> np.ndarray:
-    """The network in float64 (its head in float32), unknown bases coded ``n_fill`` in all four rows."""
-    filled = x + n_fill * (1.0 - x.sum(axis=1, keepdims=True))
-    with torch.inference_mode():
-        result: np.ndarray = copy.deepcopy(model).double()(torch.from_numpy(filled)).numpy()
-    return result
-
-
 def check(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.dtype == np.float32
     assert_allclose(found, expected, rtol=3e-5, atol=3e-6)  # float32 through a dozen layers
@@ -90,23 +66,23 @@ def test_graph_equals_network(
 ) -> None:
     monkeypatch.setattr(attention, "QUERY_CHUNK", chunk)
     model = toy(**changes)
-    x = windows(2048, 2)
-    check(run(write(model, tmp_path / "b"), x), want(model, x))
+    x = windows(2)
+    check(run(write(model, tmp_path / "b"), x), exact(model, x))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("n_fill", [0.0, 0.25])
 def test_batches_and_unknown_bases(model: Borzoi, bundle: Bundle, batch: int, n_fill: float) -> None:
-    x = windows(2048, 3)[:batch]
+    x = windows(3)[:batch]
     found = run(bundle, x, n_fill=n_fill)
     assert found.shape == (batch, toys.TRACKS, 32)
-    check(found, want(model, x, n_fill))
-    assert np.abs(found - want(model, x, 0.25 - n_fill)).max() > 1e-3  # the other code is another input
+    check(found, exact(model, x, n_fill))
+    assert np.abs(found - exact(model, x, 0.25 - n_fill)).max() > 1e-3  # the other code is another input
 
 
 @pytest.mark.parametrize("index", [[0, 1, 2, 3, 4, 5], [5, 0, 3], [2], [4, 4, 1, 4], []])
 def test_tracks_are_chosen_by_position(bundle: Bundle, index: list[int]) -> None:
-    x = windows(2048, 2)
+    x = windows(2)
     found = run(bundle, x, np.array(index, dtype=np.int64))
     assert found.shape == (2, len(index), 32)
     check(found, run(bundle, x)[:, index])
@@ -115,7 +91,7 @@ def test_tracks_are_chosen_by_position(bundle: Bundle, index: list[int]) -> None
 @pytest.mark.parametrize("crop", [1, 2, 3, 4, 5, 15, 16, 31])
 def test_crop_is_a_slice(tmp_path: Path, crop: int) -> None:
     """What no output bin reads is left out of the graph; the bins that are left keep their values."""
-    whole, x = toy(crop_bins=0), windows(2048, 1)
+    whole, x = toy(crop_bins=0), windows(1)
     cropped = toy(crop_bins=crop)
     check(run(write(cropped, tmp_path / "cropped"), x), run(write(whole, tmp_path / "whole"), x)[..., crop:-crop])
 
@@ -204,8 +180,8 @@ def test_no_tensor_is_quadratic_in_tokens(tmp_path: Path, monkeypatch: pytest.Mo
     # bins 720 to 1680 of 2400, with the reach of the convolution 719 to 1681; at 64 bp 359 to 841, with the reach
     # 358 to 842; tokens 179 to 421
     assert [shape[2] for shape in softmax[6:]] == [421 - 179] * 2
-    x = windows(600 * 128, 1)
-    check(run(bundle, x), want(model, x))
+    x = windows(1, 600 * 128)
+    check(run(bundle, x), exact(model, x))
 
 
 def test_export_is_reproducible(tmp_path: Path, model: Borzoi, bundle: Bundle) -> None:

@@ -14,6 +14,7 @@ import toys
 from numpy.testing import assert_allclose
 from oracles import borzoi as oracle
 from oracles import dna, squash
+from toys import exact, windows
 
 from borzoi_rt.backends.gradient import open_gradient
 from borzoi_rt.backends.opening import open_session
@@ -126,19 +127,6 @@ SQUASH = SquashSpec(kind="new")
 def toy(**changes: Any) -> Borzoi:
     torch.manual_seed(17)
     return toys.model(toys.config(**{**ROTARY, **changes}))
-
-
-def windows(count: int = 2) -> np.ndarray:
-    letters = np.random.default_rng(23).integers(0, 4, (count, 2048))
-    letters[:, :40] = letters[:, 700:900] = letters[:, -1:] = 4
-    return (letters[:, None, :] == np.arange(4)[:, None]).astype(np.uint8)
-
-
-def exact(model: Borzoi, x: np.ndarray, n_fill: float) -> np.ndarray:
-    filled = x + n_fill * (1.0 - x.sum(axis=1, keepdims=True))
-    with torch.inference_mode():
-        result: np.ndarray = copy.deepcopy(model).double()(torch.from_numpy(filled)).numpy()
-    return result
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])

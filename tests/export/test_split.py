@@ -11,20 +11,17 @@ import toys
 torch = pytest.importorskip("torch")
 
 import onnx  # noqa: E402
-from borzoi_export.graphs import cook_toom, export_bundle, split, tower  # noqa: E402
+from borzoi_export.graphs import cook_toom, split, tower  # noqa: E402
 from borzoi_export.models.config import BorzoiConfig, read_params  # noqa: E402
 
 from borzoi_rt.backends.opening import open_session  # noqa: E402
-from borzoi_rt.bundle.manifest import SquashSpec  # noqa: E402
 from borzoi_rt.bundle.opening import Bundle  # noqa: E402
 from borzoi_rt.engine.sessions import open_engine  # noqa: E402
 from borzoi_rt.errors import ParityError  # noqa: E402
 
 
 def exported(folder: Path, **options: str) -> Bundle:
-    torch.manual_seed(11)
-    spec = SquashSpec(kind="new")
-    return export_bundle(toys.model(), toys.tracks(), folder / "b", squash=spec, name="toy", **options)
+    return toys.bundle(folder / "b", **options)
 
 
 def windows(count: int = 2) -> np.ndarray:

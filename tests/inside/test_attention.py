@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from borzoi_rt.bundle.manifest import SquashSpec  # noqa: E402
 from borzoi_rt.bundle.opening import Bundle  # noqa: E402
 from borzoi_rt.errors import InputError  # noqa: E402
 from borzoi_rt.explain.target import Target, TargetSpec  # noqa: E402
@@ -40,12 +39,8 @@ def inside(
 ) -> Iterator[Activations]:
     bundle = inside_bundle
     if request.param == "rotary":
-        from borzoi_export.graphs import export_bundle
-
-        torch.manual_seed(11)
-        model = toys.model(toys.config(sequence_length_bp=LENGTH, **ROTARY))
-        out = tmp_path_factory.mktemp("rotary") / "bundle"
-        bundle = export_bundle(model, toys.tracks(), out, squash=SquashSpec(kind="new"), name="toy", activations=True)
+        sizes = toys.config(sequence_length_bp=LENGTH, **ROTARY)
+        bundle = toys.bundle(tmp_path_factory.mktemp("rotary") / "bundle", sizes, activations=True)
     with Activations(bundle) as opened:
         yield opened
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import worlds
-from command_line import Cli, caller, check_error
+from command_line import Cli, check_error
 
 pytest.importorskip("torch")
 
@@ -41,11 +41,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         )
     )
     return SimpleNamespace(folder=folder, fasta=fasta, gtf=gtf)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return caller(monkeypatch, capsys)
 
 
 def test_activations_of_a_region(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path) -> None:

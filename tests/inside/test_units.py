@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import worlds
-from command_line import Cli, caller
+from command_line import Cli
 from oracles import units as oracle
 
 from borzoi_rt.demo import grammar
@@ -202,11 +202,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     (folder / "r.bed").write_text("chr1\t3000\t4000\nchr1\t5000\t5500\n")
     (folder / "a.bed").write_text("chr1\t3100\t3130\tone\nchr1\t5200\t5230\tone\nchr1\t3500\t3520\ttwo\n")
     return SimpleNamespace(folder=folder, fasta=fasta)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return caller(monkeypatch, capsys)
 
 
 def test_filters_command(cli: Cli, inside_bundle: object, desk: SimpleNamespace, tmp_path: Path) -> None:

@@ -13,20 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from borzoi_rt.report import attribution, style
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every figure that is finished."""
-    found: list[Any] = []
-    finish = style.finish
-
-    def kept(figure: Any, path: Path, title: str) -> None:
-        finish(figure, path, title)
-        found.append(figure)
-
-    monkeypatch.setattr(style, "finish", kept)
-    return found
-
-
 def panel(letters: str, start: int = 99, seed: int = 0, scale: float = 1.0) -> dict[str, Any]:
     effects = np.random.default_rng(seed).normal(size=(4, len(letters))) * scale
     there = np.array([[letter == base for letter in letters] for base in "ACGT"])

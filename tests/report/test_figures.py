@@ -10,21 +10,6 @@ import pytest
 
 from borzoi_rt.report import figures as plots
 from borzoi_rt.report import promoter_figures as effects
-from borzoi_rt.report import style
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every figure that is finished."""
-    found: list[Any] = []
-    finish = style.finish
-
-    def kept(figure: Any, path: Path, title: str) -> None:
-        finish(figure, path, title)
-        found.append(figure)
-
-    monkeypatch.setattr(style, "finish", kept)
-    return found
 
 
 def check_legend(figure: Any, labels: list[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from browsers import CHROMIUM, opened
+from pages import data_of
 
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.report import page
@@ -62,12 +63,6 @@ def write(path: Path, table: list[dict[str, Any]]) -> Path:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     return write(tmp_path / "scores.tsv", rows())
-
-
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 @pytest.mark.parametrize("name", ["scores.tsv", "scores.tsv.gz"])

@@ -141,7 +141,7 @@ def test_files_and_frames_agree(labelled: Job, gtf: Path, suffix: str, monkeypat
     else:
         with gzip.open(path, "rt") as handle:
             frame = pandas.read_csv(handle, sep="\t")
-    monkeypatch.setattr("borzoi_rt.model.open_engine", lambda *_, **__: job.session)
+    monkeypatch.setattr("borzoi_rt.model.opened.open_engine", lambda *_, **__: job.session)
     with open_model(job.bundle, fasta=job.fasta) as model:
         result = model.score(job.vcf, options=options(), genes=gtf)
     here, part = result.to_pandas("alphagenome"), result[:2].to_pandas("alphagenome")

@@ -140,7 +140,7 @@ def test_tables_have_where_scores_stand(desk: Calibrations, suffix: str) -> None
 def test_python_gives_the_same(desk: Calibrations, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = desk.make()
     desk.job.run(options=OPTIONS, calibration=folder)
-    monkeypatch.setattr("borzoi_rt.model.open_engine", lambda *_, **__: desk.job.session)
+    monkeypatch.setattr("borzoi_rt.model.opened.open_engine", lambda *_, **__: desk.job.session)
     with open_model(desk.job.bundle, fasta=desk.job.fasta) as model:
         table = model.score(desk.job.vcf, options=OPTIONS, calibration=folder).to_arrow()
     rows = desk.rows()

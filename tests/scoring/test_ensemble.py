@@ -67,15 +67,7 @@ def bundle(toy_bundle: Bundle) -> Bundle:
 @pytest.fixture(scope="module")
 def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The network of the toy bundle with other weights: a replicate."""
-    import torch
-    from borzoi_export.graphs import export_bundle
-
-    from borzoi_rt.bundle.manifest import SquashSpec
-
-    torch.manual_seed(12)
-    model, tracks = toys.model(), toys.tracks()
-    folder = tmp_path_factory.mktemp("replicate") / "bundle"
-    return export_bundle(model, tracks, folder, squash=SquashSpec(kind="new"), name="replicate")
+    return toys.bundle(tmp_path_factory.mktemp("replicate") / "bundle", seed=12, name="replicate")
 
 
 def scorers(

@@ -16,7 +16,7 @@ from borzoi_rt.genome.annotation import read_genes
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.genes import Genes
 from borzoi_rt.genome.variants import Variant
-from borzoi_rt.runs.score import run_context
+from borzoi_rt.runs.score_record import run_context
 from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.scoring.results import RegionScores, ScoredVariant
 from borzoi_rt.scoring.selection import select_rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import caller, check_error
+from command_line import check_error
 
 from borzoi_rt.demo.grammar import MOTIFS, promoters
 from borzoi_rt.demo.run import embedded_bundle
@@ -36,11 +36,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     words = ["surrogate", "--region", "c:5,991-6,110", "--bundle", embedded_bundle().path, "--fasta"]
     words += [folder / "genome.fa", "--target", "log SUM@center:256", "--tracks", "CAGE+"]
     return {"folder": folder, "words": words, "motifs": folder / "motifs.meme"}
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    return caller(monkeypatch, capsys)
 
 
 def test_the_planted_grammar_is_recovered(cli, files) -> None:

@@ -200,7 +200,7 @@ def test_processes_and_the_size_of_jobs_change_nothing(
     score: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = score("a.tsv").read_bytes()
-    monkeypatch.setattr("borzoi_rt.runs.score._BASES_OF_JOB", 1)  # an allele a job
+    monkeypatch.setattr("borzoi_rt.runs.score_plan._BASES_OF_JOB", 1)  # an allele a job
     assert score("b.tsv").read_bytes() == whole
     assert score("c.tsv", settings=RunSettings(workers=2, threads=1)).read_bytes() == whole
 

@@ -23,10 +23,10 @@ from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.results import ScoreResult
 from borzoi_rt.runs import score as module
-from borzoi_rt.runs.score import check_not_served, score_file
+from borzoi_rt.runs.score import score_file
 from borzoi_rt.runs.settings import RunSettings
 from borzoi_rt.scoring.options import ScoreOptions
-from borzoi_rt.scoring.remote import check_served
+from borzoi_rt.scoring.remote import check_not_served, check_served
 
 TEXT = worlds.random_dna(4000, seed=3) + "CAG" * 20 + worlds.random_dna(3000, seed=4)
 HAPLOTYPES = HaplotypeOptions(samples=("S2", "S1"), within_bp=200)
@@ -245,7 +245,7 @@ def test_servers_refuse_what_they_do_not_compute(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(InputError, match="is not served"):
             check_served(ScoreOptions.for_family("hound", **choice))
     served = Device.parse("triton:grpc://127.0.0.1:1/borzoi_scorer")
-    monkeypatch.setattr(module, "is_scorer", lambda url: url.endswith("scorer"))
+    monkeypatch.setattr("borzoi_rt.scoring.remote.is_scorer", lambda url: url.endswith("scorer"))
     with pytest.raises(InputError, match="haplotypes are not served"):
         check_not_served(served, HAPLOTYPES)
     check_not_served(served, None)

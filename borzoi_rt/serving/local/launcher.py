@@ -22,8 +22,9 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
+from ...closing import Closing
 from ...errors import BackendError, InputError
 from ..config import FASTA_VARIABLE
 from .environment import ServerEnvironment, find_environment
@@ -54,7 +55,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy must not catch the loopback
 
 
-class TritonServer:
+class TritonServer(Closing):
     """A Triton server over a model repository, as a context manager.
 
     Parameters
@@ -144,14 +145,9 @@ class TritonServer:
         """Number of the server's process; None where none runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def __enter__(self) -> TritonServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the server and wait until every model is ready; a second start uses the same ports.
@@ -317,7 +313,7 @@ def closing_options(key: str, names: Sequence[str] = CLOSED) -> list[str]:
     return [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
 
 
-def container_command(repository: Path, *, image: str = IMAGE) -> str:
+def container_command(repository: Path) -> str:
     """Return the docker line that serves the production configuration of a repository on an NVIDIA GPU.
 
     The image is that of ``deploy/Dockerfile``: a scorer needs this package in it. The genomes of the scorers are
@@ -342,7 +338,7 @@ def container_command(repository: Path, *, image: str = IMAGE) -> str:
         folder, name = os.path.split(fasta)
         words.append(f"-v {shlex.quote(folder)}:{GENOME_MOUNT}:ro")
         words.append(f"-e {FASTA_VARIABLE}={shlex.quote(f'{GENOME_MOUNT}/{name}')}")
-    words += [image, "tritonserver", *SERVER_OPTIONS, *closing_options(secrets.token_hex(16))]
+    words += [IMAGE, "tritonserver", *SERVER_OPTIONS, *closing_options(secrets.token_hex(16))]
     return " ".join(words)
 
 

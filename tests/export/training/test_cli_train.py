@@ -9,17 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import Cli, caller, check_error, options
+from command_line import Cli, check_error, options
 
 from borzoi_rt.bundle.opening import open_bundle
 from borzoi_rt.dataset import Data
 
 from .runs import losses, toy_params
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""Which bases drive a number made of predicted coverage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError
+from ..explain.compare import Comparison, chosen_methods, compare
+from ..explain.explainer import ExplainOptions
+from ..explain.result import Explanation
+from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
+from ..explain.segments import read_segments
+from ..explain.target import TargetSpec, with_text
+from ..genome.gene_index import genes_of
+from ..genome.genes import Genes
+from ..genome.intervals import Interval
+from ..genome.variants import Variant
+from ..scoring.named_gene import one_gene
+from .opened import Opened, interval_of
+
+
+class Explanations(Opened):
+    """What :meth:`explain` and :meth:`explain_compare` of a model do."""
+
+    def explain(
+        self,
+        target: TargetSpec | str,
+        region: Interval | str | None = None,
+        *,
+        method: str = "saliency",
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        variant: Variant | str | None = None,
+        options: ExplainOptions | Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        """Attribute a number made of predicted coverage to bases.
+
+        Parameters
+        ----------
+        target : TargetSpec or str
+            What is explained, as ``"log SUM@exons"``; see :mod:`borzoi_rt.explain.target`.
+        region : Interval or str, optional
+            The bases, text as browsers write it; with ``gene`` alone the whole window around it.
+        method : str
+            A key of :data:`borzoi_rt.explain.methods.METHODS`.
+        tracks, against : str, optional
+            Selections, see :class:`borzoi_rt.explain.target.TargetSpec`.
+        gene : str, optional
+            Gene of the target, by id or name.
+        genes : Genes or path, optional
+            Annotation with that gene.
+        variant : Variant or str, optional
+            Explain the bases around it on the ALT haplotype; ``region`` is then left out.
+        options : ExplainOptions or mapping, optional
+            Options of the method by name; or everything, which then also says the method.
+
+        Returns
+        -------
+        Explanation
+            ``.scores`` (4, bases), ``.projected``, ``.plot(path)``, ``.to_bed()``, ``.to_pandas()``.
+        """
+        spec = with_text(target, tracks=tracks, against=against)
+        if isinstance(options, ExplainOptions):
+            if method not in ("saliency", options.method):
+                raise InputError(f"method {method!r} and options of {options.method!r}; leave one of the two out")
+            chosen = options
+        else:
+            chosen = ExplainOptions(method=method, options=options)
+        row = self._explained(region, gene, genes, variant)
+        return self._opened_explainer().explain(self._segmented(row, [chosen]), spec, chosen)
+
+    def explain_compare(
+        self,
+        target: TargetSpec | str,
+        region: Interval | str | None = None,
+        *,
+        methods: Sequence[str] = ("saliency", "ism"),
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Genes | str | os.PathLike[str] | None = None,
+        variant: Variant | str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Comparison:
+        """Explain one target by several methods: what each says, what it costs, how far they agree.
+
+        Parameters
+        ----------
+        target, region, tracks, against, gene, genes, variant
+            See :meth:`explain`.
+        methods : sequence of str
+            Keys of :data:`borzoi_rt.explain.methods.METHODS`.
+        options : mapping, optional
+            Options by name; each goes to every method that has it.
+
+        Returns
+        -------
+        Comparison
+            ``.explanations[method]``, ``.table()``, ``.agreement(one, other)``, ``.plot(path)``.
+        """
+        spec = with_text(target, tracks=tracks, against=against)
+        chosen = chosen_methods(methods, options or {})
+        row = self._explained(region, gene, genes, variant)
+        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer())
+
+    def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
+        """Return a row with the stretches that options of methods ask for."""
+        asked = next((text for item in chosen if (text := getattr(item.options, "segments", ""))), "")
+        return read_segments(asked).of([row], self.fasta, self.bundle.geometry)[0] if asked else row
+
+    def _explained(
+        self,
+        region: Interval | str | None,
+        gene: str | None,
+        genes: Genes | str | os.PathLike[str] | None,
+        variant: Variant | str | None,
+    ) -> Row:
+        """Return the one row that the arguments of :meth:`explain` mean."""
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        if len(self.members) > 1:
+            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
+        grid, owner = self.bundle.geometry, None
+        if genes is not None and gene is not None:
+            owner = one_gene(genes_of(genes), gene, self.fasta)
+        if variant is not None:
+            if region is not None:
+                raise InputError("region and variant both say which bases; leave one of the two out")
+            allele = variant if isinstance(variant, Variant) else Variant.parse(variant)
+            return variant_rows(allele, self.fasta, grid, width_bp=VARIANT_WIDTH_BP, gene=owner)[1]
+        if region is not None:
+            (row,) = region_rows([interval_of(region)], self.fasta, grid, gene=owner)
+            return row
+        if owner is None:
+            raise InputError("nothing says which bases are explained: give region, gene or variant")
+        return gene_row(owner, self.fasta, grid)
