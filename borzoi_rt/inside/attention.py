@@ -114,6 +114,7 @@ def attention_rows(
     reading = activations.reading(window)
     asked = check_queries(activations, queries)
     chosen = chosen_layers(activations, layers)
+    reading.layer(max(chosen) - 1)  # with all below it: asked for one by one, each would begin at the first
     first, tokens = reading.attention(chosen[0], asked[:1])[0], activations.network.plan.tokens
     size = len(chosen) * len(first) * len(asked) * tokens
     if size > MOST_SHARES:
@@ -135,6 +136,7 @@ def profile(
     """Return shares by distance, see :class:`Profile`; rows are added up as they come, of all tokens if need be."""
     reading, asked = activations.reading(window), check_queries(activations, queries)
     chosen, tokens = chosen_layers(activations, layers), activations.network.plan.tokens
+    reading.layer(max(chosen) - 1)  # see attention_rows
     low, high = classes_of(tokens)
     edges = np.append(low, high[-1] + 1)
     sums: list[np.ndarray] = []

@@ -83,6 +83,18 @@ def test_rows_mix_values_as_the_network_does(inside_bundle, window):
             assert_allclose(block.attention.out(mixed).numpy(), want[0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("asked", [attention_rows, profile])
+def test_blocks_are_run_once(inside, window, monkeypatch, asked):
+    """Layer by layer from the first would run the first block once for each."""
+    runs, plain = [], inside.network.parts.layers
+    monkeypatch.setattr(
+        inside.network.parts, "layers", lambda tokens, numbers: runs.append(list(numbers)) or plain(tokens, numbers)
+    )
+    depth = inside.network.depth
+    asked(inside, window[:, ::-1].copy(), EVERY)
+    assert runs == [list(range(1, depth))]
+
+
 def test_a_profile_is_what_a_loop_counts(inside, window, monkeypatch):
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 3)
     queries = np.array([0, 5, 17, 31])
