@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from .genome.variants import VariantRecord as VariantRecord
     from .model import Model as Model
     from .model import open_model as open_model
-    from .results import CoverageResult as CoverageResult
-    from .results import IsmResult as IsmResult
-    from .results import ScoreResult as ScoreResult
-    from .results import TrackValues as TrackValues
-    from .results import VariantScores as VariantScores
+    from .results.coverage import CoverageResult as CoverageResult
+    from .results.ism import IsmResult as IsmResult
+    from .results.scores import ScoreResult as ScoreResult
+    from .results.variant import TrackValues as TrackValues
+    from .results.variant import VariantScores as VariantScores
     from .runs.calibrate import calibrate as calibrate
     from .runs.explain import ExplainOptions as ExplainOptions
     from .runs.ism import score_ism as score_ism
@@ -58,7 +58,7 @@ _HOME = {
     "BorzoiError": "errors",
     "Bundle": "bundle.opening",
     "CoverageOptions": "runs.predict",
-    "CoverageResult": "results",
+    "CoverageResult": "results.coverage",
     "Device": "backends.device",
     "EngineOptions": "engine.sessions",
     "ExplainOptions": "runs.explain",
@@ -68,7 +68,7 @@ _HOME = {
     "HaplotypeOptions": "scoring.haplotypes",
     "InputError": "errors",
     "Interval": "genome.intervals",
-    "IsmResult": "results",
+    "IsmResult": "results.ism",
     "Model": "model",
     "ParityError": "errors",
     "PredictionOptions": "engine.options",
@@ -76,14 +76,14 @@ _HOME = {
     "ReferenceMismatchError": "errors",
     "RunSettings": "runs.settings",
     "ScoreOptions": "scoring.options",
-    "ScoreResult": "results",
+    "ScoreResult": "results.scores",
     "ScoredVariant": "scoring.results",
     "Squash": "squash",
     "TrackTable": "tracks",
-    "TrackValues": "results",
+    "TrackValues": "results.variant",
     "Variant": "genome.variants",
     "VariantRecord": "genome.variants",
-    "VariantScores": "results",
+    "VariantScores": "results.variant",
     "calibrate": "runs.calibrate",
     "open_bundle": "bundle.opening",
     "open_genes": "genome.gene_index",
