@@ -285,7 +285,7 @@ class Model:
         else:
             chosen = ExplainOptions(method=method, options=options)
         row = self._explained(region, gene, genes, variant)
-        return self._opened_explainer().explain(self._segmented(row, [chosen]), spec, chosen)
+        return self._opened_explainer([chosen]).explain(self._segmented(row, [chosen]), spec, chosen)
 
     def explain_compare(
         self,
@@ -319,16 +319,19 @@ class Model:
         spec = with_text(target, tracks=tracks, against=against)
         chosen = chosen_methods(methods, options or {})
         row = self._explained(region, gene, genes, variant)
-        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer())
+        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer(chosen))
 
     def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
         """Return a row with the stretches that options of methods ask for."""
         asked = next((text for item in chosen if (text := getattr(item.options, "segments", ""))), "")
         return read_segments(asked).of([row], self.fasta, self.bundle.geometry)[0] if asked else row
 
-    def _opened_explainer(self) -> Explainer | RemoteExplainer:
+    def _opened_explainer(self, chosen: Sequence[ExplainOptions]) -> Explainer | RemoteExplainer:
         if self._explainer is None:
-            self._explainer = open_explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            methods = [item.method for item in chosen]
+            self._explainer = open_explainer(
+                self.bundle, self.fasta, self._device, self._engine_options, methods=methods
+            )
             self._stack.callback(self._explainer.close)
         return self._explainer
 

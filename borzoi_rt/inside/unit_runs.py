@@ -9,6 +9,7 @@
                   found``; the IoU of chance are means over draws
 ``iou.tsv``       a row a unit: ``unit, threshold``, and the IoU of each concept
 ``dissect.png``   IoU of the best unit of each concept beside both kinds of chance
+``regions.tsv``   a row a region: ``name, chrom, start, end, status, detail``; those that are not ``ok`` were left out
 ``*.json``        model, genome, layer, regions and options
 ================  ==================================================================================================
 """
@@ -38,7 +39,7 @@ from .activations import Activations
 from .dissect import Dissection, DissectOptions, dissect
 from .filters import Filter, FilterOptions, Name, check_local, filters_of, names_of
 from .folders import tsv, write_folder
-from .unit_rows import pieces_of
+from .unit_rows import looked_at, pieces_of, regions_tsv
 
 LOGOS = 24  # of the figure
 MOST_VALUES = 512 * 2**20  # bytes of activations; dissection needs about five times as much
@@ -71,7 +72,7 @@ def filter_rows(
     Parameters
     ----------
     rows : sequence of Row
-        See :mod:`borzoi_rt.inside.unit_rows`.
+        See :mod:`borzoi_rt.inside.unit_rows`; those with a status of their own are left out.
     out : Path
         Directory to make.
     activations, fasta
@@ -88,15 +89,16 @@ def filter_rows(
     progress : callable, optional
         Called with the number of rows done.
     """
-    options, known = options or FilterOptions(), activations.layer(layer)
+    options, known, given = options or FilterOptions(), activations.layer(layer), rows
     check_local(known.name)
+    rows = looked_at(given)
     found = filters_of(pieces_of(activations, rows, fasta, layer, units, progress), known, options)
     names: list[Name | None] = []
     chance: Name | None = None
     if motifs:
         live = [at for at, item in enumerate(found) if item.sites]
-        given = dict(zip(live, names_of([found[at].matrix for at in live], motifs, seed=options.seed), strict=True))
-        names = [given.get(at) for at in range(len(found))]
+        called = dict(zip(live, names_of([found[at].matrix for at in live], motifs, seed=options.seed), strict=True))
+        names = [called.get(at) for at in range(len(found))]
         (chance,) = names_of([found[0].chance], motifs, seed=options.seed)
     told = [_filter_row(item, names[at] if names else None, chance, motifs) for at, item in enumerate(found)]
     document = {
@@ -114,6 +116,7 @@ def filter_rows(
     def write(folder: Path) -> None:
         (folder / "filters.tsv").write_text(tsv(FILTER_COLUMNS, told), encoding="utf-8")
         write_meme(folder / "filters.meme", [Motif(f"unit_{one.unit}", one.matrix) for one in found if one.sites])
+        (folder / "regions.tsv").write_text(regions_tsv(given), encoding="utf-8")
         (folder / "filters.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if shown:
             texts = [f"{one.unit}{f' {label[one.unit]}' if label[one.unit] else ''}" for one in shown]
@@ -205,7 +208,8 @@ def dissect_rows(
     InputError
         If no concept is at some positions and not at all, or activations need more than ``MOST_VALUES``.
     """
-    options, known = options or DissectOptions(), activations.layer(layer)
+    options, known, given = options or DissectOptions(), activations.layer(layer), rows
+    rows = looked_at(given)
     sizes = [high - low for low, high in (known.overlapping(row.columns) for row in rows)]
     size = 4 * sum(sizes) * (known.units if units is None else len(units))
     if size > MOST_VALUES:
@@ -236,9 +240,11 @@ def dissect_rows(
         "positions": sum(sizes),
         "options": asdict(options),
         "left_out": sorted(masks.keys() - kept.keys()),
+        "note": found.note,
         **(about or {}),
     }
-    _write_dissection(out, names, [int(mask.sum()) for mask in kept.values()], numbers, found, document)
+    counts = [int(mask.sum()) for mask in kept.values()]
+    _write_dissection(out, names, counts, numbers, found, document, regions_tsv(given))
     return names, found
 
 
@@ -249,6 +255,7 @@ def _write_dissection(
     units: IndexArray,
     found: Dissection,
     document: dict[str, Any],
+    regions: str,
 ) -> None:
     rows: list[tuple[object, ...]] = []
     for at, name in enumerate(names):
@@ -265,6 +272,7 @@ def _write_dissection(
     def write(folder: Path) -> None:
         (folder / "dissect.tsv").write_text(tsv(DISSECT_COLUMNS, rows), encoding="utf-8")
         (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *names), each), encoding="utf-8")
+        (folder / "regions.tsv").write_text(regions, encoding="utf-8")
         (folder / "dissect.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         panels = [(str(row[0]), int(units[int(found.best[at])]), found.iou[:, at].max()) for at, row in enumerate(rows)]
         plot_dissection(

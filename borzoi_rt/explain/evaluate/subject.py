@@ -26,7 +26,8 @@ from ..target import TargetSpec
 from .faithful import ExactEffects, Scene
 from .maps import ScoreMap
 
-_BOUND = ("target", "squash", "tracks_used", "sites_used")  # of a bound target, no fields of a spec
+# Of a bound target, no fields of a spec; tracks_used is what release 0.1 called the count.
+_BOUND = ("target", "squash", "tracks_count", "tracks_used", "sites_used")
 _PLAIN = "ism"  # a method that needs values alone
 _CLOSE = 1e-2  # share of the target by which another device may differ
 _LIGHT = ("chrom", "start", "end", "strand", "name", "allele", "window_start", "sequence", "hypothetical", "score")
