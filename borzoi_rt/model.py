@@ -32,6 +32,7 @@ from .genome.intervals import Interval
 from .genome.pas import read_sites
 from .genome.variants import Variant
 from .html import html_table
+from .inside.face import LooksInside
 from .results import CoverageResult, IsmResult, ScoreResult
 from .runs.ism import check_substitutions
 from .runs.ism_plan import Substitutions, in_window, ism_intervals, ism_windows
@@ -55,7 +56,7 @@ from .tracks import TrackTable
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 
 
-class Model:
+class Model(LooksInside):
     """A bundle and a genome, loaded where it runs; made by :func:`open_model`. A context manager.
 
     Not to be shared between threads or over a fork.
@@ -118,6 +119,7 @@ class Model:
         self._closed = True
         self._scorers.clear()
         self._engines, self._whole, self._explainer = [], None, None
+        self._inside, self._local = None, None
         self._stack.close()
 
     def __repr__(self) -> str:
@@ -346,7 +348,7 @@ class Model:
         if (gene is None) != (genes is None):
             raise InputError("gene and genes, its annotation, belong together; give both or neither")
         if len(self.members) > 1:
-            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
+            raise InputError(f"this takes one model, this one has {len(self.members)} members; open each by itself")
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
             owner = one_gene(genes if isinstance(genes, Genes) else open_genes(genes), gene, self.fasta)

@@ -158,31 +158,60 @@ def embed_rows(
     list of str
         Status of each row: ``ok``, or why its embedding is NaN.
     """
+    if not rows:
+        raise InputError("there is nothing to embed")
+    options = options or EmbedOptions()
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        # On disk: a million rows do not fit into memory.
+        shape = (len(rows), activations.layer(options.layer).units)
+        values = np.memmap(Path(folder) / "values", dtype=np.float32, mode="w+", shape=shape)
+        how: dict[str, Any] = {"options": options, "values": values, "progress": progress}
+        table = embed_table(rows, activations=activations, fasta=fasta, **how)
+        write_table(out, table)
+    status: list[str] = table.columns["status"]
+    return status
+
+
+def embed_table(
+    rows: Sequence[Row | Unread],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    options: EmbedOptions | None = None,
+    values: FloatArray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
+    """Return the table that :func:`embed_rows` writes.
+
+    Parameters
+    ----------
+    rows, activations, fasta, options, progress
+        As of :func:`embed_rows`.
+    values : float32 ndarray of shape (rows, units), optional
+        Where the embeddings are put; in memory when None.
+    """
     options = options or EmbedOptions()
     if not rows:
         raise InputError("there is nothing to embed")
     layer = activations.layer(options.layer)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        # On disk: a million rows do not fit into memory.
-        shape = (len(rows), layer.units)
-        values = np.memmap(Path(folder) / "values", dtype=np.float32, mode="w+", shape=shape)
-        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for number, entries in enumerate(_entries(rows, values, activations, fasta, options), start=1):
-            for name, value in zip(COLUMNS, entries, strict=True):
-                columns[name].append(value)
-            if progress is not None:
-                progress(number)
-        about = {
-            **about_of(activations.network, fasta),
-            "layer": layer.name,
-            "resolution_bp": layer.resolution_bp,
-            "pool": "mean",
-            "region": options.region or "bases",
-            "bin_rule": options.bin_rule,
-        }
-        matrix = Matrix("embedding", [f"u{number}" for number in range(layer.units)], values)
-        write_table(out, Table(KIND, about, columns, matrix))
-    return columns["status"]
+    if values is None:
+        values = np.empty((len(rows), layer.units), dtype=np.float32)
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for number, entries in enumerate(_entries(rows, values, activations, fasta, options), start=1):
+        for name, value in zip(COLUMNS, entries, strict=True):
+            columns[name].append(value)
+        if progress is not None:
+            progress(number)
+    about = {
+        **about_of(activations.network, fasta),
+        "layer": layer.name,
+        "resolution_bp": layer.resolution_bp,
+        "pool": "mean",
+        "region": options.region or "bases",
+        "bin_rule": options.bin_rule,
+    }
+    matrix = Matrix("embedding", [f"u{number}" for number in range(layer.units)], values)
+    return Table(KIND, about, columns, matrix)
 
 
 COLUMNS = ("name", "chrom", "start", "end", "strand", "allele", "window_start", "positions", "covered", "status")

@@ -39,6 +39,7 @@ from .activations import Activations
 from .dissect import Dissection, DissectOptions, dissect
 from .filters import Filter, FilterOptions, Name, check_local, filters_of, names_of
 from .folders import tsv, write_folder
+from .tables import Table
 from .unit_rows import looked_at, pieces_of, regions_tsv
 
 LOGOS = 24  # of the figure
@@ -177,6 +178,27 @@ def hits_in(row: Row, window: ByteArray, scanner: MotifScanner) -> list[Interval
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class Dissected:
+    """Units against concepts, with what is written of it.
+
+    Attributes
+    ----------
+    names : list of str
+        Concepts, in the order of ``found``.
+    units : int64 ndarray of shape (units,)
+        Channels, in the order of ``found``.
+    found : Dissection
+    table : Table
+        A row a concept with :data:`DISSECT_COLUMNS`; the array ``iou`` (units, concepts).
+    """
+
+    names: list[str]
+    units: IndexArray
+    found: Dissection
+    table: Table
+
+
 def dissect_rows(
     rows: Sequence[Row],
     out: Path,
@@ -191,11 +213,39 @@ def dissect_rows(
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[str], Dissection]:
-    """Write how the units of a layer follow annotations and hits of motifs over some rows, and return it.
+    """Write what :func:`dissected` finds as the directory ``out``, and return concepts and units against them.
 
     Parameters
     ----------
-    rows, out, activations, fasta, layer, units, about, progress
+    rows, activations, fasta, layer, units, options, intervals, scanner, about, progress
+        As of :func:`dissected`.
+    out : Path
+        Directory to make.
+    """
+    how: dict[str, Any] = {"options": options, "intervals": intervals, "scanner": scanner, "about": about}
+    held = dissected(rows, activations=activations, fasta=fasta, layer=layer, units=units, progress=progress, **how)
+    _write_dissection(out, held, regions_tsv(rows))
+    return held.names, held.found
+
+
+def dissected(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    layer: str,
+    units: Sequence[int] | None = None,
+    options: DissectOptions | None = None,
+    intervals: Sequence[Interval] = (),
+    scanner: MotifScanner | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Dissected:
+    """Return how the units of a layer follow annotations and hits of motifs over some rows.
+
+    Parameters
+    ----------
+    rows, activations, fasta, layer, units, about, progress
         As of :func:`filter_rows`; any layer.
     options : DissectOptions, optional
     intervals : sequence of Interval
@@ -208,8 +258,7 @@ def dissect_rows(
     InputError
         If no concept is at some positions and not at all, or activations need more than ``MOST_VALUES``.
     """
-    options, known, given = options or DissectOptions(), activations.layer(layer), rows
-    rows = looked_at(given)
+    options, known, rows = options or DissectOptions(), activations.layer(layer), looked_at(rows)
     sizes = [high - low for low, high in (known.overlapping(row.columns) for row in rows)]
     size = 4 * sum(sizes) * (known.units if units is None else len(units))
     if size > MOST_VALUES:
@@ -243,20 +292,15 @@ def dissect_rows(
         "note": found.note,
         **(about or {}),
     }
-    counts = [int(mask.sum()) for mask in kept.values()]
-    _write_dissection(out, names, counts, numbers, found, document, regions_tsv(given))
-    return names, found
+    lines = _concept_lines(names, [int(mask.sum()) for mask in kept.values()], numbers, found)
+    columns = {name: [line[at] for line in lines] for at, name in enumerate(DISSECT_COLUMNS)}
+    return Dissected(names, numbers, found, Table("dissection", document, columns, arrays={"iou": found.iou}))
 
 
-def _write_dissection(
-    out: Path,
-    names: Sequence[str],
-    counts: Sequence[int],
-    units: IndexArray,
-    found: Dissection,
-    document: dict[str, Any],
-    regions: str,
-) -> None:
+def _concept_lines(
+    names: Sequence[str], counts: Sequence[int], units: IndexArray, found: Dissection
+) -> list[tuple[object, ...]]:
+    """Return a line of :data:`DISSECT_COLUMNS` for each concept."""
     rows: list[tuple[object, ...]] = []
     for at, name in enumerate(names):
         best = int(found.best[at])
@@ -264,17 +308,23 @@ def _write_dissection(
         labels = (float(found.moved[:, at].mean()), float(found.p_labels[at]))
         head = (name, counts[at], int(units[best]), float(found.iou[best, at]))
         rows.append((*head, *chances, *labels, "yes" if found.found[at] else "no"))
+    return rows
+
+
+def _write_dissection(out: Path, held: Dissected, regions: str) -> None:
+    found, document = held.found, dict(held.table.about)
+    rows = list(zip(*(held.table.columns[name] for name in DISSECT_COLUMNS), strict=True))
     each: list[tuple[object, ...]] = [
         (unit, None if np.isnan(threshold) else float(threshold), *map(float, line))
-        for unit, threshold, line in zip(units.tolist(), found.thresholds, found.iou, strict=True)
+        for unit, threshold, line in zip(held.units.tolist(), found.thresholds, found.iou, strict=True)
     ]
+    panels = [(name, unit, found.iou[:, at].max()) for at, (name, _, unit, *_) in enumerate(rows)]
 
     def write(folder: Path) -> None:
         (folder / "dissect.tsv").write_text(tsv(DISSECT_COLUMNS, rows), encoding="utf-8")
-        (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *names), each), encoding="utf-8")
+        (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *held.names), each), encoding="utf-8")
         (folder / "regions.tsv").write_text(regions, encoding="utf-8")
         (folder / "dissect.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        panels = [(str(row[0]), int(units[int(found.best[at])]), found.iou[:, at].max()) for at, row in enumerate(rows)]
         plot_dissection(
             folder / "dissect.png", panels, found.rotated, found.moved, title=f"best unit of {document['layer']}"
         )
