@@ -258,8 +258,9 @@ def _rule_json(rule: Rule, kind: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _sentence(begin: str, rule: Rule, kind: str, names: Sequence[str]) -> str:
-    """Say a rule: ``If there is tata on the + strand, the score is 3.2 (mean of 47 mutants, ...).``"""
+    """Say a rule: ``If there is inr+ and no tata+, the score is 2.3 (mean of 47 mutants, standard deviation 0.6).``"""
     words = " and ".join(_in_words(*part, kind, names) for part in rule.conditions)
+    words = f"there is {words}" if words and kind == "motifs" else words
     head = f"{begin} {words}, the" if words else "Otherwise the" if begin.startswith("Otherwise") else "Always the"
     noun = "1 mutant" if rule.count == 1 else f"{rule.count} mutants"
     return f"{head} score is {rule.mean:.4g} (mean of {noun}, standard deviation {rule.deviation:.2g})."
@@ -272,11 +273,9 @@ def _in_words(feature: int, above: bool, threshold: float, kind: str, names: Seq
         return f"base {int(name[:-1]):,} is {'still' if above else 'no longer'} {name[-1]}"
     if kind == "substitutions":
         return f"{name} is {'made' if above else 'not made'}"
-    label, strand = name[:-1], name[-1]
-    where = f"{label} on the {strand} strand"
     if least == 1:
-        return f"there is {'a match' if above else 'no match'} of {where}"
-    return f"there are {f'{least} or more' if above else f'fewer than {least}'} matches of {where}"
+        return name if above else f"no {name}"
+    return f"{least} or more {name}" if above else f"fewer than {least} {name}"
 
 
 def _condition(feature: int, above: bool, threshold: float, kind: str, names: Sequence[str]) -> str:

@@ -203,7 +203,7 @@ def _write_library(path: Path, library: Library, fitted: Sequence[Fitted]) -> No
 _HEAD = """\
 # The score is {target}, of mutants of {name}. Believe what follows where held-out R2 is high: 1 is perfect, 0 nothing.
 # A substitution is named by its 1-based position with the base before and behind it. A motif is named with the strand
-# that it matches on, as the genome runs: tata+ is tata on the + strand; a number of them counts its matches."""
+# that it matches on: tata+ is a match of tata on the + strand of the genome."""
 
 
 def _words(fitted: Sequence[Fitted], target: str, row: Row) -> str:

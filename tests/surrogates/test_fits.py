@@ -146,11 +146,9 @@ def test_counts_are_told_in_sentences() -> None:
     scores = np.select([values[:, 0] >= 2, values[:, 0] >= 1], [5.0, 1.0])
     assert fit_tree(features, rows, scores, FitOptions()).text() == [
         "Exactly one of these holds for a mutant:",
-        "If there is no match of gc on the + strand, the score is 0 (mean of 20 mutants, standard deviation 0).",
-        "If there are fewer than 2 matches of gc on the + strand and there is a match of gc on the + strand, the score "
-        "is 1 (mean of 20 mutants, standard deviation 0).",
-        "If there are 2 or more matches of gc on the + strand, the score is 5 (mean of 40 mutants, standard deviation "
-        "0).",
+        "If there is no gc+, the score is 0 (mean of 20 mutants, standard deviation 0).",
+        "If there is fewer than 2 gc+ and gc+, the score is 1 (mean of 20 mutants, standard deviation 0).",
+        "If there is 2 or more gc+, the score is 5 (mean of 40 mutants, standard deviation 0).",
     ]
 
 
