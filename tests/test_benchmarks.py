@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="the extra `export` is not installed")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu, gpu_wheels  # noqa: E402
+from benchmarks import gpu, gpu_wheels, inside  # noqa: E402
 
 
 def test_gpu_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,3 +91,22 @@ def test_wheels_travel_in_parts(tmp_path: Path) -> None:
     assert alone in found
     assert code[0] not in found
     assert code[2] not in found
+
+
+def test_inside_rehearsal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every step runs on a small network, here and not in processes of their own; what has no time is told."""
+    monkeypatch.setattr(inside, "in_own_process", lambda _, name, *words: inside._INNER[name](*words))
+    monkeypatch.setattr(sys, "argv", ["inside", "--toy"])
+    inside.main()
+    out = capsys.readouterr().out
+    table = out[out.index("fp32 ") :].splitlines()[1:]
+    assert [line.split()[0] for line in table] == list(inside.STEPS)
+    for line in table:
+        assert all(float(cell) >= 0.0 for cell in line.split()[1:])
+    assert float(table[0].split()[-1]) == 1.0
+    monkeypatch.setattr(sys, "argv", ["inside", "--toy", "--seconds", "0", "--steps", "cam"])
+    inside.main()
+    assert capsys.readouterr().out.count("not begun") == 2
+    monkeypatch.setattr(sys, "argv", ["inside", "--steps", "luck"])
+    with pytest.raises(SystemExit):
+        inside.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
@@ -195,11 +196,38 @@ def _complete(command: click.Command, path: tuple[str, ...]) -> None:
     """Give a command, and those below it, what all have: ``-v``, an example, and a look at the packages it needs."""
     command.params.append(verbose_option())
     command.epilog = command.epilog or epilog(path)
+    _refuse_twice(command)
     if isinstance(command, click.Group) and not isinstance(command, _Named):  # those are completed when imported
         for name, below in command.commands.items():
             _complete(below, (*path, name))
     elif command.callback is not None:
         command.callback = _checked(command.callback, path)
+
+
+# What is looked at: of two the last would be taken, and the first forgotten in silence.
+_ONCE = ("region", "bed", "variant", "vcf", "gene", "target", "tracks", "against", "bundle", "fasta")
+
+
+def _refuse_twice(command: click.Command) -> None:
+    """Refuse an option of ``_ONCE`` that is given again, unless the command takes several."""
+    make = command.make_parser
+
+    def make_parser(ctx: click.Context) -> Any:
+        parser = make(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            found = parse(args)
+            for parameter, count in Counter(found[2]).items():
+                if count > 1 and parameter.name in _ONCE and not getattr(parameter, "multiple", False):
+                    name = f"--{str(parameter.name).replace('_', '-')}"
+                    raise click.UsageError(f"{name} is given {count} times, and one is taken; give it once", ctx)
+            return found
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]
+        return parser
+
+    command.make_parser = make_parser  # type: ignore[method-assign]
 
 
 def _checked(callback: Callable[..., Any], path: tuple[str, ...]) -> Callable[..., Any]:

@@ -31,6 +31,11 @@ OPTIONS = (
     *("sampling", "recheck", "sample", "convention", "tile_bp", "seed", "attribution", "max_passes", "max_delta"),
     *("motif", "backgrounds", "spacing", "segments"),
 )
+# Parameters of :func:`target_options` but for those of genes.
+OF_TARGET = (
+    *("tracks", "against", "target", "squash", "unscale", "unclip", "pas", "squashed", "pseudo"),
+    *("site", "site_pseudo", "sites"),
+)
 _FILE = click.Path(path_type=Path)
 
 

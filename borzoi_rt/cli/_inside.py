@@ -11,6 +11,7 @@ import click
 
 from ..backends.device import Device
 from ..bundle.opening import Bundle
+from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..inside.activations import Activations
 from . import _shared
@@ -41,7 +42,7 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="Number that chance follows, of the check.",
+            help="Number that chance follows, of --check and --truth.",
         ),
         click.option(
             "--truth",
@@ -58,6 +59,18 @@ def check_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def check_seed(choices: Mapping[str, Any]) -> None:
+    """Refuse a seed that nothing heeds.
+
+    Raises
+    ------
+    InputError
+        If it is given without a check.
+    """
+    if _shared.typed(["seed"]) and choices["check"] is None and choices["truth"] is None:
+        raise InputError("--seed is of --check and --truth: give one of these, or leave it out")
 
 
 def say_checks(facts: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import click
 
 from ..bundle.opening import Bundle
 from ..errors import InputError
-from ..explain.rows import Row, region_rows
+from ..explain.rows import OK, Row, region_rows
 from ..genome.fasta import Fasta
 from ..genome.intervals import read_bed
 from ..inside.unit_rows import random_rows
+from ._talk import say
 from .activations import Units
 
 WINDOWS = 16
@@ -50,10 +51,17 @@ def check_regions(choices: dict[str, Any]) -> None:
         raise InputError("give one of --bed and --windows")
 
 
+def say_left_out(rows: Sequence[Row]) -> None:
+    """Say on stderr how many regions were left out, and why the first."""
+    lost = [row for row in rows if row.status != OK]
+    if lost:
+        say(f"note: {len(lost)} of {len(rows)} regions are left out (regions.tsv); the first: {lost[0].detail}")
+
+
 def unit_rows(choices: dict[str, Any], genome: Fasta, model: Bundle) -> tuple[list[Row], dict[str, Any]]:
     """Return the rows that the options mean, and what the output says of them."""
     if choices["bed"] is not None:
-        rows = region_rows(read_bed(choices["bed"]), genome, model.geometry)
+        rows = region_rows(read_bed(choices["bed"]), genome, model.geometry, keep=True)
         return rows, {"bed": choices["bed"].name}
     count = choices["windows"] or WINDOWS
     return random_rows(genome, model.geometry, count, seed=choices["seed"]), {"windows": count}

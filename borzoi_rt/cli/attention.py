@@ -21,10 +21,6 @@ from . import _explaining, _inside, _shared
 from ._talk import say
 
 _FILE = click.Path(path_type=Path)
-_OF_TARGET = (
-    *("tracks", "against", "target", "squash", "unscale", "unclip", "pas", "squashed", "pseudo"),
-    *("site", "site_pseudo", "sites"),
-)
 _MOST_GENES = 60
 
 
@@ -62,6 +58,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     token of the window and a column for each layer and head, the mean over the tokens that ask. A target (--target,
     --tracks) is needed for relevance and for --check alone. The bundle needs to be exported with --activations.
     """
+    _inside.check_seed(choices)
     chosen = {name: choices[name] for name in ("how", "queries", "layers", "seed")}
     options = AttentionOptions(check=choices["check"] or 0, **chosen)
     sources = [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))]
@@ -71,7 +68,7 @@ def attention(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise InputError("two outputs have one name; give each its own")
     needed = options.how == "relevance" or options.queries == "target" or options.check
-    unused = _shared.typed((*_OF_TARGET, "strand"))
+    unused = _shared.typed((*_explaining.OF_TARGET, "strand"))
     if not needed and unused:
         raise InputError(
             f"{unused[0]} is of a target, which {options.how} has none of; leave it out, or ask for --check"

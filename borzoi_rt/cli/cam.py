@@ -47,6 +47,7 @@ def cam(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     mapped. One score for each token of 128 bp, or bin of 32 bp, at the published size: no finer, and of tokens, which
     the transformer has mixed, for what was gathered there. The bundle needs to be exported with --activations.
     """
+    _inside.check_seed(choices)
     layer_name = choices["layer"] or (EMBEDDING if choices["method"] == "cam" else TOKENS)
     options = MapOptions(method=choices["method"], layer=layer_name, check=choices["check"] or 0, seed=choices["seed"])
     check_outputs(out, choices["plot"], [fasta, bundle, *(choices[name] for name in ("bed", "genes", "pas", "truth"))])

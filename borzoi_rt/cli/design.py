@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import click
 
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
+from ..errors import InputError
 from ..explain.explainer import Explainer
+from ..explain.rows import region_rows
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
+from ..inside.activations import Activations
 from ..inside.design import GOALS, GUIDES, SEARCHES, DesignOptions
-from ..inside.design_run import design_row
+from ..inside.design_run import design_row, design_unit
 from ..runs.outputs import check_directory
 from . import _shared
-from ._explaining import read_rows, read_spec, target_options
+from ._explaining import OF_TARGET, read_rows, read_spec, target_options
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT = DesignOptions()
@@ -24,6 +29,12 @@ _DEFAULT = DesignOptions()
 
 @click.command()
 @click.option("--region", required=True, help="Region to design, 1-based, like chr1:1,001-1,200.")
+@click.option(
+    "--unit",
+    type=click.IntRange(min=0),
+    help="Channel of --layer to raise instead of a target: its largest activation in the region  [default: a target].",
+)
+@click.option("--layer", help="Layer of --unit: stem, tower_N, layer_N (tokens), embedding  [default: none].")
 @click.option("--gene", help="Gene of the target, id or name, of --genes; its window is predicted  [default: none].")
 @target_options
 @click.option(
@@ -91,41 +102,60 @@ _DEFAULT = DesignOptions()
 def design(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Design a sequence that raises a predicted number, by substitutions in a region (activation maximisation).
 
-    Every sequence that is taken was predicted, whatever proposed it. OUT holds the substitutions in order with the
-    target before and behind each (steps.tsv), the region as it was and as designed (designed.fa), and design.json. A
-    prediction says what the network makes of the sequence, not what a cell would.
+    What is raised is a target, of the whole window unless --target names bins, or a --unit of a --layer. Every sequence
+    that is taken was predicted, whatever proposed it. OUT holds the substitutions in order with the value before and
+    behind each (steps.tsv), the region as it was and as designed (designed.fa), and design.json. A prediction says what
+    the network makes of the sequence, not what a cell would.
     """
     options = _options(choices)
     fixed = [Interval.parse(text) for text in choices["fixed"]]
     Interval.parse(choices["region"])
     check_directory(out, [bundle])
-    spec = read_spec(choices)
+    _check_unit(choices)
+    spec = read_spec(choices) if choices["unit"] is None else None
     model = open_bundle(bundle)
+    device = Device.parse(choices["device"], threads=choices["threads"])
+    asked = {**choices, "bed": None, "variant": None, "width": None}
     with (
         _shared.last_words(f"interrupted: {out} was not written"),
         Fasta(fasta) as genome,
         _shared.progress_bar("designing") as progress,
-        Explainer(model, genome, Device.parse(choices["device"], threads=choices["threads"])) as explainer,
+        ExitStack() as stack,
     ):
-        (row,) = read_rows({**choices, "bed": None, "variant": None, "width": None}, spec, genome, model, keep=False)
-        found = design_row(
-            explainer,
-            row,
-            spec,
-            options,
-            out,
-            fixed=fixed,
-            rc=bool(choices["rc"]),
-            n_code=choices["n_code"],
-            progress=progress.done,
-        )
-    _shared.say_notes(spec.notes(model))
+        how: dict[str, Any] = {"fixed": fixed, "progress": progress.done}
+        if spec is None:
+            (row,) = region_rows([Interval.parse(choices["region"])], genome, model.geometry)
+            opened = stack.enter_context(Activations(model, device, n_code=choices["n_code"]))
+            found = design_unit(opened, genome, row, choices["layer"], choices["unit"], options, out, **how)
+        else:
+            (row,) = read_rows(asked, spec, genome, model, keep=False)
+            explainer = stack.enter_context(Explainer(model, genome, device))
+            how |= {"rc": bool(choices["rc"]), "n_code": choices["n_code"]}
+            found = design_row(explainer, row, spec, options, out, **how)
+    if spec is not None:
+        _shared.say_notes(spec.notes(model))
+        if spec.region == "window":
+            say(f"note: {spec.name} is of the whole window, not of the region; {spec.name}@center:512 is of bins there")
+    name = f"unit {choices['unit']} of {choices['layer']}" if spec is None else spec.name
     count = len(found.steps)
     click.echo(
-        f"{spec.name}: {found.start:.6g} -> {found.value:.6g} by {count} edit{'' if count == 1 else 's'}, "
+        f"{name}: {found.start:.6g} -> {found.value:.6g} by {count} edit{'' if count == 1 else 's'}, "
         f"{found.predicted} predictions -> {out}",
         err=True,
     )
+
+
+def _check_unit(choices: dict[str, Any]) -> None:
+    """Refuse what does not go with a unit, or is of one alone."""
+    if choices["unit"] is None:
+        if choices["layer"] is not None:
+            raise InputError("--layer is of the unit that is raised: give --unit, or leave it out")
+        return
+    if choices["layer"] is None:
+        raise InputError("--unit is a channel of a layer: give --layer, like stem or tower_3")
+    unused = _shared.typed((*OF_TARGET, "strand", "gene", "genes", "rc"))
+    if unused:
+        raise InputError(f"{unused[0]} is of a target, and a unit is raised instead; leave it or --unit out")
 
 
 def _options(choices: dict[str, Any]) -> DesignOptions:

@@ -16,6 +16,7 @@ from ..motifs.files import read_motifs
 from ..motifs.scan import PVALUE, MotifScanner
 from ..runs.outputs import check_directory
 from . import _inside, _shared, _units
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 _DEFAULT = DissectOptions()
@@ -103,5 +104,8 @@ def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             about=about,
             progress=progress.done,
         )
+    _units.say_left_out(rows)
+    if found.note is not None:
+        say(f"note: {found.note}")
     told = f"{int(found.found.sum())} of {len(names)} concepts are found by a unit"
     click.echo(f"{told} of {choices['layer']} -> {out}", err=True)

@@ -17,12 +17,14 @@ from ..genome.gene_index import open_genes
 from ..genome.intervals import Interval, read_bed
 from ..genome.variants import Variant, read_variants
 from ..inside.activations import Activations
-from ..inside.embed import EmbedOptions, Unread, embed_rows, variant_pairs
+from ..inside.embed import EmbedOptions, Unread, covered, embed_rows, variant_pairs
 from ..inside.tables import check_output
 from ..scoring.named_gene import one_gene
 from . import _inside, _shared
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
+_MOST_TOLD = 5  # genes
 _WHAT = ("region", "bed", "variant", "vcf", "gene")
 
 
@@ -91,7 +93,14 @@ def embed(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     with _inside.looking(model, fasta, out, choices, "embedding") as (genome, activations, progress):
         rows = _rows(what, choices, genome, activations)
         progress.total(len(rows))
+        genes = [row for row in rows if isinstance(row, Row) and row.where.gene is not None]
+        shares = [(row.name, covered(activations, row, options)) for row in genes]
         said = embed_rows(rows, out, activations=activations, fasta=genome, options=options, progress=progress.done)
+    for name, share in shares[:_MOST_TOLD]:
+        say(f"{name}: {share:.0%} of its exon bases lie where the embedding has positions")
+    if len(shares) > _MOST_TOLD:
+        least = min(shares, key=lambda item: item[1])
+        say(f"of {len(shares)} genes {least[0]} has the smallest share, {least[1]:.0%}; column covered has all")
     missing = [text for text in said if text != OK]
     if missing:
         click.echo(f"note: {len(missing)} of {len(said)} rows have no embedding; the first: {missing[0]}", err=True)

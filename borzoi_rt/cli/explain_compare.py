@@ -55,7 +55,7 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
     with (
         _shared.last_words(f"interrupted: {out} was not written"),
         Fasta(fasta) as genome,
-        closing(open_explainer(model, genome, device)) as explainer,
+        closing(open_explainer(model, genome, device, methods=[one.method for one in chosen])) as explainer,
         _shared.progress_bar("explaining") as progress,
     ):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)

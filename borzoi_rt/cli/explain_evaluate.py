@@ -14,10 +14,12 @@ from ..explain.evaluate.faithful import EvaluateOptions
 from ..explain.evaluate.metrics import CHEAP, METRICS, Asked, chosen_metrics
 from ..explain.evaluate.run import costs, evaluate_files, to_tsv
 from ..explain.evaluate.subject import Subject, read_subject
+from ..explain.evaluate.words import verdict_of
 from ..explain.explainer import Explainer
 from ..explain.segments import read_segments
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
+from ..genome.intervals import read_bed
 from ..genome.pas import read_sites
 from ..runs.outputs import check_directory
 from ..scoring.named_gene import one_gene
@@ -56,6 +58,11 @@ _FILE, _USUAL = click.Path(path_type=Path), EvaluateOptions()
     type=_FILE,
     help="Bundle with weights in random order, for the metric of that name. May be given again  [default: none].",
 )
+@click.option(
+    "--truth",
+    type=_FILE,
+    help="Bases that are known to count, a BED file, for the metric of that name  [default: none].",
+)
 @click.option("--gene", help="Gene of the target, id or name, of --genes  [default: none].")
 @click.option("--genes", type=_FILE, help="Annotation with the gene: GTF or GFF3  [default: none].")
 @click.option("--pas", type=_FILE, help="Table of polyadenylation sites, for targets of region pas  [default: none].")
@@ -92,11 +99,12 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
 
     A file says its target, method and options, so that both can be run again with the BUNDLE and the genome it was
     made with. Every number stands beside that of maps in random order, and passes where it is better than 99 % of
-    them. What it costs is said before.
+    them. A line for each file says what it passed and failed, and by how much. What it costs is said before.
     """
     names = None if choices["metrics"] is None else [name.strip() for name in choices["metrics"].split(",")]
     given = {"folds": len(choices["folds"]), "randomised": len(choices["randomised"])}
-    metrics = chosen_metrics(names, **given)
+    truth = () if choices["truth"] is None else read_bed(choices["truth"])
+    metrics = chosen_metrics(names, **given, truth=len(truth))
     if choices["against"] is not None and "ism" not in metrics:
         raise InputError("--against is for the metric ism, which is not among --metrics; add it, or leave it out")
     if len({path.name for path in files}) < len(files):
@@ -121,8 +129,11 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
         with _shared.progress_bar("judging", noun="measures") as progress:
             progress.total(sum(len(subject.rows) for subject in subjects) * len(metrics))
             how: dict[str, Any] = {"options": options, "against": choices["against"], "device": device, **others}
+            how["truth"] = truth
             found = evaluate_files(subjects, out, metrics=metrics, explainer=explainer, progress=progress.done, **how)
     click.echo(to_tsv(found), nl=False)
+    for one in found:
+        say(verdict_of(one.table()))
     say(f"{len(subjects)} file{'' if len(subjects) == 1 else 's'} by {len(metrics)} metrics -> {out}")
 
 

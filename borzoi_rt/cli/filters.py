@@ -68,6 +68,7 @@ def filters(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             about=about,
             progress=progress.done,
         )
+    _units.say_left_out(rows)
     still = sum(1 for item in found if not item.sites)
     if still:
         click.echo(f"note: {still} of {len(found)} units are the same everywhere and have no matrix", err=True)

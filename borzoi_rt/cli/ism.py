@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,14 @@ def ism(
     bases = _intervals(interval, choices.pop("bed"), choices.pop("width"))
     if (gene is None) != (genes is None):
         raise InputError("--gene is looked up in --genes: give both, or neither")
-    options = _scoring.read_options(gene_names=() if gene is None else (gene,), **choices)
+    options = _scoring.read_options(**choices)
+    if gene is not None:
+        if not any(spec.of_genes for spec in options.specs):
+            raise InputError(
+                f"--gene is for scores over a region of it, and --stats has none; name one, like "
+                f"--stats {options.specs[0].stat}@exons, or leave --gene and --genes out"
+            )
+        options = replace(options, gene_names=(gene,))
     model = open_bundle(bundle)
     with _shared.progress_bar("mutating", noun="variants") as progress:
         settings = settings_of(progress)

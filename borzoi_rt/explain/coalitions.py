@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..types import BoolArray, ByteArray, DoubleArray
-from .objective import Attribution, Bases, Objective, check_counts, one_value
+from .objective import Attribution, Bases, Objective, check_counts, completeness, one_value
 from .segments import absent
 from .shuffles import BIN_BP, shuffled
 from .stretches import TileOptions, Tiles, chosen_tiles, spread
@@ -110,8 +110,7 @@ def shapley(
         errors = rows.std(axis=0, ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else None
     else:
         effects, compared = _by_coalitions(objective, held, options, value)
-    difference = float(value - np.mean(compared))
-    facts = {"difference": difference, "completeness_delta": float(effects.sum() - difference)}
+    facts = completeness(value, compared, float(effects.sum()))
     return spread(value, window, bases, held.tiles, effects, facts, errors)
 
 

@@ -58,7 +58,7 @@ class MethodMaps:
     @property
     def completeness_error(self) -> float | None:
         """The largest share of the difference of the target that attributions miss; None where that says nothing."""
-        errors = [_completeness(told) for told in self.facts]
+        errors = [told.get("completeness_error") for told in self.facts]
         return max((error for error in errors if error is not None), default=None)
 
 
@@ -298,15 +298,6 @@ def _explained(
         entry.maps.append(found.projected)
         entry.facts.append(dict(found.facts))
         yield found
-
-
-def _completeness(told: Mapping[str, Any]) -> float | None:
-    """Return the share that attributions miss of a difference; of Shapley values from the difference itself."""
-    if "completeness_error" in told:
-        error: float | None = told["completeness_error"]
-        return error
-    delta, difference = told.get("completeness_delta"), told.get("difference")
-    return abs(delta / difference) if delta is not None and difference else None
 
 
 def _text(value: Any) -> str:

@@ -92,6 +92,11 @@ def space(
     for column, gap in enumerate(gaps.tolist()):
         extent = sum(gap) + sum(motif.shape[1] for motif in inserted)
         first = low + (high - low) // 2 - extent // 2 if start is None else start
+        if start is None and extent > high - low:
+            raise InputError(
+                f"motifs and the bases between them are {extent} bases, and there is room for {high - low}; give more "
+                "bases, or a smaller spacing"
+            )
         if not low <= first < first + extent <= high:
             where = f"{high - low} bases {low}:{high}" if bases is not None else f"window of {objective.length} bases"
             raise InputError(f"motifs at {first}:{first + extent} do not lie in the {where}")

@@ -21,16 +21,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..types import ByteArray, DoubleArray
-from .objective import Attribution, Bases, Differentiable, Objective, check_bases, check_counts, one_value
+from .objective import (
+    Attribution,
+    Bases,
+    Differentiable,
+    Objective,
+    check_bases,
+    check_counts,
+    completeness,
+    one_value,
+)
 from .shuffles import BIN_BP, shuffled
-
-_SMALL = 1e-5  # share of the target below which a difference is nothing to divide by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,19 +193,11 @@ def completed(
     value = one_value(objective, window)
     compared = np.concatenate([objective.values(reference[None]) for reference in references])
     sums = np.array([(part * inside).sum() for part in parts])
-    difference = float(value - compared.mean())
-    delta = float(sums.mean() - difference)
-    small = abs(difference) <= _SMALL * max(abs(value), float(np.abs(compared).max()))
+    facts = completeness(value, compared, float(sums.mean()))
     deltas, differences = np.abs(sums - (value - compared)), np.abs(value - compared)
-    facts: dict[str, Any] = {
-        "difference": difference,
-        "completeness_delta": delta,
-        "completeness_error": None if small else abs(delta / difference),
-        "largest_delta_of_a_reference": float(deltas.max()),
-        "delta_share": None if small else float(deltas.mean() / differences.mean()),
-    }
-    if small:
-        facts["note"] = "sequence and references hardly differ in the target: completeness says nothing"
+    facts["largest_delta_of_a_reference"] = float(deltas.max())
+    small = facts["completeness_error"] is None
+    facts["delta_share"] = None if small else float(deltas.mean() / differences.mean())
     deviation = np.std(parts, axis=0, ddof=1) if len(parts) > 1 else np.zeros_like(parts[0])
     arrays = {"se": (deviation / np.sqrt(len(parts))).astype(np.float32)}
     return Attribution(value, np.mean(parts, axis=0), facts, arrays)

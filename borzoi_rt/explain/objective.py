@@ -101,6 +101,34 @@ def one_value(objective: Objective, window: ByteArray) -> float:
     return float(objective.values(window[None])[0])
 
 
+_SMALL = 1e-5  # share of the target below which a difference is nothing to divide by
+
+
+def completeness(value: float, compared: DoubleArray, total: float) -> dict[str, Any]:
+    """Return how far attributions are from adding up to the difference from references, as facts of their map.
+
+    Parameters
+    ----------
+    value : float
+        The target of the window.
+    compared : float64 ndarray of shape (references,)
+        The target of each reference.
+    total : float
+        Sum of the attributions, mean over references.
+    """
+    difference = float(value - np.mean(compared))
+    delta = total - difference
+    small = abs(difference) <= _SMALL * max(abs(value), float(np.abs(compared).max()))
+    facts: dict[str, Any] = {
+        "difference": difference,
+        "completeness_delta": delta,
+        "completeness_error": None if small else abs(delta / difference),
+    }
+    if small:
+        facts["note"] = "sequence and references hardly differ in the target: completeness says nothing"
+    return facts
+
+
 def check_bases(bases: Bases, length: int) -> Bases:
     """Return the bases to explain.
 

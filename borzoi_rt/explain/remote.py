@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .methods import METHODS
 from .request import EXPLAIN, EXPLANATION, check_served, request_text
 from .result import Explanation
 from .rows import OK, Row
+from .secants import check_secant
 from .target import TargetSpec
 
 
@@ -113,12 +115,20 @@ class RemoteExplainer:
 
 
 def open_explainer(
-    bundle: Bundle, fasta: Fasta, device: Device | None = None, engine: EngineOptions | None = None
+    bundle: Bundle,
+    fasta: Fasta,
+    device: Device | None = None,
+    engine: EngineOptions | None = None,
+    *,
+    methods: Sequence[str] = (),
 ) -> Explainer | RemoteExplainer:
     """Return what explains on a device: in this process, or a scorer on a server.
 
-    Parameters and errors are those of :class:`borzoi_rt.explain.explainer.Explainer` and :class:`RemoteExplainer`.
+    Parameters and errors are those of :class:`borzoi_rt.explain.explainer.Explainer` and :class:`RemoteExplainer`;
+    of ``methods`` one that cannot run there is refused before a server is asked.
     """
+    if device is not None and any(METHODS[name].secant for name in methods):
+        check_secant(device)
     if device is None or device.kind != "triton" or not is_scorer(device.url):
         return Explainer(bundle, fasta, device, engine)
     if engine not in (None, EngineOptions()):

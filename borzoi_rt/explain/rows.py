@@ -250,6 +250,7 @@ def variant_rows(
     """Return two rows: the bases around a variant on the REF and on the ALT haplotype.
 
     The window is that of the variant's scores; of an insertion or deletion, what lies behind it moves in the ALT row.
+    The variant is in the middle of the bases, but near an end of its contig, where they begin or end with that.
 
     Raises
     ------
@@ -262,7 +263,9 @@ def variant_rows(
     held = found.variant
     _check_gene(gene, fasta, f"variant {variant}", held.chrom)
     start = _haplotypes(fasta, held, geometry, None, found.genome_allele).window_start
-    first = held.pos - 1 - width_bp // 2
+    # Within the contig, where it is that long: nothing is explained of what is not there.
+    ends = max(fasta.contigs[held.chrom] - width_bp, 0)
+    first = min(max(held.pos - 1 - width_bp // 2, 0), ends)
     if width_bp < 1 or not start <= first < first + width_bp <= start + geometry.sequence_length_bp:
         raise InputError(f"width_bp is {width_bp}; 1 to about {geometry.sequence_length_bp} bases around a variant")
     bases = Interval(held.chrom, first, first + width_bp, str(variant))

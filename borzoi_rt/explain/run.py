@@ -33,6 +33,7 @@ from .page import write_explanation
 from .panels import MOST_PANELS, panel_of, title_of
 from .plan import ExplainPlan, identity_of, part_bp
 from .rows import OK, Row, check_widths
+from .secants import check_secant
 from .seqlets import PVALUE as SEQLET_PVALUE
 from .target import TargetSpec
 
@@ -182,6 +183,8 @@ def explain_rows(
     width = check_widths(rows)
     if outputs.modisco is not None and width < 2:
         raise InputError("rows of one base are too narrow for TF-MoDISco; two or more are needed")
+    if METHODS[options.method].secant:
+        check_secant(settings.worker_device)
     check_members(bundles)
     if len(bundles) > 1 and settings.worker_device.kind == "triton":
         raise InputError(f"{settings.worker_device}: is one model; folds run on cpu, cuda or tensorrt")

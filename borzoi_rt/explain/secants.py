@@ -190,6 +190,18 @@ def _along(target: Target, coverage: FloatArray, reference: FloatArray) -> Doubl
     return total
 
 
+def check_secant(device: Device) -> None:
+    """Refuse a device of methods that torch computes, before anything is asked of it.
+
+    Raises
+    ------
+    InputError
+        If it is neither the CPU nor a GPU of this machine.
+    """
+    if device.kind not in ("cpu", "cuda"):
+        raise InputError(f"device {device}: DeepLIFT runs by torch in float32 on cpu, or on cuda:N that torch can use")
+
+
 def open_paired(bundle: Bundle, device: Device) -> Paired:
     """Open the network of a bundle with torch.
 
@@ -198,6 +210,7 @@ def open_paired(bundle: Bundle, device: Device) -> Paired:
     BackendError
         If the packages of the extra ``explain`` are missing.
     """
+    check_secant(device)
     try:
         module = import_module("borzoi_export.deeplift")
     except ImportError as error:

@@ -323,7 +323,7 @@ class Target:
         """Return spec, squash and number of tracks as JSON values."""
         squash = {"kind": self.squash.kind, "unscale": self.squash.unscale, "unclip": self.squash.unclip}
         sites = {"sites_used": [candidate.name for candidate in self.odds]} if self.odds else {}
-        return {**self.spec.to_json(), "squash": squash, "tracks_used": [len(rows) for rows in self.rows], **sites}
+        return {**self.spec.to_json(), "squash": squash, "tracks_count": [len(rows) for rows in self.rows], **sites}
 
 
 def with_text(spec: TargetSpec | str, **more: Any) -> TargetSpec:

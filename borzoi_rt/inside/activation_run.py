@@ -30,15 +30,31 @@ def activation_rows(
     units: Sequence[int] | IndexArray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write activations at the positions that hold the bases of each row, and return how many positions these are.
+    """Write what :func:`activation_table` returns to ``out``, and return how many positions these are."""
+    how: dict[str, Any] = {"layer": layer, "units": units, "progress": progress}
+    table = activation_table(rows, activations=activations, fasta=fasta, **how)
+    write_table(out, table)
+    return len(table)
+
+
+def activation_table(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    layer: str,
+    units: Sequence[int] | IndexArray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
+    """Return activations at the positions that hold the bases of each row.
+
+    Columns are ``name, chrom, start, end, allele`` and units ``u0``, ``u1``, and so on; ``start`` and ``end`` are
+    0-based, and of an ALT haplotype count along its window.
 
     Parameters
     ----------
     rows : sequence of Row
         See :mod:`borzoi_rt.explain.rows`.
-    out : Path
-        See :mod:`borzoi_rt.inside.tables`. Columns ``name, chrom, start, end, allele`` and units ``u0``, ``u1``, and
-        so on; ``start`` and ``end`` are 0-based, and of an ALT haplotype count along its window.
     activations : Activations
         The model.
     fasta : Fasta
@@ -81,8 +97,7 @@ def activation_rows(
             progress(number)
     told = {**about_of(activations.network, fasta), "layer": about.name, "resolution_bp": about.resolution_bp}
     names = [f"u{unit}" for unit in chosen.tolist()]
-    write_table(out, Table(KIND, told, columns, Matrix("values", names, np.concatenate(parts))))
-    return count
+    return Table(KIND, told, columns, Matrix("values", names, np.concatenate(parts)))
 
 
 def about_of(network: Network, fasta: Fasta) -> dict[str, Any]:

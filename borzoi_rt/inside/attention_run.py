@@ -177,9 +177,35 @@ def attend_rows(
     list of dict
         The facts of each row.
     """
+    how: dict[str, Any] = {"spec": spec, "truth": truth, "progress": progress}
+    found, table = attention_table(rows, activations=activations, fasta=fasta, options=options, **how)
+    write_table(out, table)
+    if profiles is not None:
+        write_table(profiles, _profiles(activations, found, fasta, options, dict(table.about)))
+    if plot is not None:
+        panel = _panel(activations, found[0], _layer(activations), options, genes)
+        title = f"{options.how} of attention{'' if spec is None else f', {spec.name}'}: NOT ATTRIBUTION"
+        written(plot, lambda draft: plot_attention(draft, panel, title=title, note=NOT_ATTRIBUTION))
+    return [one.facts for one in found]
+
+
+def attention_table(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    options: AttentionOptions,
+    spec: TargetSpec | None = None,
+    truth: Sequence[Interval] = (),
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[Asked], Table]:
+    """Return attention of each row, and all of it as the table that :func:`attend_rows` writes.
+
+    Parameters and errors are those of :func:`attend_rows`.
+    """
     if spec is None and (options.how == "relevance" or options.queries == "target" or options.check):
         raise InputError("relevance, queries target and the check need a target")
-    network, found = activations.network, []
+    network, found = activations.network, list[Asked]()
     layer, size = _layer(activations), 0
     for number, row in enumerate(rows, start=1):
         found.append(_asked(activations, row, fasta, options, spec, truth))
@@ -206,14 +232,7 @@ def attend_rows(
         "query_token": np.concatenate([one.queries for one in found]),
     }
     matrix = Matrix("mean", _names(activations, options), np.concatenate([one.columns for one in found]))
-    write_table(out, Table(KIND, about, columns, matrix, arrays))
-    if profiles is not None:
-        write_table(profiles, _profiles(activations, found, fasta, options, about))
-    if plot is not None:
-        panel = _panel(activations, found[0], layer, options, genes)
-        title = f"{options.how} of attention{'' if spec is None else f', {spec.name}'}: NOT ATTRIBUTION"
-        written(plot, lambda draft: plot_attention(draft, panel, title=title, note=NOT_ATTRIBUTION))
-    return [one.facts for one in found]
+    return found, Table(KIND, about, columns, matrix, arrays)
 
 
 def _asked(

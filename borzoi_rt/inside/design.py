@@ -126,6 +126,11 @@ class Design:
     slopes: int
     gc: tuple[float, float]
 
+    @property
+    def sequence(self) -> str:
+        """The designed bases of the region, as text."""
+        return "".join(_letters(self.window[:, slice(*self.bases)]))
+
 
 @dataclass(frozen=True, eq=False)
 class _State:

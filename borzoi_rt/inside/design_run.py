@@ -4,14 +4,14 @@
 ``steps.tsv``    a row a substitution: ``step, chrom, position`` (1-based), ``ref`` (the base before it), ``alt``,
                  ``value_before, value_after``
 ``designed.fa``  the region as it was and as it was designed
-``design.json``  region, target, model, genome, options, values and counts
+``design.json``  region, target or unit, model, genome, options, values and counts
 ===============  ===================================================================================================
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.objective import Objective
 from ..explain.rows import Row
 from ..explain.target import TargetSpec
+from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..sequence import decode
 from ..types import BoolArray
+from .activations import Activations
 from .design import Design, DesignOptions, design
 from .folders import tsv, write_folder
+from .unit_objective import UnitObjective
 
 KIND = "borzoi-rt-design"
 
@@ -57,14 +62,14 @@ def design_row(
     row: Row,
     spec: TargetSpec,
     options: DesignOptions,
-    out: Path,
+    out: Path | None,
     *,
     fixed: Sequence[Interval] = (),
     rc: bool = False,
     n_code: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Design:
-    """Design the bases of a row and write the directory ``out``, which appears when it is whole.
+    """Design the bases of a row so that they raise a target, and write ``out``, which appears when it is whole.
 
     Parameters
     ----------
@@ -76,8 +81,8 @@ def design_row(
         What is raised.
     options : DesignOptions
         How.
-    out : Path
-        Directory to make.
+    out : Path, optional
+        Directory to make; None writes nothing.
     fixed : sequence of Interval
         Bases of the row that stay.
     rc, n_code
@@ -85,14 +90,79 @@ def design_row(
     progress : callable, optional
         Called with the number of sequences predicted.
     """
-    geometry = explainer.bundle.geometry
-    window, kept = row.window(explainer.fasta, geometry), fixed_of(row, fixed)
     exact = explainer.objective(row, spec, ExplainOptions(method="ism", rc=rc, n_code=n_code))
     guide: Any = None
     if options.guide == "gradient":
         guide = explainer.objective(row, spec, ExplainOptions(method="saliency", rc=rc, n_code=n_code))
-    found = design(exact, window, row.columns, options, fixed=kept, guide=guide, progress=progress)
-    model, fasta, bases = explainer.bundle, explainer.fasta, row.bases
+    told = {
+        "target": spec.bind(explainer.bundle, row.where).to_json(),
+        "rc": rc,
+        "n_code": n_code or explainer.bundle.info.n_policy,
+    }
+    model, fasta = explainer.bundle, explainer.fasta
+    return _designed(exact, guide, row, options, out, model, fasta, fixed=fixed, told=told, progress=progress)
+
+
+def design_unit(
+    activations: Activations,
+    fasta: Fasta,
+    row: Row,
+    layer: str,
+    unit: int,
+    options: DesignOptions,
+    out: Path | None,
+    *,
+    fixed: Sequence[Interval] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Design:
+    """Design the bases of a row so that they raise a unit: its largest activation over the positions that hold them.
+
+    Parameters
+    ----------
+    activations : Activations
+        The model.
+    fasta : Fasta
+        The genome.
+    layer, unit
+        See :class:`borzoi_rt.inside.unit_objective.UnitObjective`.
+    row, options, out, fixed, progress
+        As of :func:`design_row`; ``guide='gradient'`` is of targets.
+
+    Raises
+    ------
+    InputError
+        If the options ask for slopes, or there is no such unit.
+    """
+    if options.guide == "gradient":
+        raise InputError("guide 'gradient' is of targets: no slope of a unit by the bases is known; take exact")
+    exact, network = UnitObjective(activations, layer, unit, row.columns), activations.network
+    about = activations.layer(layer)
+    told = {
+        "unit": {"layer": about.name, "unit": unit, "resolution_bp": about.resolution_bp, "of": "its maximum there"},
+        "rc": False,
+        "n_code": network.n_code,
+    }
+    return _designed(exact, None, row, options, out, network.bundle, fasta, fixed=fixed, told=told, progress=progress)
+
+
+def _designed(
+    exact: Objective,
+    guide: Any,
+    row: Row,
+    options: DesignOptions,
+    out: Path | None,
+    model: Bundle,
+    fasta: Fasta,
+    *,
+    fixed: Sequence[Interval],
+    told: Mapping[str, Any],
+    progress: Callable[[int], None] | None,
+) -> Design:
+    """Design, and write what was found unless ``out`` is None."""
+    window, bases = row.window(fasta, model.geometry), row.bases
+    found = design(exact, window, row.columns, options, fixed=fixed_of(row, fixed), guide=guide, progress=progress)
+    if out is None:
+        return found
     document = {
         "format": KIND,
         "format_version": 1,
@@ -105,11 +175,9 @@ def design_row(
         },
         "fixed": [f"{item.chrom}:{item.start + 1}-{item.end}" for item in fixed],
         "options": asdict(options),
-        "target": spec.bind(model, row.where).to_json(),
+        **told,
         "model": {"name": model.info.name, "sha256": model.sha256},
         "genome": {"name": fasta.name, "fingerprint": fasta.fingerprint()},
-        "rc": rc,
-        "n_code": n_code or model.info.n_policy,
         "value_of_start": found.start,
         "value": found.value,
         "edits": len(found.steps),

@@ -17,6 +17,7 @@ p is (1 + draws as good) / (1 + draws); a concept is *found* where neither is ab
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ from ..explain.objective import check_counts
 from ..types import BoolArray, DoubleArray, FloatArray, IndexArray
 
 FOUND = 0.05
+LEAST_DRAWS = round(1 / FOUND) - 1  # with fewer, p cannot be as small
+FEW_ACTIVE = 10  # positions of a unit below which IoU takes so few values that chance reaches the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class DissectOptions:
     quantile : float
         Share of positions where a unit counts as active.
     draws : int
-        Rotations, and moves of labels.
+        Rotations, and moves of labels; 19 or more, with fewer nothing could be found.
     seed : int
         Of both.
     """
@@ -48,6 +51,11 @@ class DissectOptions:
 
     def __post_init__(self) -> None:
         check_counts(self, "draws")
+        if self.draws < LEAST_DRAWS:
+            raise InputError(
+                f"draws is {self.draws}; {LEAST_DRAWS} or more are needed: p is at least 1 / (1 + draws), and found is "
+                f"what has at most {FOUND:g}"
+            )
         if not 0.0 < self.quantile < 1.0:
             raise InputError(f"quantile is {self.quantile!r}; a share between 0 and 1 is needed")
 
@@ -63,12 +71,15 @@ class Dissection:
         Least activation of a unit that counts; NaN for a unit that is the same everywhere, whose IoU is 0.
     rotated, moved : float64 ndarray of shape (draws, concepts)
         The best unit's IoU of each rotation, and of each move of the labels.
+    note : str or None
+        What is wrong where a unit counts as active at too few positions to be told from chance.
     """
 
     iou: DoubleArray
     thresholds: FloatArray
     rotated: DoubleArray
     moved: DoubleArray
+    note: str | None = None
 
     @property
     def best(self) -> IndexArray:
@@ -135,7 +146,20 @@ def dissect(
         rotation, upper = np.linalg.qr(rng.standard_normal((units, units)))
         turned = (rotation * np.sign(np.diag(upper))).astype(np.float32) @ scaled
         rotated.append(_iou(_masks(turned, active)[0], concepts).max(axis=0))
-    return Dissection(found, thresholds, np.stack(rotated), moved)
+    return Dissection(found, thresholds, np.stack(rotated), moved, _too_few(active, positions, len(lengths), options))
+
+
+def _too_few(active: int, positions: int, regions: int, options: DissectOptions) -> str | None:
+    """Return what is said where too few positions are active to tell a unit from chance; None where they are enough."""
+    if active >= FEW_ACTIVE:
+        return None
+    needed = math.ceil(FEW_ACTIVE / options.quantile)
+    more = math.ceil(needed * regions / positions)
+    return (
+        f"each unit counts as active at {active} of {positions:,} positions, so that chance often has the same IoU and "
+        f"p says little; about {more:,} regions or windows like these ({needed:,} positions), a finer layer, or a "
+        "larger quantile are needed"
+    )
 
 
 def _masks(values: FloatArray, active: int) -> tuple[BoolArray, FloatArray]:

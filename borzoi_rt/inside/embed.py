@@ -143,7 +143,8 @@ def embed_rows(
         See :mod:`borzoi_rt.explain.rows` and :func:`variant_pairs`.
     out : Path
         ``.h5``, ``.npz``, ``.parquet`` or ``.tsv``; see :mod:`borzoi_rt.inside.tables`. Columns ``name, chrom, start,
-        end, strand, allele, window_start, positions, status`` and units ``u0``, ``u1``, and so on.
+        end, strand, allele, window_start, positions, covered, status`` and units ``u0``, ``u1``, and so on;
+        ``covered`` as of :func:`covered`.
     activations : Activations
         The model.
     fasta : Fasta
@@ -157,34 +158,78 @@ def embed_rows(
     list of str
         Status of each row: ``ok``, or why its embedding is NaN.
     """
+    if not rows:
+        raise InputError("there is nothing to embed")
+    options = options or EmbedOptions()
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        # On disk: a million rows do not fit into memory.
+        shape = (len(rows), activations.layer(options.layer).units)
+        values = np.memmap(Path(folder) / "values", dtype=np.float32, mode="w+", shape=shape)
+        how: dict[str, Any] = {"options": options, "values": values, "progress": progress}
+        table = embed_table(rows, activations=activations, fasta=fasta, **how)
+        write_table(out, table)
+    status: list[str] = table.columns["status"]
+    return status
+
+
+def embed_table(
+    rows: Sequence[Row | Unread],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    options: EmbedOptions | None = None,
+    values: FloatArray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
+    """Return the table that :func:`embed_rows` writes.
+
+    Parameters
+    ----------
+    rows, activations, fasta, options, progress
+        As of :func:`embed_rows`.
+    values : float32 ndarray of shape (rows, units), optional
+        Where the embeddings are put; in memory when None.
+    """
     options = options or EmbedOptions()
     if not rows:
         raise InputError("there is nothing to embed")
     layer = activations.layer(options.layer)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        # On disk: a million rows do not fit into memory.
-        shape = (len(rows), layer.units)
-        values = np.memmap(Path(folder) / "values", dtype=np.float32, mode="w+", shape=shape)
-        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for number, entries in enumerate(_entries(rows, values, activations, fasta, options), start=1):
-            for name, value in zip(COLUMNS, entries, strict=True):
-                columns[name].append(value)
-            if progress is not None:
-                progress(number)
-        about = {
-            **about_of(activations.network, fasta),
-            "layer": layer.name,
-            "resolution_bp": layer.resolution_bp,
-            "pool": "mean",
-            "region": options.region or "bases",
-            "bin_rule": options.bin_rule,
-        }
-        matrix = Matrix("embedding", [f"u{number}" for number in range(layer.units)], values)
-        write_table(out, Table(KIND, about, columns, matrix))
-    return columns["status"]
+    if values is None:
+        values = np.empty((len(rows), layer.units), dtype=np.float32)
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for number, entries in enumerate(_entries(rows, values, activations, fasta, options), start=1):
+        for name, value in zip(COLUMNS, entries, strict=True):
+            columns[name].append(value)
+        if progress is not None:
+            progress(number)
+    about = {
+        **about_of(activations.network, fasta),
+        "layer": layer.name,
+        "resolution_bp": layer.resolution_bp,
+        "pool": "mean",
+        "region": options.region or "bases",
+        "bin_rule": options.bin_rule,
+    }
+    matrix = Matrix("embedding", [f"u{number}" for number in range(layer.units)], values)
+    return Table(KIND, about, columns, matrix)
 
 
-COLUMNS = ("name", "chrom", "start", "end", "strand", "allele", "window_start", "positions", "status")
+COLUMNS = ("name", "chrom", "start", "end", "strand", "allele", "window_start", "positions", "covered", "status")
+
+
+def covered(activations: Activations, row: Row, options: EmbedOptions) -> float:
+    """Return which share of a row's bases, or of its gene's exons, lies where the layer has positions.
+
+    A region of bins, as ``exons``, is of the output alone, which is narrower than the window.
+    """
+    grid, layer, start = activations.network.bundle.geometry, activations.layer(options.layer), row.where.window_start
+    low, high = layer.first_bp, layer.first_bp + layer.positions * layer.resolution_bp
+    if options.region is not None:
+        low, high = grid.crop_bp, grid.crop_bp + grid.bins * grid.bin_size_bp
+    gene = row.where.gene
+    parts = np.array([row.columns]) if gene is None else np.asarray(gene.exons) - start
+    inside = np.minimum(parts[:, 1], high) - np.maximum(parts[:, 0], low)
+    return float(np.maximum(inside, 0).sum() / (parts[:, 1] - parts[:, 0]).sum())
 
 
 def _entries(
@@ -198,18 +243,19 @@ def _entries(
     for number, row in enumerate(rows):
         if isinstance(row, Unread):
             values[number] = np.nan
-            yield row.name, row.chrom, row.start, row.end, ".", row.allele, -1, 0, row.status
+            yield row.name, row.chrom, row.start, row.end, ".", row.allele, -1, 0, 0.0, row.status
             continue
-        status, count = OK, 0
+        status, count, share = OK, 0, 0.0
         try:
             if row.status != OK:
                 raise InputError(f"{row.status}: {row.detail}")
             values[number], count = embedded(activations, row, fasta, options)
+            share = covered(activations, row, options)
         except InputError as error:
             values[number], status = np.nan, str(error)
         bases, gene = row.bases, row.where.gene
         low, high = (bases.start, bases.end) if gene is None else gene.span  # of a gene, the row is its whole window
-        yield row.name, bases.chrom, low, high, bases.strand, row.allele, row.where.window_start, count, status
+        yield row.name, bases.chrom, low, high, bases.strand, row.allele, row.where.window_start, count, share, status
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +267,7 @@ class Embeddings:
     values : float32 ndarray of shape (rows, units)
         NaN where ``status`` is not ``ok``.
     columns : dict of str to ndarray
-        ``name, chrom, start, end, strand, allele, window_start, positions, status``, each (rows,).
+        As :func:`embed_rows` writes them, each (rows,).
     about : dict
         Model, genome, layer, region, versions.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -20,7 +20,7 @@ def write_folder(out: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def tsv(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def tsv(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """Return a table as text: numbers to six digits, nothing as ``.``."""
     lines = ["\t".join(header), *("\t".join(map(_cell, row)) for row in rows)]
     return "\n".join(lines) + "\n"

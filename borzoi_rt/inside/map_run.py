@@ -78,34 +78,54 @@ def map_rows(
     truth: Sequence[Interval] = (),
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Write the map of each row's window: a row of the table for each position of the layer.
+    """Write what :func:`map_table` returns to ``out``, draw the first rows as ``plot``, and return the facts of rows.
+
+    These are those of each map, with ``value`` and, where asked, ``check`` and ``truth``.
+    """
+    how: dict[str, Any] = {"spec": spec, "options": options, "truth": truth, "progress": progress}
+    panels: list[dict[str, Any]] = []
+    table = map_table(rows, activations=activations, fasta=fasta, panels=panels, **how)
+    write_table(out, table)
+    if plot is not None:
+        about = activations.layer(options.layer)
+        title = f"{options.method} of {spec.name}, {about.name}: one score for each {about.resolution_bp} bp"
+        written(plot, lambda draft: plot_maps(draft, panels, title=title))
+    facts: list[dict[str, Any]] = table.about["rows"]
+    return facts
+
+
+def map_table(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    spec: TargetSpec,
+    options: MapOptions,
+    truth: Sequence[Interval] = (),
+    panels: list[dict[str, Any]] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
+    """Return the map of each row's window: a row of the table for each position of the layer.
+
+    Columns are ``name, chrom, start, end, allele, score``; 0-based, and of an ALT haplotype counted along its window.
 
     Parameters
     ----------
     rows : sequence of Row
         See :mod:`borzoi_rt.explain.rows`; of each the whole window is mapped.
-    out : Path
-        See :mod:`borzoi_rt.inside.tables`. Columns ``name, chrom, start, end, allele, score``; 0-based, and of an ALT
-        haplotype counted along its window.
     activations, fasta, spec, options
         Model, genome, target, method.
-    plot : Path, optional
-        Figure of the first rows.
     truth : sequence of Interval
         Known features, which the map is compared with.
+    panels : list, optional
+        Gets what is drawn of the first rows.
     progress : callable, optional
         Called with the number of rows done.
-
-    Returns
-    -------
-    list of dict
-        The facts of each row, with ``value`` and, where asked, ``check`` and ``truth``.
     """
     bundle, facts = activations.network.bundle, []
     about = activations.layer(options.layer)
     columns: dict[str, list[Any]] = {name: [] for name in ("name", "chrom", "start", "end", "allele")}
     scores: list[DoubleArray] = []
-    panels: list[dict[str, Any]] = []
     for number, row in enumerate(rows, start=1):
         target = spec.bind(bundle, row.where)
         window = row.window(fasta, bundle.geometry)
@@ -119,7 +139,7 @@ def map_rows(
         facts.append(told)
         add_positions(columns, row, about)
         scores.append(found.scores)
-        if len(panels) < MOST_PANELS:
+        if panels is not None and len(panels) < MOST_PANELS:
             panels.append(_panel(row, about, found.scores, target, activations))
         if progress is not None:
             progress(number)
@@ -132,11 +152,7 @@ def map_rows(
         "rows": facts,
     }
     every = np.concatenate(scores)
-    write_table(out, Table(KIND, told, columns, Matrix("scores", ["score"], every[:, None])))
-    if plot is not None:
-        title = f"{options.method} of {spec.name}, {about.name}: one score for each {about.resolution_bp} bp"
-        written(plot, lambda draft: plot_maps(draft, panels, title=title))
-    return facts
+    return Table(KIND, told, columns, Matrix("scores", ["score"], every[:, None]))
 
 
 def add_positions(columns: dict[str, list[Any]], row: Row, layer: Layer) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..bundle.manifest import Geometry
 from ..errors import InputError
-from ..explain.rows import Row, region_rows
+from ..explain.rows import OK, Row, region_rows
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..types import ByteArray, IndexArray
 from .activations import Activation, Activations
+from .folders import tsv
 
 _TRIES = 100  # of a window with enough known bases
 _KNOWN = 0.5  # share of a window's bases
@@ -62,6 +63,28 @@ def random_rows(fasta: Fasta, geometry: Geometry, count: int, *, seed: int = 0) 
         if len(found) == count:
             return region_rows(found, fasta, geometry)
     raise InputError(f"{fasta.name}: {len(found)} of {count} windows have enough known bases; give regions instead")
+
+
+def looked_at(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that have no status of their own.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = [row for row in rows if row.status == OK]
+    if not found:
+        raise InputError(f"no region can be looked at; the first: {rows[0].detail}" if rows else "there is no region")
+    return found
+
+
+def regions_tsv(rows: Sequence[Row]) -> str:
+    """Return the table of regions with what became of them, 0-based."""
+    lines = [
+        (row.name, row.bases.chrom, row.bases.start, row.bases.end, row.status, row.detail or None) for row in rows
+    ]
+    return tsv(("name", "chrom", "start", "end", "status", "detail"), lines)
 
 
 def pieces_of(

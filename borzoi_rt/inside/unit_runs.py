@@ -9,6 +9,7 @@
                   found``; the IoU of chance are means over draws
 ``iou.tsv``       a row a unit: ``unit, threshold``, and the IoU of each concept
 ``dissect.png``   IoU of the best unit of each concept beside both kinds of chance
+``regions.tsv``   a row a region: ``name, chrom, start, end, status, detail``; those that are not ``ok`` were left out
 ``*.json``        model, genome, layer, regions and options
 ================  ==================================================================================================
 """
@@ -38,7 +39,8 @@ from .activations import Activations
 from .dissect import Dissection, DissectOptions, dissect
 from .filters import Filter, FilterOptions, Name, check_local, filters_of, names_of
 from .folders import tsv, write_folder
-from .unit_rows import pieces_of
+from .tables import Table
+from .unit_rows import looked_at, pieces_of, regions_tsv
 
 LOGOS = 24  # of the figure
 MOST_VALUES = 512 * 2**20  # bytes of activations; dissection needs about five times as much
@@ -71,7 +73,7 @@ def filter_rows(
     Parameters
     ----------
     rows : sequence of Row
-        See :mod:`borzoi_rt.inside.unit_rows`.
+        See :mod:`borzoi_rt.inside.unit_rows`; those with a status of their own are left out.
     out : Path
         Directory to make.
     activations, fasta
@@ -88,15 +90,16 @@ def filter_rows(
     progress : callable, optional
         Called with the number of rows done.
     """
-    options, known = options or FilterOptions(), activations.layer(layer)
+    options, known, given = options or FilterOptions(), activations.layer(layer), rows
     check_local(known.name)
+    rows = looked_at(given)
     found = filters_of(pieces_of(activations, rows, fasta, layer, units, progress), known, options)
     names: list[Name | None] = []
     chance: Name | None = None
     if motifs:
         live = [at for at, item in enumerate(found) if item.sites]
-        given = dict(zip(live, names_of([found[at].matrix for at in live], motifs, seed=options.seed), strict=True))
-        names = [given.get(at) for at in range(len(found))]
+        called = dict(zip(live, names_of([found[at].matrix for at in live], motifs, seed=options.seed), strict=True))
+        names = [called.get(at) for at in range(len(found))]
         (chance,) = names_of([found[0].chance], motifs, seed=options.seed)
     told = [_filter_row(item, names[at] if names else None, chance, motifs) for at, item in enumerate(found)]
     document = {
@@ -114,6 +117,7 @@ def filter_rows(
     def write(folder: Path) -> None:
         (folder / "filters.tsv").write_text(tsv(FILTER_COLUMNS, told), encoding="utf-8")
         write_meme(folder / "filters.meme", [Motif(f"unit_{one.unit}", one.matrix) for one in found if one.sites])
+        (folder / "regions.tsv").write_text(regions_tsv(given), encoding="utf-8")
         (folder / "filters.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         if shown:
             texts = [f"{one.unit}{f' {label[one.unit]}' if label[one.unit] else ''}" for one in shown]
@@ -174,6 +178,27 @@ def hits_in(row: Row, window: ByteArray, scanner: MotifScanner) -> list[Interval
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class Dissected:
+    """Units against concepts, with what is written of it.
+
+    Attributes
+    ----------
+    names : list of str
+        Concepts, in the order of ``found``.
+    units : int64 ndarray of shape (units,)
+        Channels, in the order of ``found``.
+    found : Dissection
+    table : Table
+        A row a concept with :data:`DISSECT_COLUMNS`; the array ``iou`` (units, concepts).
+    """
+
+    names: list[str]
+    units: IndexArray
+    found: Dissection
+    table: Table
+
+
 def dissect_rows(
     rows: Sequence[Row],
     out: Path,
@@ -188,11 +213,39 @@ def dissect_rows(
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[str], Dissection]:
-    """Write how the units of a layer follow annotations and hits of motifs over some rows, and return it.
+    """Write what :func:`dissected` finds as the directory ``out``, and return concepts and units against them.
 
     Parameters
     ----------
-    rows, out, activations, fasta, layer, units, about, progress
+    rows, activations, fasta, layer, units, options, intervals, scanner, about, progress
+        As of :func:`dissected`.
+    out : Path
+        Directory to make.
+    """
+    how: dict[str, Any] = {"options": options, "intervals": intervals, "scanner": scanner, "about": about}
+    held = dissected(rows, activations=activations, fasta=fasta, layer=layer, units=units, progress=progress, **how)
+    _write_dissection(out, held, regions_tsv(rows))
+    return held.names, held.found
+
+
+def dissected(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    layer: str,
+    units: Sequence[int] | None = None,
+    options: DissectOptions | None = None,
+    intervals: Sequence[Interval] = (),
+    scanner: MotifScanner | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Dissected:
+    """Return how the units of a layer follow annotations and hits of motifs over some rows.
+
+    Parameters
+    ----------
+    rows, activations, fasta, layer, units, about, progress
         As of :func:`filter_rows`; any layer.
     options : DissectOptions, optional
     intervals : sequence of Interval
@@ -205,7 +258,7 @@ def dissect_rows(
     InputError
         If no concept is at some positions and not at all, or activations need more than ``MOST_VALUES``.
     """
-    options, known = options or DissectOptions(), activations.layer(layer)
+    options, known, rows = options or DissectOptions(), activations.layer(layer), looked_at(rows)
     sizes = [high - low for low, high in (known.overlapping(row.columns) for row in rows)]
     size = 4 * sum(sizes) * (known.units if units is None else len(units))
     if size > MOST_VALUES:
@@ -236,20 +289,18 @@ def dissect_rows(
         "positions": sum(sizes),
         "options": asdict(options),
         "left_out": sorted(masks.keys() - kept.keys()),
+        "note": found.note,
         **(about or {}),
     }
-    _write_dissection(out, names, [int(mask.sum()) for mask in kept.values()], numbers, found, document)
-    return names, found
+    lines = _concept_lines(names, [int(mask.sum()) for mask in kept.values()], numbers, found)
+    columns = {name: [line[at] for line in lines] for at, name in enumerate(DISSECT_COLUMNS)}
+    return Dissected(names, numbers, found, Table("dissection", document, columns, arrays={"iou": found.iou}))
 
 
-def _write_dissection(
-    out: Path,
-    names: Sequence[str],
-    counts: Sequence[int],
-    units: IndexArray,
-    found: Dissection,
-    document: dict[str, Any],
-) -> None:
+def _concept_lines(
+    names: Sequence[str], counts: Sequence[int], units: IndexArray, found: Dissection
+) -> list[tuple[object, ...]]:
+    """Return a line of :data:`DISSECT_COLUMNS` for each concept."""
     rows: list[tuple[object, ...]] = []
     for at, name in enumerate(names):
         best = int(found.best[at])
@@ -257,16 +308,23 @@ def _write_dissection(
         labels = (float(found.moved[:, at].mean()), float(found.p_labels[at]))
         head = (name, counts[at], int(units[best]), float(found.iou[best, at]))
         rows.append((*head, *chances, *labels, "yes" if found.found[at] else "no"))
+    return rows
+
+
+def _write_dissection(out: Path, held: Dissected, regions: str) -> None:
+    found, document = held.found, dict(held.table.about)
+    rows = list(zip(*(held.table.columns[name] for name in DISSECT_COLUMNS), strict=True))
     each: list[tuple[object, ...]] = [
         (unit, None if np.isnan(threshold) else float(threshold), *map(float, line))
-        for unit, threshold, line in zip(units.tolist(), found.thresholds, found.iou, strict=True)
+        for unit, threshold, line in zip(held.units.tolist(), found.thresholds, found.iou, strict=True)
     ]
+    panels = [(name, unit, found.iou[:, at].max()) for at, (name, _, unit, *_) in enumerate(rows)]
 
     def write(folder: Path) -> None:
         (folder / "dissect.tsv").write_text(tsv(DISSECT_COLUMNS, rows), encoding="utf-8")
-        (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *names), each), encoding="utf-8")
+        (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *held.names), each), encoding="utf-8")
+        (folder / "regions.tsv").write_text(regions, encoding="utf-8")
         (folder / "dissect.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        panels = [(str(row[0]), int(units[int(found.best[at])]), found.iou[:, at].max()) for at, row in enumerate(rows)]
         plot_dissection(
             folder / "dissect.png", panels, found.rotated, found.moved, title=f"best unit of {document['layer']}"
         )

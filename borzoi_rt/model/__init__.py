@@ -11,11 +11,11 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..scoring.ensemble import Models, open_members
 from .coverage import Coverage
-from .explanations import Explanations
+from .inside import Inside
 from .scores import Scores
 
 
-class Model(Scores, Explanations, Coverage):
+class Model(Scores, Inside, Coverage):
     """A bundle and a genome, loaded where it runs; made by :func:`open_model`. A context manager.
 
     Not to be shared between threads or over a fork.

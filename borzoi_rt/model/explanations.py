@@ -71,7 +71,7 @@ class Explanations(Opened):
         else:
             chosen = ExplainOptions(method=method, options=options)
         row = self._explained(region, gene, genes, variant)
-        return self._opened_explainer().explain(self._segmented(row, [chosen]), spec, chosen)
+        return self._opened_explainer([chosen]).explain(self._segmented(row, [chosen]), spec, chosen)
 
     def explain_compare(
         self,
@@ -105,7 +105,7 @@ class Explanations(Opened):
         spec = with_text(target, tracks=tracks, against=against)
         chosen = chosen_methods(methods, options or {})
         row = self._explained(region, gene, genes, variant)
-        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer())
+        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer(chosen))
 
     def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
         """Return a row with the stretches that options of methods ask for."""
@@ -123,7 +123,7 @@ class Explanations(Opened):
         if (gene is None) != (genes is None):
             raise InputError("gene and genes, its annotation, belong together; give both or neither")
         if len(self.members) > 1:
-            raise InputError(f"explain takes one model, this one has {len(self.members)} members; open each by itself")
+            raise InputError(f"this takes one model, this one has {len(self.members)} members; open each by itself")
         grid, owner = self.bundle.geometry, None
         if genes is not None and gene is not None:
             owner = one_gene(genes_of(genes), gene, self.fasta)

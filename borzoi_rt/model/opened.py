@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ..backends.device import Device
@@ -11,12 +12,13 @@ from ..bundle.opening import Bundle
 from ..closing import Closing
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
-from ..explain.explainer import Explainer
+from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.remote import RemoteExplainer, open_explainer
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
 from ..genome.intervals import Interval
 from ..html import html_table
+from ..inside.activations import Activations
 from ..scoring.ensemble import member_engine, open_scorer
 from ..scoring.options import ScoreOptions
 from ..scoring.phase_floor import AnyScorer
@@ -44,6 +46,8 @@ class Opened(Closing):
         self._whole: Session | None = None
         self._scorers: dict[tuple[ScoreOptions, bytes, str], AnyScorer] = {}
         self._explainer: Explainer | RemoteExplainer | None = None
+        self._inside: Activations | None = None
+        self._local: Explainer | None = None
         self._closed = False
 
     @property
@@ -75,6 +79,7 @@ class Opened(Closing):
         self._closed = True
         self._scorers.clear()
         self._engines, self._whole, self._explainer = [], None, None
+        self._inside, self._local = None, None
         self._stack.close()
 
     def __repr__(self) -> str:
@@ -110,9 +115,12 @@ class Opened(Closing):
             self._scorers[key] = open_scorer(self.members, self._engines, self.fasta, options, genes)
         return self._scorers[key]
 
-    def _opened_explainer(self) -> Explainer | RemoteExplainer:
+    def _opened_explainer(self, chosen: Sequence[ExplainOptions]) -> Explainer | RemoteExplainer:
         if self._explainer is None:
-            self._explainer = open_explainer(self.bundle, self.fasta, self._device, self._engine_options)
+            methods = [item.method for item in chosen]
+            self._explainer = open_explainer(
+                self.bundle, self.fasta, self._device, self._engine_options, methods=methods
+            )
             self._stack.callback(self._explainer.close)
         return self._explainer
 

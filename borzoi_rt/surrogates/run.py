@@ -167,7 +167,7 @@ def write_surrogates(
             "surrogates": [item.to_json() for item in fitted],
         }
         (folder / "surrogates.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        (folder / "rules.txt").write_text(_words(fitted), encoding="utf-8")
+        (folder / "rules.txt").write_text(_words(fitted, about["target"]["target"], row), encoding="utf-8")
         held = library.held
         panels = [
             {
@@ -200,6 +200,12 @@ def _write_library(path: Path, library: Library, fitted: Sequence[Fitted]) -> No
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _words(fitted: Sequence[Fitted]) -> str:
+_HEAD = """\
+# The score is {target}, of mutants of {name}. Believe what follows where held-out R2 is high: 1 is perfect, 0 nothing.
+# A substitution is named by its 1-based position with the base before and behind it. A motif is named with the strand
+# that it matches on: tata+ is a match of tata on the + strand of the genome."""
+
+
+def _words(fitted: Sequence[Fitted], target: str, row: Row) -> str:
     parts = ["\n".join([f"# {item.title}", f"# {item.verdict()}", *item.model.text()]) for item in fitted]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([_HEAD.format(target=target, name=row.name), *parts]) + "\n"

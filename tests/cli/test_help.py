@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.shell_completion import BashComplete
+from click.testing import CliRunner
 
 from borzoi_rt.cli import main
 from borzoi_rt.cli._commands import BESIDE, COMMANDS, GROUPS
@@ -369,3 +370,22 @@ def test_no_colour_where_it_is_piped(cli: Cli, words: list[str]) -> None:
     ended = cli(*words)
     assert (ended.code, ended.err) == (0, "")
     assert "\x1b" not in ended.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cam", "--region", "chr1:1-9", "--region", "chr1:11-19"),
+        ("explain", "--variant", "chr1:1:A:C", "--variant", "chr1:2:A:C"),
+        ("score", "in.vcf", "--tracks", "a", "--stats", "SUM", "--tracks", "b"),
+        ("explain", "evaluate", "a.h5", "--gene", "A", "--gene", "B"),
+    ],
+)
+def test_what_is_looked_at_is_given_once(words: tuple[str, ...]) -> None:
+    """Of two regions the last would be taken, and nothing would say so; `embed` takes several genes."""
+    done = CliRunner().invoke(main, [*words, "--bundle", "B", "--fasta", "F", "--out", "o"])
+    option = next(word for word in words if words.count(word) > 1)
+    assert done.exit_code == 2
+    assert f"{option} is given 2 times, and one is taken" in done.stderr
+    several = ["embed", "--gene", "A", "--gene", "B", "--bundle", "B", "--fasta", "F", "--out", "o"]
+    assert "given 2 times" not in CliRunner().invoke(main, several).stderr

@@ -222,7 +222,8 @@ def test_concordance_against_chance():
 def test_metrics_are_chosen_or_refused():
     assert chosen_metrics(None) == CHEAP
     assert chosen_metrics(None, randomised=1) == (*CHEAP, "randomised")
-    assert chosen_metrics(["all"]) == tuple(name for name in METRICS if name not in ("folds", "randomised"))
+    assert chosen_metrics(None, truth=3) == tuple(name for name in METRICS if name in (*CHEAP, "truth"))
+    assert chosen_metrics(["all"]) == tuple(name for name in METRICS if name not in ("folds", "randomised", "truth"))
     assert chosen_metrics(["shifts", "ism"]) == ("ism", "shifts")
     for names, given, message in (
         (["luck"], {}, "metric 'luck' is unknown"),
@@ -319,7 +320,14 @@ def test_from_the_command_line(call, desk, gradient_bundle, second_fold):
     for metric, quantity in (("seeds", "spearman"), ("shifts", "pearson"), ("max-sensitivity", "change")):
         assert found["smooth.h5", metric, quantity]["passed"] == "yes"
         assert found["luck.h5", metric, quantity]["passed"] == "no"
-    assert found["smooth.h5", "completeness", "error"]["detail"] == "smoothgrad told none"
+    assert found["smooth.h5", "completeness", "error"]["detail"].startswith(
+        "smoothgrad does not claim that its attributions add up"
+    )
+    for name in ("smooth.h5", "luck.h5"):
+        asked = [line["passed"] for line in lines if line["file"] == name and line["passed"]]
+        assert f"{name} (smoothgrad): {asked.count('yes')} of {len(asked)} checks against random passed; " in err
+    assert found["luck.h5", "seeds", "noise"]["passed"] == "no"
+    assert found["smooth.h5", "seeds", "noise"]["passed"] == "yes"
     # By hand: the other seeds are the next ones.
     document = json.loads((out / "metrics.json").read_text())
     one = read_attributions(smooth).projected[0]

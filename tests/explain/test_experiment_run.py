@@ -200,7 +200,7 @@ def test_what_is_no_experiment_is_refused(call, desk, toy_bundle):
         ),
         (
             ["--method", "marginalize", "--motif", "A" * 42, "--out", desk.folder / "wrong.tsv"],
-            "do not lie in the 41 bases",
+            "there is room for 41",
         ),
     ):
         check_error(call("explain", *given, *words), message)

@@ -57,7 +57,7 @@ def test_motifs_lie_in_the_bases_that_are_asked():
     motif = "ACACACACGG"
     # 12 of them from 5 on: 5 + 12 // 2 - 10 // 2.
     assert_array_equal(marginalize(counting(motif), BACKGROUNDS, motif, bases=(5, 17)).after, [6, 6, 6])
-    with pytest.raises(InputError, match="motifs at 4:14 do not lie in the 9 bases 5:14"):
+    with pytest.raises(InputError, match="are 10 bases, and there is room for 9; give more bases"):
         marginalize(counting(motif), BACKGROUNDS, motif, bases=(5, 14))
 
 

@@ -185,7 +185,7 @@ def test_a_gene_is_explained_in_its_window(explainer, genome):
     low = REGION.start - 2408
     assert_array_equal(cut.scores, whole.scores[:, low : low + 60])
     assert cut.value == whole.value
-    assert whole.about["target"]["tracks_used"] == [4]  # cage-, rna-, dnase, chip
+    assert whole.about["target"]["tracks_count"] == [4]  # cage-, rna-, dnase, chip
 
 
 def test_a_gene_at_the_end_of_its_contig_keeps_inside_it(explainer, genome):
@@ -215,6 +215,16 @@ def test_both_haplotypes_of_a_variant(explainer, genome):
     assert inserted.sequence[29:] == before.sequence[21:32]
     with pytest.raises(InputError, match="ref_mismatch"):
         variant_rows(Variant("chr1", 4430, alt, ref), genome, explainer.bundle.geometry, width_bp=40)
+
+
+def test_near_the_end_of_a_contig_the_bases_are_those_of_the_contig(genome, explainer):
+    """As many as asked, none before its start or behind its end, where a file of regions could not name them."""
+    for pos, start in ((3, 0), (21, 0), (22, 1), (8990, 8960), (9000, 8960)):
+        ref = TEXT[pos - 1]
+        variant = Variant("chr1", pos, ref, "ACGT"[("ACGT".index(ref) + 1) % 4])
+        for row in variant_rows(variant, genome, explainer.bundle.geometry, width_bp=40):
+            assert (row.bases.start, row.bases.end) == (start, start + 40)
+            assert row.where.window_start == pos - 1 - 2048 or row.where.window_start == pos - 2048
 
 
 def test_a_gene_of_another_contig_is_refused(model, genome, desk):

@@ -149,6 +149,29 @@ def test_choices_are_of_files_and_not_of_sides(page, tmp_path):
     assert held["pairs_rated_by_all"] == 6
 
 
+def test_raters_who_choose_by_luck_agree_on_nothing(tmp_path):
+    """Kappa and the sign test of choices by chance, of 3 raters and 40 pairs, against those of people who see."""
+    files = [write(tmp_path / f"{name}.h5", seed, rows=40) for name, seed in (("tangent", 2), ("secret", 3))]
+    key, rng = tmp_path / "key.json", np.random.default_rng(3)
+    assert write_rating(tmp_path / "r.html", key, files, RatingOptions(pairs=40)) == 40
+    known = {"known": json.loads(key.read_text())}
+
+    def said(turned: bool) -> dict[str, Any]:
+        paths = []
+        for rater in "abc":
+            path = rating(known, tmp_path / f"{rater}.json", rater, "secret.h5", turned=3)
+            if turned:
+                held = json.loads(path.read_text())
+                held["choices"] = {name: ("left", "right")[rng.integers(2)] for name in held["choices"]}
+                path.write_text(json.dumps(held))
+            paths.append(path)
+        return read_ratings(paths, key).to_json()
+
+    luck, seen = said(turned=True), said(turned=False)
+    assert abs(luck["fleiss_kappa"]) < 0.2 < 0.9 < seen["fleiss_kappa"]
+    assert luck["preference"][0]["p"] > 0.05 > seen["preference"][0]["p"]
+
+
 def test_choices_that_make_no_sense_are_refused(page, tmp_path):
     good = rating(page, tmp_path / "a.json", "Ada", "secret.h5")
     held = json.loads(good.read_text())

@@ -199,7 +199,7 @@ def test_a_target_goes_to_json_and_back(bundle):
     assert TargetSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     bound = json.loads(json.dumps(spec.bind(bundle, where()).to_json()))
     assert bound["squash"] == {"kind": "old", "unscale": False, "unclip": True}
-    assert bound["tracks_used"] == [1, 1]
+    assert bound["tracks_count"] == [1, 1]
     with pytest.raises(InputError, match="unknown field 'colour'"):
         TargetSpec.from_json({"colour": "red"})
 

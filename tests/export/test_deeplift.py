@@ -298,7 +298,7 @@ def test_the_demo_model_explained(genome, rc):
     assert_allclose(found.projected.sum(), found.facts["difference"], rtol=1e-3)
 
 
-def test_from_the_command_line(cli: Cli, genome, tmp_path):
+def test_from_the_command_line(cli: Cli, genome, tmp_path, monkeypatch):
     words = ["explain", "--method", "deeplift", "--region", "chr1:4421-4520", "--target", "logSED@span:400"]
     words += ["--bundle", str(embedded_bundle().path), "--fasta", str(genome), "--references", "2"]
     code, _, err = cli(*words, "--out", tmp_path / "attr.h5")
@@ -310,7 +310,11 @@ def test_from_the_command_line(cli: Cli, genome, tmp_path):
     assert code == 1  # no row is left
     assert "allowed is 0;" in err
     assert not (tmp_path / "refused.h5").exists()
-    check_error(cli(*words, "--device", "tensorrt:0", "--out", tmp_path / "none.h5"), "DeepLIFT runs by torch")
+    monkeypatch.setattr("borzoi_rt.backends.triton.Connection", None)  # no server is asked, and none waited for
+    for device in ("tensorrt:0", "triton:grpc://127.0.0.1:9/none"):
+        check_error(cli(*words, "--device", device, "--out", tmp_path / "none.h5"), "DeepLIFT runs by torch")
+    words = [*words[:1], "compare", "--methods", "ism,deeplift", *words[3:]]
+    check_error(cli(*words, "--device", device, "--out", tmp_path / "none"), "DeepLIFT runs by torch")
 
 
 def test_without_torch_the_method_says_what_is_missing(genome, tmp_path):

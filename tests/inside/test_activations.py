@@ -213,7 +213,7 @@ def test_tables_hold_the_same_in_every_format(inside, genome, tmp_path):
         assert_array_equal(held["embedding"], want)
     lines = (tmp_path / "e.tsv").read_text().splitlines()
     assert lines[0].split("\t")[-1] == "u31"
-    assert_allclose(np.array([line.split("\t")[9:] for line in lines[1:]], dtype=np.float32), want, rtol=1e-6)
+    assert_allclose(np.array([line.split("\t")[10:] for line in lines[1:]], dtype=np.float32), want, rtol=1e-6)
     with h5py.File(tmp_path / "e.h5", "r+") as file:
         file.attrs["version"] = 99
     with pytest.raises(FormatError, match="no embeddings of version 1"):

@@ -178,6 +178,36 @@ def test_the_planted_promoter_is_designed(
     assert not grammar.promoters("A" * 200 + other + "A" * 200)
 
 
+def test_a_unit_is_raised_and_a_target_says_of_what_it_is(
+    genome: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The activation of the designed sequence is what `activations` shows, at its largest position."""
+    call, bundle = caller(monkeypatch, capsys), packaged_bundle("bundle")
+    model = ("--bundle", bundle.path, "--fasta", genome)
+    where = ("--region", "chr1:4,481-4,484", "--edits", "2")
+    code, _, err = call("design", *where, "--layer", "stem", "--unit", "5", *model, "--out", tmp_path / "u")
+    assert code == 0, err
+    told = json.loads((tmp_path / "u" / "design.json").read_text())
+    assert f"unit 5 of stem: {told['value_of_start']:.6g} -> {told['value']:.6g} by {told['edits']} edit" in err
+    assert "whole window" not in err
+    assert told["unit"] == {"layer": "stem", "unit": 5, "resolution_bp": 1, "of": "its maximum there"}
+    assert told["value"] > told["value_of_start"]
+    steps = pandas.read_csv(tmp_path / "u" / "steps.tsv", sep="\t")
+    start, designed = (tmp_path / "u" / "designed.fa").read_text().split("\n")[1:4:2]
+    assert sum(a != b for a, b in zip(start, designed, strict=True)) == len(steps) == told["edits"] > 0
+    text = "".join(line for line in genome.read_text().splitlines() if not line.startswith(">"))
+    for name, part, value in (("before", start, told["value_of_start"]), ("after", designed, told["value"])):
+        fasta = worlds.write_fasta(tmp_path / f"{name}.fa", {"chr1": text[:4480] + part + text[4484:]})
+        out = tmp_path / f"{name}.tsv"
+        words = ("--region", "chr1:4,481-4,484", "--layer", "stem", "--units", "5", "--out", out)
+        assert call("activations", *words, "--bundle", bundle.path, "--fasta", fasta)[0] == 0
+        assert pandas.read_csv(out, sep="\t").u5.max() == pytest.approx(value, rel=1e-5)
+    target = (*where, "--edits", "1", "--candidates", "2", "--tracks", "CAGE")
+    code, _, err = call("design", *target, *model, "--out", tmp_path / "t")
+    assert code == 0, err
+    assert "note: log SUM is of the whole window, not of the region; log SUM@center:512 is of bins there" in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -186,6 +216,12 @@ def test_the_planted_promoter_is_designed(
         (("--gc-min", "0.9", "--gc-max", "0.2"), "gc is"),
         (("--forbid", "AXA"), "forbidden word 'AXA'"),
         (("--edits", "1", "--gc-min", "1"), "not met within 1 edits"),
+        (("--unit", "3"), "--unit is a channel of a layer: give --layer"),
+        (("--layer", "stem"), "--layer is of the unit that is raised: give --unit"),
+        (("--layer", "stem", "--unit", "3", "--tracks", "CAGE"), "--tracks is of a target, and a unit is raised"),
+        (("--layer", "stem", "--unit", "3", "--rc"), "--rc is of a target, and a unit is raised"),
+        (("--layer", "stem", "--unit", "99"), "unit 99 is not there"),
+        (("--layer", "stem", "--unit", "3", "--guide", "gradient"), "guide 'gradient' is of targets"),
     ],
 )
 def test_a_choice_that_cannot_be_kept_is_refused(

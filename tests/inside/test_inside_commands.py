@@ -69,19 +69,45 @@ def test_embed_writes_what_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: S
     assert table.name.tolist() == ["one", "two", "three"]
     assert table.status.tolist()[:2] == ["ok", "ok"]
     assert "does not lie in chr1" in table.status[2]
-    assert table.shape == (3, 9 + 32)
+    assert table.shape == (3, 10 + 32)
     assert table.u0.isna().tolist() == [False, False, True]
+    assert table.covered.tolist() == [1.0, 1.0, 0.0]
     genes = ("--gene", "ACTB", "--genes", desk.gtf)
     assert cli("embed", *genes, *model, "--layer", "layer_1", "--out", tmp_path / "g.tsv")[0] == 0
     told = pandas.read_json(tmp_path / "g.tsv.meta.json", typ="series")
     assert (told.region, told.layer) == ("exons", "layer_1")
     held = pandas.read_csv(tmp_path / "g.tsv", sep="\t").iloc[0]
+    assert held.covered == 1.0
     with Fasta(desk.fasta) as genome:
         assert (held.start, held.end) == one_gene(open_genes(desk.gtf), "ACTB", genome).span
     other = "A" if TEXT[4499] != "A" else "C"
     code, _, err = cli("embed", "--variant", f"chr1:4500:{other}:G", *model, "--out", tmp_path / "v.tsv")
     assert code == 0
     assert "note: 2 of 2 rows have no embedding; the first: " in err
+
+
+def test_the_share_of_a_gene_that_is_embedded_is_told(
+    cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Exons beyond the output of the window do not enter; of tokens, the whole window counts."""
+    model, grid = ("--bundle", inside_bundle.path, "--fasta", desk.fasta), inside_bundle.geometry
+    gtf, out = tmp_path / "long.gtf", tmp_path / "l.tsv"
+    exons = [(1001, 1100), (4001, 4200), (7001, 7300)]
+    gtf.write_text(
+        "".join(
+            f'chr1\ttoy\texon\t{start}\t{end}\t.\t+\t.\tgene_id "G2"; transcript_id "T2"; gene_name "LONG";\n'
+            for start, end in exons
+        )
+    )
+    code, _, err = cli("embed", "--gene", "LONG", "--genes", gtf, *model, "--out", out)
+    assert code == 0, err
+    held = pandas.read_csv(out, sep="\t").iloc[0]
+    first = held.window_start + grid.crop_bp
+    bases = {base for start, end in exons for base in range(start - 1, end)}
+    inside = sum(first <= base < first + grid.bins * grid.bin_size_bp for base in bases)
+    assert 0 < inside < len(bases)
+    assert held.covered == pytest.approx(inside / len(bases), rel=1e-5)
+    assert f"LONG: {inside / len(bases):.0%} of its exon bases lie where the embedding has positions" in err
 
 
 def test_cam_of_a_gene(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path) -> None:
@@ -212,6 +238,8 @@ def test_the_check_by_shuffling_is_told(cli: Cli, inside_bundle: Bundle, desk: S
         (("attention", "--region", "chr1:4000-4009", "--how", "rollout", "--layers", "1"), "layers are chosen of rows"),
         (("attention", "--region", "chr1:4000-4009", "--from", "tss"), "queries tss needs a row with a gene"),
         (("attention", "--region", "chr1:4000-4009", "--from", "near"), "queries 'near' is unknown"),
+        (("cam", "--region", "chr1:4000-4009", "--seed", "3"), "--seed is of --check and --truth"),
+        (("attention", "--region", "chr1:4000-4009", "--seed", "3"), "--seed is of --check and --truth"),
         (("embed",), "give one of --region, --bed, --variant, --vcf and --gene"),
         (("embed", "--gene", "ACTB"), "--gene is looked up in --genes"),
         (("embed", "--region", "chr1:4000-4009", "--layer", "stem"), "layer 'stem' is not embedded"),

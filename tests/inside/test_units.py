@@ -129,9 +129,9 @@ def test_filters_are_of_layers_that_see_the_bases_alone() -> None:
 def test_iou_is_that_of_the_oracle() -> None:
     rng = np.random.default_rng(2)
     values, concepts = rng.normal(size=(7, 400)).astype(np.float32), rng.random((3, 400)) < 0.1
-    found = dissect(values, concepts, np.array([150, 250]), DissectOptions(quantile=0.03, draws=2))
+    found = dissect(values, concepts, np.array([150, 250]), DissectOptions(quantile=0.03, draws=19))
     np.testing.assert_allclose(found.iou, oracle.iou(values, concepts, 0.03), atol=1e-12)
-    scaled = dissect(values * 3 - 1, concepts, np.array([150, 250]), DissectOptions(quantile=0.03, draws=2))
+    scaled = dissect(values * 3 - 1, concepts, np.array([150, 250]), DissectOptions(quantile=0.03, draws=19))
     np.testing.assert_array_equal(scaled.iou, found.iou)
     np.testing.assert_allclose(scaled.rotated, found.rotated, atol=1e-6)
 
@@ -165,9 +165,23 @@ def test_a_concept_that_no_single_unit_holds_is_not_found() -> None:
 def test_still_units_are_active_nowhere() -> None:
     values = np.stack([np.zeros(200), np.arange(200) >= 199, np.arange(200)]).astype(np.float32)
     concept = (np.arange(200) >= 190)[None]
-    found = dissect(values, concept, np.array([200]), DissectOptions(quantile=0.05, draws=2))
+    found = dissect(values, concept, np.array([200]), DissectOptions(quantile=0.05, draws=19))
     assert found.iou[:, 0].tolist() == [0.0, 0.1, 1.0]
     assert np.isnan(found.thresholds[0])
+
+
+def test_too_few_positions_are_told_with_how_many_are_needed() -> None:
+    rng = np.random.default_rng(1)
+    values, concept = rng.normal(size=(3, 400)).astype(np.float32), (np.arange(400) < 20)[None]
+    found = dissect(values, concept, np.array([200, 200]), DissectOptions(quantile=0.01))
+    # 10 active positions are 1,000 of the quantile: 5 regions of 200.
+    assert found.note is not None
+    assert "at 4 of 400 positions" in found.note
+    assert "about 5 regions or windows like these (1,000 positions)" in found.note
+    assert dissect(values, concept, np.array([400]), DissectOptions(quantile=0.025)).note is None
+    for draws in (1, 18):
+        with pytest.raises(InputError, match=f"draws is {draws}; 19 or more are needed"):
+            DissectOptions(draws=draws)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +252,31 @@ def test_dissect_command(cli: Cli, inside_bundle: object, desk: SimpleNamespace,
     assert told["positions"] == 750
     assert (tmp_path / "o" / "dissect.png").stat().st_size > 1000
     assert (table.found == "no").all()
+    assert told["note"] is None  # 15 of 750 positions
+
+
+def test_regions_that_are_not_there_are_left_out_and_told(
+    cli: Cli, inside_bundle: object, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    model = ("--bundle", inside_bundle.path, "--fasta", desk.fasta)  # type: ignore[attr-defined]
+    bed, whole = tmp_path / "some.bed", desk.folder / "r.bed"
+    bed.write_text("chr1\t8990\t9100\tend\n" + whole.read_text() + "chr9\t1\t9\tother\n")
+    dissection = ("--annotations", desk.folder / "a.bed", "--layer", "tower_1", "--quantile", "0.01", "--draws", "19")
+    for name, words in (("dissect", dissection), ("filters", ("--sites", "20", "--units", "0-2"))):
+        for regions in (bed, whole):
+            code, _, err = cli(name, "--bed", regions, *words, *model, "--out", tmp_path / f"{name}{regions.stem}")
+            assert code == 0, err
+            assert ("note: 2 of 4 regions are left out (regions.tsv); the first: " in err) == (regions == bed)
+            assert ("positions, so that chance often has the same IoU" in err) == (name == "dissect")  # 7 of 750
+        some, every = (tmp_path / f"{name}{regions.stem}" for regions in (bed, whole))
+        assert (some / f"{name}.tsv").read_bytes() == (every / f"{name}.tsv").read_bytes()
+        table = pandas.read_csv(some / "regions.tsv", sep="\t", na_values=".")
+        assert table.status.tolist() == ["out_of_bounds", "ok", "ok", "contig_missing"]
+        assert table.start.tolist() == [8990, 3000, 5000, 1]
+    bed.write_text("chr9\t1\t9\tother\n")
+    ended = cli("filters", "--bed", bed, *model, "--out", tmp_path / "none")
+    assert ended[0] == 1
+    assert "no region can be looked at; the first: region chr9:2-9" in ended[2]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +289,7 @@ def test_dissect_command(cli: Cli, inside_bundle: object, desk: SimpleNamespace,
         (("dissect", "--bed", "r.bed", "--annotations", "far.bed"), "no annotation or motif is at some"),
         (("dissect", "--annotations", "a.bed", "--motif-pvalue", "0.1"), "--motif-pvalue is of the motifs"),
         (("dissect", "--annotations", "a.bed", "--quantile", "2"), "quantile is 2.0"),
+        (("dissect", "--annotations", "a.bed", "--draws", "18"), "draws is 18; 19 or more are needed"),
     ],
 )
 def test_what_cannot_be_done_is_refused(

@@ -45,3 +45,37 @@ def fleiss(table: np.ndarray) -> float:
     shares = table.sum(axis=0) / (subjects * raters)
     expected = float((shares**2).sum())
     return float((np.mean(each) - expected) / (1 - expected))
+
+
+def auroc(sizes: np.ndarray, known: np.ndarray) -> float:
+    """Share of pairs (known, other) in order; a tie counts one half."""
+    pairs = [(a, b) for a in sizes[known] for b in sizes[~known]]
+    return float(np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs]))
+
+
+def auprc(sizes: np.ndarray, known: np.ndarray) -> float:
+    """Mean over known positions of the share of known ones among those as large or larger."""
+    return float(np.mean([known[sizes >= size].mean() for size in sizes[known]]))
+
+
+def kld(maps: list[np.ndarray]) -> float:
+    """Of 3-mer vectors (Majdandzic et al. 2022), maps (4, bases): by loops, boxes of 0.1, the last up to pi."""
+    vectors = []
+    for held in maps:
+        centred = held - held.mean(axis=0)
+        a, c, g, t = centred / np.sqrt((centred**2).sum(axis=0)).sum()
+        axes = np.array([(a - c) / 2**0.5, (a + c - 2 * g) / 6**0.5, (a + c + g - 3 * t) / 12**0.5])
+        vectors += [axes[:, k : k + 3].sum(axis=1) for k in range(held.shape[1] - 2)]
+    lengths = np.array([float(np.sqrt((one**2).sum())) for one in vectors])
+    limit, counted = np.quantile(lengths, 0.9), dict[tuple[int, int], float]()
+    for (x, y, z), length in zip(vectors, lengths, strict=True):
+        if length >= limit:
+            box = (int((np.arctan2(y, x) + np.pi) / 2 / 0.1), int(np.arccos(z / length) / 0.1))
+            box = (min(box[0], 30), min(box[1], 30))
+            counted[box] = counted.get(box, 0.0) + length**2
+    total, found = sum(counted.values()), 0.0
+    ends = [0.1 * number for number in range(31)] + [np.pi]
+    for (i, j), weight in counted.items():
+        sphere = (ends[i + 1] - ends[i]) / np.pi * (np.cos(ends[j]) - np.cos(ends[j + 1])) / 2
+        found += weight / total * np.log(weight / total / sphere)
+    return float(found)

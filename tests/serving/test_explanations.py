@@ -138,7 +138,7 @@ def test_a_whole_gene(remote, local, genome):
     spec, chosen = TargetSpec.parse("log SUM@exons", tracks="cage,rna"), ExplainOptions()
     got, want = remote.explain(row, spec, chosen), local.explain(row, spec, chosen)
     assert_allclose(got.hypothetical, want.hypothetical, rtol=1e-4, atol=1e-7)
-    assert got.about["target"]["tracks_used"] == [2]  # those of the strand of the gene
+    assert got.about["target"]["tracks_count"] == [2]  # those of the strand of the gene
 
 
 def test_from_python_and_the_command_line(server, gradient_bundle, fasta, tmp_path, monkeypatch, capsys):

@@ -131,9 +131,25 @@ def test_a_planted_rule_is_found(planted: Library, name: str) -> None:
 
 def test_rules_are_read_from_the_top(planted: Library) -> None:
     lines = fitted("rules", planted).model.text()
-    assert lines[0].startswith("if ")
-    assert all(line.startswith("else if ") for line in lines[1:-1])
-    assert lines[-1].startswith("else: ")
+    assert lines[0] == "Read from the top; the first that holds gives the score:"
+    assert lines[1].startswith("If base ")
+    assert all(line.startswith("Otherwise, if base ") for line in lines[2:-1])
+    assert lines[-1].startswith("Otherwise the score is ")
+    rules = fitted("rules", planted).model.rules
+    for line, rule in zip(lines[1:], rules, strict=True):
+        assert line.endswith(f"the score is {rule.mean:.4g} (mean of {rule.count} mutants, standard deviation 0).")
+
+
+def test_counts_are_told_in_sentences() -> None:
+    values = np.repeat([[0.0], [1.0], [2.0], [3.0]], 20, axis=0)
+    features, rows = Features("motifs", ("gc+",), values), np.ones(80, dtype=bool)
+    scores = np.select([values[:, 0] >= 2, values[:, 0] >= 1], [5.0, 1.0])
+    assert fit_tree(features, rows, scores, FitOptions()).text() == [
+        "Exactly one of these holds for a mutant:",
+        "If there is no gc+, the score is 0 (mean of 20 mutants, standard deviation 0).",
+        "If there is fewer than 2 gc+ and gc+, the score is 1 (mean of 20 mutants, standard deviation 0).",
+        "If there is 2 or more gc+, the score is 5 (mean of 40 mutants, standard deviation 0).",
+    ]
 
 
 @pytest.mark.parametrize("name", KINDS)

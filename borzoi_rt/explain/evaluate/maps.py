@@ -57,12 +57,19 @@ class ScoreMap:
         return np.array([float((before - _picked(self.hypothetical, mutant)).sum()) for mutant in mutants])
 
     def permuted(self, rng: np.random.Generator) -> ScoreMap:
-        """Return the map with the known bases in random order; what is said of the base that is there stays with it."""
+        """Return the map with the known bases in random order; what is said of the base that is there stays with it.
+
+        Neighbours of the same scores, as the bases of one stretch have, stay together: a map of stretches is compared
+        with other orders of them, since single bases agree with anything by less.
+        """
         columns = np.flatnonzero(self.known)
         letters = (self.codes[columns].astype(np.int64) + np.arange(4)[:, None]) % 4
         held = self.hypothetical[letters, columns]
+        changes = np.flatnonzero((np.diff(held, axis=1) != 0.0).any(axis=0)) + 1
+        runs = np.split(np.arange(len(columns)), changes)
+        order = np.concatenate([runs[number] for number in rng.permutation(len(runs))])
         found = self.hypothetical.copy()
-        found[letters, columns] = held[:, rng.permutation(len(columns))]
+        found[letters, columns] = held[:, order]
         return ScoreMap(self.codes, found)
 
 

@@ -112,7 +112,15 @@ METRICS: dict[str, Metric] = {
     ),
     "infidelity": Metric("how badly random mutants are predicted", {"infidelity": LOW}, _infidelity, True),
     "sensitivity-n": Metric("how well shuffled subsets are predicted", {"correlation": HIGH}, _sensitivity, True),
-    "seeds": Metric("agreement with other seeds", _MAPS, _times(lambda asked: asked.options.repeats)),
+    "truth": Metric("whether bases that are known to count are found", {"auroc": HIGH, "auprc": HIGH}, lambda *_: 0),
+    "consistency": Metric(
+        "whether the strong scores of all rows belong to few words of three bases", {"kld": HIGH}, lambda *_: 0
+    ),
+    "seeds": Metric(
+        "agreement with other seeds, and how much of a map is their chance",
+        {**_MAPS, "noise": LOW},
+        _times(lambda asked: asked.options.repeats),
+    ),
     "shifts": Metric("agreement with shifted windows", _MAPS, _times(lambda asked: len(SHIFTS_BP))),
     "strands": Metric("agreement with the other strand", _MAPS, _times(lambda asked: 1)),
     "max-sensitivity": Metric(
@@ -126,7 +134,13 @@ METRICS: dict[str, Metric] = {
 CHEAP = tuple(name for name, metric in METRICS.items() if metric.cheap)
 
 
-def chosen_metrics(names: Sequence[str] | None, *, folds: int = 0, randomised: int = 0) -> tuple[str, ...]:
+# What measures need that is not in every call, and what it is.
+NEEDED = {"truth": "known features", "folds": "other models", "randomised": "other models"}
+
+
+def chosen_metrics(
+    names: Sequence[str] | None, *, folds: int = 0, randomised: int = 0, truth: int = 0
+) -> tuple[str, ...]:
     """Return the measures to take, in the order of :data:`METRICS`.
 
     Parameters
@@ -134,15 +148,15 @@ def chosen_metrics(names: Sequence[str] | None, *, folds: int = 0, randomised: i
     names : sequence of str, optional
         Of :data:`METRICS`, or ``all`` for those that have what they need; the cheap ones when None, with those that
         something was given for.
-    folds, randomised : int
-        How many models were given for these.
+    folds, randomised, truth : int
+        How many models, or known features, were given for these.
 
     Raises
     ------
     InputError
         If a measure is unknown, lacks what it needs, or was given something and is not among them.
     """
-    given = {"folds": folds, "randomised": randomised}
+    given = {"folds": folds, "randomised": randomised, "truth": truth}
     able = [name for name in METRICS if given.get(name, 1)]
     if names is None:
         return tuple(name for name in able if name in CHEAP or name in given)
@@ -151,7 +165,7 @@ def chosen_metrics(names: Sequence[str] | None, *, folds: int = 0, randomised: i
         if name not in METRICS:
             raise InputError(f"metric {name!r} is unknown; allowed: {', '.join(METRICS)}, or all alone")
         if name not in able:
-            raise InputError(f"metric {name!r} needs other models; give {name}")
+            raise InputError(f"metric {name!r} needs {NEEDED[name]}; give {name}")
     for name, count in given.items():
         if count and name not in asked:
             raise InputError(f"{name} were given, and {name!r} is not among the metrics; add it, or leave them out")

@@ -21,9 +21,11 @@ from typing import Any
 from ... import __version__
 from ...backends.device import Device
 from ...bundle.opening import Bundle
+from ...genome.intervals import Interval
 from ...report.judgement import plot_evaluation
 from ...runs.outputs import check_directory
 from ..explainer import Explainer
+from .consistency import consistency
 from .faithful import (
     Curves,
     EvaluateOptions,
@@ -36,8 +38,10 @@ from .faithful import (
 )
 from .maps import Reading, Verdict, judged
 from .metrics import METRICS, Asked
+from .planted import bases_in, recovery
 from .stable import Rerun, open_all
 from .subject import Subject, read_exact
+from .words import verdict_of
 
 COLUMNS = (
     *("file", "method", "metric", "quantity", "value", "random", "random_low", "random_high", "good", "passed"),
@@ -58,11 +62,14 @@ class Judgement:
         By measure, number and row.
     curves : list of Curves or None
         Of every row, where ``deletion`` was asked for.
+    pooled : dict of str to dict of str to Reading
+        What measures say of all rows together, by measure and number.
     """
 
     subject: Subject
     readings: dict[str, dict[str, dict[int, Reading]]] = field(default_factory=dict)
     curves: list[Curves | None] = field(default_factory=list)
+    pooled: dict[str, dict[str, Reading]] = field(default_factory=dict)
 
     def add(self, metric: str, row: int, found: Mapping[str, Reading]) -> None:
         """Keep what a measure says of one row."""
@@ -71,11 +78,12 @@ class Judgement:
 
     def verdicts(self) -> dict[tuple[str, str], Verdict]:
         """Return what is said of the file, by measure and number."""
-        return {
-            (metric, quantity): judged(list(readings.values()), better=METRICS[metric].better_of(quantity))
+        found = {
+            (metric, quantity): list(readings.values())
             for metric, held in self.readings.items()
             for quantity, readings in held.items()
-        }
+        } | {(metric, quantity): [one] for metric, held in self.pooled.items() for quantity, one in held.items()}
+        return {key: judged(said, better=METRICS[key[0]].better_of(key[1])) for key, said in found.items()}
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.tsv``."""
@@ -87,10 +95,16 @@ class Judgement:
                 "quantity": quantity,
                 **verdict.to_json(),
                 "good": METRICS[metric].good(quantity),
-                "rows": sum(reading.value is not None for reading in self.readings[metric][quantity].values()),
+                "rows": self._rows(metric, quantity),
             }
             for (metric, quantity), verdict in self.verdicts().items()
         ]
+
+    def _rows(self, metric: str, quantity: str) -> int:
+        """Return of how many rows a number is."""
+        if metric in self.pooled:
+            return len(self.subject.rows) if self.pooled[metric][quantity].value is not None else 0
+        return sum(reading.value is not None for reading in self.readings[metric][quantity].values())
 
     def to_json(self) -> dict[str, Any]:
         """Return every row's readings and curves as JSON values."""
@@ -114,7 +128,11 @@ class Judgement:
                     "random": drawn.random.tolist(),
                 }
             rows.append(line)
-        return {"file": self.subject.name, **self.subject.options.to_json(), "rows": rows}
+        together = {
+            metric: {quantity: {"value": one.value, "detail": one.detail} for quantity, one in held.items()}
+            for metric, held in self.pooled.items()
+        }
+        return {"file": self.subject.name, **self.subject.options.to_json(), "rows": rows, "all_rows": together}
 
 
 def costs(subject: Subject, metrics: Sequence[str], asked: Asked) -> dict[str, int | None]:
@@ -131,6 +149,7 @@ def judge(
     exact: Sequence[ExactEffects] | None = None,
     folds: Sequence[Explainer] = (),
     randomised: Sequence[Explainer] = (),
+    truth: Sequence[Interval] = (),
     progress: Callable[[], None] | None = None,
 ) -> Judgement:
     """Take measures of every row of a file.
@@ -147,6 +166,8 @@ def judge(
         Of every row; a sample is computed when None.
     folds, randomised : sequence of Explainer
         Other models for the measures of these names.
+    truth : sequence of Interval
+        Bases of the genome that are known to count, for the measure of that name.
     progress : callable, optional
         Called after each measure of each row.
     """
@@ -155,9 +176,14 @@ def judge(
         scene = subject.scene(number, explainer)
         for metric in metrics:
             if metric == "completeness":
-                error = subject.facts[number].get("completeness_error")
-                detail = "" if error is not None else f"{subject.options.method} told none"
-                found.add(metric, number, {"error": Reading(None if error is None else float(error), detail=detail)})
+                found.add(metric, number, {"error": _completeness(subject, number)})
+            elif metric == "consistency":
+                if number == 0:
+                    found.pooled[metric] = consistency(subject.maps, options)
+            elif metric == "truth":
+                found.add(
+                    metric, number, recovery(subject.maps[number], bases_in(subject.rows[number], truth), options)
+                )
             elif metric == "deletion":
                 drawn = curves(scene, options)
                 found.curves.append(drawn)
@@ -176,6 +202,16 @@ def judge(
     return found
 
 
+def _completeness(subject: Subject, number: int) -> Reading:
+    """Return what the method said of its own completeness; most claim none."""
+    told, method = subject.facts[number], subject.options.method
+    error = told.get("completeness_error")
+    if error is not None:
+        return Reading(float(error))
+    none = f"{method} does not claim that its attributions add up to the difference from a reference"
+    return Reading(None, detail=told.get("note", none))
+
+
 def _faithful(metric: str, scene: Scene, options: EvaluateOptions, exact: ExactEffects | None) -> dict[str, Reading]:
     if metric == "ism":
         return ism_agreement(scene, options, exact)
@@ -192,6 +228,7 @@ def evaluate_files(
     against: Path | None = None,
     folds: Sequence[Bundle] = (),
     randomised: Sequence[Bundle] = (),
+    truth: Sequence[Interval] = (),
     device: Device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Judgement]:
@@ -209,6 +246,8 @@ def evaluate_files(
         A file of exact mutagenesis for the measure ``ism``.
     folds, randomised : sequence of Bundle
         Other models for the measures of these names.
+    truth : sequence of Interval
+        See :func:`judge`.
     device : Device, optional
         Where these run.
     progress : callable, optional
@@ -234,7 +273,7 @@ def evaluate_files(
         for one in (*others[0], *others[1]):
             stack.callback(one.close)
         how: dict[str, Any] = {"explainer": explainer, "options": options, "progress": count}
-        how |= {"folds": others[0], "randomised": others[1]}
+        how |= {"folds": others[0], "randomised": others[1], "truth": truth}
         for subject, effects in zip(subjects, exact, strict=True):
             found.append(judge(subject, metrics, exact=effects, **how))
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -248,6 +287,8 @@ def evaluate_files(
             "against": None if against is None else against.name,
             "folds": [bundle.info.name for bundle in folds],
             "randomised": [bundle.path.name for bundle in randomised],
+            "truth": len(truth),
+            "verdicts": [verdict_of(one.table()) for one in found],
             "table": table(found),
             "files": [one.to_json() for one in found],
             "borzoi_rt": __version__,

@@ -9,6 +9,11 @@
 
 The map of the file is compared with each of these by ``pearson``, ``spearman`` and ``top_overlap`` (the strongest 5 %
 of the bases in size), mean over these. By chance are maps whose bases are in random order.
+
+Of ``seeds``, too, ``noise``: the standard error that chance gives one map, its standard deviation over seeds, in the
+mean of the tenth of the bases with the largest scores, over the mean size of these scores; and
+``samples_for_5_percent``: how many shuffles or copies (``samples``, ``references``) would bring it to 5 %, since it
+falls with the root of their number.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ from .subject import Subject
 SHIFTS_BP = (-3, -2, -1, 1, 2, 3)
 MARGIN_BP = 1000
 CHANGES = 10  # substitutions of max-sensitivity
+_TOP_SHARE, _QUIET = 0.1, 0.05
 _MEASURES = {"pearson": pearson, "spearman": spearman, "top_overlap": top_overlap}
 
 
@@ -74,6 +80,42 @@ def largest_change(held: ScoreMap, others: Sequence[DoubleArray], options: Evalu
 
     draws = [largest(held.permuted(rng).projected) for _ in range(options.draws)]
     return {"change": Reading(largest(own), np.array(draws))}
+
+
+def noise(
+    held: ScoreMap, others: Sequence[DoubleArray], samples: int | None, options: EvaluateOptions
+) -> dict[str, Reading]:
+    """Return how much of a map is chance, see the head of this module, beside the same of maps in random order.
+
+    Parameters
+    ----------
+    held : ScoreMap
+    others : sequence of float64 ndarray of shape (bases,)
+        Scores with other seeds.
+    samples : int, optional
+        What each map is the mean of.
+    options : EvaluateOptions
+    """
+    rng, known = np.random.default_rng([options.seed, 94]), held.known
+    count = max(1, round(_TOP_SHARE * int(known.sum())))
+
+    def measured(maps: Sequence[DoubleArray]) -> float | None:
+        stacked = np.stack([scores[known] for scores in maps])
+        mean = np.abs(stacked.mean(axis=0))
+        top = np.argsort(-mean, kind="stable")[:count]
+        size = float(mean[top].mean())
+        return float(stacked.std(axis=0, ddof=1)[top].mean()) / size if size else None
+
+    value = measured([held.projected, *others])
+    if value is None:
+        return {"noise": Reading(None, detail="the map is 0 everywhere")}
+    draws = [
+        measured([held.projected, *(held.permuted(rng).projected for _ in others)]) or 0.0 for _ in range(options.draws)
+    ]
+    found = {"noise": Reading(value, np.array(draws))}
+    if samples is not None:
+        found["samples_for_5_percent"] = Reading(float(np.ceil(samples * (value / _QUIET) ** 2)))
+    return found
 
 
 def shifted(row: Row, by: int, length: int) -> Row:
@@ -135,7 +177,9 @@ class Rerun:
             )
             for repeat in range(1, options.repeats + 1)
         ]
-        return concordance(self.subject.maps[number], others, options)
+        held, given = self.subject.maps[number], own.options
+        samples = getattr(given, "samples", None) or getattr(given, "references", None)
+        return concordance(held, others, options) | noise(held, others, samples, options)
 
     def shifts(self, number: int, options: EvaluateOptions) -> dict[str, Reading]:
         """Run in windows that begin elsewhere."""

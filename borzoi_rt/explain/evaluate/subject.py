@@ -20,13 +20,15 @@ from ...genome.variants import Variant
 from ..attr_file import read_attributions
 from ..explainer import Explainer, ExplainOptions
 from ..methods import METHODS, find_method
+from ..result import Explanation
 from ..rows import GENOME, Row, codes_of, region_row, variant_rows
 from ..segments import SegmentSource
 from ..target import TargetSpec
 from .faithful import ExactEffects, Scene
 from .maps import ScoreMap
 
-_BOUND = ("target", "squash", "tracks_used", "sites_used")  # of a bound target, no fields of a spec
+# Of a bound target, no fields of a spec; tracks_used is what release 0.1 called the count.
+_BOUND = ("target", "squash", "tracks_count", "tracks_used", "sites_used")
 _PLAIN = "ism"  # a method that needs values alone
 _CLOSE = 1e-2  # share of the target by which another device may differ
 _LIGHT = ("chrom", "start", "end", "strand", "name", "allele", "window_start", "sequence", "hypothetical", "score")
@@ -77,6 +79,25 @@ class Subject:
                 "the gene, sites and bundle that it was made with"
             )
         return Scene(objective, window, row.columns, self.maps[number], METHODS[own.method].projected)
+
+
+def subject_of(name: str, explanation: Explanation) -> Subject:
+    """Return an explanation in memory as what is judged.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in the table.
+    explanation : Explanation
+        Of the model that judges.
+    """
+    about = explanation.about
+    fields = {key: value for key, value in about["target"].items() if key not in _BOUND}
+    given = {key: value for key, value in about["options"].items() if value is not None}
+    options = ExplainOptions(method=about["method"], options=given or None, rc=about["rc"], n_code=about["n_code"])
+    held = ScoreMap(explanation.codes, np.asarray(explanation.hypothetical, dtype=np.float64))
+    spec, facts = TargetSpec.from_json(fields), dict(explanation.facts)
+    return Subject(name, spec, options, [explanation.row], [held], [explanation.value], [facts])
 
 
 def read_subject(

@@ -52,6 +52,13 @@ def test_motifs_are_what_enough_nets_share(nets):
         within_tissue([nets[0]], share=1.0)
 
 
+def test_nets_of_chance_share_no_motif():
+    """Kernels of noise have no consensus, however many nets: what is found is not made by looking."""
+    luck = [net(f"n{one}", *(kernel("", noise=0.5, seed=10 * one + two) for two in range(3))) for one in range(3)]
+    with pytest.raises(InputError, match="no motif"):
+        within_tissue(luck)
+
+
 def test_curves_come_with_their_kernel_both_strands(nets):
     found = within_tissue(nets)
     for row, source in enumerate(found.source):

@@ -11,6 +11,7 @@ import toys
 from borzoi_export.models.config import BorzoiConfig
 from borzoi_export.training.adapters import LoraOptions, add_lora
 from borzoi_export.training.network import MultiHead
+from borzoi_export.training.penalties import PENALTIES
 from borzoi_export.training.regularisers import Penalties, Penalty, calico_penalties
 from torch import Tensor
 
@@ -41,6 +42,27 @@ def test_textbook_sums_of_a_group(model: MultiHead, group: str) -> None:
     ):
         got = Penalties(model, [Penalty(name, group, 0.25)])()
         assert float(got.detach()) == pytest.approx(0.25 * float(want), rel=1e-5)
+
+
+def test_a_penalty_leaves_what_was_planted_and_of_shuffled_labels_nothing() -> None:
+    """A sparse linear model: 4 of 40 weights are planted; the penalty of single weights keeps these alone."""
+    generator = torch.Generator().manual_seed(5)
+    x, planted = torch.randn(400, 40, generator=generator), torch.zeros(40)
+    planted[[3, 11, 20, 33]] = torch.tensor([1.0, -1.0, 1.5, -0.8])
+    y = x @ planted + 0.3 * torch.randn(400, generator=generator)
+
+    def left(labels: Tensor, penalty: float) -> list[int]:
+        weights = torch.zeros(40, requires_grad=True)
+        steps = torch.optim.SGD([weights], lr=0.02)
+        for _ in range(600):
+            steps.zero_grad()
+            ((x @ weights - labels).square().mean() + penalty * PENALTIES["l1_sum"](weights)).backward()
+            steps.step()
+        return torch.nonzero(weights.detach().abs() > 0.03).flatten().tolist()
+
+    assert left(y, 0.8) == [3, 11, 20, 33]
+    assert len(left(y, 1e-9)) > 4
+    assert left(y[torch.randperm(400, generator=generator)], 0.8) == []
 
 
 def test_smoothness_of_a_ramp(model: MultiHead) -> None:

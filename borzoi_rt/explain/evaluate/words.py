@@ -1,0 +1,41 @@
+"""What the measures of one file come to, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .maps import FALLEN
+from .metrics import FELL, HIGH, METRICS
+
+
+def verdict_of(table: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many measures one file passed, which, and by how much against random.
+
+    Parameters
+    ----------
+    table : sequence of mapping
+        The file's rows of ``metrics.tsv``.
+    """
+    asked = [line for line in table if line["passed"] is not None]
+    head = f"{table[0]['file']} ({table[0]['method']}): " if table else ""
+    if not asked:
+        return f"{head}nothing was measured that is compared with random"
+    passed = [_said(line) for line in asked if line["passed"]]
+    failed = [_said(line) for line in asked if not line["passed"]]
+    parts = [
+        f"{len(passed)} of {len(asked)} checks against random passed",
+        *([f"passed {', '.join(passed)}"] if passed else []),
+        *([f"FAILED {', '.join(failed)}"] if failed else []),
+    ]
+    return head + "; ".join(parts)
+
+
+def _said(line: Mapping[str, Any]) -> str:
+    """Say a value beside what it had to be."""
+    better = METRICS[line["metric"]].better_of(line["quantity"])
+    needed = f"random from {line['random_low']:.2g}" if better != FELL else f"asked is below {FALLEN:g}"
+    if better == HIGH:
+        needed = f"random up to {line['random_high']:.2g}"
+    name = line["metric"] if line["metric"] == line["quantity"] else f"{line['metric']} {line['quantity']}"
+    return f"{name} {line['value']:.2g} ({needed})"

@@ -1,0 +1,420 @@
+"""What a model says of the inside of its network, of designed sequences and of explanations.
+
+The methods do what the commands of the same names do, and keep in memory what these write: most give a
+:class:`borzoi_rt.inside.tables.Table`, with ``.to_pandas()``, ``.columns``, ``.matrix`` and ``.about``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..bundle.opening import open_bundle
+from ..engine.regions import Region
+from ..errors import InputError
+from ..explain.evaluate.faithful import EvaluateOptions
+from ..explain.evaluate.metrics import chosen_metrics
+from ..explain.evaluate.run import COLUMNS, judge
+from ..explain.evaluate.run import table as lines_of
+from ..explain.evaluate.stable import open_all
+from ..explain.evaluate.subject import subject_of
+from ..explain.evaluate.words import verdict_of
+from ..explain.explainer import Explainer
+from ..explain.result import Explanation
+from ..explain.rows import VARIANT_WIDTH_BP, gene_row, region_rows, variant_rows
+from ..explain.target import TargetSpec, with_text
+from ..genome.gene_index import genes_of
+from ..genome.genes import Genes
+from ..genome.intervals import Interval, read_bed
+from ..genome.variants import Variant
+from ..inside.activation_run import activation_table
+from ..inside.activations import EMBEDDING, TOKENS, Activations
+from ..inside.attention_run import AttentionOptions, attention_table
+from ..inside.design import Design, DesignOptions
+from ..inside.design_run import design_row, design_unit
+from ..inside.dissect import DissectOptions
+from ..inside.embed import EmbedOptions, embed_table, variant_pairs
+from ..inside.map_run import MapOptions, map_table
+from ..inside.tables import Table
+from ..inside.unit_rows import random_rows
+from ..inside.unit_runs import dissected
+from ..motifs.files import read_motifs
+from ..motifs.scan import MotifScanner
+from ..scoring.named_gene import one_gene
+from .explanations import Explanations
+
+Where = Interval | str
+Annotation = Genes | str | os.PathLike[str]
+Known = Sequence[Interval] | str | os.PathLike[str]
+WINDOWS = 16  # of a dissection
+
+
+class Inside(Explanations):
+    """Methods of a model that look inside it, design sequences and judge explanations."""
+
+    def cam(
+        self,
+        target: TargetSpec | str,
+        region: Where | None = None,
+        *,
+        method: str = "gradcam",
+        layer: str | None = None,
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Annotation | None = None,
+        variant: Variant | str | None = None,
+        truth: Known = (),
+        check: int = 0,
+        seed: int = 0,
+    ) -> Table:
+        """Map which tokens or bins of the window a number comes from: CAM, Grad-CAM, Grad-CAM++.
+
+        Parameters
+        ----------
+        target, region, tracks, against, gene, genes, variant
+            See :meth:`borzoi_rt.model.Model.explain`; the whole window is mapped.
+        method : str
+            One of :data:`borzoi_rt.inside.maps.MAPS`.
+        layer : str, optional
+            ``tokens``, ``layer_N`` or ``embedding``; tokens when None, of ``cam`` embedding.
+        truth : sequence of Interval or path, optional
+            Known features, also a BED file: whether the map finds them is in ``.about["rows"]``.
+        check : int
+            Positions to shuffle to see whether the map follows what that does; 0 leaves it out.
+        seed : int
+            Of both.
+
+        Returns
+        -------
+        Table
+            A row for each position, with ``start``, ``end`` and ``score``.
+        """
+        where = layer or (EMBEDDING if method == "cam" else TOKENS)
+        options = MapOptions(method=method, layer=where, check=check, seed=seed)
+        spec, row = with_text(target, tracks=tracks, against=against), self._explained(region, gene, genes, variant)
+        how: dict[str, Any] = {"spec": spec, "options": options, "truth": _intervals(truth)}
+        return map_table([row], activations=self._opened(), fasta=self.fasta, **how)
+
+    def attention(
+        self,
+        region: Where | None = None,
+        *,
+        how: str = "rows",
+        queries: str | None = None,
+        layers: Sequence[int] | None = None,
+        target: TargetSpec | str | None = None,
+        tracks: str | None = None,
+        gene: str | None = None,
+        genes: Annotation | None = None,
+        variant: Variant | str | None = None,
+        truth: Known = (),
+        check: int = 0,
+        seed: int = 0,
+    ) -> Table:
+        """Show where tokens of the transformer attend to. This is not attribution.
+
+        Parameters
+        ----------
+        region, gene, genes, variant
+            See :meth:`borzoi_rt.model.Model.explain`.
+        how : str
+            ``rows``, ``rollout`` or ``relevance``.
+        queries : str, optional
+            Tokens that ask, see :class:`borzoi_rt.inside.attention_run.AttentionOptions`.
+        layers : sequence of int, optional
+            Of ``rows``; all when None.
+        target, tracks
+            The number of ``relevance``, of queries ``target`` and of the check, which need it; of others none.
+        truth, check, seed
+            See :meth:`cam`.
+
+        Returns
+        -------
+        Table
+            A row for each token; a column for each layer and head (``l1h1``), or one. ``.arrays["by_query"]`` is
+            (queries, columns, tokens).
+        """
+        chosen = None if layers is None else tuple(layers)
+        options = AttentionOptions(how=how, queries=queries, layers=chosen, check=check, seed=seed)
+        needed = how == "relevance" or queries == "target" or check
+        if (target is not None or tracks is not None) and not needed:
+            raise InputError(f"target and tracks are of relevance, queries target and check, and not of {how}")
+        if needed and target is None:
+            raise InputError("relevance, queries target and the check need a target; give one, like 'log SUM'")
+        spec = None if target is None else with_text(target, tracks=tracks)
+        row = self._explained(region, gene, genes, variant)
+        what: dict[str, Any] = {"options": options, "spec": spec, "truth": _intervals(truth)}
+        return attention_table([row], activations=self._opened(), fasta=self.fasta, **what)[1]
+
+    def activations(
+        self,
+        region: Where | None = None,
+        *,
+        layer: str = TOKENS,
+        units: Sequence[int] | None = None,
+        variant: Variant | str | None = None,
+    ) -> Table:
+        """Show what units of a layer are at a stretch of bases: a row for each position, a column for each unit.
+
+        Parameters
+        ----------
+        region : Interval or str, optional
+            The bases.
+        layer : str
+            ``stem``, ``tower_N``, ``layer_N``, ``tokens`` or ``embedding``.
+        units : sequence of int, optional
+            Channels; all when None.
+        variant : Variant or str, optional
+            Instead of a region: the 512 bases around it, on both haplotypes.
+        """
+        if (region is None) == (variant is None):
+            raise InputError("give one of region and variant")
+        opened, grid = self._opened(), self.bundle.geometry
+        rows = (
+            region_rows([_interval(region)], self.fasta, grid)
+            if region is not None
+            else variant_rows(_variant(variant), self.fasta, grid, width_bp=VARIANT_WIDTH_BP)
+        )
+        return activation_table(rows, activations=opened, fasta=self.fasta, layer=layer, units=units)
+
+    def embed(
+        self,
+        regions: Where | Sequence[Where] | None = None,
+        *,
+        variants: Variant | str | Sequence[Variant | str] | None = None,
+        gene: str | Sequence[str] | None = None,
+        genes: Annotation | None = None,
+        layer: str = EMBEDDING,
+        over: str | None = None,
+        width_bp: int | None = None,
+    ) -> Table:
+        """Embed regions, alleles or genes: one vector each, the mean of a layer over its positions.
+
+        Parameters
+        ----------
+        regions : Interval or str, or a sequence of these, optional
+            What cannot be read keeps its row, with the reason as its status, here and below.
+        variants : Variant or str, or a sequence of these, optional
+            Two rows each, REF and ALT.
+        gene, genes : optional
+            Genes by id or name, and their annotation.
+        layer : str
+            ``embedding``, ``tokens`` or ``layer_N``.
+        over : str, optional
+            Bins to average, like ``span:2048``; the bases when None, of a gene its exons.
+        width_bp : int, optional
+            Bases around the middle of each region or variant.
+
+        Returns
+        -------
+        Table
+            ``.matrix.values`` is float32 (rows, units); ``covered`` says which share of each lies in the layer.
+        """
+        if sum(item is not None for item in (regions, variants, gene)) != 1:
+            raise InputError("give one of regions, variants and gene")
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        if gene is not None and width_bp is not None:
+            raise InputError("width_bp is of regions and variants; choose bins of a gene by over")
+        options = EmbedOptions(layer=layer, region=over or ("exons" if gene is not None else None))
+        if options.region is not None and Region.parse(options.region).of_genes and gene is None:
+            raise InputError(
+                f"over {options.region!r} is of a gene: give gene, or average window, span:BP or center:BP"
+            )
+        opened, grid = self._opened(), self.bundle.geometry
+        if gene is not None and genes is not None:
+            held = genes_of(genes)
+            names = [gene] if isinstance(gene, str) else gene
+            rows: list[Any] = [gene_row(one_gene(held, name, self.fasta), self.fasta, grid) for name in names]
+        elif variants is not None:
+            several = [variants] if isinstance(variants, str | Variant) else variants
+            rows = variant_pairs([_variant(one) for one in several], self.fasta, opened, width_bp or VARIANT_WIDTH_BP)
+        else:
+            assert regions is not None
+            given = [regions] if isinstance(regions, str | Interval) else regions
+            rows = [*region_rows([_interval(one) for one in given], self.fasta, grid, width_bp=width_bp, keep=True)]
+        return embed_table(rows, activations=opened, fasta=self.fasta, options=options)
+
+    def dissect(
+        self,
+        annotations: Known = (),
+        *,
+        motifs: str | os.PathLike[str] | None = None,
+        layer: str = "layer_0",
+        regions: Known | None = None,
+        windows: int | None = None,
+        units: Sequence[int] | None = None,
+        options: DissectOptions | None = None,
+    ) -> Table:
+        """Say which units of a layer follow annotations or motifs, and whether chance would (network dissection).
+
+        Parameters
+        ----------
+        annotations : sequence of Interval or path
+            Concepts, also a BED file: intervals of one name are one.
+        motifs : path, optional
+            MEME or JASPAR file: the hits of each motif are a concept.
+        layer, units
+            See :meth:`activations`.
+        regions : sequence of Interval or path, optional
+            What is looked at; ``windows`` drawn at random when None.
+        windows : int, optional
+            How many; 16 when None.
+        options : DissectOptions, optional
+
+        Returns
+        -------
+        Table
+            A row for each concept; ``.arrays["iou"]`` is (units, concepts), ``.about["note"]`` says where the
+            positions are too few.
+        """
+        if regions is not None and windows is not None:
+            raise InputError("give one of regions and windows")
+        options, known = options or DissectOptions(), _intervals(annotations)
+        if not known and motifs is None:
+            raise InputError("give annotations, motifs or both: without concepts there is nothing to compare with")
+        opened, grid = self._opened(), self.bundle.geometry
+        rows = (
+            random_rows(self.fasta, grid, WINDOWS if windows is None else windows, seed=options.seed)
+            if regions is None
+            else region_rows(_intervals(regions), self.fasta, grid, keep=True)
+        )
+        scanner = None if motifs is None else MotifScanner(read_motifs(Path(motifs)))
+        what: dict[str, Any] = {"options": options, "intervals": known, "scanner": scanner, "units": units}
+        return dissected(rows, activations=opened, fasta=self.fasta, layer=layer, **what).table
+
+    def design(
+        self,
+        region: Where,
+        target: TargetSpec | str | None = None,
+        *,
+        unit: int | None = None,
+        layer: str | None = None,
+        tracks: str | None = None,
+        against: str | None = None,
+        gene: str | None = None,
+        genes: Annotation | None = None,
+        fixed: Sequence[Where] = (),
+        options: DesignOptions | Mapping[str, Any] | None = None,
+        rc: bool = False,
+    ) -> Design:
+        """Design a sequence that raises a predicted number, or a unit, by substitutions (activation maximisation).
+
+        Parameters
+        ----------
+        region : Interval or str
+            The bases that may change.
+        target, tracks, against, gene, genes
+            The number, see :meth:`borzoi_rt.model.Model.explain`; of the whole window unless it names bins.
+        unit, layer
+            Instead of a target: a channel of a layer, its largest activation in the region.
+        fixed : sequence of Interval or str
+            Bases of the region that stay.
+        options : DesignOptions or mapping, optional
+            How, see :class:`borzoi_rt.inside.design.DesignOptions`.
+        rc : bool
+            Average each prediction with that of the reverse complement; of a target.
+
+        Returns
+        -------
+        Design
+            ``.sequence``, ``.steps``, ``.start`` and ``.value``.
+        """
+        chosen = options if isinstance(options, DesignOptions) else DesignOptions(**(options or {}))
+        kept = [_interval(item) for item in fixed]
+        if (target is None) == (unit is None):
+            raise InputError("give one of target and unit: what is raised")
+        if unit is None:
+            if layer is not None:
+                raise InputError("layer is of the unit that is raised; give unit, or leave it out")
+            assert target is not None
+            spec, row = with_text(target, tracks=tracks, against=against), self._explained(region, gene, genes, None)
+            return design_row(self._explainer_here(), row, spec, chosen, None, fixed=kept, rc=rc)
+        if layer is None:
+            raise InputError("unit is a channel of a layer; give layer, like 'stem' or 'tower_3'")
+        if rc or any(item is not None for item in (tracks, against, gene, genes)):
+            raise InputError("tracks, against, gene, genes and rc are of a target, and a unit is raised instead")
+        row = self._explained(region, None, None, None)
+        return design_unit(self._opened(), self.fasta, row, layer, unit, chosen, None, fixed=kept)
+
+    def explain_evaluate(
+        self,
+        explanations: Explanation | Mapping[str, Explanation],
+        *,
+        metrics: Sequence[str] | None = None,
+        truth: Known = (),
+        folds: Sequence[str | os.PathLike[str]] = (),
+        randomised: Sequence[str | os.PathLike[str]] = (),
+        options: EvaluateOptions | None = None,
+    ) -> Table:
+        """Judge explanations: do they say what the model does, and would they be said again?
+
+        Parameters
+        ----------
+        explanations : Explanation, or mapping of str to Explanation
+            What :meth:`borzoi_rt.model.Model.explain` gave, by names of yours.
+        metrics : sequence of str, optional
+            Keys of :data:`borzoi_rt.explain.evaluate.metrics.METRICS`; the cheap ones when None, and what is given for.
+        truth : sequence of Interval or path, optional
+            Bases that are known to count, also a BED file, for the measure of that name.
+        folds, randomised : sequence of path
+            Bundles for the measures of these names.
+        options : EvaluateOptions, optional
+
+        Returns
+        -------
+        Table
+            A row for each explanation, measure and number of it; ``.about["verdicts"]`` has a line for each.
+        """
+        held = {explanations.about["method"]: explanations} if isinstance(explanations, Explanation) else explanations
+        known, others = _intervals(truth), [[open_bundle(path) for path in paths] for paths in (folds, randomised)]
+        given = {"folds": len(others[0]), "randomised": len(others[1]), "truth": len(known)}
+        names, explainer = chosen_metrics(metrics, **given), self._explainer_here()
+        with ExitStack() as stack:
+            opened = [open_all(bundles, explainer, self._device) for bundles in others]
+            for one in (*opened[0], *opened[1]):
+                stack.callback(one.close)
+            how: dict[str, Any] = {"options": options or EvaluateOptions(), "truth": known}
+            how |= {"folds": opened[0], "randomised": opened[1], "explainer": explainer}
+            found = [judge(subject_of(name, one), names, **how) for name, one in held.items()]
+        lines = lines_of(found)
+        about = {"metrics": list(names), "verdicts": [verdict_of(one.table()) for one in found]}
+        return Table("metrics", about, {name: [line[name] for line in lines] for name in COLUMNS})
+
+    def _opened(self) -> Activations:
+        """Return what shows the inside, opened when it is first needed."""
+        if len(self.members) > 1:
+            raise InputError(f"this looks into one model, and {len(self.members)} are open; open the one that is meant")
+        if self._inside is None:
+            self._inside = Activations(self.bundle, self._device)
+            self._stack.callback(self._inside.close)
+        return self._inside
+
+    def _explainer_here(self) -> Explainer:
+        """Return an explainer in this process."""
+        if len(self.members) > 1:
+            raise InputError(f"this takes one model, and {len(self.members)} are open; open the one that is meant")
+        if self._device.kind == "triton":
+            raise InputError(f"{self._device}: this is done on this machine; open the model on cpu, cuda or tensorrt")
+        if self._local is None:
+            self._local = Explainer(self.bundle, self.fasta, self._device)
+            self._stack.callback(self._local.close)
+        return self._local
+
+
+def _interval(where: Where) -> Interval:
+    return where if isinstance(where, Interval) else Interval.parse(where)
+
+
+def _variant(variant: Variant | str | None) -> Variant:
+    assert variant is not None
+    return variant if isinstance(variant, Variant) else Variant.parse(variant)
+
+
+def _intervals(known: Known) -> list[Interval]:
+    """Return intervals, or those of a BED file."""
+    return list(read_bed(Path(known))) if isinstance(known, str | os.PathLike) else list(known)

@@ -1,0 +1,172 @@
+"""What a model says of its inside from Python: the tables that the commands write, and the same refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import worlds
+from command_line import Cli, caller
+
+from borzoi_rt import Interval, Model, open_model
+from borzoi_rt.demo import grammar
+from borzoi_rt.demo.packaged import packaged_bundle
+from borzoi_rt.errors import InputError
+from borzoi_rt.inside.design import DesignOptions
+from borzoi_rt.inside.dissect import DissectOptions
+from borzoi_rt.inside.tables import read_table
+
+REGION, TARGET = "chr1:6,001-6,060", "log SUM@center:512"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("face")
+    text = grammar.plant(np.random.default_rng(3), 20000)
+    gtf, bed = folder / "g.gtf", folder / "tss.bed"
+    gtf.write_text('chr1\ttoy\texon\t6001\t6300\t.\t+\t.\tgene_id "G1"; transcript_id "T1"; gene_name "ACTB";\n')
+    bed.write_text("".join(f"chr1\t{one.tss - 60}\t{one.tss + 1}\ttss\n" for one in grammar.promoters(text)))
+    return SimpleNamespace(fasta=worlds.write_fasta(folder / "g.fa", {"chr1": text}), gtf=gtf, bed=bed, text=text)
+
+
+@pytest.fixture(scope="module")
+def model(desk: SimpleNamespace) -> Iterator[Model]:
+    with open_model(packaged_bundle("bundle"), fasta=desk.fasta) as found:
+        yield found
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return caller(monkeypatch, capsys)
+
+
+def same(one: Any, other: Any) -> None:
+    pandas.testing.assert_frame_equal(one.to_pandas(), other.to_pandas(), check_dtype=False, rtol=1e-5, atol=1e-7)
+    assert {**one.about} == json.loads(json.dumps(dict(other.about)))
+
+
+def test_tables_are_those_of_the_commands(cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    ref = desk.text[6029]
+    variant = f"chr1:6030:{ref}:{'A' if ref != 'A' else 'C'}"
+    spoken = ["--target", TARGET, "--tracks", "CAGE+"]
+    where, gene = ["--region", REGION], ["--gene", "ACTB", "--genes", desk.gtf]
+    of_target = {"tracks": "CAGE+"}
+    calls: list[tuple[str, list[Any], Callable[[], Any]]] = [
+        ("cam", [*where, *spoken], lambda: model.cam(TARGET, REGION, **of_target)),
+        (
+            "cam",
+            [*where, *spoken, "--method", "cam", "--truth", desk.bed, "--seed", 2],
+            lambda: model.cam(TARGET, REGION, method="cam", truth=desk.bed, seed=2, **of_target),
+        ),
+        ("attention", where, lambda: model.attention(REGION)),
+        (
+            "attention",
+            [*where, *spoken, "--how", "relevance"],
+            lambda: model.attention(REGION, how="relevance", target=TARGET, **of_target),
+        ),
+        (
+            "activations",
+            [*where, "--layer", "tower_1", "--units", "3,5"],
+            lambda: model.activations(REGION, layer="tower_1", units=[3, 5]),
+        ),
+        ("activations", ["--variant", variant], lambda: model.activations(variant=variant)),
+        ("embed", where, lambda: model.embed(Interval.parse(REGION))),
+        ("embed", gene, lambda: model.embed(gene="ACTB", genes=desk.gtf)),
+        ("embed", ["--variant", variant], lambda: model.embed(variants=variant)),
+    ]
+    kinds = {"cam": "maps", "embed": "embeddings"}
+    for number, (name, words, ask) in enumerate(calls):
+        out = tmp_path / f"{number}.h5"
+        code, _, err = cli(name, *words, "--bundle", model.bundle.path, "--fasta", desk.fasta, "--out", out)
+        assert code == 0, err
+        same(read_table(out, kinds.get(name, name)), ask())
+
+
+def test_dissection_and_design_are_those_of_the_commands(
+    cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
+    words = ["--layer", "tower_2", "--units", "0-7", "--windows", "2", "--annotations", desk.bed, "--draws", "19"]
+    assert cli("dissect", *words, *files, "--out", tmp_path / "d")[0] == 0
+    options = DissectOptions(draws=19)
+    found = model.dissect(desk.bed, layer="tower_2", units=range(8), windows=2, options=options)
+    want = pandas.read_csv(tmp_path / "d" / "dissect.tsv", sep="\t")
+    pandas.testing.assert_frame_equal(found.to_pandas(), want, rtol=1e-5)
+    assert found.arrays["iou"].shape == (8, 1)
+
+    asked = {"edits": 2, "candidates": 5, "seed": 1}
+    more = [part for name, value in asked.items() for part in (f"--{name}", value)]
+    calls: list[tuple[list[Any], Any]] = [
+        (["--target", TARGET, "--tracks", "CAGE+"], model.design(REGION, TARGET, tracks="CAGE+", options=asked)),
+        (["--unit", 4, "--layer", "stem"], model.design(REGION, unit=4, layer="stem", options=DesignOptions(**asked))),
+    ]
+    for number, (spoken, made) in enumerate(calls):
+        out = tmp_path / f"o{number}"
+        code, _, err = cli("design", "--region", REGION, *spoken, *more, *files, "--out", out)
+        assert code == 0, err
+        assert made.sequence == (out / "designed.fa").read_text().split("\n")[3]
+        assert made.value == pytest.approx(json.loads((out / "design.json").read_text())["value"], rel=1e-6)
+
+
+def test_explanations_are_judged_as_their_files_are(
+    cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
+    what = ["--region", REGION, "--target", TARGET, "--tracks", "CAGE+", "--method", "ixg"]
+    assert cli("explain", *what, *files, "--out", tmp_path / "ixg.h5")[0] == 0
+    words = ["--metrics", "ism,truth,max-sensitivity", "--truth", desk.bed, "--out", tmp_path / "judged"]
+    code, stdout, err = cli("explain", "evaluate", tmp_path / "ixg.h5", *words, *files)
+    assert code == 0, err
+    want = list(csv.DictReader(stdout.splitlines(), delimiter="\t"))
+    held = model.explain(TARGET, REGION, method="ixg", tracks="CAGE+")
+    found = model.explain_evaluate({"ixg.h5": held}, metrics=["ism", "truth", "max-sensitivity"], truth=desk.bed)
+    lines = found.to_pandas()
+    assert lines.quantity.tolist() == [line["quantity"] for line in want]
+    for name in ("value", "random", "random_high"):
+        values = [float(line[name]) if line[name] else np.nan for line in want]
+        np.testing.assert_allclose(lines[name].astype(float), values, rtol=1e-3, atol=1e-4)
+    (verdict,) = found.about["verdicts"]
+    assert verdict.startswith("ixg.h5 (ixg): ")
+    assert verdict in err
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda model: model.cam("log SUM", REGION, method="cam", layer="tokens"), "cam is of embedding"),
+        (lambda model: model.cam("log SUM"), "nothing says which bases"),
+        (lambda model: model.attention(REGION, tracks="CAGE+"), "target and tracks are of relevance"),
+        (lambda model: model.attention(REGION, how="relevance"), "need a target"),
+        (lambda model: model.activations(), "give one of region and variant"),
+        (lambda model: model.activations(REGION, layer="tower_9"), "layer 'tower_9' is unknown"),
+        (lambda model: model.embed(), "give one of regions, variants and gene"),
+        (lambda model: model.embed(REGION, over="exons"), "over 'exons' is of a gene"),
+        (lambda model: model.embed(gene="ACTB"), "gene and genes, its annotation, belong together"),
+        (lambda model: model.dissect(), "give annotations, motifs or both"),
+        (lambda model: model.dissect([Interval("chr1", 1, 9)], regions=[], windows=1), "one of regions and windows"),
+        (lambda model: model.design(REGION), "give one of target and unit"),
+        (lambda model: model.design(REGION, unit=1), "unit is a channel of a layer"),
+        (lambda model: model.design(REGION, "log SUM", layer="stem"), "layer is of the unit"),
+        (lambda model: model.design(REGION, unit=1, layer="stem", rc=True), "are of a target, and a unit"),
+        (lambda model: model.explain_evaluate({}, metrics=["truth"]), "needs known features; give truth"),
+    ],
+)
+def test_what_does_not_go_together(model: Model, ask: Callable[[Model], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        ask(model)
+
+
+def test_a_closed_model_and_several_are_told(desk: SimpleNamespace) -> None:
+    with open_model(packaged_bundle("bundle"), fasta=desk.fasta) as model:
+        model.activations(REGION, layer="stem", units=[0])
+    with pytest.raises(InputError, match="this model is closed"):
+        model.activations(REGION)
+    with open_model(packaged_bundle("bundle")) as model, pytest.raises(InputError, match="this needs a genome"):
+        model.cam("log SUM", REGION)
