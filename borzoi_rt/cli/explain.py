@@ -85,6 +85,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 )
 @_shared.rc_option
 @_shared.n_code_option
+@_explaining.experiment_options
 @_explaining.method_options
 @_runs.spread_options
 @_shared.device_option

@@ -143,6 +143,11 @@ class Pictures:
         """Open what a run was made with, to predict again with its options; ``metadata`` is its description."""
         return cls(bundle, fasta, options_of(metadata), made=metadata, **how)
 
+    @property
+    def has_genes(self) -> bool:
+        """Whether there is an annotation, so that genes are drawn where there are some."""
+        return self._genes is not None
+
     def __enter__(self) -> Pictures:
         return self
 

@@ -24,7 +24,8 @@ MOTIFS = 6  # curves of a figure
 NEEDED = ("site", "chrom", "pos0", "strand", "variant", "allele", "net", "track", "motif", "score", "status")
 _WHEN_SEVERAL = ("id", "variant", "allele", "net", "track", "status")  # columns shown where their values differ
 _SHOWN = (
-    *("site", "motif", "score", "score_sd", "delta_sum", "log2fc", "abundance", "positional", "tss_shift_bp"),
+    *("site", "chrom", "pos0", "strand"),
+    *("motif", "score", "score_sd", "delta_sum", "log2fc", "abundance", "positional", "tss_shift_bp"),
     *("above_noise", "dominant", "delta_score", "dominant_ref", "dominant_alt", *_WHEN_SEVERAL),
 )  # fmt: skip
 _CHOICES = ("motif", "allele", "net", "track", "status", "dominant")

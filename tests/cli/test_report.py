@@ -86,6 +86,15 @@ def test_an_allele_that_the_genome_holds_is_drawn_and_explained_as_written(cli: 
     assert [item["difference"] for item in motif["motifs"]] == [-item["difference"] for item in back["motifs"]]
 
 
+def test_genes_are_drawn_where_no_score_is_of_genes(cli: Cli, desk: Desk) -> None:
+    gtf, page = desk.folder / "toy.gtf", desk.folder / "r.html"
+    gtf.write_text('chr1\tx\texon\t1901\t2300\t.\t+\t.\tgene_id "G";\n')
+    ended = cli(*desk.score("--stats", "SUM", "--genes", gtf, "--report", page))
+    assert ended.code == 0, ended.err
+    assert any(gene[0] == "G" for item in data_of(page.read_text())["details"] for gene in item["picture"]["genes"])
+    assert "genes are given, but no score" in cli(*desk.score("--stats", "SUM", "--genes", gtf)).err
+
+
 def test_without_a_model_no_coverage_is_shown(cli: Cli, desk: Desk) -> None:
     assert cli(*desk.score()).code == 0
     page = desk.folder / "r.html"

@@ -24,8 +24,11 @@ function chosen() {
       if (best) held.push(text(best[1]), text(best[2]), text(best[3]));
       const all = held.join(" ").toLowerCase();
       return words.every((word) => all.includes(word.replace(/,/g, "")));
-    });
+    })
+    .sort((one, two) => (byId("order").value === "position" ? apart(one.row, two.row) : 0));
 }
+const places = new Map(data.alleles.map((row) => text(row[CHROM])).sort((one, two) => one.localeCompare(two, "en", { numeric: true })).map((name, number) => [name, number]));
+const apart = (one, two) => places.get(text(one[CHROM])) - places.get(text(two[CHROM])) || one[POS] - two[POS];
 function besideOf(best) {
   return data.beside.map((name, number) => [name, best[4 + number]]).filter(([, value]) => value !== null && value !== undefined);
 }
@@ -49,6 +52,7 @@ function line({ row, rank: number }) {
 function show() {
   rows = chosen();
   byId("score-name").textContent = data.scores[rank] || "Score";
+  byId("meaning").textContent = data.meanings[rank] ? `${data.scores[rank]}: ${data.meanings[rank]}. R and A: coverage of REF and ALT${data.scores[rank].includes("@") ? " in the region" : ""}; 0 is no change.` : "";
   byId("found").textContent = `${grouped(rows.length)} of ${grouped(data.alleles.length)} listed alleles` + (rows.length > limit ? `, the first ${limit} shown` : "");
   document.querySelector("#variants tbody").replaceChildren(...rows.slice(0, limit).map(line));
   byId("more").hidden = rows.length <= limit;
@@ -104,7 +108,8 @@ function histogram(figure, number) {
     draw(svg, "path", { class: "axis", d: `M${x(at)} ${bottom}v4` });
     draw(svg, "text", { x: x(at), y: bottom + 16, "text-anchor": "middle" }, shown(at));
   }
-  draw(svg, "text", { x: (left + right) / 2, y: 147, "text-anchor": "middle" }, "score (count on a log scale)");
+  draw(svg, "text", { x: (left + right) / 2, y: 147, "text-anchor": "middle" }, data.scores[number]);
+  draw(svg, "text", { transform: `translate(11 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, "alleles");
   figure.querySelector("svg")?.remove();
   figure.append(svg);
 }
@@ -188,6 +193,7 @@ function coverage(box, detail, view) {
   draw(svg, "text", { x: (left + right) / 2, y: last + 34, "text-anchor": "middle" }, `position on ${detail.chrom}, bp`);
   const mark = px(detail.pos - 1 + detail.ref_bp / 2);
   if (mark >= left && mark <= right) draw(svg, "path", { class: "marker", d: `M${mark} ${models ? 2 : 10}V${last}` });
+  svg.append(...svg.querySelectorAll(".title, .gene-name")); // names stay readable over the mark of the variant
   const cursor = draw(svg, "path", { class: "cursor", d: "" });
   let at = -1;
   const point = (number) => {
@@ -226,8 +232,8 @@ function motifs(detail) {
   if (!detail.motifs.length) return make("p", { class: "muted" }, "Motifs: none of those given changes.");
   const match = (item, side) => (item[`${side}_bases`] ? `${shown(item[`${side}_score`])} ${item[`${side}_bases`]} (${item[`${side}_strand`]})` : "");
   const lines = detail.motifs.slice(0, 12).map((item) => make("tr", {}, make("th", { scope: "row" }, item.motif_name || item.motif, item.motif_name ? make("small", { class: "muted" }, " " + item.motif) : null), make("td", { class: item.change }, item.change), make("td", { class: "number" }, shown(item.difference, true)), make("td", {}, match(item, "ref")), make("td", {}, match(item, "alt"))));
-  const head = make("thead", {}, make("tr", {}, ...["Motif", "Change", "Log2 odds", "REF match", "ALT match"].map((name) => make("th", { scope: "col" }, name))));
-  return make("div", {}, make("h4", {}, `Motifs that change (${detail.motifs.length})`), make("table", { class: "motifs" }, head, make("tbody", {}, ...lines)));
+  const head = make("thead", {}, make("tr", {}, ...["Motif", "Change", "ALT \u2212 REF", "Best match of REF", "Best match of ALT"].map((name, at) => make("th", { scope: "col", class: at === 2 ? "number" : "" }, name))));
+  return make("div", {}, make("h4", {}, `Motifs that change (${detail.motifs.length}), by log2 odds of the best match`), make("table", { class: "motifs" }, head, make("tbody", {}, ...lines)));
 }
 const redraw = [];
 function detailOf(detail, number) {
@@ -269,7 +275,7 @@ function detailOf(detail, number) {
 data.scores.forEach((name, number) => byId("rank").append(make("option", { value: number }, name)));
 byId("rank").value = String(rank);
 byId("status").append(make("option", { value: "" }, "all"), ...[...new Set(data.alleles.map((row) => text(row[STATUS])))].map((name) => make("option", {}, name)));
-for (const id of ["search", "status", "least"]) byId(id).addEventListener("input", () => { limit = STEP; show(); });
+for (const id of ["search", "status", "least", "order"]) byId(id).addEventListener("input", () => { limit = STEP; show(); });
 byId("rank").addEventListener("input", () => { rank = Number(byId("rank").value); show(); });
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 byId("download").addEventListener("click", download);
