@@ -212,7 +212,8 @@ def _drawn(picture: Picture) -> dict[str, Any]:
 
 def _curves(curves: Curves) -> dict[str, Any]:
     ref, alt = ([[_number(float(value)) for value in row] for row in values] for values in (curves.ref, curves.alt))
-    return {"start": curves.start, "step": curves.step_bp, "ref": ref, "alt": alt}
+    gap = {} if curves.gap is None else {"gap": list(curves.gap)}
+    return {"start": curves.start, "step": curves.step_bp, "ref": ref, "alt": alt, **gap}
 
 
 def _histogram(ranking: Ranking, score: str) -> dict[str, Any]:

@@ -113,13 +113,18 @@ function histogram(figure, number) {
   figure.querySelector("svg")?.remove();
   figure.append(svg);
 }
+// x gives the ends of a step; where bases are deleted, one does not begin where the last one ended
 function area(x, y, values, zero) {
-  let path = `M${x(0)} ${zero}`;
-  values.forEach((value, at) => { path += `L${x(at)} ${y(value)}H${x(at + 1)}`; });
+  let path = `M${x(0)[0]} ${zero}`;
+  values.forEach((value, at) => {
+    const [from, to] = x(at);
+    if (at && from !== x(at - 1)[1]) path += `V${zero}H${from}`;
+    path += `L${from} ${y(value)}H${to}`;
+  });
   return path + `V${zero}Z`;
 }
 function stairs(x, y, values) {
-  return values.map((value, at) => `${at ? "L" : "M"}${x(at)} ${y(value)}H${x(at + 1)}`).join("");
+  return values.map((value, at) => `${at && x(at)[0] === x(at - 1)[1] ? "L" : "M"}${x(at)[0]} ${y(value)}H${x(at)[1]}`).join("");
 }
 function packed(genes, x, start, end, room) {
   const ends = [];
@@ -140,7 +145,11 @@ function packed(genes, x, start, end, room) {
 function coverage(box, detail, view) {
   const picture = detail.picture, curves = picture[view], count = curves.ref[0].length;
   const figure = box.querySelector("figure"), readout = box.querySelector(".readout");
-  const [start, end] = [curves.start, curves.start + curves.step * count];
+  const [seam, gone] = curves.gap || [0, 0];
+  const inside = seam > 0 && seam < count;
+  const first = curves.start + (seam <= 0 ? gone : 0); // of the first step; behind a deletion steps are moved by it
+  const beginOf = (at) => first + at * curves.step + (inside && at >= seam ? gone : 0);
+  const [start, end] = [first, beginOf(count - 1) + curves.step];
   const width0 = Math.max(240, Math.floor(figure.clientWidth || 600)), narrow = width0 < 520;
   const left = 52, right = width0 - 8, tall = 74, diff = 40, gap = 32;
   const px = (bp) => left + ((bp - start) / (end - start)) * (right - left);
@@ -164,7 +173,7 @@ function coverage(box, detail, view) {
     }
     draw(svg, "text", { class: "gene-name", x: gene.middle, y: y - 9, "text-anchor": "middle" }, gene.name + (gene.strand === "+" ? " \u2192" : gene.strand === "-" ? " \u2190" : ""));
   }
-  const x = (at) => px(start + at * curves.step);
+  const x = (at) => [px(beginOf(at)), px(beginOf(at) + curves.step)];
   picture.tracks.forEach((name, track) => {
     const ref = curves.ref[track], alt = curves.alt[track], delta = alt.map((value, at) => value - ref[at]);
     const top = models + track * (tall + diff + gap) + 18, bottom = top + tall, middle = bottom + 6 + diff / 2;
@@ -198,20 +207,21 @@ function coverage(box, detail, view) {
   let at = -1;
   const point = (number) => {
     at = Math.min(Math.max(number, 0), count - 1);
-    const from = start + at * curves.step;
-    cursor.setAttribute("d", `M${x(at + 0.5)} ${models}V${last}`);
+    const from = beginOf(at);
+    cursor.setAttribute("d", `M${px(from + curves.step / 2)} ${models}V${last}`);
     readout.textContent = `${detail.chrom}:${grouped(from + 1)}\u2013${grouped(from + curves.step)}  ` + picture.tracks
       .map((name, track) => `${name.split(" ")[0]}: REF ${shown(curves.ref[track][at])}, ALT ${shown(curves.alt[track][at])}, ${shown(curves.alt[track][at] - curves.ref[track][at], true)}`).join(" \u00b7 ");
   };
+  const stepAt = (bp) => Math.floor((bp - first - (inside && bp >= beginOf(seam) ? gone : 0)) / curves.step);
   svg.addEventListener("pointermove", (event) => {
     const frame = svg.getBoundingClientRect();
-    point(Math.floor((((event.clientX - frame.left) * width) / frame.width - left) / (right - left) * count));
+    point(stepAt(start + ((((event.clientX - frame.left) * width) / frame.width - left) / (right - left)) * (end - start)));
   });
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    point(at < 0 ? Math.floor((detail.pos - 1 - start) / curves.step) : at + step);
+    point(at < 0 ? stepAt(detail.pos - 1) : at + step);
   });
   figure.querySelector("svg")?.remove();
   figure.prepend(svg);
