@@ -104,7 +104,7 @@ def test_the_quick_start_runs(tmp_path: Path) -> None:
     ]
     changes = (tmp_path / "lost.tsv.motifs.tsv").read_text(encoding="utf-8").splitlines()[1:]
     assert {("inr", "lost"), ("silencer", "gained")} == {
-        tuple(line.split("\t")[i] for i in (12, 14)) for line in changes
+        tuple(line.split("\t")[i] for i in (13, 15)) for line in changes
     }
 
 

@@ -74,7 +74,11 @@ def _next_commands(out: Path, variant: Variant) -> Iterator[tuple[str, str]]:
         ("rank them: a page to open (extra: report)", ["report", files["scores.tsv"], *model, *genes], "report.html"),
         ("REF and ALT around the strongest", ["plot", one, *model, *genes], "strongest.pdf"),
         ("which motif it breaks (extra: promoter)", ["score", "--variant", one, *model, *explain], "strongest.tsv"),
-        ("which bases drive it", ["explain", "--variant", one, "--width", "100", *model], "why.h5"),
+        (
+            "which bases drive it",
+            ["explain", "--variant", one, "--width", "100", *model, "--plot", _shared.near(out / "why.png")],
+            "why.h5",
+        ),
     )
     for aim, words, name in lines:
         yield aim, " ".join((_shared.program(), *words, "--out", _shared.near(out / name)))

@@ -50,7 +50,7 @@ def test_the_next_lines_work_as_printed(tmp_path: Path) -> None:
     for other in others:
         done = subprocess.run(other, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, (other, done.stderr)
-    for name in ("report.html", "strongest.pdf", "strongest.tsv.motifs.tsv", "why.h5"):
+    for name in ("report.html", "strongest.pdf", "strongest.tsv.motifs.tsv", "why.h5", "why.png"):
         assert (tmp_path / "demo out" / name).stat().st_size
     with (tmp_path / "demo out" / "strongest.tsv.motifs.tsv").open(newline="") as handle:
         assert ("inr", "lost") in {(row["motif"], row["change"]) for row in csv.DictReader(handle, delimiter="\t")}

@@ -212,7 +212,10 @@ function coverage(box, detail, view) {
     readout.textContent = `${detail.chrom}:${grouped(from + 1)}\u2013${grouped(from + curves.step)}  ` + picture.tracks
       .map((name, track) => `${name.split(" ")[0]}: REF ${shown(curves.ref[track][at])}, ALT ${shown(curves.alt[track][at])}, ${shown(curves.alt[track][at] - curves.ref[track][at], true)}`).join(" \u00b7 ");
   };
-  const stepAt = (bp) => Math.floor((bp - first - (inside && bp >= beginOf(seam) ? gone : 0)) / curves.step);
+  const stepAt = (bp) => {
+    if (inside && bp >= beginOf(seam)) return Math.floor((bp - first - gone) / curves.step);
+    return Math.min(Math.floor((bp - first) / curves.step), inside ? seam - 1 : count - 1); // in the gap, the last before it
+  };
   svg.addEventListener("pointermove", (event) => {
     const frame = svg.getBoundingClientRect();
     point(stepAt(start + ((((event.clientX - frame.left) * width) / frame.width - left) / (right - left)) * (end - start)));
