@@ -17,6 +17,7 @@ from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.errors import InputError, ReferenceMismatchError
+from borzoi_rt.model import opened
 from borzoi_rt.report import style
 from borzoi_rt.runs import predict_variant as module
 from borzoi_rt.runs.predict import CoverageOptions
@@ -116,7 +117,7 @@ def test_a_model_gives_both_alleles(
     ref = TEXT[POS - 1 : POS - 1 + alleles[0]]
     alt = ref[0] + alleles[1] if alleles != (1, "") else "ACGT"[("ACGT".index(ref) + 1) % 4]
     predict_variant(f"chr1:{POS}:{ref}:{alt}", tmp_path / "out", bundle=counting, fasta=fasta)
-    monkeypatch.setattr(facade, "open_session", lambda *_, **__: ArraySession(counting.geometry, worlds.WEIGHTS))
+    monkeypatch.setattr(opened, "open_session", lambda *_, **__: ArraySession(counting.geometry, worlds.WEIGHTS))
     with facade.open_model(counting, fasta=fasta) as model:
         found = model.predict_variant(f"chr1:{POS}:{ref}:{alt}")
         part = model.predict_variant(f"1:{POS}:{ref}:{alt}", tracks="chip")
