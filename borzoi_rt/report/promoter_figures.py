@@ -49,6 +49,7 @@ def plot_effect_curves(
         )
         if fine:
             panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0, label="smoothed over 11 bins")
+        panel.axhline(0, color="0.6", linewidth=0.6)
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
         style.name_panel(panel, name)
         panel.margins(x=0)
