@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .genome.variants import VariantRecord as VariantRecord
     from .model import Model as Model
     from .model import open_model as open_model
+    from .results.alleles import AlleleCoverage as AlleleCoverage
     from .results.coverage import CoverageResult as CoverageResult
     from .results.ism import IsmResult as IsmResult
     from .results.scores import ScoreResult as ScoreResult
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AlleleCoverage": "results.alleles",
     "BackendError": "errors",
     "BorzoiError": "errors",
     "Bundle": "bundle.opening",

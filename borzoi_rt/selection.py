@@ -26,6 +26,7 @@ from .errors import InputError
 from .reading import read_small
 
 _SUGGESTIONS = 3
+_EXAMPLES = 5  # tracks that are named where nothing is near
 _LARGEST_LIST = 2**24  # bytes of a list of tracks
 _STRAND = re.compile(r"[\w.:\-]*\w\+(/-)?")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -132,8 +133,12 @@ class TrackNames:
         return [position for position, (name, label) in names if pattern.search(name) or pattern.search(label)]
 
     def _nothing(self, part: str) -> list[int]:
-        near = "; ".join(self._near(part))
-        raise InputError(f"no track matches {part!r}; nearest: {near}")
+        if near := self._near(part):
+            raise InputError(f"no track matches {part!r}; nearest: {'; '.join(near)}")
+        count = len(self.identifier)
+        shown = "; ".join(self._shown(position) for position in range(min(count, _EXAMPLES)))
+        which = f"the first of {count:,} are" if count > _EXAMPLES else "there are" if count > 1 else "there is"
+        raise InputError(f"no track matches {part!r}, and none is spelled like it; {which} {shown}")
 
     def _near(self, part: str) -> list[str]:
         """Return up to three tracks, by name and label: those that hold the text, then those of like spelling."""
@@ -144,8 +149,7 @@ class TrackNames:
                 words.setdefault(word.casefold(), position)
         held = [word for word in words if text in word]
         like = difflib.get_close_matches(text, words, n=2 * _SUGGESTIONS, cutoff=0.6)
-        anything = difflib.get_close_matches(text, words, n=1, cutoff=0.0) if not (held or like) else []
-        found = dict.fromkeys(self._shown(words[word]) for word in (*held, *like, *anything))
+        found = dict.fromkeys(self._shown(words[word]) for word in (*held, *like))
         return list(found)[:_SUGGESTIONS]
 
     def _shown(self, position: int) -> str:

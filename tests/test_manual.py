@@ -92,12 +92,20 @@ def test_the_quick_start_runs(tmp_path: Path) -> None:
     (tmp_path / "borzoi_rt" / "demo").symlink_to(Path(demo.__file__).parent)
     blocks = re.findall(r"^```bash\n(.*?)^```", (DOCS / "quickstart.md").read_text(encoding="utf-8"), re.M | re.S)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if "demo-out/genome" in line]
-    assert [line.split()[1] for line in lines] == ["score", "explain"]
+    assert [line.split()[1] for line in lines] == ["score", "score", "plot", "explain", "score"]
     for line in lines:
         done = CliRunner().invoke(main, [str(word) for word in _within(tmp_path, line)])
         assert done.exit_code == 0, done.output
     assert demo_out.is_dir()
-    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["one.tsv", "one.tsv.meta.json", "why.h5"]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
+        *("all.html", "all.tsv", "all.tsv.meta.json", "alleles.pdf"),
+        *("lost.tsv", "lost.tsv.meta.json", "lost.tsv.motifs.json", "lost.tsv.motifs.tsv"),
+        *("one.tsv", "one.tsv.meta.json", "why.h5"),
+    ]
+    changes = (tmp_path / "lost.tsv.motifs.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    assert {("inr", "lost"), ("silencer", "gained")} == {
+        tuple(line.split("\t")[i] for i in (13, 15)) for line in changes
+    }
 
 
 def _made(folder: Path) -> Path:
@@ -107,5 +115,5 @@ def _made(folder: Path) -> Path:
 
 def _within(folder: Path, line: str) -> list[str]:
     """Return the words of a command with the paths that it names taken from a folder."""
-    named = re.compile(r"demo-out/|borzoi_rt/demo/|\w+\.(tsv|h5)$")
+    named = re.compile(r"demo-out/|borzoi_rt/demo/|\w+\.(tsv|h5|html|pdf)$")
     return [str(folder / word) if named.match(word) else word for word in shlex.split(line, comments=True)[1:]]

@@ -9,6 +9,7 @@ import pytest
 import toys
 
 from borzoi_rt.errors import InputError
+from borzoi_rt.selection import TrackNames
 from borzoi_rt.tracks import TrackTable
 
 NAMES = ("RNA+", "RNA-", "DNASE", "CNhs1+", "CNhs1-", "a,b", "a.c", "abc", "ENCFF1", "chip(x", "12")
@@ -131,6 +132,17 @@ def test_suggestions_are_near_in_spelling_or_label(table: TrackTable, expression
     suggestions = str(caught.value).split("nearest: ")[1].split("; ")
     assert near in suggestions
     assert len(suggestions) <= 3
+
+
+def test_where_nothing_is_near_tracks_are_named() -> None:
+    few = TrackNames(("a", "b"), ("RNA:lung", "b"), (0, 1), ("", ""))
+    with pytest.raises(
+        InputError, match=r"no track matches 'qqq', and none is spelled like it; there are a \(RNA:lung\); b$"
+    ):
+        few.select("qqq")
+    many = [f"t{number}" for number in range(1200)]
+    with pytest.raises(InputError, match=r"the first of 1,200 are t0; t1; t2; t3; t4$"):
+        TrackNames(many, many, range(1200), [""] * 1200).select("qqq")
 
 
 def test_a_number_that_names_two_tracks_is_refused() -> None:

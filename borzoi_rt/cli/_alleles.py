@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from ..errors import InputError
 from ..runs.explain import TOP, ExplainOptions
 from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
+from ._talk import say
 
 normalize_option = click.option(
     "--normalize",
@@ -114,6 +116,22 @@ def take_explain(choices: dict[str, Any]) -> ExplainOptions | None:
         raise InputError("--explain needs motifs to look for; name a MEME or JASPAR file with --motifs")
     renamed = {"top_by": "by", "motif_pvalue": "pvalue"}
     return ExplainOptions(**{renamed.get(name, name): value for name, value in given.items()})
+
+
+def say_explained(table: Path) -> None:
+    """Say on stderr how many of the strongest alleles change a motif, as it stands beside their table."""
+    document = json.loads(table.with_name(table.name + ".motifs.json").read_text(encoding="utf-8"))
+    counts = [len(item["motifs"]) for item in document["alleles"]]
+    if not counts:
+        say("no allele has a score by which motifs could be looked for")
+        return
+    changed, many = sum(count > 0 for count in counts), len(counts) > 1
+    if not changed:
+        where = f"any of the strongest {len(counts)} alleles" if many else "the strongest allele"
+        say(f"no motif of {document['motif_file']} changes in {where}; a larger --motif-pvalue counts weaker matches")
+        return
+    where = f"{changed} of the strongest {len(counts)} alleles" if many else "the strongest allele"
+    say(f"motifs change {sum(counts)} times in {where} -> {table.name}.motifs.tsv")
 
 
 def take_haplotypes(choices: dict[str, Any], *, of_file: bool) -> HaplotypeOptions | None:

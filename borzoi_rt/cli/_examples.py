@@ -8,13 +8,21 @@ FIRST = (
     ("Score variants", "borzoi-rt score IN.vcf --bundle BUNDLE --fasta GENOME.fa.gz --out scores.tsv"),
 )
 _MODEL = "--bundle BUNDLE --fasta GENOME.fa.gz"
+_DEMO = "--bundle DEMO_BUNDLE --fasta demo-out/genome.fa"  # `demo` prints where its bundle is
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "score": (
         f"score IN.vcf {_MODEL} --out scores.tsv",
         f"score --variant chr1:14677:G:A {_MODEL} --stats logSED@span:2000 --tracks gtex --out one.tsv",
+        f"score IN.vcf {_MODEL} --genes genes.gtf --gene ACTB --stats logSED@exons --tracks liver --out actb.tsv "
+        "--report actb.html",
+        f"score --variant synthA:22211:AAGAC:A {_DEMO} --explain --motifs demo-out/motifs.meme --out one.tsv",
     ),
     "ism": (f"ism chr1:620,101-620,104 {_MODEL} --out ism.h5",),
-    "explain": (f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",),
+    "explain": (
+        f"explain --method occlusion --region chr1:620,001-620,512 --target logSED {_MODEL} --out why.h5",
+        f"explain --variant synthA:22211:AAGAC:A --width 64 {_DEMO} --motifs demo-out/motifs.meme --out why.h5 "
+        "--report why.html",
+    ),
     "explain compare": (
         f"explain compare --methods saliency,ism --region chr1:620,001-620,100 --target logSED {_MODEL} --out compared",
     ),
@@ -38,7 +46,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "filters": (f"filters --layer stem --motifs motifs.meme {_MODEL} --out filters",),
     "dissect": (f"dissect --layer tower_3 --annotations REGIONS.bed {_MODEL} --out dissected",),
-    "predict": (f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",),
+    "predict": (
+        f"predict REGIONS.bed {_MODEL} --out coverage --tracks gtex",
+        f"predict --variant chr1:14677:G:A {_MODEL} --out alleles --tracks gtex",
+    ),
     "merge": ("merge scores.tsv.shard-*",),
     "report": (f"report scores.tsv {_MODEL} --out scores.html",),
     "plot": (
@@ -80,7 +91,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "influence --data DATA --window valid:3 --bundle BUNDLE --out influence.tsv",
         f"influence --data DATA --region chr1:620,001-620,512 --target logSED {_MODEL} --out influence.tsv",
     ),
-    "dft score": ("dft score --bundle BUNDLE --fasta GENOME.fa.gz --bed tss.bed --out dft.tsv",),
+    "dft score": (
+        "dft score --bundle BUNDLE --fasta GENOME.fa.gz --bed tss.bed --out dft.tsv",
+        f"dft score {_DEMO} --bed demo-out/tss.bed --motifs demo-out/motifs.meme --tracks RNA --out dft.tsv "
+        "--curves dft.h5 --report dft.html",
+    ),
     "dft demo": ("dft demo --out dft-demo-out",),
     "triton repo": ("triton repo BUNDLE --out models --fasta GENOME.fa.gz",),
     "triton lint": ("triton lint models",),

@@ -157,23 +157,6 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Length of the stretches of shuffle, deletion, occlusion, shap and lime  [default: 128].",
         ),
         click.option(
-            "--spacing",
-            type=_shared.IntegerList(),
-            help="Bases between motifs of space, numbers separated by commas  [default: none].",
-        ),
-        click.option(
-            "--backgrounds",
-            type=click.IntRange(min=0),
-            help="Shuffles of the bases that marginalize and space put motifs into; 0 takes them as they are  "
-            "[default: 10].",
-        ),
-        click.option(
-            "--motif",
-            multiple=True,
-            help="Motif that marginalize and space put in: letters, N for any, or @FILE, a MEME or JASPAR file of "
-            "which each is put in. May be given again  [default: none].",
-        ),
-        click.option(
             "--max-passes",
             type=click.IntRange(min=1),
             help="Gradients, or predictions, that dependency may take for each row; more is refused  [default: 2000].",
@@ -207,6 +190,31 @@ def method_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def experiment_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of experiments, which put motifs into bases and attribute nothing."""
+    for option in (
+        click.option(
+            "--spacing",
+            type=_shared.IntegerList(),
+            help="Bases between motifs of space, numbers separated by commas  [default: none].",
+        ),
+        click.option(
+            "--backgrounds",
+            type=click.IntRange(min=0),
+            help="Shuffles of the bases that marginalize and space put motifs into; 0 takes them as they are  "
+            "[default: 10].",
+        ),
+        click.option(
+            "--motif",
+            multiple=True,
+            help="Motif that marginalize and space put in: letters, N for any, or @FILE, a MEME or JASPAR file of "
+            "which each is put in. May be given again  [default: none].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def read_spec(choices: dict[str, Any]) -> TargetSpec:
     """Return the target that the options mean."""
     text = choices["target"] or ("log SUM@exons" if choices["gene"] is not None else "log SUM")
@@ -234,7 +242,7 @@ def files_of(choices: dict[str, Any]) -> list[Path]:
 
 def take_options(choices: dict[str, Any]) -> tuple[dict[str, Any], SegmentSource | None]:
     """Take the options of methods out of the arguments of a command, and read where stretches and motifs come from."""
-    given = {name: choices.pop(name) for name in OPTIONS}
+    given = {name: choices.pop(name, None) for name in OPTIONS}  # a command has those of its methods
     source = None if given["segments"] is None else read_segments(given["segments"])
     motifs = motifs_from(given["motif"]) if given["motif"] else None  # none given is None, as of other options
     return given | {"motif": motifs, "segments": None if source is None else source.label}, source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,21 +11,24 @@ from typing import Any
 
 import click
 
-from ._talk import in_json
+from ._talk import at_terminal, in_json
 
 EVERY_S = 30.0
 
 
 class Reporter:
-    """Takes the number of items, how many are done, and tiles asked for and computed; see :func:`progress_bar`."""
+    """Takes the number of items, how many are done, tiles asked for and computed, and items read before their number is
+    known; see :func:`progress_bar`.
+    """
 
     def __init__(
         self,
         set_total: Callable[[int], None],
         set_done: Callable[[int], None],
         set_tiles: Callable[[int, int], None] = lambda asked, computed: None,
+        set_read: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self.total, self.done, self.tiles = set_total, set_done, set_tiles
+        self.total, self.done, self.tiles, self.read = set_total, set_done, set_tiles, set_read
 
 
 @contextmanager
@@ -42,12 +44,12 @@ def progress_bar(title: str, total: int | None = None, noun: str = "") -> Iterat
     noun : str
         What an item is, for the speed: ``variants``.
     """
-    if sys.stderr.isatty() and not in_json():
+    if at_terminal():
         with _bar(title, total, noun) as reporter:
             yield reporter
     else:
         lines = ProgressLines(title, total, noun=noun)
-        yield Reporter(lines.set_total, lines.set_done, lines.set_tiles)
+        yield Reporter(lines.set_total, lines.set_done, lines.set_tiles, lines.set_read)
 
 
 @dataclass
@@ -117,7 +119,7 @@ class ProgressLines:
         self, title: str, total: int | None, clock: Callable[[], float] | None = None, *, noun: str = ""
     ) -> None:
         self._title, self._noun = title, noun
-        self._pace = Pace(total)
+        self._pace, self._reading = Pace(total), Pace()
         self._clock = clock or time.monotonic
         self._said_at = self._clock()
 
@@ -131,23 +133,27 @@ class ProgressLines:
 
     def set_done(self, done: int) -> None:
         """Take the number of items done, those of an earlier run included, which say nothing about the speed."""
+        self._said(self._title, self._pace, done)
+
+    def set_read(self, count: int) -> None:
+        """Take how many items were read so far; their number is not known yet."""
+        self._said("reading", self._reading, count)
+
+    def _said(self, title: str, pace: Pace, done: int) -> None:
         now = self._clock()
-        self._pace.set_done(done, now)
-        if now - self._said_at < EVERY_S:
-            return
-        self._said_at = now
-        click.echo(json.dumps(self._fields()) if in_json() else self._line(), err=True)
+        pace.set_done(done, now)
+        if now - self._said_at >= EVERY_S:
+            self._said_at = now
+            click.echo(json.dumps(self._fields(title, pace)) if in_json() else self._line(title, pace), err=True)
 
-    def _fields(self) -> dict[str, Any]:
-        pace = self._pace
+    def _fields(self, title: str, pace: Pace) -> dict[str, Any]:
         values = {"per_second": pace.rate, "seconds_left": pace.left_s, "tiles_from_cache": pace.reused}
-        return {"event": "progress", "step": self._title, "done": pace.done, "total": pace.total, **values}
+        return {"event": "progress", "step": title, "done": pace.done, "total": pace.total, **values}
 
-    def _line(self) -> str:
-        pace = self._pace
+    def _line(self, title: str, pace: Pace) -> str:
         share = f"{pace.done}" if pace.total is None else f"{pace.done} of {pace.total}"
         left = [] if pace.left_s is None else [f"{duration(pace.left_s)} left"]
-        return f"{self._title}: {', '.join([share, *pace.words(self._noun), *left])}"
+        return f"{title}: {', '.join([share, *pace.words(self._noun), *left])}"
 
 
 def duration(seconds: float) -> str:
@@ -188,4 +194,10 @@ def _bar(title: str, total: int | None, noun: str) -> Iterator[Reporter]:
         def set_tiles(asked: int, computed: int) -> None:
             pace.tiles, pace.computed = asked, computed
 
-        yield Reporter(lambda count: bar.update(task, total=count), set_done, set_tiles)
+        def set_read(count: int) -> None:
+            bar.update(task, description="reading", completed=count)
+
+        def set_total(count: int) -> None:
+            bar.update(task, description=title, total=count, completed=pace.done)
+
+        yield Reporter(set_total, set_done, set_tiles, set_read)

@@ -147,7 +147,12 @@ def take_settings(choices: dict[str, Any]) -> Callable[[Reporter], RunSettings]:
     if plan:
         held |= {"estimate": show_json if as_json else show, "began": Stopwatch.of_process()}
     return lambda progress: RunSettings(
-        **held, arguments=arguments, progress=progress.done, total=progress.total, tiles=progress.tiles
+        **held,
+        arguments=arguments,
+        progress=progress.done,
+        total=progress.total,
+        reading=progress.read,
+        tiles=progress.tiles,
     )
 
 
@@ -190,9 +195,19 @@ def show(estimate: Estimate) -> None:
         ("processors", duration(estimate.processor_seconds)),
         ("memory", _bytes(estimate.memory_bytes)),
         ("output", _bytes(estimate.output_bytes)),
-        ("measured", f"{estimate.sampled:,} units in {estimate.sampled_seconds:.2g} s"),
+        (
+            "measured",
+            f"{estimate.sampled:,} of {estimate.units:,} units in {estimate.sampled_seconds:.2g} s{_rest(estimate)}",
+        ),
     ):
         click.echo(f"{name:<12}{text}")
+
+
+def _rest(estimate: Estimate) -> str:
+    """Return what is taken of units that were not measured, and what a unit is."""
+    if estimate.sampled >= estimate.units:
+        return ""
+    return ", the others in proportion (a unit: an allele, a window or a block of bases)"
 
 
 def _bytes(count: float) -> str:

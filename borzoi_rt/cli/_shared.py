@@ -93,7 +93,7 @@ threads_option = click.option(
 tracks_option = click.option(
     "--tracks",
     help="Tracks to use: identifiers, numbers, strand pairs (RNA+/-) or regular expressions, separated by commas, or "
-    "@FILE with one on each line  [default: all].",
+    "@FILE with one on each line; `borzoi-rt bundle show BUNDLE --tracks` lists them  [default: all].",
 )
 n_code_option = click.option(
     "--n-code",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -80,6 +81,11 @@ def in_json() -> bool:
     context = click.get_current_context(silent=True)
     call = None if context is None else context.find_object(Call)
     return call is not None and call.json
+
+
+def at_terminal() -> bool:
+    """Tell whether a person reads stderr, in words: hints are for people alone."""
+    return sys.stderr.isatty() and not in_json()
 
 
 def line_of(level: str, text: str, *, as_json: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from ..demo.data import CLASSES
 from ..demo.run import GENE_SCORE, SHOWN, SIGNED, STATISTIC, DemoReport, embedded_bundle, run_demo
+from ..genome.variants import Variant
 from . import _shared
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _WRITTEN = {
     "genome.fa": "synthetic genome, with its index",
     "genes.gtf": "a gene behind every promoter",
+    "tss.bed": "where transcription of each of them starts",
+    "motifs.meme": "the motifs that promoters are made of",
     "variants.vcf": "variants that were scored",
     "truth.tsv": "what each variant is known to do",
     "scores.tsv": "all scores, a row for each variant, track and statistic",
@@ -54,14 +58,30 @@ def demo(out: Path, device: str, threads: int | None) -> None:
     click.echo(f"{len(report.hits)} variants in {time.monotonic() - started:.1f} s -> {out}", err=True)
     for name, text in _WRITTEN.items():
         click.echo(f"  {name:<15}{text}", err=True)
-    click.echo(f"next, score the same variants yourself:\n{_next_command(out)}", err=True)
+    click.echo("next, with the same files:", err=True)
+    for aim, line in _next_commands(out, report.hits[0].planted.variant):
+        click.echo(f"# {aim}\n{line}", err=True)
 
 
-def _next_command(out: Path) -> str:
-    """Return a line that scores the demo's own files, to be pasted into the shell that ran the demo."""
-    words = ["score", _shared.near(out / "variants.vcf"), "--bundle", _shared.near(embedded_bundle().path)]
-    words += ["--fasta", _shared.near(out / "genome.fa"), "--stats", "logSED", "--out", _shared.near(out / "mine.tsv")]
-    return " ".join((_shared.program(), *words))
+def _next_commands(out: Path, variant: Variant) -> Iterator[tuple[str, str]]:
+    """Yield what can be done with the demo's files, and the line that does it, for the shell that ran the demo."""
+    files = {name: _shared.near(out / name) for name in ("variants.vcf", "scores.tsv", "genes.gtf", "motifs.meme")}
+    model = ["--bundle", _shared.near(embedded_bundle().path), "--fasta", _shared.near(out / "genome.fa")]
+    one, genes = f"{variant.chrom}:{variant.pos}:{variant.ref}:{variant.alt}", ["--genes", files["genes.gtf"]]
+    explain = ["--stats", SIGNED, "--explain", "--motifs", files["motifs.meme"]]
+    lines: tuple[tuple[str, list[str], str], ...] = (
+        ("score the same variants", ["score", files["variants.vcf"], *model, "--stats", "logSED"], "mine.tsv"),
+        ("rank them: a page to open (extra: report)", ["report", files["scores.tsv"], *model, *genes], "report.html"),
+        ("REF and ALT around the strongest", ["plot", one, *model, *genes], "strongest.pdf"),
+        ("which motif it breaks (extra: promoter)", ["score", "--variant", one, *model, *explain], "strongest.tsv"),
+        (
+            "which bases drive it",
+            ["explain", "--variant", one, "--width", "100", *model, "--plot", _shared.near(out / "why.png")],
+            "why.h5",
+        ),
+    )
+    for aim, words, name in lines:
+        yield aim, " ".join((_shared.program(), *words, "--out", _shared.near(out / name)))
 
 
 def _show(report: DemoReport) -> None:

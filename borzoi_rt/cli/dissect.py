@@ -13,7 +13,7 @@ from ..genome.intervals import read_bed
 from ..inside.dissect import DissectOptions
 from ..inside.unit_runs import dissect_rows
 from ..motifs.files import read_motifs
-from ..motifs.scan import PVALUE, MotifScanner
+from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
 from ..runs.outputs import check_directory
 from . import _inside, _shared, _units
 from ._talk import say
@@ -81,6 +81,7 @@ def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if choices["motifs"] is not None:
         pvalue = PVALUE if choices["motif_pvalue"] is None else choices["motif_pvalue"]
         scanner = MotifScanner(read_motifs(choices["motifs"]), pvalue=pvalue)
+        say_unreachable(scanner.motifs, pvalue)
     check_directory(out, [bundle])
     model = open_bundle(bundle)
     with _inside.looking(model, fasta, out, choices, "reading") as (genome, activations, progress):

@@ -85,6 +85,7 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 )
 @_shared.rc_option
 @_shared.n_code_option
+@_explaining.experiment_options
 @_explaining.method_options
 @_runs.spread_options
 @_shared.device_option
@@ -95,7 +96,9 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     Give --region, --bed, --gene or --variant. With --gene the target is of that gene and its window; the bases are
     those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
     Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
-    sequence, and what was done; a region of --bed that cannot be explained has a status there.
+    sequence, and what was done; a region of --bed that cannot be explained has a status there: contig_missing,
+    out_of_bounds, out_of_window (of the gene), too_many_n, no_target (no bin, or no finite value), no_segment,
+    incomplete (deeplift), error.
 
     marginalize, ablate and space put motifs into the bases, or shuffle them: OUT is a table of the target before and
     after, OUT.meta.json holds their means and what was done.
@@ -141,6 +144,9 @@ def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings,
         say(f"note: attributions miss the difference of the target by at most {max(errors):.2%}")
     counts = Counter(row["status"] for row in told)
     lost = "" if set(counts) <= {OK} else f": {', '.join(f'{count} {name}' for name, count in counts.most_common())}"
+    first = next((row for row in told if row["status"] != OK), None)
+    if first is not None and first.get("detail"):
+        say(f"note: the first that is not explained: {first['status']}: {first['detail']}")
     say(f"{what}{lost} -> {_runs.left_by(settings, out)}")
 
 

@@ -19,7 +19,7 @@ from ..model import open_model
 from ..report.coverage import TRACKS, Pictures
 from ..report.curves import TOP, plot_curves, plot_mean_curves
 from ..report.dependency import plot_maps
-from ..report.figures import plot_alleles
+from ..report.figures import plot_alleles, short_name
 from ..report.style import check_form
 from ..runs.outputs import check_target
 from ..runs.predict import CoverageOptions
@@ -104,10 +104,13 @@ def plot(what: str, out: Path, **choices: Any) -> None:
     say(f"{drawn} -> {out}")
 
 
+_LONGEST_NAME = 255
+
+
 def _kind(what: str) -> tuple[str, Callable[[str, Path, dict[str, Any]], str]]:
     """Return what a figure is of, and what draws it."""
     path = Path(what)
-    if path.is_file():
+    if len(path.name) <= _LONGEST_NAME and path.is_file():  # a long allele is no name of a file, and asking would fail
         if is_profiles(path):
             return "mean curves", _mean_curves
         return ("curves", _curves) if is_curves(path) else ("an explanation", _explanation)
@@ -149,10 +152,11 @@ def _variant(what: str, out: Path, choices: dict[str, Any]) -> str:
         start=near.start,
         bin_size_bp=near.step_bp,
         position=allele.pos,
-        title=str(allele),
+        title=short_name(allele),
         genes=picture.genes,
+        gap=near.gap,
     )
-    return f"{allele}: {_counted(len(picture.tracks), 'track')}"
+    return f"{short_name(allele)}: {_counted(len(picture.tracks), 'track')}"
 
 
 def _region(what: str, out: Path, choices: dict[str, Any]) -> str:

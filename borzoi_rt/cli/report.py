@@ -218,4 +218,4 @@ def make_report(
             how: dict[str, Any] = {"genes": genes, "device": where}
             pictures = stack.enter_context(Pictures.of_run(bundles, fasta, metadata, **how))
         ranking = write_report(out, table, top=top, rank_by=rank_by, pictures=pictures)
-    say(f"report of {len(ranking.alleles):,} alleles -> {out}")
+    say(f"report of {_counted(len(ranking.alleles), 'allele')} -> {out}")

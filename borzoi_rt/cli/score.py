@@ -11,7 +11,9 @@ from ..errors import InputError
 from ..runs.score import score_file, score_list
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
+from ..tables.reading import READABLE
 from . import _alleles, _runs, _scoring, _shared
+from ._talk import at_terminal, say
 from .report import check_report_of_run, make_report, report_option
 
 
@@ -94,7 +96,7 @@ def score(
         if layout != "long":
             raise InputError("--columns alphagenome is a long table; leave --layout wide out")
         layout = columns
-    sharded = choices["shard"] is not None
+    sharded, title = choices["shard"] is not None, "measuring a sample" if choices["plan"] else "scoring"
     settings_of = _runs.take_settings(choices)
     haplotypes = _alleles.take_haplotypes(choices, of_file=vcf is not None)
     explain = _alleles.take_explain(choices)
@@ -107,14 +109,15 @@ def score(
     if choices["preset"] is not None:
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = _scoring.open_annotation(annotation, pas, chrom_aliases)
-    with _shared.progress_bar("scoring", noun="variants") as progress:
+    drawn_alone = report is not None and pas is None and not any(spec.of_genes for spec in options.specs)
+    with _shared.progress_bar(title, noun="variants") as progress:
         settings = settings_of(progress)
         given: dict[str, Any] = {
             "bundle": members,
             "fasta": fasta,
             "options": options,
             "settings": settings,
-            "genes": genes,
+            "genes": None if drawn_alone else genes,
             "calibration": calibration,
             "explain": explain,
         }
@@ -126,6 +129,14 @@ def score(
         return
     _shared.say_notes(options.notes(model.info))
     _shared.say_counts(counts, "alleles" if haplotypes is None else "haplotypes", _runs.left_by(settings, out))
+    if sharded:
+        return
+    if explain is not None:
+        _alleles.say_explained(out)
     if report is not None:
         given = {"bundles": members, "fasta": fasta, "genes": genes}
         make_report(report, out, **given, device=settings.worker_device)
+    elif at_terminal() and counts.total() > 1 and layout == "long" and out.name.endswith(READABLE):
+        page = out.with_name(out.name.partition(".")[0] + ".html")
+        line = f"{_shared.program()} report {_shared.near(out)} --out {_shared.near(page)}"
+        say(f"rows are in the order of the input; ranked by size of a score, as a page: {line}")

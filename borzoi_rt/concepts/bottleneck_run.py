@@ -20,7 +20,7 @@ from ..inside.activations import EMBEDDING, Activations
 from ..inside.embed import EmbedOptions, embedded
 from ..inside.tables import Table, write_table
 from ..motifs.files import read_motifs
-from ..motifs.scan import MotifScanner
+from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
 from ..sequence import reverse_complement
 from ..types import BoolArray, ByteArray, DoubleArray
 from .bottleneck import TRAININGS, Judged, judge
@@ -87,7 +87,9 @@ def counted_words(texts: Sequence[str]) -> list[Counted]:
     found = []
     for text in texts:
         if text.startswith("@"):
-            found += [Counted(motif.label, "motif", _hits(MotifScanner([motif]))) for motif in read_motifs(text[1:])]
+            motifs = read_motifs(text[1:])
+            say_unreachable(motifs, PVALUE)
+            found += [Counted(motif.label, "motif", _hits(MotifScanner([motif]))) for motif in motifs]
             continue
         name, _, letters = text.rpartition("=")
         found.append(Counted(name or letters.upper(), "word", _matches(motif_letters(letters))))

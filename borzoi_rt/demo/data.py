@@ -12,6 +12,9 @@ import numpy as np
 
 from ..genome.fasta import write_fasta
 from ..genome.variants import Variant
+from ..motifs.files import write_meme
+from ..motifs.matrices import Motif
+from ..sequence import encode
 from .grammar import MOTIFS, ONE_MISMATCH, plant, promoters, reverse_complement
 
 CONTIGS = {"synthA": 150_000, "synthB": 150_000}
@@ -29,6 +32,7 @@ CAUSAL_LOG2_FOLD = 0.5
 PSEUDO_STRENGTH = ONE_MISMATCH
 _REACH_BP = 400  # more than a planted block: no motif farther away can take part
 _EXONS = ((0, 300), (500, 900))  # of every gene, in bp from its TSS
+_PROBABILITY = 0.97  # of the letter of a word: by chance 1e-4 at a position a scan finds the word and no other
 _MARGIN_BP = 5000  # from the ends of a contig, so that windows hold no unknown bases
 
 
@@ -81,23 +85,41 @@ def write_genes(path: Path, genome: dict[str, str]) -> int:
     start of transcription, where CAGE and RNA of its strand are.
     """
     lines = []
+    for name, chrom, tss, strand in _starts(genome):
+        for part, (near, far) in enumerate(_EXONS, start=1):
+            low, high = (tss + near, tss + far) if strand == "+" else (tss - far + 1, tss - near + 1)
+            low, high = max(low, 0), min(high, len(genome[chrom]))
+            if low < high:
+                text = f'gene_id "{name}"; gene_type "protein_coding"; exon_number {part};'
+                lines.append(f"{chrom}\tdemo\texon\t{low + 1}\t{high}\t.\t{strand}\t.\t{text}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return len({line.split('"')[1] for line in lines})
+
+
+def _starts(genome: dict[str, str]) -> Iterator[tuple[str, str, int, str]]:
+    """Yield name, contig, 0-based start of transcription and strand of every active promoter."""
     for chrom, sequence in genome.items():
         starts = sorted({(promoter.tss, promoter.strand) for promoter in promoters(sequence)})
         for number, (tss, strand) in enumerate(starts, start=1):
-            for part, (near, far) in enumerate(_EXONS, start=1):
-                low, high = (tss + near, tss + far) if strand == "+" else (tss - far + 1, tss - near + 1)
-                low, high = max(low, 0), min(high, len(sequence))
-                if low < high:
-                    text = f'gene_id "{chrom}_{number}"; gene_type "protein_coding"; exon_number {part};'
-                    lines.append(f"{chrom}\tdemo\texon\t{low + 1}\t{high}\t.\t{strand}\t.\t{text}\n")
-    path.write_text("".join(lines), encoding="utf-8")
-    return len({line.split('"')[1] for line in lines})
+            yield f"{chrom}_{number}", chrom, tss, strand
+
+
+def write_motifs(path: Path) -> None:
+    """Write the words of the grammar as motifs (MEME): ``_PROBABILITY`` for the letter of the word, the rest shared."""
+    other = (1.0 - _PROBABILITY) / 3.0
+    write_meme(path, [Motif(name, np.where(encode(word) > 0, _PROBABILITY, other)) for name, word in MOTIFS.items()])
+
+
+def _write_starts(path: Path, genome: dict[str, str]) -> None:
+    rows = [f"{chrom}\t{tss}\t{tss + 1}\t{name}\t0\t{strand}\n" for name, chrom, tss, strand in _starts(genome)]
+    path.write_text("".join(rows), encoding="utf-8")
 
 
 def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list[PlantedVariant]]:
     """Write ``genome.fa`` with its index, ``variants.vcf`` and ``truth.tsv``; return the first two paths and the truth.
 
-    ``genes.gtf`` beside them has a gene behind every promoter.
+    ``genes.gtf`` beside them has a gene behind every promoter, ``tss.bed`` its start of transcription (named as the
+    gene), and ``motifs.meme`` the words of the grammar.
 
     Half of the variants are causal, see ``CLASSES``; the neutral ones are matched to them by distance to the nearest
     start of transcription.
@@ -107,6 +129,8 @@ def write_demo_data(folder: Path, *, seed: int = SEED) -> tuple[Path, Path, list
     fasta = folder / "genome.fa"
     write_fasta(fasta, genome)
     write_genes(folder / "genes.gtf", genome)
+    _write_starts(folder / "tss.bed", genome)
+    write_motifs(folder / "motifs.meme")
     planted = _choose(generator, genome)
     vcf = folder / "variants.vcf"
     _write_vcf(vcf, genome, planted)

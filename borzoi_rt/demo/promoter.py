@@ -127,7 +127,7 @@ def recovery(table: Path, planted: list[Planted]) -> Recovery:
     dominant: dict[tuple[str, int], str] = {}
     with table.open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
-            if row["dominant"] == "1":
+            if row["dominant"] == "true":
                 dominant[row["chrom"], int(row["pos0"])] = row["motif"]
     return _compared(planted, [dominant.get((item.chrom, item.tss), "") for item in planted])
 

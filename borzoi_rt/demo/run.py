@@ -116,7 +116,8 @@ def run_demo(
     Parameters
     ----------
     out : path
-        Directory to make: genome.fa, genes.gtf, variants.vcf, truth.tsv, scores.tsv, explanation.h5 and PNG figures.
+        Directory to make: genome.fa, genes.gtf, tss.bed, motifs.meme, variants.vcf, truth.tsv, scores.tsv,
+        explanation.h5 and PNG figures.
     device, threads
         See :func:`borzoi_rt.open_session`.
     progress : callable, optional

@@ -19,7 +19,7 @@ from ..motifs.files import read_motifs
 from ..motifs.match import Match, MotifMatcher
 from ..motifs.matrices import Motif
 from ..motifs.scan import PVALUE as HIT_PVALUE
-from ..motifs.scan import MotifScanner, log_odds
+from ..motifs.scan import MotifScanner, log_odds, say_unreachable
 from ..types import DoubleArray
 from .attr_file import Attributions, read_attributions
 from .seqlets import PVALUE, Seqlet, find_seqlets, null_of
@@ -156,6 +156,7 @@ def hits_of(attributions: Path, out: Path, motifs: Path, *, pvalue: float = HIT_
         How many there are.
     """
     held, scanner = read_attributions(attributions), MotifScanner(read_motifs(motifs), pvalue=pvalue)
+    say_unreachable(scanner.motifs, pvalue)
     about = {"motifs": motifs.name, "pvalue": pvalue, **held.about}
     count = 0
     if out.suffix == ".parquet":

@@ -16,6 +16,7 @@ from ..types import DoubleArray
 from .attr_file import Attributions, read_attributions
 from .motif_tables import named_seqlets
 from .panels import title_of
+from .rows import changed_bases
 from .seqlets import PVALUE
 
 MOST_ROWS = 40
@@ -78,6 +79,7 @@ def write_explanation(
         score=MEANS.get(str((about.get("options") or {}).get("convention")), "") if "effects" in held.arrays else "",
         approximate=bool(about.get("approximate")),
         pvalue=pvalue,
+        variants=any("marked" in line for row in rows for line in row["lines"]),
         named=motifs is not None,
         provenance=json.dumps(about, indent=2, ensure_ascii=False),
     )
@@ -98,12 +100,15 @@ def _row(held: Attributions, number: int) -> dict[str, Any]:
     """Return what is drawn of a row."""
     codes, hypothetical = held.arrays["sequence"][number], held.arrays["hypothetical"][number]
     scores = (hypothetical * (codes == np.arange(4)[:, None])).sum(axis=0, dtype=np.float64)
+    marked = changed_bases(str(held.arrays["name"][number]), str(held.arrays["allele"][number]))
     letters, first = "".join(np.array(list("ACGTN"))[codes]), int(held.arrays["start"][number])
     effects = held.arrays["effects"][number] if "effects" in held.arrays else None
     lines = []
     for low in _lines(scores):
         part = slice(low, min(low + LINE_BP, len(scores)))
         line = {"start": first + low, "letters": letters[part], "scores": _numbers(scores[part])}
+        if marked is not None:
+            line["marked"] = list(marked)
         if effects is not None:
             line["effects"] = _numbers(effects[:, part].ravel())
         lines.append(line)

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..genome.intervals import Interval
 from ..types import ByteArray
 from .attr_file import read_attributions
-from .rows import OK
+from .rows import OK, changed_bases
 
 MOST_PANELS = 12
 DRAWN = ("dependency", "effects")  # arrays that are drawn below the scores
@@ -20,7 +20,13 @@ _LETTERS = np.array(list("ACGTN"))
 
 
 def panel_of(
-    name: str, where: Interval, codes: ByteArray, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
+    name: str,
+    where: Interval,
+    codes: ByteArray,
+    arrays: Mapping[str, np.ndarray],
+    about: Mapping[str, Any],
+    *,
+    allele: str,
 ) -> dict[str, Any]:
     """Return what :func:`borzoi_rt.report.dependency.plot_maps` draws of a row.
 
@@ -35,6 +41,8 @@ def panel_of(
         ``hypothetical`` (4, bases) and what else there is.
     about : mapping
         What was done.
+    allele : str
+        ``genome``, or which haplotype of a variant, whose place is marked then.
     """
     onehot = codes == np.arange(4)[:, None]
     return {
@@ -45,6 +53,7 @@ def panel_of(
         "scores": (arrays["hypothetical"] * onehot).sum(axis=0, dtype=np.float64),
         "target": about["target"]["target"],
         "convention": (about.get("options") or {}).get("convention"),
+        "marked": changed_bases(name, allele),
         **{key: arrays[key] for key in DRAWN if key in arrays},
     }
 
@@ -83,7 +92,7 @@ def read_panels(
     InputError
         If there is no such row, or the region does not lie in it.
     """
-    light = read_attributions(path, names=("name", "chrom", "start", "end", "status", "detail"))
+    light = read_attributions(path, names=("name", "chrom", "start", "end", "status", "detail", "allele"))
     names = [str(name) for name in light.arrays["name"]]
     spans = [
         Interval(str(chrom), int(start), int(end))
@@ -116,7 +125,8 @@ def read_panels(
         if "dependency" in cut:
             cut["dependency"] = cut["dependency"][part]
         where = Interval(span.chrom, span.start + part.start, span.start + part.stop)
-        panels.append(panel_of(names[number], where, held.arrays["sequence"][at][part], cut, held.about))
+        codes, allele = held.arrays["sequence"][at][part], str(light.arrays["allele"][number])
+        panels.append(panel_of(names[number], where, codes, cut, held.about, allele=allele))
     return panels, title_of(held.about)
 
 

@@ -160,7 +160,7 @@ class Explanation(Frames):
     def panel(self) -> dict[str, Any]:
         """Return what :func:`borzoi_rt.report.attribution.plot_attributions` draws of it."""
         arrays = {"hypothetical": self.hypothetical, **self.arrays}
-        return panel_of(self.row.name, self.interval, self.codes, arrays, self.about)
+        return panel_of(self.row.name, self.interval, self.codes, arrays, self.about, allele=self.row.allele)
 
 
 def stretches(projected: DoubleArray, *, share: float, gap_bp: int) -> list[tuple[int, int, float]]:

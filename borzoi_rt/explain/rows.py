@@ -238,6 +238,26 @@ def gene_row(gene: Gene, fasta: Fasta, geometry: Geometry, *, sites: Sites | Non
     return Row(name=gene.name, bases=bases, where=inside)
 
 
+def changed_bases(name: str, allele: str) -> tuple[int, int] | None:
+    """Return where the variant of a row is, as [start, end) of its haplotype, 0-based; None where the row is of none.
+
+    Bases that REF and ALT begin with alike are left out, so that the base before an indel is not part of it. Where the
+    haplotype lacks bases that the other one has, start and end are equal: the joint is before that base.
+
+    Parameters
+    ----------
+    name, allele : str
+        Of a row, as :func:`variant_rows` makes them, or as a file of attributions keeps them.
+    """
+    if allele not in ("ref", "alt") or not name.endswith(f" {allele}"):
+        return None
+    variant = Variant.parse(name.removesuffix(f" {allele}"))
+    pairs = enumerate(zip(variant.ref, variant.alt, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(variant.ref), len(variant.alt)))
+    own = variant.ref if allele == "ref" else variant.alt
+    return variant.pos - 1 + same, variant.pos - 1 + len(own)
+
+
 def variant_rows(
     variant: Variant,
     fasta: Fasta,

@@ -307,7 +307,9 @@ def _write(
             one = found.row(number)
             told.append({"status": one.row.status, "detail": one.row.detail, **one.facts})
             if len(panels) < MOST_PANELS and one.row.status == OK:
-                panels.append(panel_of(one.row.name, one.row.bases, one.codes, one.arrays, about))
+                panels.append(
+                    panel_of(one.row.name, one.row.bases, one.codes, one.arrays, about, allele=one.row.allele)
+                )
             yield one
 
     draft = drafts[outputs.out]

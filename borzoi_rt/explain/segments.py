@@ -26,7 +26,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
 from ..motifs.files import read_motifs
-from ..motifs.scan import Hit, MotifScanner
+from ..motifs.scan import PVALUE, Hit, MotifScanner, say_unreachable
 from ..types import ByteArray
 from .objective import Bases
 from .rows import OK, Row, Segment
@@ -93,8 +93,12 @@ def read_segments(text: str) -> SegmentSource:
     kind, _, name = text.partition(":")
     if kind not in KINDS or not name:
         raise InputError(f"segments are {text!r}; write bed:FILE or motifs:FILE")
-    find = _of_bed(read_bed(name)) if kind == "bed" else _of_motifs(MotifScanner(read_motifs(name)))
-    return SegmentSource(f"{kind}:{Path(name).name}", find)
+    label = f"{kind}:{Path(name).name}"
+    if kind == "bed":
+        return SegmentSource(label, _of_bed(read_bed(name)))
+    scanner = MotifScanner(read_motifs(name))
+    say_unreachable(scanner.motifs, PVALUE)
+    return SegmentSource(label, _of_motifs(scanner))
 
 
 def _of_bed(intervals: Sequence[Interval]) -> _Find:

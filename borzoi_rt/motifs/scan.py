@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,8 +14,11 @@ from ..sequence import BASES, decode
 from .matrices import Motif
 
 PVALUE = 1e-4
+_SHOWN = 5  # motifs that a warning names
 PSEUDOCOUNT = 1e-3
 CONTEXT_BP = 100  # on each side of a hit: what is shuffled must be longer than the motif, or the motif comes back
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class MotifScanner:
     motifs : sequence of Motif
     pvalue : float
         Chance of a match at one position of random DNA with equal base frequencies. A motif whose best score is
-        likelier than this has no matches at all.
+        likelier than this has no matches at all; :func:`say_unreachable` says which.
     """
 
     def __init__(self, motifs: Sequence[Motif], *, pvalue: float = PVALUE) -> None:
@@ -100,6 +104,27 @@ class MotifScanner:
             ]
             found.append(sorted(hits, key=lambda hit: (hit.start, hit.strand)))
         return found
+
+
+def say_unreachable(motifs: Sequence[Motif], pvalue: float) -> None:
+    """Log a warning that names the motifs which cannot have a match at a p-value: even their best score is likelier."""
+    silent = [(motif, least) for motif in motifs if (least := least_pvalue(motif)) > pvalue]
+    if silent:
+        named = ", ".join(
+            f"{motif.label} ({motif.matrix.shape[1]} bp, {least:.2g})" for motif, least in silent[:_SHOWN]
+        )
+        rest = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
+        log.warning(
+            "%d of %d motifs can have no match: by chance a position of random DNA is their best match more often than "
+            "pvalue %g: %s%s",
+            *(len(silent), len(motifs), pvalue, named, rest),
+        )
+
+
+def least_pvalue(motif: Motif) -> float:
+    """Return the chance of the best score of a motif at one position of random DNA with equal base frequencies."""
+    best = motif.matrix.max(axis=0)
+    return float(np.prod((motif.matrix == best).sum(axis=0) / len(BASES)))
 
 
 def log_odds(motif: Motif) -> np.ndarray:

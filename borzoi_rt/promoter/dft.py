@@ -187,11 +187,11 @@ def dft_scores(
         here = part.rows
         _levels(columns, part)
         shifts = peak_shifts(part.wt, part.ko, dt=dt, center=center, reach_bp=shift_window_bp)
-        columns["tss_shift_bp"][here], columns["tss_shift_se_bp"][here] = shifts.bp, shifts.se_bp
-        valid[here] = shifts.valid
+        columns["tss_shift_se_bp"][here], valid[here] = shifts.se_bp, shifts.valid
         if effect is not None:
             effect[here] = part.effect
         mass = np.abs(part.effect).sum(axis=-1)
+        columns["tss_shift_bp"][here] = np.where(shifts.valid & (mass == 0.0), 0.0, shifts.bp)  # and not rounding
         X = part.transform.run(len(part.effect))
         columns["raw"][here] = np.sqrt(total_power(X, bins))
         columns["centroid_bp"][here] = _centres(X, columns["delta_sum"][here], mass, bins, dt, center)

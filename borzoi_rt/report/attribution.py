@@ -29,7 +29,8 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     panels : sequence of mapping
         ``name``, ``chrom``, ``start`` (0-based), ``letters`` and ``scores``, float64 (bases,). ``effects``, float64 (4,
         bases) in the order A, C, G, T, are drawn below as they are, not centred, the bases that are there marked;
-        ``target`` says what they are changes of, and ``convention`` which mean the scores leave out.
+        ``target`` says what they are changes of, and ``convention`` which mean the scores leave out. ``marked``,
+        [start, end) or None, is where a variant is; empty, it is a joint.
     title : str
         Line above the panels.
     """
@@ -41,18 +42,23 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     limits = [_limits(np.asarray(panel["scores"])) for panel in panels]
     effects = [np.nan_to_num(panel["effects"]) for panel in panels if "effects" in panel]
     largest = max((float(np.abs(part).max()) for part in effects), default=0.0)
-    maps, image = [], None
+    maps, image, chroms = [], None, {str(panel["chrom"]) for panel in panels}
     for panel in panels:
         axis = next(axes)
         draw_scores(axis, panel["letters"], panel["scores"], int(panel["start"]))
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-        axis.set_title(f"{panel['name']}, {panel['chrom']} (position, 1-based)", fontsize="small", loc="left")
+        if panel.get("marked"):
+            _mark(axis, *panel["marked"])
+        where = f", {panel['chrom']}" if len(chroms) > 1 else ""
+        axis.set_title(f"{panel['name']}{where}", fontsize="small", loc="left")
         style.put_scale_bar(axis, 0, len(panel["letters"]))
         if "effects" in panel:
             maps.append(next(axes))
             image = draw_effects(maps[-1], panel["letters"], panel["effects"], int(panel["start"]), largest)
             maps[-1].sharex(axis)
             axis.tick_params(axis="x", labelbottom=False)
+    lowest = maps[-1] if panels and "effects" in panels[-1] else axis
+    lowest.set_xlabel(f"position{f' on {chroms.pop()}' if len(chroms) == 1 else ''}, 1-based", fontsize="small")
     if image is not None:
         target = next(panel.get("target", "the target") for panel in panels if "effects" in panel)
         bar = figure.colorbar(image, ax=figure.axes, aspect=9.0 * sum(ratios), pad=0.01)
@@ -60,6 +66,14 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
         bar.ax.tick_params(labelsize="small")
         figure.supxlabel(_legend(panels), fontsize="small")
     style.finish(figure, path, title)
+
+
+def _mark(axis: Any, start: int, end: int) -> None:
+    """Shade the bases [start, end) of a variant; of a joint, where bases are missing, a line."""
+    if start == end:
+        axis.axvline(start + 0.5, color="0.4", linewidth=1.0, linestyle=":", zorder=0)
+    else:
+        axis.axvspan(start + 0.5, end + 0.5, color="0.88", linewidth=0, zorder=0)
 
 
 def _legend(panels: Sequence[Mapping[str, Any]]) -> str:

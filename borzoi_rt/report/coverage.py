@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends.device import Device
 from ..backends.opening import open_session
+from ..engine.alleles import Comparison
 from ..engine.options import PredictionOptions
 from ..engine.prediction import AllelePrediction, Predictor
 from ..errors import BorzoiError, InputError
@@ -43,12 +44,15 @@ class Curves:
     step_bp : int
         Width of a step; where it holds several bins their mean is shown.
     ref, alt : float32 ndarray of shape (tracks, steps)
+    gap : tuple of (int, int), optional
+        Where bases have no step, as they are deleted: the step before which they lie, and how many they are.
     """
 
     start: int
     step_bp: int
     ref: np.ndarray
     alt: np.ndarray
+    gap: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,11 @@ class Pictures:
         """Open what a run was made with, to predict again with its options; ``metadata`` is its description."""
         return cls(bundle, fasta, options_of(metadata), made=metadata, **how)
 
+    @property
+    def has_genes(self) -> bool:
+        """Whether there is an annotation, so that genes are drawn where there are some."""
+        return self._genes is not None
+
     def __enter__(self) -> Pictures:
         return self
 
@@ -169,7 +178,7 @@ class Pictures:
                 found = replace(found, ref=found.alt, alt=found.ref)
         except BorzoiError as error:
             return f"no coverage: {error}"
-        return self._picture(chosen, found, compared.chrom, allele.pos)
+        return self._picture(chosen, found, compared, allele.pos)
 
     def variant(self, variant: Variant, *, count: int = TRACKS, width_bp: int | None = None) -> Picture:
         """Return what is drawn of a variant, in the tracks where the coverage near it changes most.
@@ -195,7 +204,7 @@ class Pictures:
         near = NEAR_BINS if width_bp is None else max(1, width_bp // self._grid.bin_size_bp // 2)
         rows = list(range(len(self._selection.rows)))
         found = self._predictor(rows).variant(self._fasta, compared.comparison)
-        whole = self._picture(rows, found, compared.comparison.chrom, variant.pos, near_bins=near)
+        whole = self._picture(rows, found, compared.comparison, variant.pos, near_bins=near)
         sums = [values.sum(axis=1, dtype=np.float64) for values in (whole.near.ref, whole.near.alt)]
         order = np.argsort(-np.abs(np.log2((sums[1] + 1) / (sums[0] + 1))), kind="stable")[:count]
         return whole.take(order.tolist())
@@ -220,7 +229,13 @@ class Pictures:
         return MeanPredictor(predictors)
 
     def _picture(
-        self, rows: Sequence[int], found: AllelePrediction, chrom: str, pos: int, *, near_bins: int = NEAR_BINS
+        self,
+        rows: Sequence[int],
+        found: AllelePrediction,
+        compared: Comparison,
+        pos: int,
+        *,
+        near_bins: int = NEAR_BINS,
     ) -> Picture:
         table, size = self._selection.rows, self._grid.bin_size_bp
         paired = (table.index != table.index_pair)[list(rows)]
@@ -233,8 +248,14 @@ class Pictures:
         names = [titled(table.identifier[row], table.description[row]) for row in rows]
         name = [f"{text} (both strands added)" if pair else text for text, pair in zip(names, paired, strict=True)]
         near = Curves(start + first * size, size, ref[:, first:last], alt[:, first:last])
-        genes, more = self._models(chrom, start, bins * size)
-        return Picture(tuple(name), near, reduced(start, size, ref, alt), genes, size, more)
+        whole = reduced(start, size, ref, alt)
+        gone = -min(compared.moves[-1])  # bases of the genome that the shorter allele lacks
+        if found.stitch_bin is not None and gone > 0:
+            seam = found.stitch_bin - found.first_bin
+            near = replace(near, gap=(seam - first, gone))
+            whole = replace(whole, gap=(round(seam * size / whole.step_bp), gone))
+        genes, more = self._models(compared.chrom, start, bins * size + max(gone, 0))
+        return Picture(tuple(name), near, whole, genes, size, more)
 
     def _models(self, chrom: str, start: int, length: int) -> tuple[list[tuple[str, str, list[tuple[int, int]]]], int]:
         if self._genes is None:

@@ -24,9 +24,11 @@ MOTIFS = 6  # curves of a figure
 NEEDED = ("site", "chrom", "pos0", "strand", "variant", "allele", "net", "track", "motif", "score", "status")
 _WHEN_SEVERAL = ("id", "variant", "allele", "net", "track", "status")  # columns shown where their values differ
 _SHOWN = (
-    *("site", "motif", "score", "score_sd", "delta_sum", "log2fc", "abundance", "positional", "tss_shift_bp"),
+    *("site", "chrom", "pos0", "strand"),
+    *("motif", "score", "score_sd", "delta_sum", "log2fc", "abundance", "positional", "tss_shift_bp"),
     *("above_noise", "dominant", "delta_score", "dominant_ref", "dominant_alt", *_WHEN_SEVERAL),
 )  # fmt: skip
+_YES = ("true", "1")  # tables of the first release say 1
 _CHOICES = ("motif", "allele", "net", "track", "status", "dominant")
 
 
@@ -186,7 +188,7 @@ class _Read:
             self.several = True
         elif row["allele"] == "ref" and row["score"] is not None:
             self.scores[row["motif"]].append(row["score"])
-            self.dominant[row["motif"]] += bool(row.get("dominant"))
+            self.dominant[row["motif"]] += row.get("dominant") in _YES
 
 
 def _keep(heap: list[tuple[float, int, dict[str, Any]]], size: float, number: int, row: dict[str, Any]) -> None:

@@ -10,8 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from ..genome.variants import Variant
 from . import style
 from .style import GeneModel
+
+_SHORT_BP = 12  # bases of an allele in a title
+
+
+def short_name(variant: Variant) -> str:
+    """Return what a variant is called in a title: of long alleles the first bases and how many there are."""
+    ref, alt = (
+        bases if len(bases) <= _SHORT_BP else f"{bases[: _SHORT_BP - 2]}… ({len(bases):,} bp)"
+        for bases in (variant.ref, variant.alt)
+    )
+    return f"{variant.chrom}:{variant.pos} {ref}>{alt}"
 
 
 def plot_alleles(
@@ -26,6 +38,7 @@ def plot_alleles(
     position: int,
     title: str,
     genes: Sequence[GeneModel] = (),
+    gap: tuple[int, int] | None = None,
 ) -> None:
     """Draw the coverage of both alleles, one panel per track, and save it.
 
@@ -49,12 +62,17 @@ def plot_alleles(
         Line above the panels.
     genes : sequence of GeneModel
         Genes that are drawn above; those outside are left out.
+    gap : tuple of (int, int), optional
+        Where bases have no bin, as they are deleted: the bin before which they lie, and how many they are.
     """
-    end = start + bin_size_bp * ref.shape[-1]
+    edges = start + bin_size_bp * np.arange(ref.shape[-1] + 1)
+    if gap is not None and 0 < gap[0] < ref.shape[-1]:
+        edges = np.concatenate([edges[: gap[0] + 1], edges[gap[0] :] + gap[1]])
+        ref, alt = (np.insert(values.astype(np.float64), gap[0], np.nan, axis=-1) for values in (ref, alt))
+    end = int(edges[-1])
     figure, panels = _frame(len(names), genes, start, end, chrom)
     for panel in figure.axes:
         panel.axvline(position - 0.5, color="0.3", linewidth=0.8, linestyle=":")  # the middle of its base
-    edges = start + bin_size_bp * np.arange(ref.shape[-1] + 1)
     for panel, name, of_ref, of_alt in zip(panels, names, ref, alt, strict=True):
         panel.stairs(of_ref, edges, fill=True, color=style.REF_COLOUR, alpha=0.35, label="REF")
         panel.stairs(of_alt, edges, color=style.ALT_COLOUR, linewidth=1.3, label="ALT")

@@ -81,6 +81,11 @@ def write_latency_report(
         values = {label: row[COLUMNS.index(column)] for label, row in zip(names, rows, strict=True)}
         charts.append(bars(title, "", {label: value for label, value in values.items() if value is not None}))
     failed = int(sum(row[3] or 0 for row in rows))
+    notes = [f"{failed} call{'' if failed == 1 else 's'} failed; latencies are of the others."] if failed else []
+    if not seconds:
+        notes.append(
+            "The share of calls by latency is in the report that a run makes itself: the table has no single ones."
+        )
     write_sheet(
         out,
         Sheet(
@@ -91,9 +96,12 @@ def write_latency_report(
             rows=rows,
             total=len(rows),
             order="the order in which they were made",
-            summary=[(key.replace("_", " ").capitalize(), str(value)) for key, value in known.items()],
+            summary=[
+                (key if key == "borzoi-rt" else key.replace("_", " ").capitalize(), str(value))
+                for key, value in known.items()
+            ],
             charts=charts,
-            notes=[f"{failed} call{'' if failed == 1 else 's'} failed; latencies are of the others."] if failed else (),
+            notes=notes,
             provenance=known,
             warning="Latencies are of this machine under the load that it had.",
         ),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..scoring.statistics import meaning_of
 from ..tables.assays import assay_of
 from ..tables.reading import ScoreTable, open_scores
 from .coverage import Curves, Picture, Pictures
@@ -70,7 +71,9 @@ def write_report(
     effects = {by: read_effects(held, [item.key for item in shown], by)} if shown else {by: {}}
     content = _content(held, ranking, ranked, by, shown, effects[by], pictures)
     draft = target.with_name(target.name + ".partial")
-    draft.write_text(_page(held, ranking, by, len(shown), content), encoding="utf-8")
+    bare = shown and pictures is not None and not pictures.has_genes
+    notes = ["No genes are drawn: no annotation was given (--genes)."] if bare else []
+    draft.write_text(_page(held, ranking, by, len(shown), content, notes), encoding="utf-8")
     draft.replace(target)
     return ranking
 
@@ -98,6 +101,7 @@ def _content(
     return {
         "scores": list(ranking.scores),
         "by": ranking.scores.index(by) if by else 0,
+        "meanings": _meanings(table, ranking),
         "beside": list(ranking.beside),
         "total": len(ranking.alleles),
         "alleles": [_row(item, ranking, texts, keys) for item in listed],
@@ -107,6 +111,13 @@ def _content(
         ],
         "texts": texts.all,
     }
+
+
+def _meanings(table: ScoreTable, ranking: Ranking) -> list[str]:
+    """Return what each score is; nothing where the run does not say of which family its statistics are."""
+    options = table.metadata.get("options")
+    family = str(options.get("family", "")) if isinstance(options, Mapping) else ""
+    return [meaning_of(name, family) for name in ranking.scores]
 
 
 class _Texts:
@@ -201,7 +212,8 @@ def _drawn(picture: Picture) -> dict[str, Any]:
 
 def _curves(curves: Curves) -> dict[str, Any]:
     ref, alt = ([[_number(float(value)) for value in row] for row in values] for values in (curves.ref, curves.alt))
-    return {"start": curves.start, "step": curves.step_bp, "ref": ref, "alt": alt}
+    gap = {} if curves.gap is None else {"gap": list(curves.gap)}
+    return {"start": curves.start, "step": curves.step_bp, "ref": ref, "alt": alt, **gap}
 
 
 def _histogram(ranking: Ranking, score: str) -> dict[str, Any]:
@@ -238,7 +250,9 @@ def _motifs(table: Path) -> dict[Key, list[dict[str, Any]]]:
         raise InputError(f"{beside}: is not what a run that explains motifs writes; remove it") from None
 
 
-def _page(table: ScoreTable, ranking: Ranking, by: str, shown: int, content: Mapping[str, Any]) -> str:
+def _page(
+    table: ScoreTable, ranking: Ranking, by: str, shown: int, content: Mapping[str, Any], notes: Sequence[str]
+) -> str:
     known = table.metadata
     return render_page(
         "report",
@@ -251,7 +265,7 @@ def _page(table: ScoreTable, ranking: Ranking, by: str, shown: int, content: Map
         listed=min(len(ranking.alleles), LISTED),
         by=by,
         shown=shown,
-        notes=[str(note) for note in known.get("notes") or ()],
+        notes=[*(str(note) for note in known.get("notes") or ()), *notes],
         provenance=_provenance(known),
     )
 

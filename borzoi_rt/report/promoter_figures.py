@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from ..promoter.profiles import Profile
 
 
+_SMOOTHED_UP_TO_BP = 4  # bins: 11 of them are no longer than a core promoter
+_HELIX_BP = 10.5
+_NOISE = 1e-9  # of the largest magnitude: what is below is rounding
+
+
 def plot_effect_curves(
     path: str | os.PathLike[str], effect: np.ndarray, position_bp: np.ndarray, *, names: Sequence[str], title: str
 ) -> None:
@@ -24,7 +29,8 @@ def plot_effect_curves(
     path : path
         Image to write.
     effect : ndarray of shape (motifs, bins)
-        KO - WT: gains and losses differ in colour; a line over them is smoothed over 11 bins.
+        KO - WT: gains and losses differ in colour. Where bins are single bases or a few, a line over them is smoothed
+        over 11 bins; over wider ones it would contradict the fill.
     position_bp : ndarray of shape (bins,)
         Position relative to the TSS.
     names : sequence of str
@@ -33,6 +39,7 @@ def plot_effect_curves(
         Line above the panels; should name the site and state the sign and the orientation.
     """
     figure, panels = style.new_panels(len(names), height=1.1, sharex=True, sharey=True)
+    fine = len(position_bp) > 1 and abs(position_bp[1] - position_bp[0]) <= _SMOOTHED_UP_TO_BP
     for panel, name, curve in zip(panels, names, effect, strict=True):
         panel.fill_between(
             position_bp, np.maximum(curve, 0), color=style.GAIN_COLOUR, alpha=0.5, linewidth=0, label="gain"
@@ -40,7 +47,9 @@ def plot_effect_curves(
         panel.fill_between(
             position_bp, np.minimum(curve, 0), color=style.LOSS_COLOUR, alpha=0.5, linewidth=0, label="loss"
         )
-        panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0, label="smoothed over 11 bins")
+        if fine:
+            panel.plot(position_bp, smoothed(curve), color="0.2", linewidth=1.0, label="smoothed over 11 bins")
+        panel.axhline(0, color="0.6", linewidth=0.6)
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
         style.name_panel(panel, name)
         panel.margins(x=0)
@@ -51,7 +60,7 @@ def plot_effect_curves(
 
 
 def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, title: str) -> None:
-    """Draw mean effect curves with their 95 % bands, one panel per motif, each on its own scale.
+    """Draw mean effect curves with their 95 % bands, one panel per motif, all on one scale.
 
     Parameters
     ----------
@@ -62,7 +71,7 @@ def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, 
     title : str
         Line above the panels.
     """
-    figure, panels = style.new_panels(len(profiles), height=1.2, sharex=True)
+    figure, panels = style.new_panels(len(profiles), height=1.2, sharex=True, sharey=True)
     for panel, profile in zip(panels, profiles, strict=True):
         low, high = np.nan_to_num(profile.low), np.nan_to_num(profile.high)
         if profile.sites > 1:
@@ -72,7 +81,7 @@ def plot_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile], *, 
         panel.axvline(0, color="0.3", linewidth=0.8, linestyle=":")
         style.name_panel(panel, profile.motif)
         panel.margins(x=0)
-    figure.supylabel("mean KO - WT, predicted signal per bin; scales differ", fontsize="small")
+    figure.supylabel("mean KO - WT, predicted signal per bin", fontsize="small")
     panels[-1].set_xlabel("position of the base relative to the TSS, bp (band: 95 % of the mean over sites)")
     style.finish(figure, path, title)
 
@@ -82,28 +91,36 @@ def plot_spectra(
 ) -> None:
     """Draw magnitude and phase of effect spectra, complex (motifs, frequencies), against the period in bp.
 
-    The phase is drawn where the magnitude is above a hundredth of its largest; elsewhere it is that of rounding.
+    The phase is drawn where the magnitude is above a hundredth of its largest; elsewhere it is that of rounding. A
+    motif without an effect has no curve, which the legend says. The turn of the double helix, 10.5 bp, is dotted where
+    the bins are short enough to show it.
     """
     figure, (magnitude, phase) = style.new_panels(2, height=2.6)
     with np.errstate(divide="ignore"):
         period = 2 * np.pi / omega[1:]
+    floor = _NOISE * np.abs(spectrum).max(initial=0.0)
+    helix = period.min(initial=np.inf) <= _HELIX_BP
     for number, (name, values) in enumerate(zip(names, spectrum[:, 1:], strict=True)):
         size, colour = np.abs(values), style.SERIES[number % len(style.SERIES)]
-        magnitude.plot(period, np.maximum(size, 1e-12), linewidth=0.9, label=name, color=colour)
+        size = np.where(size > floor, size, np.nan)
+        label = name if np.isfinite(size).any() else f"{name}: no effect"
+        magnitude.plot(period, size, linewidth=0.9, label=label, color=colour)
+        size = np.nan_to_num(size)
         angle = np.where(size > 0.01 * size.max(), np.angle(values), np.nan)
         phase.plot(period, angle, ".", markersize=2.5, color=colour)
     for panel in (magnitude, phase):
         panel.set_xscale("log")
         panel.invert_xaxis()
         panel.xaxis.set_major_formatter("{x:g}")
-        panel.axvline(10.5, color="0.3", linewidth=0.8, linestyle=":")
+        if helix:
+            panel.axvline(_HELIX_BP, color="0.3", linewidth=0.8, linestyle=":")
     magnitude.set_yscale("log")
     magnitude.set_ylabel("|F|, signal x bp")
     style.put_legend(figure, magnitude, ncols=6)
     phase.set_ylabel("phase, rad")
     phase.set_ylim(-1.05 * np.pi, 1.05 * np.pi)
     phase.set_yticks([-np.pi, 0, np.pi], ["-π", "0", "π"])
-    phase.set_xlabel("period, bp (dotted: 10.5)")
+    phase.set_xlabel(f"period, bp{f' (dotted: {_HELIX_BP})' if helix else ''}")
     style.finish(figure, path, f"{title}: spectrum of the effect of removal")
 
 

@@ -141,7 +141,12 @@ class VariantScores:
         if not groups:
             raise InputError(f"{what_of(self)} has no score to draw: {self.status}, {self.detail}")
         more = max(len(self[name]) for name in names) - top
-        plot_bars(path, groups, title=f"{what_of(self)}: {self.status}", left_out=max(more, 0))
+        plot_bars(
+            path,
+            groups,
+            title=what_of(self) + ("" if self.status == "ok" else f": {self.status}"),
+            left_out=max(more, 0),
+        )
 
     def __repr__(self) -> str:
         inner = ", ".join(map(repr, self.scores.values())) or self.detail

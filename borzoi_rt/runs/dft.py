@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import read_variants
 from ..motifs.files import read_motifs
+from ..motifs.scan import say_unreachable
 from ..promoter.options import DftOptions
 from ..promoter.profiles import EffectProfiles
 from ..promoter.scorer import description, resolved, window_of
@@ -130,6 +131,8 @@ def score_file(
     nets = tuple(open_bundle(path) for path in bundles)
     matrices = None if motifs is None else tuple(read_motifs(motifs))
     chosen = resolved(options or DftOptions(), nets[0], matrices)
+    if matrices is not None and chosen.pvalue is not None:
+        say_unreachable(matrices, chosen.pvalue)
     window = window_of(nets[0])
     grid = _Grid.of(nets[0].geometry, window["tss_bp"], chosen.window_bp)
     with Fasta(fasta) as genome:

@@ -46,8 +46,10 @@ class Estimate:
         Processes that computed at the same time for this. Fewer than ``workers`` and jobs where they are on a cluster,
         or would not fit the free memory: then they are taken not to slow each other down.
     device : str
+    units : int
+        What is computed and kept by itself, of all jobs: an allele, a window, a block of bases.
     sampled : int
-        Units that were computed for this.
+        Units that were computed for this; the others are taken to be like them.
     sampled_seconds : float
         What they took.
     """
@@ -65,6 +67,7 @@ class Estimate:
     workers: int
     measured_workers: int
     device: str
+    units: int
     sampled: int
     sampled_seconds: float
 
@@ -149,6 +152,7 @@ def estimate_run(
         workers=workers,
         measured_workers=len(samples),
         device=str(getattr(plan, "device", "")),
+        units=units,
         sampled=sampled,
         sampled_seconds=max(sample.computing.seconds for sample in samples),
     )

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord
 from ..motifs.files import read_motifs
-from ..motifs.scan import PVALUE, MotifScanner
+from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
 from ..scoring.compare import compare
 from ..scoring.motif_changes import motif_changes, read_rows
 from ..scoring.options import ScoreOptions
@@ -85,6 +85,7 @@ class Explainer:
         self._spec = scores.specs[0] if options.by is None else names[options.by]
         self._options, self._scores, self._longest_bp = options, scores, longest_bp
         self._scanner = MotifScanner(read_motifs(options.motifs), pvalue=options.pvalue)
+        say_unreachable(self._scanner.motifs, options.pvalue)
 
     def write(
         self, table: Path, shards: Callable[[], Iterator[pa.Table]], alleles: AlleleFile, rows: Rows, fasta: Fasta

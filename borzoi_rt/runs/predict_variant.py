@@ -19,6 +19,7 @@ import numpy as np
 from .. import __version__
 from ..backends.device import Device
 from ..backends.opening import open_session
+from ..backends.protocols import Session
 from ..bundle.manifest import Geometry
 from ..bundle.opening import Bundle, open_bundle
 from ..engine.options import PredictionOptions
@@ -84,20 +85,17 @@ def predict_variant(
     target, chosen = Path(out), options or CoverageOptions()
     if form not in FORMATS:
         raise InputError(f"form {form!r} is unknown; allowed: {', '.join(FORMATS)}")
-    _check_prediction(chosen.prediction)
+    check_prediction(chosen.prediction)
     given = Variant.of(variant)
     check_directory(target, [bundle.path if isinstance(bundle, Bundle) else bundle])
     model = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     positions = model.tracks.select(chosen.tracks)
     with Fasta(fasta) as genome:
-        found = check_reference(genome, given, longest_bp=model.geometry.sequence_length_bp // 4)
-        if found.variant is None:
-            error = ReferenceMismatchError if found.status == "ref_mismatch" else InputError
-            raise error(f"{given}: {found.status}, {found.detail}")
-        held = found.variant
-        prediction = _predicted(
-            model, genome, held, found.genome_allele, positions, chosen, Device.parse(device, threads=threads)
-        )
+        session = open_session(model, Device.parse(device, threads=threads))
+        try:
+            held, prediction = predict_alleles(given, model, genome, session, positions, chosen)
+        finally:
+            session.close()
         starts, ends = bin_positions(prediction, len(held.ref) - len(held.alt), model.geometry)
         about: dict[str, Any] = {
             "borzoi_rt": __version__,
@@ -122,26 +120,39 @@ def predict_variant(
     return sorted(target.iterdir())
 
 
-def _predicted(
+def predict_alleles(
+    variant: Variant,
     model: Bundle,
     genome: Fasta,
-    variant: Variant,
-    genome_allele: str | None,
+    session: Session,
     positions: IndexArray,
     options: CoverageOptions,
-    device: Device,
-) -> AllelePrediction:
+) -> tuple[Variant, AllelePrediction]:
+    """Predict both alleles of a variant; :func:`bin_positions` says where their bins lie.
+
+    Returns
+    -------
+    held : Variant
+        The variant under the genome's name of the contig.
+    prediction : AllelePrediction
+
+    Raises
+    ------
+    ReferenceMismatchError
+        If REF is not what the genome holds.
+    InputError
+        If the variant cannot be predicted otherwise.
+    """
+    found = check_reference(genome, variant, longest_bp=model.geometry.sequence_length_bp // 4)
+    if found.variant is None:
+        error = ReferenceMismatchError if found.status == "ref_mismatch" else InputError
+        raise error(f"{variant}: {found.status}, {found.detail}")
     prediction = replace(options.prediction, shift_space="squashed", indel="stitch")
     chosen = replace(options, prediction=prediction)
     if options.squashed:  # the predictor undoes what the options say, and here that is nothing
         chosen = replace(chosen, squashed=False, squash="none", unscale=False, unclip=False)
-    session = open_session(model, device)
-    try:
-        return coverage_predictor(model, session, positions, chosen).variant(
-            genome, variant, genome_allele=genome_allele
-        )
-    finally:
-        session.close()
+    predictor = coverage_predictor(model, session, positions, chosen)
+    return found.variant, predictor.variant(genome, found.variant, genome_allele=found.genome_allele)
 
 
 def bin_positions(prediction: AllelePrediction, deleted_bp: int, geometry: Geometry) -> tuple[IndexArray, IndexArray]:
@@ -199,7 +210,7 @@ def _write_track(path: Path, bins: _Written, values: FloatArray, form: str) -> N
             handle.write(f"{chrom}\t{start}\t{end}\t{np.float32(value)}\n")
 
 
-def _check_prediction(options: PredictionOptions) -> None:
+def check_prediction(options: PredictionOptions) -> None:
     """Refuse choices that the files could not honour."""
     for name, only in (("indel", "stitch"), ("shift_space", "squashed"), ("window", "centered")):
         value = getattr(options, name)

@@ -42,11 +42,11 @@ class _ThrownAway(Journal):
 
 def do_jobs(plan: Plan, journal: Journal, settings: RunSettings) -> None:
     """Do the jobs of a plan that the settings name, as far as the journal lacks them, or take them from shards."""
-    if settings.estimate is not None:
-        return
     numbers = _numbers(plan, settings)
     if settings.total is not None:
         settings.total(sum(plan.items(number) for number in numbers))
+    if settings.estimate is not None:
+        return
     if settings.adopt:
         journal.begin(plan.identity, resume=journal.is_of(plan.identity))
         adopt_shards(journal, plan, [Path(folder) for folder in settings.adopt])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,8 @@ from .score_plan import ScorePlan, job_size
 from .score_record import calibration_facts, inputs_of, run_context, run_identity
 from .settings import RunSettings
 from .statuses import count_statuses, judge, say_unscored
+
+_READ_AT_ONCE = 4096  # alleles between two signs of life
 
 
 def score_file(
@@ -200,7 +202,11 @@ def _score(read: Reader, target: Path, asked: _Asked, vcf: str | os.PathLike[str
         if calibration is not None:
             context |= calibration_facts(calibration, members, chosen, selection, settings.worker_device, context)
         with open_journal(target, settings) as journal:
-            given = read(journal, lambda items: records_of(items, chosen, model, haplotypes), job_size(model, chosen))
+
+            def share(items: Iterable[Any]) -> Iterator[VariantRecord]:
+                return _counted(records_of(items, chosen, model, haplotypes), settings.reading)
+
+            given = read(journal, share, job_size(model, chosen))
             context["input"] = given.name
             plan = ScorePlan(
                 alleles=given.alleles,
@@ -239,6 +245,14 @@ def _score(read: Reader, target: Path, asked: _Asked, vcf: str | os.PathLike[str
 
             finish_output(target, journal, write)
     return counts
+
+
+def _counted(records: Iterator[VariantRecord], told: Callable[[int], None] | None) -> Iterator[VariantRecord]:
+    """Give records on, and say now and then how many there were."""
+    for number, item in enumerate(records, start=1):
+        if told is not None and number % _READ_AT_ONCE == 0:
+            told(number)
+        yield item
 
 
 def _output(target: Path, suffix: str, table: TableContext, given: Input) -> Output:

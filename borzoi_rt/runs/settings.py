@@ -37,6 +37,8 @@ class RunSettings:
         Called with the number of items done.
     total : callable, optional
         Called once with the number of items, as soon as it is known.
+    reading : callable, optional
+        Called now and then with the number of alleles read so far, before their total is known.
     tiles : callable, optional
         Called now and then with the number of tiles that were asked for, and of these computed.
     executor : str
@@ -62,6 +64,7 @@ class RunSettings:
     resume: bool = False
     progress: Progress | None = None
     total: Progress | None = None
+    reading: Progress | None = None
     tiles: Callable[[int, int], None] | None = None
     executor: str = "processes"
     address: str | None = None

@@ -70,8 +70,16 @@ class MotifChange:
     alt: Match | None
 
     @property
-    def difference(self) -> float:
-        """Score in ALT less that in REF; a score below the threshold counts as the threshold."""
+    def difference(self) -> float | None:
+        """Score of the best match in ALT less that in REF; None where an allele has no room for one."""
+        return None if self.ref is None or self.alt is None else self.alt.score - self.ref.score
+
+    @property
+    def above_threshold(self) -> float:
+        """By how much the scores differ above the threshold: how good the match is that is lost or gained.
+
+        What lies below is no match, and how far below says little: one base more or less of a chance likeness.
+        """
         ref, alt = (self.threshold if one is None else max(one.score, self.threshold) for one in (self.ref, self.alt))
         return alt - ref
 
@@ -91,7 +99,7 @@ def motif_changes(fasta: Fasta, compared: Comparison | Variant, scanner: MotifSc
     Returns
     -------
     list of MotifChange
-        Largest difference first.
+        Largest :attr:`MotifChange.above_threshold` first.
     """
     if isinstance(compared, Variant):
         compared = Comparison.of(compared)
@@ -108,7 +116,7 @@ def motif_changes(fasta: Fasta, compared: Comparison | Variant, scanner: MotifSc
         change = _change(ref, alt, threshold)
         if change:
             found.append(MotifChange(motif, change, threshold, ref, alt))
-    return sorted(found, key=lambda item: (-abs(item.difference), item.motif.label))
+    return sorted(found, key=lambda item: (-abs(item.above_threshold), item.motif.label))
 
 
 class _Side:
@@ -190,7 +198,7 @@ def read_rows(changes: Sequence[MotifChange]) -> list[dict[str, object]]:
             "motif": item.motif.name,
             "motif_name": item.motif.alternative or None,
             "change": item.change,
-            "difference": round(item.difference, 4),
+            "difference": None if item.difference is None else round(item.difference, 4),
             "threshold": round(item.threshold, 4),
             **_cells("ref", item.ref),
             **_cells("alt", item.alt),

@@ -33,7 +33,7 @@ from ..errors import InputError
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, SignArray
 from .formulas import Coverage, Divergence, Profile, Statistic, is_sum
-from .registry import FAMILIES, REGISTRY, STATISTICS, STRAND_ORDERS, StatisticDescription
+from .registry import FAMILIES, REGISTRY, SITE_SUMMARIES, STATISTICS, STRAND_ORDERS, StatisticDescription
 
 __all__ = [
     "FAMILIES",
@@ -66,6 +66,21 @@ def describe_statistics(family: str) -> list[StatisticDescription]:
         StatisticDescription(name, entry.formula, entry.summary, entry.statistic.signed)
         for name, entry in REGISTRY[family].items()
     ]
+
+
+def meaning_of(score: str, family: str) -> str:
+    """Return in words what a score (``STAT`` or ``STAT@REGION``) is, with its formula; empty where it is unknown.
+
+    R and A in a formula are the coverage of REF and ALT in the bins of the region.
+    """
+    name = score.partition("@")[0]
+    if name in SITE_SUMMARIES:
+        return SITE_SUMMARIES[name]
+    entry = REGISTRY.get(family, {}).get(name)
+    if entry is None:
+        return ""
+    summary = entry.summary.replace("of the window", "of the region") if "@" in score else entry.summary
+    return f"{summary}: {entry.formula}"
 
 
 def canonical_names(names: Sequence[str], family: str) -> tuple[str, ...]:

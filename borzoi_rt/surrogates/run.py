@@ -27,7 +27,7 @@ from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.rows import Row
 from ..explain.target import TargetSpec
 from ..motifs.matrices import Motif
-from ..motifs.scan import PVALUE, MotifScanner
+from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
 from ..report.surrogates import plot_surrogates
 from ..types import ByteArray
 from .features import Features, kept_of, motifs_of, substitutions_of
@@ -103,6 +103,7 @@ def make_surrogates(
         Called with the number of mutants done.
     """
     scanner = MotifScanner(options.motifs, pvalue=options.pvalue) if options.motifs else None
+    say_unreachable(options.motifs, options.pvalue)
     objective = explainer.objective(row, spec, ExplainOptions(method="ism", rc=rc, n_code=n_code))
     window = row.window(explainer.fasta, explainer.bundle.geometry)
     library = make_library(objective, window, row.columns, options.library, progress=progress)

@@ -54,7 +54,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "dominant_changed": _FLAG,
     **dict.fromkeys(("status", "status_detail"), _TEXT),
 }
-NUMBERS = tuple(name for name, kind in COLUMNS.items() if kind != _TEXT)  # flags among them
+NUMBERS = tuple(name for name, kind in COLUMNS.items() if kind not in (_TEXT, _FLAG))
 _CURVES = {"effect": pa.list_(pa.float32()), "wt": pa.list_(pa.float32())}
 # `first` marks the first row of a window.
 SCHEMA = pa.schema(list({**COLUMNS, **_CURVES, "first": pa.bool_()}.items()))
@@ -114,7 +114,7 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
 def write_tsv(path: Path, shards: Shards, metadata: Mapping[str, Any]) -> None:
     """Write the table, and its description to ``OUT.meta.json``.
 
-    Missing values are empty, yes and no are 1 and 0, numbers the shortest that read back as float32.
+    Missing values are empty, yes and no are true and false, numbers the shortest that read back as float32.
     """
     options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
     with path.open("wb") as sink:
@@ -126,13 +126,11 @@ def write_tsv(path: Path, shards: Shards, metadata: Mapping[str, Any]) -> None:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Keep separators out of text, which quoting would otherwise have to protect, and write flags as 1 and 0."""
+    """Keep separators out of text, which quoting would otherwise have to protect."""
     for index, (name, kind) in enumerate(COLUMNS.items()):
         column = table.column(index)
         if kind == _TEXT:
             column = compute.replace_substring_regex(column, pattern=r'[\t\r\n"]+', replacement=" ")
-        elif kind == _FLAG:
-            column = column.cast(pa.int8())
         table = table.set_column(index, name, column)
     return table
 

@@ -29,13 +29,14 @@ def rows_of(path: Path, stat: str) -> dict[tuple[str, ...], float]:
         }
 
 
-def test_the_next_line_works_as_printed(tmp_path: Path) -> None:
+def test_the_next_lines_work_as_printed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "borzoi_rt", "demo", "--out", "demo out"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
-    *_, heading, line = ended.stderr.splitlines()
-    assert heading == "next, score the same variants yourself:"
-    for name in ("genome.fa", "variants.vcf", "truth.tsv", "scores.tsv", "hit*.png"):
+    _, _, lines = ended.stderr.partition("next, with the same files:\n")
+    aims, (line, *others) = lines.splitlines()[::2], lines.splitlines()[1::2]
+    assert all(aim.startswith("# ") for aim in aims)
+    for name in ("genome.fa", "tss.bed", "motifs.meme", "variants.vcf", "truth.tsv", "scores.tsv", "hit*.png"):
         assert f"  {name} " in ended.stderr
         assert list((tmp_path / "demo out").glob(name))
     assert len(re.findall(r"\d\.\d{3} \[0\.\d\d, [01]\.\d\d\]", ended.stdout)) == 3 * 3 + 2  # whole at 80 columns
@@ -46,6 +47,13 @@ def test_the_next_line_works_as_printed(tmp_path: Path) -> None:
     assert got.keys() == want.keys()
     assert len(got) > 600
     assert all(got[key] == pytest.approx(value, rel=1e-4, abs=1e-6) for key, value in want.items())
+    for other in others:
+        done = subprocess.run(other, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, (other, done.stderr)
+    for name in ("report.html", "strongest.pdf", "strongest.tsv.motifs.tsv", "why.h5", "why.png"):
+        assert (tmp_path / "demo out" / name).stat().st_size
+    with (tmp_path / "demo out" / "strongest.tsv.motifs.tsv").open(newline="") as handle:
+        assert ("inr", "lost") in {(row["motif"], row["change"]) for row in csv.DictReader(handle, delimiter="\t")}
 
 
 @pytest.mark.parametrize("on_path", [True, False])

@@ -155,7 +155,7 @@ DATA: dict[str, tuple[Spoil, str]] = {
     "manifest missing": (bundle_file("bundle.json", Path.unlink), r"bundle: not a bundle"),
     "statistic unknown": (option("--stats", "SUM,logSUMM"), r"'logSUMM'.*did you mean logSUM\?"),
     "statistic twice": (option("--stats", "SUM,SUM"), r"'SUM' is named twice"),
-    "tracks match nothing": (option("--tracks", "liver"), r"no track matches 'liver'; nearest"),
+    "tracks match nothing": (option("--tracks", "liver"), r"no track matches 'liver', and none is spelled like it; "),
     "tracks no expression": (option("--tracks", "(cage"), r"'\(cage' is not a regular expression"),
     "tracks list missing": (option("--tracks", "@none.txt"), r"none\.txt: cannot read the list"),
     "shift too far": (option("--shifts", "0,1024"), r"shift 1024 moves the variant out"),

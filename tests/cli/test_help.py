@@ -168,6 +168,12 @@ def test_threads_and_device_go_together(cli: Cli, desk: Desk) -> None:
     assert re.fullmatch(r"error: device 'cpu:2' and threads 1 name two numbers of threads; leave one out\n", ended.err)
 
 
+def test_compare_offers_no_options_of_experiments(cli: Cli) -> None:
+    for name in ("--motif", "--backgrounds", "--spacing"):
+        assert f"  {name} " in cli("explain", "--help").out
+        assert f"  {name} " not in cli("explain", "compare", "--help").out
+
+
 FAILS = {
     "score": (["score", "none.vcf", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"none\.vcf: no such VCF"),
     "ism": (["ism", "chr1:x", "--bundle", "B", "--fasta", "F", "--out", "o.tsv"], r"'chr1:x'"),

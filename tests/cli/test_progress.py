@@ -96,6 +96,18 @@ def test_runs_show_life(cli: Cli, desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("more", [(), ("--plan",)])
+def test_reading_shows_life(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...]) -> None:
+    """A long VCF is read before anything is computed, also where the run is only planned."""
+    monkeypatch.setattr("borzoi_rt.runs.score._READ_AT_ONCE", 4)
+    ended = cli(*desk.score(), *more)
+    assert ended.code == 0, ended.err
+    said = [line for line in ended.err.splitlines() if line.startswith("reading: ")]
+    assert said[0] == "reading: 4"
+    assert re.fullmatch(r"reading: 8, \S+ variants/s", said[1])
+
+
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("more", [(), ("--workers", 2)])
 def test_the_use_of_the_cache_is_shown(
     cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...]

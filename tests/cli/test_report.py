@@ -86,6 +86,37 @@ def test_an_allele_that_the_genome_holds_is_drawn_and_explained_as_written(cli: 
     assert [item["difference"] for item in motif["motifs"]] == [-item["difference"] for item in back["motifs"]]
 
 
+def test_genes_are_drawn_where_no_score_is_of_genes(cli: Cli, desk: Desk) -> None:
+    gtf, page = desk.folder / "toy.gtf", desk.folder / "r.html"
+    gtf.write_text('chr1\tx\texon\t1901\t2300\t.\t+\t.\tgene_id "G";\n')
+    ended = cli(*desk.score("--stats", "SUM", "--genes", gtf, "--report", page))
+    assert ended.code == 0, ended.err
+    assert any(gene[0] == "G" for item in data_of(page.read_text())["details"] for gene in item["picture"]["genes"])
+    assert "genes are given, but no score" in cli(*desk.score("--stats", "SUM", "--genes", gtf)).err
+
+
+def test_bins_behind_a_deletion_lie_where_their_bases_are(cli: Cli, desk: Desk) -> None:
+    """As in the files of `predict --variant`: what is deleted has no bin, in the report and in the figure."""
+    text = "".join(desk.fasta.read_text().splitlines()[1:])
+    variant, page = f"chr1:3000:{text[2999:3100]}:{text[2999]}", desk.folder / "r.html"
+    given = ["--variant", variant, *desk.model(), "--stats", "SUM", "--tracks", "dnase", "--no-merge"]
+    assert cli("score", *given, "--out", desk.out, "--report", page).code == 0
+    (detail,) = data_of(page.read_text())["details"]
+    with borzoi_rt.open_model(desk.bundle, fasta=desk.fasta, threads=1) as model:
+        found = model.predict_variant(variant, tracks="dnase")
+    for name in ("near", "whole"):
+        curves = detail["picture"][name]
+        seam, gone = curves["gap"]
+        assert gone == 100
+        starts = curves["start"] + curves["step"] * np.arange(len(curves["ref"][0]))
+        starts[seam:] += gone
+        at = np.searchsorted(found.start, starts)
+        assert (found.start[at] == starts).all()
+        assert np.allclose(curves["ref"][0], found.ref[0][at], rtol=1e-3, atol=1e-6)
+    ended = cli("plot", variant, *desk.model(), "--out", desk.folder / "v.svg")
+    assert ended.err.startswith(f"chr1:3000 {text[2999:3009]}… (101 bp)>{text[2999]}: 4 tracks")
+
+
 def test_without_a_model_no_coverage_is_shown(cli: Cli, desk: Desk) -> None:
     assert cli(*desk.score()).code == 0
     page = desk.folder / "r.html"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,53 @@ def test_motifs_are_written_beside_the_table(cli: Cli, desk: Desk) -> None:
     assert [item["rank"] for item in about["alleles"]] == [1, 2, 3]
     assert (about["ranked_by"], about["pvalue"]) == ("D2", 0.01)
     assert desk.out.with_name("out.tsv.motifs.tsv").read_text().startswith("rank\trecord\t")
+
+
+def test_what_becomes_of_motifs_is_said(cli: Cli, desk: Desk) -> None:
+    """How many change; that none does; and that one is too short for its p-value, which nothing could be found of."""
+    motifs = desk.folder / "m.jaspar"
+    motifs.write_text(">M\nA [9 0 0 9]\nC [0 9 0 0]\nG [0 0 9 0]\nT [0 0 0 0]\n")
+    more = ["--stats", "SUM", "--explain", "--motifs", motifs]
+    ended = cli(*desk.score(*more))
+    assert ended.code == 0, ended.err
+    assert "warning: 1 of 1 motifs can have no match" in ended.err
+    assert "pvalue 0.0001: M (4 bp, 0.0039)\n" in ended.err
+    assert "no motif of m.jaspar changes in any of the strongest 10 alleles; a larger --motif-pvalue" in ended.err
+    ended = cli(*desk.score(*more, "--motif-pvalue", 0.3))
+    assert "can have no match" not in ended.err
+    rows = desk.out.with_name("out.tsv.motifs.tsv").read_text().splitlines()[1:]
+    held = len({row.split("\t")[0] for row in rows})
+    assert f"motifs change {len(rows)} times in {held} of the strongest 10 alleles -> out.tsv.motifs.tsv\n" in ended.err
+
+
+def test_the_difference_is_that_of_the_matches_shown(cli: Cli, desk: Desk) -> None:
+    """Also where ALT is below the threshold: the word ACGA, which loses two of its bases."""
+    motifs, text = desk.folder / "m.jaspar", "".join(desk.fasta.read_text().splitlines()[1:])
+    motifs.write_text(">M\nA [9 0 0 9]\nC [0 9 0 0]\nG [0 0 9 0]\nT [0 0 0 0]\n")
+    variant = f"chr1:{text.index('ACGA', 2500) + 3}:GA:TT"
+    more = ["--stats", "SUM", "--explain", "--motifs", motifs, "--motif-pvalue", 0.004]
+    assert cli("score", "--variant", variant, *desk.model(), "--out", desk.out, *more).code == 0
+    with desk.out.with_name("out.tsv.motifs.tsv").open() as handle:
+        (row,) = csv.DictReader(handle, delimiter="\t")
+    assert (row["change"], row["ref_bases"]) == ("lost", "ACGA")
+    assert float(row["difference"]) == pytest.approx(float(row["alt_score"]) - float(row["ref_score"]), abs=2e-4)
+    assert float(row["difference"]) < float(row["threshold"]) - float(row["ref_score"]) - 1
+
+
+def test_the_end_of_a_run_says_how_to_rank(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To people: logs stay as they are."""
+    assert "ranked" not in cli(*desk.score("--stats", "SUM")).err
+    monkeypatch.setattr("borzoi_rt.cli.score.at_terminal", lambda: True)
+    ended = cli(*desk.score("--stats", "SUM"))
+    line = ended.err.splitlines()[-1]
+    assert line.startswith("rows are in the order of the input; ranked by size of a score, as a page: ")
+    words = shlex.split(line)[-5:]
+    assert words[1:] == ["report", str(desk.out), "--out", str(desk.folder / "out.html")]
+    assert cli(*words[1:]).code == 0
+    for more in (["--layout", "wide"], ["--report", desk.folder / "out.html"]):
+        assert "ranked" not in cli(*desk.score("--stats", "SUM", *more)).err
+    one = ["score", "--variant", "chr1:2000:A:C", *desk.model(), "--out", desk.out]
+    assert "ranked" not in cli(*one).err
 
 
 def test_shards_of_haplotypes_are_merged(cli: Cli, desk: Desk, phased: Path) -> None:

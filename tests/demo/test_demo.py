@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -30,7 +31,10 @@ from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.genome.annotation import read_genes
 from borzoi_rt.genome.fasta import Fasta
 from borzoi_rt.genome.variants import Variant
+from borzoi_rt.motifs.files import read_motifs
+from borzoi_rt.motifs.scan import MotifScanner
 from borzoi_rt.scoring.options import ScoreOptions
+from borzoi_rt.sequence import encode
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -46,6 +50,33 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Plante
     folder = tmp_path_factory.mktemp("data")
     fasta, _, items = write_demo_data(folder)
     return fasta, items
+
+
+def test_the_motif_file_finds_the_planted_words_and_no_others(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    """With the p-value that every command takes; counted as text on both strands."""
+    fasta, _ = planted
+    motifs = read_motifs(fasta.with_name("motifs.meme"))
+    assert [motif.name for motif in motifs] == list(MOTIFS)
+    text = fasta.read_text().split(">")[1].partition("\n")[2].replace("\n", "")
+    for word, hits in zip(MOTIFS.values(), MotifScanner(motifs).hits(encode(text)), strict=True):
+        found = {(hit.start, hit.strand) for hit in hits}
+        other = reverse_complement(word)
+        want = {(at.start(), "+") for at in re.finditer(f"(?={word})", text)}
+        assert found == want | {(at.start(), "-") for at in re.finditer(f"(?={other})", text)}
+        assert len(found) > 10
+
+
+def test_starts_of_transcription_are_those_of_the_genes(planted: tuple[Path, list[PlantedVariant]]) -> None:
+    folder = planted[0].parent
+    first = {}
+    for line in (folder / "genes.gtf").read_text().splitlines():
+        if "exon_number 1;" in line:
+            cells = line.split("\t")
+            start, end = int(cells[3]), int(cells[4])
+            first[line.split('"')[1]] = (cells[0], start - 1 if cells[6] == "+" else end - 1, cells[6])
+    rows = [line.split("\t") for line in (folder / "tss.bed").read_text().splitlines()]
+    assert {row[3]: (row[0], int(row[1]), row[5]) for row in rows} == first
+    assert all(int(row[2]) == int(row[1]) + 1 for row in rows)
 
 
 def test_causal_variants_are_told_from_neutral_ones(finished: tuple[Path, demo_run.DemoReport]) -> None:

@@ -86,6 +86,39 @@ def test_lines_are_the_rows_of_the_file(tmp_path: Path, motifs: Path) -> None:
     assert all(item["start"] % 5000 <= 62 and item["end"] % 5000 >= 68 for item in named)
 
 
+@pytest.mark.parametrize(
+    ("variant", "ref", "alt"),
+    [
+        ("chr1:5021 A>C", (5020, 5021), (5020, 5021)),
+        ("chr1:5021 ACGT>A", (5021, 5024), (5021, 5021)),  # three bases less: a joint behind the A
+        ("chr1:5021 A>ATTT", (5021, 5021), (5021, 5024)),
+        ("chr1:5021 AC>GT", (5020, 5022), (5020, 5022)),
+    ],
+)
+def test_the_bases_of_a_variant_are_marked(
+    tmp_path: Path, variant: str, ref: tuple[int, int], alt: tuple[int, int]
+) -> None:
+    def row(allele: str, name: str) -> StoredRow:
+        bases = Interval("chr1", 5000, 5250)
+        where = Where(window_start=0, anchor=anchored("chr1", bases.start, bases.end))
+        values = np.random.default_rng(1).normal(size=(4, 250)).astype(np.float32)
+        arrays = {"hypothetical": values, "effects": values}
+        return StoredRow(
+            Row(name=name, bases=bases, where=where, allele=allele), np.zeros(250, np.uint8), 1.0, arrays, {}
+        )
+
+    first = [row("ref", f"{variant} ref"), row("alt", f"{variant} alt"), row("genome", f"{variant} ref")]
+    file = write(tmp_path / "a.h5", 250, first=first)
+    write_explanation(tmp_path / "r.html", file)
+    page = (tmp_path / "r.html").read_text()
+    lines = [item["lines"] for item in data_of(page)["rows"]]
+    assert {tuple(line["marked"]) for line in lines[0]} == {ref}
+    assert {tuple(line["marked"]) for line in lines[1]} == {alt}
+    assert all("marked" not in line for item in lines[2:] for line in item)
+    assert "The bases that a variant changes are shaded" in page
+    assert [panel["marked"] for panel in read_panels(file)[0][:3]] == [ref, alt, None]
+
+
 def test_of_long_rows_the_strongest_lines_and_the_whole_are_shown(tmp_path: Path) -> None:
     held = read_attributions(write(tmp_path / "a.h5", 4000, effects=False))
     write_explanation(tmp_path / "r.html", tmp_path / "a.h5")

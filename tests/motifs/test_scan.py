@@ -13,7 +13,15 @@ from numpy.testing import assert_allclose
 
 from borzoi_rt.errors import InputError
 from borzoi_rt.motifs.matrices import Motif
-from borzoi_rt.motifs.scan import PSEUDOCOUNT, Hit, MotifScanner, dinucleotide_shuffle, without
+from borzoi_rt.motifs.scan import (
+    PSEUDOCOUNT,
+    Hit,
+    MotifScanner,
+    dinucleotide_shuffle,
+    least_pvalue,
+    say_unreachable,
+    without,
+)
 from borzoi_rt.sequence import decode, encode
 
 
@@ -82,6 +90,24 @@ def test_shuffles_are_equally_likely():
     assert set(counts) == words
     # 600 expected each; 5 deviations of a Poisson count
     assert all(abs(count - 600) < 5 * np.sqrt(600) for count in counts.values())
+
+
+def test_motifs_that_can_have_no_match_are_named(caplog):
+    """The chance of the best word is counted over all words; the scan agrees that there is nothing to find."""
+    short, even = word("ACG"), Motif("even", np.array([[0.4, 0.91], [0.4, 0.03], [0.1, 0.03], [0.1, 0.03]]))
+    for motif in (short, even):
+        words = ["".join(letters) for letters in itertools.product("ACGT", repeat=motif.matrix.shape[1])]
+        scores = [sum(np.log2(motif.matrix["ACGT".index(base), at]) for at, base in enumerate(text)) for text in words]
+        assert least_pvalue(motif) == np.isclose(scores, max(scores)).mean()
+    for pvalue, silent in ((1 / 64, []), (1 / 65, ["ACG"]), (1e-3, ["ACG"])):
+        caplog.clear()
+        say_unreachable([short, word("ACGTACG")], pvalue)
+        assert [name for name in ("ACG (3 bp, 0.016)",) if name in caplog.text] == [
+            f"{name} (3 bp, 0.016)" for name in silent
+        ]
+        assert ("1 of 2 motifs" in caplog.text) == bool(silent)
+        (hits, _) = MotifScanner([short, word("ACGTACG")], pvalue=pvalue).hits(encode("TTACGTT"))
+        assert bool(hits) != bool(silent)
 
 
 def test_only_the_hits_are_replaced():

@@ -151,3 +151,11 @@ def test_motifs_and_sites_keep_to_themselves():
     got = dft_scores(wt, ko, center=TSS, spectra=False)
     assert_allclose(got.tss_shift_bp, [np.arange(40), -np.arange(40)], atol=1e-6)
     assert_array_equal(got.tss_shift_valid, True)
+
+
+def test_what_changes_nothing_moves_nothing_exactly():
+    """A motif without a match leaves WT as it is; 1e-16 bp would be rounding."""
+    random = np.random.default_rng(3)
+    for wt in (bump(TSS + 3) + 0.05, bump(TSS) + random.random(BINS)):
+        bp, _, valid = shift(wt, wt.copy())
+        assert (bp, valid) == (0.0, True)

@@ -42,13 +42,26 @@ def test_effects_are_drawn_as_they_are_with_the_base_that_is_there_marked(tmp_pa
         assert {(int(x), int(y)) for x, y in marks} == expected
         assert logo.get_xlim() == heat.get_xlim()
         assert len(logo.patches) == sum(base != "N" for base in one["letters"])
-        assert logo.get_title(loc="left").endswith("chr7 (position, 1-based)")
+        assert logo.get_title(loc="left") == one["name"]
     assert_array_equal(maps[0].collections[1].get_offsets(), [[100, 2]])  # not known
+    assert maps[-1].get_xlabel() == "position on chr7, 1-based"
     assert logos[0].get_ylim() == logos[1].get_ylim()
     assert bar.get_ylabel() == "change of\nlog SUM@exons"
     assert bar.yaxis.label.get_window_extent().height <= bar.get_window_extent().height
     assert "mean over all four bases (mean4)" in figure.get_supxlabel()
     assert "dot: the base that is there" in figure.get_supxlabel()
+
+
+def test_a_variant_is_marked(tmp_path: Path, drawn: list[Any]) -> None:
+    """Bases 12 and 13, 1-based, are shaded; a joint before base 12 is a line between it and base 11."""
+    one = {"name": "x", "chrom": "chr7", "start": 9, "letters": "ACGT", "scores": np.ones(4)}
+    attribution.plot_attributions(
+        tmp_path / "i.svg", [one | {"marked": (11, 13)}, one | {"marked": (11, 11)}], title="t"
+    )
+    shaded, joint = drawn[0].axes
+    boxes = [patch for patch in shaded.patches if patch not in joint.patches and hasattr(patch, "get_width")]
+    assert [(box.get_x(), box.get_width()) for box in boxes] == [(11.5, 2.0)]
+    assert [11.5, 11.5] in [list(line.get_xdata()) for line in joint.get_lines()]
 
 
 def test_letters_are_as_high_as_their_scores(tmp_path: Path, drawn: list[Any]) -> None:

@@ -19,6 +19,7 @@ from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.report import page
 from borzoi_rt.report.page import write_report
 from borzoi_rt.report.ranking import read_effects, read_ranking
+from borzoi_rt.scoring.statistics import describe_statistics
 from borzoi_rt.tables.reading import open_scores
 
 COLUMNS = (
@@ -183,6 +184,20 @@ def test_what_cannot_be_reported_is_refused(tmp_path: Path, table: Path) -> None
 def test_a_table_without_rows_has_a_page(tmp_path: Path) -> None:
     write_report(tmp_path / "o.html", write(tmp_path / "none.tsv", []))
     assert data_of((tmp_path / "o.html").read_text())["alleles"] == []
+
+
+def test_scores_are_said_in_words(table: Path) -> None:
+    """As `borzoi-rt scores` has them; nothing where the run does not say which family it was of."""
+    about = table.with_name(table.name + ".meta.json")
+    write_report(table.with_suffix(".html"), table)
+    assert data_of(table.with_suffix(".html").read_text())["meanings"] == ["", ""]
+    known = json.loads(about.read_text()) if about.exists() else {}
+    about.write_text(json.dumps(known | {"options": {**known.get("options", {}), "family": "hound"}}))
+    write_report(table.with_suffix(".html"), table)
+    data = data_of(table.with_suffix(".html").read_text())
+    for name, words in zip(data["scores"], data["meanings"], strict=True):
+        (one,) = [one for one in describe_statistics("hound") if one.name == name.partition("@")[0]]
+        assert words.endswith(f": {one.formula}")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from borzoi_rt.promoter.profiles import Profile
 from borzoi_rt.promoter.sites import Site
 from borzoi_rt.report import figures as plots
 from borzoi_rt.report import promoter_figures as effects
@@ -85,6 +86,41 @@ def test_rows_and_titles_name_locus_and_site(tmp_path, monkeypatch):
     assert profile.get_title(loc="left") == "b"
     mean = profile.get_lines()[0].get_ydata()
     assert_allclose(mean, np.mean([effect[1] for effect in EFFECTS], axis=0), atol=1e-6)
+
+
+def test_curves_over_wide_bins_are_not_smoothed(tmp_path, monkeypatch):
+    """A parabola through 11 bins of 32 bp rises before a drop that the fill shows."""
+    drawn = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
+    curve = np.where(np.arange(40) < 20, 0.0, -1.0)[None]
+    for bin_bp in (1, 4, 32):
+        effects.plot_effect_curves(tmp_path / "e.png", curve, bin_bp * np.arange(40.0), names=["m"], title="t")
+    lines = [[line.get_label() for line in figure.axes[0].get_lines()] for figure in drawn]
+    assert ["smoothed over 11 bins" in one for one in lines] == [True, True, False]
+
+
+def test_mean_curves_share_a_scale(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
+    x = np.arange(5.0)
+    profiles = [Profile("n", "t", name, 1, x, size * x, *[0 * x] * 4) for name, size in (("a", 1), ("b", 9))]
+    effects.plot_profiles(tmp_path / "p.png", profiles, title="t")
+    assert len({panel.get_ylim() for panel in drawn[0].axes}) == 1
+
+
+def test_a_spectrum_of_nothing_has_no_curve(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
+    for bin_bp, helix in ((1.0, True), (32.0, False)):
+        curve = np.stack([np.exp(-np.arange(64.0)), np.zeros(64), 1e-14 * np.cos(np.arange(64.0))])
+        omega = 2 * np.pi * np.arange(33) / (64 * bin_bp)
+        effects.plot_spectra(tmp_path / "s.png", np.fft.rfft(curve), omega, names=["a", "b", "c"], title="t")
+        magnitude, phase = drawn.pop().axes
+        assert [line.get_label() for line in magnitude.get_lines()[:3]] == ["a", "b: no effect", "c: no effect"]
+        assert [bool(np.isfinite(line.get_ydata()).any()) for line in magnitude.get_lines()[:3]] == [True, False, False]
+        low, high = magnitude.get_ylim()
+        assert high / low < 1e3
+        assert ("10.5" in phase.get_xlabel()) == helix == (len(magnitude.get_lines()) == 4)
 
 
 EFFECTS: list[np.ndarray] = []

@@ -48,7 +48,7 @@ def window(site: str, scores: dict[str, float], **more: Any) -> list[dict[str, A
     about = {"site": site, "chrom": "chr1", "pos0": 9, "strand": "+", "allele": "ref", "net": "n", "track": "t"}
     top = max(scores, key=lambda name: scores[name])
     return [
-        {**about, "motif": name, "score": value, "dominant": int(name == top), "status": "ok", **more}
+        {**about, "motif": name, "score": value, "dominant": str(name == top).lower(), "status": "ok", **more}
         for name, value in scores.items()
     ]
 

@@ -76,7 +76,7 @@ def test_table_holds_the_scores_of_the_curves(tmp_path, promoter_bundle, genome,
     assert_allclose(column(minus[:3], "score"), score, rtol=1e-5)
     assert np.isnan(column(minus[3:], "score")).all()
     assert_allclose(column(minus, "delta_sum"), curves.effect[:, 0].sum(-1), rtol=1e-5, atol=1e-5)
-    assert [row["dominant"] for row in minus] == ["1" if index == score.argmax() else "0" for index in range(4)]
+    assert [row["dominant"] for row in minus] == ["true" if index == score.argmax() else "false" for index in range(4)]
     with h5py.File(archive) as file:
         assert list(file["window/site"].asstr()) == ["plus", "minus"]
         assert_allclose(file["effect"][1], curves.effect[:, 0], atol=1e-6)
@@ -136,9 +136,9 @@ def test_variants_around_tsss(tmp_path, promoter_bundle, genome, bed):
         if row["group"] == "scored":
             assert_allclose(float(row["delta_score"]), float(row["score"]) - float(base["score"]), atol=1e-6)
         assert row["dominant_ref"] == next(
-            r["motif"] for r in ref.values() if r["site"] == row["site"] and r["dominant"] == "1"
+            r["motif"] for r in ref.values() if r["site"] == row["site"] and r["dominant"] == "true"
         )
-        assert row["dominant_changed"] == str(int(row["dominant_ref"] != row["dominant_alt"]))
+        assert row["dominant_changed"] == str(row["dominant_ref"] != row["dominant_alt"]).lower()
         assert row["id"] == {"chr1:1480": "a", "1:920": "b"}[row["variant"].split(" ")[0]]
     failed = [row for row in rows if row["status"] != "ok"]
     assert {row["id"]: row["status_detail"] != "" for row in failed}["d"]

@@ -12,10 +12,13 @@ import pytest
 import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 
+from borzoi_rt import model as facade
 from borzoi_rt.backends.array import ArraySession
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.errors import InputError, ReferenceMismatchError
+from borzoi_rt.model import opened
+from borzoi_rt.report import style
 from borzoi_rt.runs import predict_variant as module
 from borzoi_rt.runs.predict import CoverageOptions
 from borzoi_rt.runs.predict_variant import predict_variant
@@ -104,6 +107,56 @@ def test_bins_hold_the_bases_that_lie_there(
     about = json.loads((out / "predictions.json").read_text())
     assert (about["variant"], about["contig"]) == (f"chr1:{POS} {ref}>{alt}", "chr1")
     assert (about["stitch_bin"] is None) == (k == 0)
+
+
+@pytest.mark.parametrize("alleles", ALLELES.values(), ids=ALLELES)
+def test_a_model_gives_both_alleles(
+    counting: Bundle, fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alleles: tuple[int, str]
+) -> None:
+    """The numbers of the files; in the figure every bin lies over the bases that it counts, also behind a deletion."""
+    ref = TEXT[POS - 1 : POS - 1 + alleles[0]]
+    alt = ref[0] + alleles[1] if alleles != (1, "") else "ACGT"[("ACGT".index(ref) + 1) % 4]
+    predict_variant(f"chr1:{POS}:{ref}:{alt}", tmp_path / "out", bundle=counting, fasta=fasta)
+    monkeypatch.setattr(opened, "open_session", lambda *_, **__: ArraySession(counting.geometry, worlds.WEIGHTS))
+    with facade.open_model(counting, fasta=fasta) as model:
+        found = model.predict_variant(f"chr1:{POS}:{ref}:{alt}")
+        part = model.predict_variant(f"1:{POS}:{ref}:{alt}", tracks="chip")
+    with np.load(tmp_path / "out" / "predictions.npz") as archive:
+        for name in ("ref", "alt", "start", "end"):
+            assert_array_equal(getattr(found, name), archive[name])
+    assert_array_equal(part.ref, found.ref[[5]])
+    assert_array_equal(found["chip"], np.stack([found.ref[5], found.alt[5]]))
+    sums = found.alt.sum(axis=1, dtype="f8"), found.ref.sum(axis=1, dtype="f8")
+    assert_allclose(found.change(), np.log2((sums[0] + 1) / (sums[1] + 1)))
+    table = found.to_pandas()
+    assert list(table) == ["chrom", "start", "end", "track_id", "ref", "alt", "difference"]
+    assert_allclose(table["difference"], table["alt"] - table["ref"], atol=1e-5)
+    assert "log2 change" in found._repr_html_()
+    drawn: list[Any] = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append((figure, title)))
+    assert part.plot("v.png", width_bp=9999) == ["chip"]
+    ((figure, title),) = drawn
+    assert title == (f"1:{POS} {ref}>{alt}" if len(ref + alt) < 13 else title)  # as it was given
+    assert len(title) < 60
+    stairs = figure.axes[0].patches[0].get_data()
+    held = [
+        (start, end, value)
+        for start, end, value in zip(stairs.edges[:-1], stairs.edges[1:], stairs.values, strict=True)
+        if np.isfinite(value)
+    ]
+    assert_allclose(held, np.stack([part.start, part.end, part.ref[0]], axis=1))
+    for start, end, value in held:
+        assert value == pytest.approx(counted(TEXT, int(start), int(end))[5])
+
+
+def test_a_model_refuses_what_it_cannot_predict(counting: Bundle, fasta: Path) -> None:
+    other = "ACGT"[("ACGT".index(TEXT[POS - 1]) + 1) % 4]
+    with facade.open_model(counting, fasta=fasta) as model:
+        with pytest.raises(ReferenceMismatchError):
+            model.predict_variant(f"chr1:{POS}:{other}:{TEXT[POS - 1]}")
+        options = CoverageOptions(prediction=PredictionOptions(indel="none"))
+        with pytest.raises(InputError, match="coverage around a variant is made with 'stitch' alone"):
+            model.predict_variant(f"chr1:{POS}:{TEXT[POS - 1]}:{other}", options=options)
 
 
 def test_ends_of_the_contig_cut_bins(counting: Bundle, fasta: Path, tmp_path: Path) -> None:

@@ -20,6 +20,6 @@ function draw(parent, name, attributes, words) {
 function shown(value, signed) {
   if (value === null || value === undefined) return "";
   const size = Math.abs(value);
-  const words = size && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-  return (signed && value > 0 ? "+" : "") + words.replace("-", "\u2212");
+  const words = size && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 20 });
+  return (signed && value > 0 ? "+" : "") + words.replaceAll("-", "\u2212");
 }

@@ -32,10 +32,16 @@ function colour(value) {
 
 function drawLine(parent, row, line) {
   const count = line.letters.length, wide = (WIDE - LEFT - RIGHT) / LINE, across = (at) => LEFT + at * wide;
-  const cells = line.effects ? 4 * CELL + 8 : 0, tall = TALL + cells + 24;
+  const cells = line.effects ? 4 * CELL + 8 : 0, tall = TALL + cells + 36;
   const where = `${row.chrom}:${grouped(line.start + 1)}-${grouped(line.start + count)}`;
   const name = `Scores of ${where}; arrow keys read one base after the other`;
   const svg = draw(parent, "svg", { viewBox: `0 0 ${WIDE} ${tall}`, role: "img", tabindex: 0, "aria-label": name });
+  if (line.marked) {
+    const [from, to] = line.marked.map((at) => Math.min(Math.max(at - line.start, 0), count));
+    const joint = line.marked[0] === line.marked[1], inside = line.marked[0] >= line.start && line.marked[0] <= line.start + count;
+    if (joint && inside) draw(svg, "line", { class: "joint", x1: across(from), x2: across(from), y1: 0, y2: TALL + cells });
+    if (to > from) draw(svg, "rect", { class: "shown-part", x: across(from), y: 0, width: across(to) - across(from), height: TALL + cells });
+  }
   scale(svg, TALL);
   draw(svg, "text", { transform: `translate(11 ${TALL / 2}) rotate(-90)`, "text-anchor": "middle" }, "score");
   const zero = height(0, TALL);
@@ -61,6 +67,7 @@ function drawLine(parent, row, line) {
     draw(svg, "rect", { class: "frame", x: LEFT, y: TALL + 6, width: count * wide, height: 4 * CELL });
   }
   positions(svg, line.start, count, across, TALL + cells);
+  draw(svg, "text", { x: across(count / 2), y: TALL + cells + 31, "text-anchor": "middle" }, `position on ${row.chrom}, 1-based`);
   const cursor = draw(svg, "line", { class: "cursor", y1: 0, y2: TALL + cells, visibility: "hidden" });
   const readout = make("p", { class: "readout muted", "aria-live": "polite" });
   parent.append(readout);

@@ -24,8 +24,11 @@ function chosen() {
       if (best) held.push(text(best[1]), text(best[2]), text(best[3]));
       const all = held.join(" ").toLowerCase();
       return words.every((word) => all.includes(word.replace(/,/g, "")));
-    });
+    })
+    .sort((one, two) => (byId("order").value === "position" ? apart(one.row, two.row) : 0));
 }
+const places = new Map(data.alleles.map((row) => text(row[CHROM])).sort((one, two) => one.localeCompare(two, "en", { numeric: true })).map((name, number) => [name, number]));
+const apart = (one, two) => places.get(text(one[CHROM])) - places.get(text(two[CHROM])) || one[POS] - two[POS];
 function besideOf(best) {
   return data.beside.map((name, number) => [name, best[4 + number]]).filter(([, value]) => value !== null && value !== undefined);
 }
@@ -49,6 +52,7 @@ function line({ row, rank: number }) {
 function show() {
   rows = chosen();
   byId("score-name").textContent = data.scores[rank] || "Score";
+  byId("meaning").textContent = data.meanings[rank] ? `${data.scores[rank]}: ${data.meanings[rank]}. R and A: coverage of REF and ALT${data.scores[rank].includes("@") ? " in the region" : ""}; 0 is no change.` : "";
   byId("found").textContent = `${grouped(rows.length)} of ${grouped(data.alleles.length)} listed alleles` + (rows.length > limit ? `, the first ${limit} shown` : "");
   document.querySelector("#variants tbody").replaceChildren(...rows.slice(0, limit).map(line));
   byId("more").hidden = rows.length <= limit;
@@ -104,17 +108,23 @@ function histogram(figure, number) {
     draw(svg, "path", { class: "axis", d: `M${x(at)} ${bottom}v4` });
     draw(svg, "text", { x: x(at), y: bottom + 16, "text-anchor": "middle" }, shown(at));
   }
-  draw(svg, "text", { x: (left + right) / 2, y: 147, "text-anchor": "middle" }, "score (count on a log scale)");
+  draw(svg, "text", { x: (left + right) / 2, y: 147, "text-anchor": "middle" }, data.scores[number]);
+  draw(svg, "text", { transform: `translate(11 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, "alleles");
   figure.querySelector("svg")?.remove();
   figure.append(svg);
 }
+// x gives the ends of a step; where bases are deleted, one does not begin where the last one ended
 function area(x, y, values, zero) {
-  let path = `M${x(0)} ${zero}`;
-  values.forEach((value, at) => { path += `L${x(at)} ${y(value)}H${x(at + 1)}`; });
+  let path = `M${x(0)[0]} ${zero}`;
+  values.forEach((value, at) => {
+    const [from, to] = x(at);
+    if (at && from !== x(at - 1)[1]) path += `V${zero}H${from}`;
+    path += `L${from} ${y(value)}H${to}`;
+  });
   return path + `V${zero}Z`;
 }
 function stairs(x, y, values) {
-  return values.map((value, at) => `${at ? "L" : "M"}${x(at)} ${y(value)}H${x(at + 1)}`).join("");
+  return values.map((value, at) => `${at && x(at)[0] === x(at - 1)[1] ? "L" : "M"}${x(at)[0]} ${y(value)}H${x(at)[1]}`).join("");
 }
 function packed(genes, x, start, end, room) {
   const ends = [];
@@ -135,7 +145,11 @@ function packed(genes, x, start, end, room) {
 function coverage(box, detail, view) {
   const picture = detail.picture, curves = picture[view], count = curves.ref[0].length;
   const figure = box.querySelector("figure"), readout = box.querySelector(".readout");
-  const [start, end] = [curves.start, curves.start + curves.step * count];
+  const [seam, gone] = curves.gap || [0, 0];
+  const inside = seam > 0 && seam < count;
+  const first = curves.start + (seam <= 0 ? gone : 0); // of the first step; behind a deletion steps are moved by it
+  const beginOf = (at) => first + at * curves.step + (inside && at >= seam ? gone : 0);
+  const [start, end] = [first, beginOf(count - 1) + curves.step];
   const width0 = Math.max(240, Math.floor(figure.clientWidth || 600)), narrow = width0 < 520;
   const left = 52, right = width0 - 8, tall = 74, diff = 40, gap = 32;
   const px = (bp) => left + ((bp - start) / (end - start)) * (right - left);
@@ -159,7 +173,7 @@ function coverage(box, detail, view) {
     }
     draw(svg, "text", { class: "gene-name", x: gene.middle, y: y - 9, "text-anchor": "middle" }, gene.name + (gene.strand === "+" ? " \u2192" : gene.strand === "-" ? " \u2190" : ""));
   }
-  const x = (at) => px(start + at * curves.step);
+  const x = (at) => [px(beginOf(at)), px(beginOf(at) + curves.step)];
   picture.tracks.forEach((name, track) => {
     const ref = curves.ref[track], alt = curves.alt[track], delta = alt.map((value, at) => value - ref[at]);
     const top = models + track * (tall + diff + gap) + 18, bottom = top + tall, middle = bottom + 6 + diff / 2;
@@ -188,24 +202,29 @@ function coverage(box, detail, view) {
   draw(svg, "text", { x: (left + right) / 2, y: last + 34, "text-anchor": "middle" }, `position on ${detail.chrom}, bp`);
   const mark = px(detail.pos - 1 + detail.ref_bp / 2);
   if (mark >= left && mark <= right) draw(svg, "path", { class: "marker", d: `M${mark} ${models ? 2 : 10}V${last}` });
+  svg.append(...svg.querySelectorAll(".title, .gene-name")); // names stay readable over the mark of the variant
   const cursor = draw(svg, "path", { class: "cursor", d: "" });
   let at = -1;
   const point = (number) => {
     at = Math.min(Math.max(number, 0), count - 1);
-    const from = start + at * curves.step;
-    cursor.setAttribute("d", `M${x(at + 0.5)} ${models}V${last}`);
+    const from = beginOf(at);
+    cursor.setAttribute("d", `M${px(from + curves.step / 2)} ${models}V${last}`);
     readout.textContent = `${detail.chrom}:${grouped(from + 1)}\u2013${grouped(from + curves.step)}  ` + picture.tracks
       .map((name, track) => `${name.split(" ")[0]}: REF ${shown(curves.ref[track][at])}, ALT ${shown(curves.alt[track][at])}, ${shown(curves.alt[track][at] - curves.ref[track][at], true)}`).join(" \u00b7 ");
   };
+  const stepAt = (bp) => {
+    if (inside && bp >= beginOf(seam)) return Math.floor((bp - first - gone) / curves.step);
+    return Math.min(Math.floor((bp - first) / curves.step), inside ? seam - 1 : count - 1); // in the gap, the last before it
+  };
   svg.addEventListener("pointermove", (event) => {
     const frame = svg.getBoundingClientRect();
-    point(Math.floor((((event.clientX - frame.left) * width) / frame.width - left) / (right - left) * count));
+    point(stepAt(start + ((((event.clientX - frame.left) * width) / frame.width - left) / (right - left)) * (end - start)));
   });
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    point(at < 0 ? Math.floor((detail.pos - 1 - start) / curves.step) : at + step);
+    point(at < 0 ? stepAt(detail.pos - 1) : at + step);
   });
   figure.querySelector("svg")?.remove();
   figure.prepend(svg);
@@ -226,8 +245,8 @@ function motifs(detail) {
   if (!detail.motifs.length) return make("p", { class: "muted" }, "Motifs: none of those given changes.");
   const match = (item, side) => (item[`${side}_bases`] ? `${shown(item[`${side}_score`])} ${item[`${side}_bases`]} (${item[`${side}_strand`]})` : "");
   const lines = detail.motifs.slice(0, 12).map((item) => make("tr", {}, make("th", { scope: "row" }, item.motif_name || item.motif, item.motif_name ? make("small", { class: "muted" }, " " + item.motif) : null), make("td", { class: item.change }, item.change), make("td", { class: "number" }, shown(item.difference, true)), make("td", {}, match(item, "ref")), make("td", {}, match(item, "alt"))));
-  const head = make("thead", {}, make("tr", {}, ...["Motif", "Change", "Log2 odds", "REF match", "ALT match"].map((name) => make("th", { scope: "col" }, name))));
-  return make("div", {}, make("h4", {}, `Motifs that change (${detail.motifs.length})`), make("table", { class: "motifs" }, head, make("tbody", {}, ...lines)));
+  const head = make("thead", {}, make("tr", {}, ...["Motif", "Change", "ALT \u2212 REF", "Best match of REF", "Best match of ALT"].map((name, at) => make("th", { scope: "col", class: at === 2 ? "number" : "" }, name))));
+  return make("div", {}, make("h4", {}, `Motifs that change (${detail.motifs.length}), by log2 odds of the best match`), make("table", { class: "motifs" }, head, make("tbody", {}, ...lines)));
 }
 const redraw = [];
 function detailOf(detail, number) {
@@ -269,7 +288,7 @@ function detailOf(detail, number) {
 data.scores.forEach((name, number) => byId("rank").append(make("option", { value: number }, name)));
 byId("rank").value = String(rank);
 byId("status").append(make("option", { value: "" }, "all"), ...[...new Set(data.alleles.map((row) => text(row[STATUS])))].map((name) => make("option", {}, name)));
-for (const id of ["search", "status", "least"]) byId(id).addEventListener("input", () => { limit = STEP; show(); });
+for (const id of ["search", "status", "least", "order"]) byId(id).addEventListener("input", () => { limit = STEP; show(); });
 byId("rank").addEventListener("input", () => { rank = Number(byId("rank").value); show(); });
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 byId("download").addEventListener("click", download);

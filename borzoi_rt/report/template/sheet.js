@@ -2,7 +2,7 @@ const STEP = 50;
 let limit = STEP, sorted = -1, down = true, rows = [];
 
 const inWords = (value) =>
-  Number.isInteger(value) && Math.abs(value) < 1e15 ? grouped(value).replace("-", "\u2212") : shown(value);
+  Number.isInteger(value) && Math.abs(value) < 1e15 ? grouped(value).replaceAll("-", "\u2212") : shown(value);
 
 // The table
 const visible = data.columns.map((column, number) => ({ ...column, number })).filter((column) => column.shown);
@@ -77,8 +77,9 @@ byId("download").addEventListener("click", download);
 byId("more").addEventListener("click", () => { limit += 4 * STEP; show(); });
 show();
 
-// Figures
-const WIDE = 560, LEFT = 62, RIGHT = 12;
+// Figures, drawn anew for the width there is
+const LEFT = 62, RIGHT = 12;
+let WIDE = 560;
 function svgOf(figure, tall, label) {
   const svg = draw(figure, "svg", { viewBox: `0 0 ${WIDE} ${tall}`, role: "img", "aria-label": label });
   return svg;
@@ -88,7 +89,7 @@ function ticks(low, high, count) {
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough * (1 - 1e-9));
   const found = [];
   for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
-  return found;
+  return found.length < 2 && count < 20 ? ticks(low, high, count * 2) : found;
 }
 function range(values) {
   let low = Infinity, high = -Infinity;
@@ -100,10 +101,13 @@ function range(values) {
   if (low > high) return [0, 1];
   return low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
-const acrossOf = (low, high) => (value) => LEFT + ((value - low) / (high - low)) * (WIDE - LEFT - RIGHT);
+function acrossOf(low, high) {
+  const room = WIDE - LEFT - RIGHT;
+  return (value) => LEFT + ((value - low) / (high - low)) * room;
+}
 function under(svg, x, low, high, bottom, words) {
   draw(svg, "path", { class: "axis", d: `M${LEFT} ${bottom}H${WIDE - RIGHT}` });
-  for (const at of ticks(low, high, 6)) {
+  for (const at of ticks(low, high, WIDE < 400 ? 5 : 6)) {
     draw(svg, "path", { class: "axis", d: `M${x(at)} ${bottom}v4` });
     draw(svg, "text", { class: "middle", x: x(at), y: bottom + 16 }, inWords(at));
   }
@@ -144,8 +148,9 @@ function readable(figure, svg, x, positions, top, bottom, say) {
     cursor.setAttribute("visibility", "visible");
     readout.textContent = say(now);
   }
+  const wide = WIDE; // of this figure; that of the next may differ
   svg.addEventListener("pointermove", (event) => {
-    const box = svg.getBoundingClientRect(), there = ((event.clientX - box.left) / box.width) * WIDE;
+    const box = svg.getBoundingClientRect(), there = ((event.clientX - box.left) / box.width) * wide;
     let best = 0;
     positions.forEach((position, number) => { if (Math.abs(x(position) - there) < Math.abs(x(positions[best]) - there)) best = number; });
     read(best);
@@ -159,11 +164,11 @@ function readable(figure, svg, x, positions, top, bottom, say) {
 }
 const KINDS = {
   bars(figure, chart) {
-    const row = 20, names = 150, [low, high] = range([0, ...chart.bars.map(([, value]) => value)]);
+    const row = 20, letters = WIDE < 400 ? 16 : 22, names = 6.8 * letters, [low, high] = range([0, ...chart.bars.map(([, value]) => value)]);
     const svg = svgOf(figure, chart.bars.length * row + 6, chart.title);
     const x = (value) => names + ((value - low) / (high - low)) * (WIDE - names - 70);
     chart.bars.forEach(([name, value], number) => {
-      const y = number * row + 3, words = name.length > 22 ? `${name.slice(0, 21)}\u2026` : name;
+      const y = number * row + 3, words = name.length > letters ? `${name.slice(0, letters - 1)}\u2026` : name;
       draw(draw(svg, "text", { class: "end title", x: names - 6, y: y + 13 }, words), "title", {}, name);
       if (value === null) return;
       draw(svg, "rect", { class: value < 0 ? "loss" : "gain", x: Math.min(x(0), x(value)), y: y + 2, width: Math.abs(x(value) - x(0)), height: row - 6 });
@@ -232,8 +237,21 @@ const KINDS = {
     }).join(", "));
   },
 };
-for (const chart of data.charts) {
-  const figure = make("figure", {}, make("h3", {}, chart.title), make("figcaption", {}, chart.caption));
-  byId("charts").append(figure);
-  KINDS[chart.kind](figure, chart);
+function figures() {
+  byId("charts").replaceChildren();
+  const held = data.charts.map((chart) => {
+    const figure = make("figure", {}, make("h3", {}, chart.title), make("figcaption", {}, chart.caption));
+    byId("charts").append(figure);
+    return [chart, figure];
+  });
+  for (const [chart, figure] of held) {
+    WIDE = Math.max(280, Math.floor(figure.clientWidth || 560));
+    KINDS[chart.kind](figure, chart);
+  }
+}
+if (data.charts.length) {
+  figures();
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; figures(); } });
+  addEventListener("beforeprint", figures);
 }
