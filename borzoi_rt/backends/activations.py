@@ -117,9 +117,6 @@ class OnnxActivations(OnnxParts):
         graph = self._graph(name)
         options = onnxruntime().RunOptions()
         options.only_execute_path_to_fetches = True
-        if not self._device.gpu:
-            # There is a graph for every block, and each would keep what its way back took: 17 GB at the published size.
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             found: list[np.ndarray] = graph.run(list(outputs), feeds, options)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception

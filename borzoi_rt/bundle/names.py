@@ -11,7 +11,8 @@ WEIGHTS = "weights.bin"
 STATISTICS = "statistics"
 GRADIENT_TRUNK, GRADIENT_BODY, GRADIENT_TILE = "gradient_trunk", "gradient_body", "gradient_tile"
 ACTIVATIONS_TILE, ACTIVATIONS_LAYERS = "activations_tile", "activations_layers"
-SLOPES_HEAD, SLOPES_DECODER = "slopes_head", "slopes_decoder"
+SLOPES = "slopes_"  # begins the name of every graph that leads back
+SLOPES_HEAD, SLOPES_DECODER = SLOPES + "head", SLOPES + "decoder"
 
 GRAPHS = (
     "predict",
@@ -50,7 +51,7 @@ def attention_graph(layer: int) -> str:
 
 def slopes_graph(layer: int) -> str:
     """Return the graph that leads back through a layer of the transformer, counted from 1."""
-    return f"slopes_{layer}"
+    return f"{SLOPES}{layer}"
 
 
 def is_served(name: str) -> bool:
