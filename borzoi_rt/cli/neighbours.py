@@ -88,7 +88,7 @@ def neighbours(
     }
     write_table(out, COLUMNS, _rows(found, queries, held or queries), about)
     missing = len(queries.known) - len(found.queries)
-    note = f", {missing} rows without an embedding left out" if missing else ""
+    note = f", {missing} row{'' if missing == 1 else 's'} without an embedding left out" if missing else ""
     click.echo(f"{len(found.queries)} queries, recall {found.recall:.4f}{note} -> {out}", err=True)
 
 

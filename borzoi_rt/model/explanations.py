@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
+from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.compare import Comparison, chosen_methods, compare
+from ..explain.evaluate.faithful import EvaluateOptions
+from ..explain.evaluate.metrics import chosen_metrics
+from ..explain.evaluate.run import COLUMNS, judge
+from ..explain.evaluate.run import table as lines_of
+from ..explain.evaluate.stable import open_all
+from ..explain.evaluate.subject import subject_of
+from ..explain.evaluate.words import verdict_of
 from ..explain.explainer import ExplainOptions
 from ..explain.result import Explanation
 from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
@@ -17,12 +26,13 @@ from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.intervals import Interval
 from ..genome.variants import Variant
+from ..inside.tables import Table
 from ..scoring.named_gene import one_gene
-from .opened import Opened, interval_of
+from .opened import Known, Opened, interval_of, intervals_of
 
 
 class Explanations(Opened):
-    """What :meth:`explain` and :meth:`explain_compare` of a model do."""
+    """What :meth:`explain`, :meth:`explain_compare` and :meth:`explain_evaluate` of a model do."""
 
     def explain(
         self,
@@ -71,7 +81,7 @@ class Explanations(Opened):
         else:
             chosen = ExplainOptions(method=method, options=options)
         row = self._explained(region, gene, genes, variant)
-        return self._opened_explainer([chosen]).explain(self._segmented(row, [chosen]), spec, chosen)
+        return self._opened_explainer([chosen.method]).explain(self._segmented(row, [chosen]), spec, chosen)
 
     def explain_compare(
         self,
@@ -105,7 +115,52 @@ class Explanations(Opened):
         spec = with_text(target, tracks=tracks, against=against)
         chosen = chosen_methods(methods, options or {})
         row = self._explained(region, gene, genes, variant)
-        return compare(self._segmented(row, chosen), spec, chosen, self._opened_explainer(chosen))
+        explainer = self._opened_explainer([item.method for item in chosen])
+        return compare(self._segmented(row, chosen), spec, chosen, explainer)
+
+    def explain_evaluate(
+        self,
+        explanations: Explanation | Mapping[str, Explanation],
+        *,
+        metrics: Sequence[str] | None = None,
+        truth: Known = (),
+        folds: Sequence[str | os.PathLike[str]] = (),
+        randomised: Sequence[str | os.PathLike[str]] = (),
+        options: EvaluateOptions | None = None,
+    ) -> Table:
+        """Judge explanations: do they say what the model does, and would they be said again?
+
+        Parameters
+        ----------
+        explanations : Explanation, or mapping of str to Explanation
+            What :meth:`explain` gave, by names of yours.
+        metrics : sequence of str, optional
+            Keys of :data:`borzoi_rt.explain.evaluate.metrics.METRICS`; the cheap ones when None, and what is given for.
+        truth : sequence of Interval or path, optional
+            Bases that are known to count, also a BED file, for the measure of that name.
+        folds, randomised : sequence of path
+            Bundles for the measures of these names.
+        options : EvaluateOptions, optional
+
+        Returns
+        -------
+        Table
+            A row for each explanation, measure and number of it; ``.about["verdicts"]`` has a line for each.
+        """
+        held = {explanations.about["method"]: explanations} if isinstance(explanations, Explanation) else explanations
+        known, others = intervals_of(truth), [[open_bundle(path) for path in paths] for paths in (folds, randomised)]
+        given = {"folds": len(others[0]), "randomised": len(others[1]), "truth": len(known)}
+        names, explainer = chosen_metrics(metrics, **given), self._explainer_here()
+        with ExitStack() as stack:
+            opened = [open_all(bundles, explainer, self._device) for bundles in others]
+            for one in (*opened[0], *opened[1]):
+                stack.callback(one.close)
+            how: dict[str, Any] = {"options": options or EvaluateOptions(), "truth": known}
+            how |= {"folds": opened[0], "randomised": opened[1], "explainer": explainer}
+            found = [judge(subject_of(name, one), names, **how) for name, one in held.items()]
+        lines = lines_of(found)
+        about = {"metrics": list(names), "verdicts": [verdict_of(one.table()) for one in found]}
+        return Table("metrics", about, {name: [line[name] for line in lines] for name in COLUMNS})
 
     def _segmented(self, row: Row, chosen: Sequence[ExplainOptions]) -> Row:
         """Return a row with the stretches that options of methods ask for."""

@@ -1,4 +1,4 @@
-"""What a model says of the inside of its network, of designed sequences and of explanations.
+"""What lies inside the network, and designed sequences.
 
 The methods do what the commands of the same names do, and keep in memory what these write: most give a
 :class:`borzoi_rt.inside.tables.Table`, with ``.to_pandas()``, ``.columns``, ``.matrix`` and ``.about``.
@@ -8,27 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..bundle.opening import open_bundle
 from ..engine.regions import Region
 from ..errors import InputError
-from ..explain.evaluate.faithful import EvaluateOptions
-from ..explain.evaluate.metrics import chosen_metrics
-from ..explain.evaluate.run import COLUMNS, judge
-from ..explain.evaluate.run import table as lines_of
-from ..explain.evaluate.stable import open_all
-from ..explain.evaluate.subject import subject_of
-from ..explain.evaluate.words import verdict_of
-from ..explain.explainer import Explainer
-from ..explain.result import Explanation
 from ..explain.rows import VARIANT_WIDTH_BP, gene_row, region_rows, variant_rows
 from ..explain.target import TargetSpec, with_text
 from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
-from ..genome.intervals import Interval, read_bed
+from ..genome.intervals import Interval
 from ..genome.variants import Variant
 from ..inside.activation_run import activation_table
 from ..inside.activations import EMBEDDING, TOKENS, Activations
@@ -45,15 +34,15 @@ from ..motifs.files import read_motifs
 from ..motifs.scan import MotifScanner
 from ..scoring.named_gene import one_gene
 from .explanations import Explanations
+from .opened import Known, interval_of, intervals_of
 
 Where = Interval | str
 Annotation = Genes | str | os.PathLike[str]
-Known = Sequence[Interval] | str | os.PathLike[str]
 WINDOWS = 16  # of a dissection
 
 
 class Inside(Explanations):
-    """Methods of a model that look inside it, design sequences and judge explanations."""
+    """What methods of a model do that look inside it, or design sequences."""
 
     def cam(
         self,
@@ -76,7 +65,7 @@ class Inside(Explanations):
         Parameters
         ----------
         target, region, tracks, against, gene, genes, variant
-            See :meth:`borzoi_rt.model.Model.explain`; the whole window is mapped.
+            See :meth:`explain`; the whole window is mapped.
         method : str
             One of :data:`borzoi_rt.inside.maps.MAPS`.
         layer : str, optional
@@ -96,7 +85,7 @@ class Inside(Explanations):
         where = layer or (EMBEDDING if method == "cam" else TOKENS)
         options = MapOptions(method=method, layer=where, check=check, seed=seed)
         spec, row = with_text(target, tracks=tracks, against=against), self._explained(region, gene, genes, variant)
-        how: dict[str, Any] = {"spec": spec, "options": options, "truth": _intervals(truth)}
+        how: dict[str, Any] = {"spec": spec, "options": options, "truth": intervals_of(truth)}
         return map_table([row], activations=self._opened(), fasta=self.fasta, **how)
 
     def attention(
@@ -120,7 +109,7 @@ class Inside(Explanations):
         Parameters
         ----------
         region, gene, genes, variant
-            See :meth:`borzoi_rt.model.Model.explain`.
+            See :meth:`explain`.
         how : str
             ``rows``, ``rollout`` or ``relevance``.
         queries : str, optional
@@ -147,7 +136,7 @@ class Inside(Explanations):
             raise InputError("relevance, queries target and the check need a target; give one, like 'log SUM'")
         spec = None if target is None else with_text(target, tracks=tracks)
         row = self._explained(region, gene, genes, variant)
-        what: dict[str, Any] = {"options": options, "spec": spec, "truth": _intervals(truth)}
+        what: dict[str, Any] = {"options": options, "spec": spec, "truth": intervals_of(truth)}
         return attention_table([row], activations=self._opened(), fasta=self.fasta, **what)[1]
 
     def activations(
@@ -175,7 +164,7 @@ class Inside(Explanations):
             raise InputError("give one of region and variant")
         opened, grid = self._opened(), self.bundle.geometry
         rows = (
-            region_rows([_interval(region)], self.fasta, grid)
+            region_rows([interval_of(region)], self.fasta, grid)
             if region is not None
             else variant_rows(_variant(variant), self.fasta, grid, width_bp=VARIANT_WIDTH_BP)
         )
@@ -236,7 +225,7 @@ class Inside(Explanations):
         else:
             assert regions is not None
             given = [regions] if isinstance(regions, str | Interval) else regions
-            rows = [*region_rows([_interval(one) for one in given], self.fasta, grid, width_bp=width_bp, keep=True)]
+            rows = [*region_rows([interval_of(one) for one in given], self.fasta, grid, width_bp=width_bp, keep=True)]
         return embed_table(rows, activations=opened, fasta=self.fasta, options=options)
 
     def dissect(
@@ -274,14 +263,14 @@ class Inside(Explanations):
         """
         if regions is not None and windows is not None:
             raise InputError("give one of regions and windows")
-        options, known = options or DissectOptions(), _intervals(annotations)
+        options, known = options or DissectOptions(), intervals_of(annotations)
         if not known and motifs is None:
             raise InputError("give annotations, motifs or both: without concepts there is nothing to compare with")
         opened, grid = self._opened(), self.bundle.geometry
         rows = (
             random_rows(self.fasta, grid, WINDOWS if windows is None else windows, seed=options.seed)
             if regions is None
-            else region_rows(_intervals(regions), self.fasta, grid, keep=True)
+            else region_rows(intervals_of(regions), self.fasta, grid, keep=True)
         )
         scanner = None if motifs is None else MotifScanner(read_motifs(Path(motifs)))
         what: dict[str, Any] = {"options": options, "intervals": known, "scanner": scanner, "units": units}
@@ -309,7 +298,7 @@ class Inside(Explanations):
         region : Interval or str
             The bases that may change.
         target, tracks, against, gene, genes
-            The number, see :meth:`borzoi_rt.model.Model.explain`; of the whole window unless it names bins.
+            The number, see :meth:`explain`; of the whole window unless it names bins.
         unit, layer
             Instead of a target: a channel of a layer, its largest activation in the region.
         fixed : sequence of Interval or str
@@ -325,7 +314,7 @@ class Inside(Explanations):
             ``.sequence``, ``.steps``, ``.start`` and ``.value``.
         """
         chosen = options if isinstance(options, DesignOptions) else DesignOptions(**(options or {}))
-        kept = [_interval(item) for item in fixed]
+        kept = [interval_of(item) for item in fixed]
         if (target is None) == (unit is None):
             raise InputError("give one of target and unit: what is raised")
         if unit is None:
@@ -341,52 +330,9 @@ class Inside(Explanations):
         row = self._explained(region, None, None, None)
         return design_unit(self._opened(), self.fasta, row, layer, unit, chosen, None, fixed=kept)
 
-    def explain_evaluate(
-        self,
-        explanations: Explanation | Mapping[str, Explanation],
-        *,
-        metrics: Sequence[str] | None = None,
-        truth: Known = (),
-        folds: Sequence[str | os.PathLike[str]] = (),
-        randomised: Sequence[str | os.PathLike[str]] = (),
-        options: EvaluateOptions | None = None,
-    ) -> Table:
-        """Judge explanations: do they say what the model does, and would they be said again?
-
-        Parameters
-        ----------
-        explanations : Explanation, or mapping of str to Explanation
-            What :meth:`borzoi_rt.model.Model.explain` gave, by names of yours.
-        metrics : sequence of str, optional
-            Keys of :data:`borzoi_rt.explain.evaluate.metrics.METRICS`; the cheap ones when None, and what is given for.
-        truth : sequence of Interval or path, optional
-            Bases that are known to count, also a BED file, for the measure of that name.
-        folds, randomised : sequence of path
-            Bundles for the measures of these names.
-        options : EvaluateOptions, optional
-
-        Returns
-        -------
-        Table
-            A row for each explanation, measure and number of it; ``.about["verdicts"]`` has a line for each.
-        """
-        held = {explanations.about["method"]: explanations} if isinstance(explanations, Explanation) else explanations
-        known, others = _intervals(truth), [[open_bundle(path) for path in paths] for paths in (folds, randomised)]
-        given = {"folds": len(others[0]), "randomised": len(others[1]), "truth": len(known)}
-        names, explainer = chosen_metrics(metrics, **given), self._explainer_here()
-        with ExitStack() as stack:
-            opened = [open_all(bundles, explainer, self._device) for bundles in others]
-            for one in (*opened[0], *opened[1]):
-                stack.callback(one.close)
-            how: dict[str, Any] = {"options": options or EvaluateOptions(), "truth": known}
-            how |= {"folds": opened[0], "randomised": opened[1], "explainer": explainer}
-            found = [judge(subject_of(name, one), names, **how) for name, one in held.items()]
-        lines = lines_of(found)
-        about = {"metrics": list(names), "verdicts": [verdict_of(one.table()) for one in found]}
-        return Table("metrics", about, {name: [line[name] for line in lines] for name in COLUMNS})
-
     def _opened(self) -> Activations:
         """Return what shows the inside, opened when it is first needed."""
+        self._check_open()
         if len(self.members) > 1:
             raise InputError(f"this looks into one model, and {len(self.members)} are open; open the one that is meant")
         if self._inside is None:
@@ -394,27 +340,7 @@ class Inside(Explanations):
             self._stack.callback(self._inside.close)
         return self._inside
 
-    def _explainer_here(self) -> Explainer:
-        """Return an explainer in this process."""
-        if len(self.members) > 1:
-            raise InputError(f"this takes one model, and {len(self.members)} are open; open the one that is meant")
-        if self._device.kind == "triton":
-            raise InputError(f"{self._device}: this is done on this machine; open the model on cpu, cuda or tensorrt")
-        if self._local is None:
-            self._local = Explainer(self.bundle, self.fasta, self._device)
-            self._stack.callback(self._local.close)
-        return self._local
-
-
-def _interval(where: Where) -> Interval:
-    return where if isinstance(where, Interval) else Interval.parse(where)
-
 
 def _variant(variant: Variant | str | None) -> Variant:
     assert variant is not None
     return variant if isinstance(variant, Variant) else Variant.parse(variant)
-
-
-def _intervals(known: Known) -> list[Interval]:
-    """Return intervals, or those of a BED file."""
-    return list(read_bed(Path(known))) if isinstance(known, str | os.PathLike) else list(known)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from ..backends.device import Device
 from ..backends.opening import open_session
@@ -12,17 +14,19 @@ from ..bundle.opening import Bundle
 from ..closing import Closing
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import InputError
-from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.explainer import Explainer
 from ..explain.remote import RemoteExplainer, open_explainer
 from ..genome.fasta import Fasta
 from ..genome.genes import Genes
-from ..genome.intervals import Interval
+from ..genome.intervals import Interval, read_bed
 from ..html import html_table
 from ..inside.activations import Activations
 from ..scoring.ensemble import member_engine, open_scorer
 from ..scoring.options import ScoreOptions
 from ..scoring.phase_floor import AnyScorer
 from ..tracks import TrackTable
+
+Known = Sequence[Interval] | str | os.PathLike[str]
 
 
 class Opened(Closing):
@@ -115,14 +119,25 @@ class Opened(Closing):
             self._scorers[key] = open_scorer(self.members, self._engines, self.fasta, options, genes)
         return self._scorers[key]
 
-    def _opened_explainer(self, chosen: Sequence[ExplainOptions]) -> Explainer | RemoteExplainer:
+    def _opened_explainer(self, methods: Sequence[str]) -> Explainer | RemoteExplainer:
         if self._explainer is None:
-            methods = [item.method for item in chosen]
             self._explainer = open_explainer(
                 self.bundle, self.fasta, self._device, self._engine_options, methods=methods
             )
             self._stack.callback(self._explainer.close)
         return self._explainer
+
+    def _explainer_here(self) -> Explainer:
+        """Return an explainer in this process."""
+        self._check_open()
+        if len(self.members) > 1:
+            raise InputError(f"this takes one model, and {len(self.members)} are open; open the one that is meant")
+        if self._device.kind == "triton":
+            raise InputError(f"{self._device}: this is done on this machine; open the model on cpu, cuda or tensorrt")
+        if self._local is None:
+            self._local = Explainer(self.bundle, self.fasta, self._device)
+            self._stack.callback(self._local.close)
+        return self._local
 
     def _whole_session(self) -> Session:
         self._check_open()
@@ -147,6 +162,11 @@ def interval_of(region: Interval | str) -> Interval:
     if not isinstance(region, str):
         raise InputError(f"region is {region!r:.60}; an Interval or text like 'chr1:1,001-2,000' is needed")
     return Interval.parse(region)
+
+
+def intervals_of(known: Known) -> list[Interval]:
+    """Return intervals, or those of a BED file."""
+    return list(read_bed(Path(known))) if isinstance(known, str | os.PathLike) else list(known)
 
 
 def _digest(genes: Genes) -> str:

@@ -10,7 +10,9 @@ import numpy as np
 
 from . import style
 
+_WIDE, _TICKS = 1.5, (-5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _MOST_CURVES = 6  # files whose curves are shown
+_COUNTS = ("samples_for_5_percent",)  # how many, beside which all other numbers would look like 0
 _PASSED = {True: "#009e73", False: style.ALT_COLOUR, None: "0.6"}
 
 
@@ -28,8 +30,8 @@ def plot_evaluation(
     path : path
         Image to write; the suffix chooses the format.
     curves : sequence of (str, sequence of Curves)
-        Of each file its name and the curves of its rows (``share``, ``first_large``, ``first_small``, ``random``);
-        the mean over rows is drawn.
+        Of each file its name and the curves of its rows (``share``, ``first_large``, ``first_small``, ``random``,
+        ``falling``); the mean over rows is drawn, in the order in which the map says the difference is made.
     table : sequence of mapping
         Rows with ``file``, ``metric``, ``quantity``, ``value``, ``random``, ``random_low``, ``random_high`` and
         ``passed``.
@@ -38,7 +40,8 @@ def plot_evaluation(
     """
     shown = [(name, held) for name, held in curves if held][:_MOST_CURVES]
     files = list(dict.fromkeys(str(line["file"]) for line in table))
-    names = list(dict.fromkeys((line["metric"], line["quantity"]) for line in table if line["value"] is not None))
+    known = [line for line in table if line["value"] is not None and line["quantity"] not in _COUNTS]
+    names = list(dict.fromkeys((line["metric"], line["quantity"]) for line in known))
     height = 0.8 + 2.4 * bool(shown) + 0.28 * max(len(names), 4)
     figure = style.new_figure(style.WIDTH_IN, height)
     parts = figure.subfigures(2, 1, height_ratios=(2.4, 0.28 * max(len(names), 4) + 0.4)) if shown else [None, figure]
@@ -48,17 +51,19 @@ def plot_evaluation(
             _draw_curves(panel, name, held)
         panels[0].set_ylabel("share of the target left", fontsize="small")
         style.put_legend(parts[0], panels[0], ncols=3)
-    _draw_numbers(parts[1], files, names, table)
+    _draw_numbers(parts[1], files, names, known)
     style.finish(figure, path, title)
 
 
 def _draw_curves(panel: Any, name: str, held: Sequence[Any]) -> None:
     share = held[0].share
-    mean = {key: np.mean([getattr(one, key) for one in held], axis=0) for key in ("first_large", "first_small")}
+    # Where shuffling all raises the target, what the map says makes the difference are its smallest scores.
+    pairs = [(one.first_large, one.first_small) if one.falling else (one.first_small, one.first_large) for one in held]
+    first, last = np.mean(pairs, axis=0)
     random = np.mean([one.random for one in held], axis=0)
     panel.fill_between(share, random.min(axis=0), random.max(axis=0), color="0.85", label="random order")
-    panel.plot(share, mean["first_large"], color=style.SERIES[1], label="largest first")
-    panel.plot(share, mean["first_small"], color=style.SERIES[0], label="smallest first")
+    panel.plot(share, first, color=style.SERIES[1], label="in the map's order")
+    panel.plot(share, last, color=style.SERIES[0], label="in the reverse order")
     panel.set_title(name, fontsize="small")
     panel.set_xlabel("share of the bases shuffled", fontsize="small")
     panel.tick_params(labelsize="small")
@@ -72,7 +77,7 @@ def _draw_numbers(
     for panel, file in zip(panels, files, strict=False):
         for line in table:
             key = (line["metric"], line["quantity"])
-            if line["file"] != file or line["value"] is None:
+            if line["file"] != file:
                 continue
             row = names.index(key)
             if line["random"] is not None:
@@ -80,6 +85,11 @@ def _draw_numbers(
             mark = "x" if line["passed"] is False else "o"
             panel.plot(line["value"], row, mark, color=_PASSED[line["passed"]], markersize=5, zorder=2)
         panel.axvline(0.0, color="0.5", linewidth=0.6)
+        if any(abs(line[name] or 0.0) > _WIDE for line in table for name in ("value", "random_low", "random_high")):
+            panel.set_xscale("symlog", linthresh=1.0)  # correlations lie in [-1, 1], other numbers need not
+            low, high = panel.get_xlim()
+            ticks = [tick for tick in _TICKS if low <= tick <= high]
+            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.set_title(f"{file}: grey, by chance", fontsize="small")
         panel.tick_params(labelsize="small")
         panel.spines[["top", "right"]].set_visible(False)

@@ -395,3 +395,13 @@ def test_what_is_looked_at_is_given_once(words: tuple[str, ...]) -> None:
     assert f"{option} is given 2 times, and one is taken" in done.stderr
     several = ["embed", "--gene", "A", "--gene", "B", "--bundle", "B", "--fasta", "F", "--out", "o"]
     assert "given 2 times" not in CliRunner().invoke(main, several).stderr
+
+
+def test_a_gene_of_ism_is_for_scores_of_it() -> None:
+    words = ["ism", "chr1:1-9", "--gene", "A", "--genes", "g.gtf", "--bundle", "B", "--fasta", "F", "--out", "o.h5"]
+    done = CliRunner().invoke(main, [*words, "--stats", "logSED"])
+    assert done.exit_code == 1
+    said = str(done.exception or done.stderr) + done.stderr
+    assert "--gene is for scores over a region of it, and --stats has none; name one, like --stats logSED@exons" in said
+    done = CliRunner().invoke(main, [*words, "--stats", "logSED@exons"])
+    assert "--gene is for scores" not in str(done.exception or "") + done.stderr
