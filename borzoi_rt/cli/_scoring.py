@@ -167,8 +167,8 @@ def gene_options(command: Callable[..., None]) -> Callable[..., None]:
             "--genes",
             "annotation",
             type=click.Path(path_type=Path),
-            help="Annotation for scores of genes (STAT@exons, STAT@span, STAT@tss:BP), and for the genes that a report "
-            "draws: GTF or GFF3, plain or compressed. It is indexed once, in the user's cache  [default: none].",
+            help="Annotation for scores of genes (STAT@exons, STAT@span, STAT@tss:BP): GTF or GFF3, plain or "
+            "compressed. It is indexed once, in the user's cache  [default: none].",
         ),
     ):
         command = option(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from ..explain.methods import METHODS, Method, read_options
 from ..explain.rows import OK
 from ..explain.run import ExplainOutputs, explain_rows
 from ..genome.fasta import Fasta
-from ..runs.settings import RunSettings
 from . import _explaining, _runs, _shared
 from ._commands import WithOthers
 from ._extras import check_extras
@@ -133,10 +133,11 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if _runs.is_told(settings):
         return
     _shared.say_notes(spec.notes(models[0]))
-    _say_explained(told, f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases", settings, out)
+    what = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
+    _say_explained(told, what, outputs.targets if settings.chosen_shard is None else [_runs.left_by(settings, out)])
 
 
-def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings, out: Path) -> None:
+def _say_explained(told: list[dict[str, Any]], what: str, written: Sequence[Path]) -> None:
     """Say what the methods say of themselves, and how many rows have which status, where not all are explained."""
     parts = [part for row in told for part in row.get("folds", [row])]
     errors = [part["completeness_error"] for part in parts if part.get("completeness_error") is not None]
@@ -147,7 +148,7 @@ def _say_explained(told: list[dict[str, Any]], what: str, settings: RunSettings,
     first = next((row for row in told if row["status"] != OK), None)
     if first is not None and first.get("detail"):
         say(f"note: the first that is not explained: {first['status']}: {first['detail']}")
-    say(f"{what}{lost} -> {_runs.left_by(settings, out)}")
+    say(f"{what}{lost} -> {', '.join(map(str, written))}")
 
 
 def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ report_option = click.option(
     "--report",
     type=click.Path(path_type=Path),
     help="Also write a report of the table: one HTML file with ranked variants and the coverage of the strongest 10, "
-    "as `borzoi-rt report` makes it (extra: report)  [default: none].",
+    "over the genes of --genes where they are given, as `borzoi-rt report` makes it (extra: report)  [default: none].",
 )
 
 

@@ -16,7 +16,7 @@ from ..types import DoubleArray
 from .attr_file import Attributions, read_attributions
 from .motif_tables import named_seqlets
 from .panels import title_of
-from .rows import changed_bases
+from .rows import ALT, REF, changed_bases
 from .seqlets import PVALUE
 
 MOST_ROWS = 40
@@ -145,8 +145,19 @@ def _told(held: Attributions, number: int) -> dict[str, Any]:
         "bases": end - start,
         "short": end - start <= WHOLE_UP_TO,
         "value": f"{float(held.arrays['score'][number]):.5g}",
+        "change": _change(held, number),
         "facts": [(key, f"{value:.4g}" if isinstance(value, float) else str(value)) for key, value in plain],
     }
+
+
+def _change(held: Attributions, number: int) -> str:
+    """Return by how much the target of an ALT haplotype is above that of REF; nothing of other rows."""
+    names, alleles, values = (held.arrays[key] for key in ("name", "allele", "score"))
+    if alleles[number] != ALT:
+        return ""
+    other = f"{str(names[number]).removesuffix(f' {ALT}')} {REF}"
+    same = [row for row in held.explained if alleles[row] == REF and names[row] == other]
+    return f"{float(values[number] - values[same[0]]):+.4g}" if len(same) == 1 else ""
 
 
 def _summary(about: Mapping[str, Any], motifs: Path | None) -> list[tuple[str, str]]:

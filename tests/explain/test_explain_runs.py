@@ -282,6 +282,13 @@ def test_rows_without_an_answer_have_a_status_and_no_numbers(call, desk, gradien
     code, _, err = call(*arguments, "--method", method)
     assert code == 0
     assert "5 rows of 6 bases: 2 ok, 1 contig_missing, 1 out_of_bounds, 1 too_many_n ->" in err
+    assert (
+        "note: the first that is not explained: contig_missing: region chr9:11-16: toy.fa has no such contig\n" in err
+    )
+    written = err.splitlines()[-1].partition(" -> ")[2].split(", ")
+    assert written[0] == str(tmp_path / "out.h5")
+    assert str(tmp_path / "out.png") in written
+    assert all(Path(name).exists() for name in written)
     held = read_attributions(tmp_path / "out.h5").arrays
     assert list(held["status"]) == ["ok", "contig_missing", "out_of_bounds", "too_many_n", "ok"]
     assert list(held["detail"])[1:3] == [

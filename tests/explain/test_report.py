@@ -98,16 +98,16 @@ def test_lines_are_the_rows_of_the_file(tmp_path: Path, motifs: Path) -> None:
 def test_the_bases_of_a_variant_are_marked(
     tmp_path: Path, variant: str, ref: tuple[int, int], alt: tuple[int, int]
 ) -> None:
-    def row(allele: str, name: str) -> StoredRow:
+    def row(allele: str, name: str, value: float = 1.0) -> StoredRow:
         bases = Interval("chr1", 5000, 5250)
         where = Where(window_start=0, anchor=anchored("chr1", bases.start, bases.end))
         values = np.random.default_rng(1).normal(size=(4, 250)).astype(np.float32)
         arrays = {"hypothetical": values, "effects": values}
         return StoredRow(
-            Row(name=name, bases=bases, where=where, allele=allele), np.zeros(250, np.uint8), 1.0, arrays, {}
+            Row(name=name, bases=bases, where=where, allele=allele), np.zeros(250, np.uint8), value, arrays, {}
         )
 
-    first = [row("ref", f"{variant} ref"), row("alt", f"{variant} alt"), row("genome", f"{variant} ref")]
+    first = [row("ref", f"{variant} ref"), row("alt", f"{variant} alt", 0.25), row("genome", f"{variant} ref")]
     file = write(tmp_path / "a.h5", 250, first=first)
     write_explanation(tmp_path / "r.html", file)
     page = (tmp_path / "r.html").read_text()
@@ -116,6 +116,11 @@ def test_the_bases_of_a_variant_are_marked(
     assert {tuple(line["marked"]) for line in lines[1]} == {alt}
     assert all("marked" not in line for item in lines[2:] for line in item)
     assert "The bases that a variant changes are shaded" in page
+    assert re.findall(r"<b>(\S+)</b>(?: \(ALT &minus; REF (\S+)\))?", page)[:3] == [
+        ("1", ""),
+        ("0.25", "−0.75"),
+        ("1", ""),
+    ]
     assert [panel["marked"] for panel in read_panels(file)[0][:3]] == [ref, alt, None]
 
 

@@ -52,7 +52,8 @@ function line({ row, rank: number }) {
 function show() {
   rows = chosen();
   byId("score-name").textContent = data.scores[rank] || "Score";
-  byId("meaning").textContent = data.meanings[rank] ? `${data.scores[rank]}: ${data.meanings[rank]}. R and A: coverage of REF and ALT${data.scores[rank].includes("@") ? " in the region" : ""}; 0 is no change.` : "";
+  const meaning = data.meanings[rank] || "", letters = / [RA]\b/.test(meaning) ? ` (R, A: coverage of REF and ALT${data.scores[rank].includes("@") ? " in the region" : ""})` : "";
+  byId("meaning").textContent = meaning && `${data.scores[rank]}: ${meaning}${letters}`;
   byId("found").textContent = `${grouped(rows.length)} of ${grouped(data.alleles.length)} listed alleles` + (rows.length > limit ? `, the first ${limit} shown` : "");
   document.querySelector("#variants tbody").replaceChildren(...rows.slice(0, limit).map(line));
   byId("more").hidden = rows.length <= limit;
