@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 
+_LINE_END = re.compile(r"\s*[\r\n]\s*")
+_LONGEST, _HEAD = 2000, 1500  # letters of a message: in all, and of its start
 _SURROGATE = re.compile(r"\\udc([89a-f][0-9a-f])")
 
 
 class BorzoiError(Exception):
-    """Base of every error raised on purpose by borzoi_rt."""
+    """Base of every error raised on purpose by borzoi_rt.
+
+    Its text is one line of bounded length, whatever a file or a caller wrote into it: what cannot be printed is
+    escaped, and of what is too long the middle is left out.
+    """
+
+    def __str__(self) -> str:
+        return bounded(super().__str__())
 
 
 class FormatError(BorzoiError, ValueError):
@@ -75,3 +84,13 @@ class RunInterrupted(KeyboardInterrupt):
 def quoted(text: str) -> str:
     """Return text in quotes for a message; bytes that are not UTF-8 are written like ``\\xe9``, not as surrogates."""
     return _SURROGATE.sub(r"\\x\1", repr(text))
+
+
+def bounded(text: str) -> str:
+    """Return a message as one line of at most 2,000 letters; what cannot be printed is escaped."""
+    text = _LINE_END.sub(" ", text).strip()
+    if len(text) > _LONGEST:
+        text = f"{text[:_HEAD]} ... {text[_HEAD - _LONGEST :]}"
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

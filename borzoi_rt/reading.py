@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from .errors import FormatError
 
+LARGEST_JSON = 2**28  # bytes; the motifs of a thousand alleles have some MB
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -41,13 +44,30 @@ def read_regular(path: Path, largest: int, *, hint: str = "name a file") -> byte
     """
     # Not blocking: opening a pipe would wait for a writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):  # of a folder, open() would name the number of the handle
+        os.close(handle)
+        raise FormatError(f"{path}: not a regular file; {hint}")
     with open(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise FormatError(f"{path}: not a regular file; {hint}")
         if found.st_size > largest:
             raise FormatError(f"{path}: {found.st_size} bytes; at most {largest} are allowed")
         return stream.read(largest)
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """Read a JSON file.
+
+    Parameters, and errors of the file, as of :func:`read_regular`.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(read_regular(path, largest))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_small(path: Path, largest: int) -> bytes:

@@ -278,6 +278,8 @@ class TrackTable(_Named):
         """
         if expression is None:
             return np.arange(len(self), dtype=np.int64)
+        if not isinstance(expression, str):
+            raise InputError(f"tracks is {expression!r:.40}; text is needed, a list has commas, like 'RNA,DNASE'")
         if expression[:1] == "@":  # the file may change
             return self._named(expression)
         if expression not in self._selections:

@@ -12,6 +12,7 @@ import torch
 
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.writing import check_bundle_target
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.reading import sha256_of
 from borzoi_rt.tracks import TrackTable
@@ -58,6 +59,7 @@ def convert_calico(
     FormatError
         If the files do not belong together.
     """
+    check_bundle_target(Path(out), overwrite=options.get("overwrite", False))
     try:
         config = BorzoiConfig.from_params(read_params(params), head=head, crop=crop)
     except FormatError as error:
@@ -91,6 +93,7 @@ def convert_torch(
     targets, out, squash, head, **options
         See :func:`convert_calico`.
     """
+    check_bundle_target(Path(out), overwrite=options.get("overwrite", False))
     path, beside = locate(weights, revision=revision)
     config_path = Path(config) if config is not None else beside
     values = read_config_json(config_path) if config_path is not None else None
@@ -131,6 +134,7 @@ def convert_checkpoint(
     targets, out, **options
         See :func:`convert_calico`.
     """
+    check_bundle_target(Path(out), overwrite=options.get("overwrite", False))
     meta, tensors = read_checkpoint(checkpoint)
     try:
         config, state = network_state(meta, tensors, head=head)

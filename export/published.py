@@ -13,6 +13,7 @@ from urllib.error import URLError
 from borzoi_rt.backends.cores import cache_root
 from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.bundle.writing import check_bundle_target
 from borzoi_rt.errors import BackendError, FormatError
 from borzoi_rt.published import Published, published
 
@@ -67,6 +68,7 @@ def get_bundle(
         If the directory lacks a file.
     """
     entry = published(name)
+    check_bundle_target(Path(out), overwrite=options.get("overwrite", False))
     folder = Path(files) if files is not None else None
     if folder is not None:
         _check_folder(entry, folder, table=targets is None)

@@ -17,7 +17,7 @@ PACKAGE = Path(borzoi_rt.__file__).parent
 # From the ground up. A module may import from its own room and from rooms below; a room is a module or a folder.
 ROOMS = (
     ("errors", "types", "html", "closing", "_kernels"),
-    ("reading",),
+    ("reading", "plain", "drafts"),
     ("sequence", "selection", "targets", "published"),
     ("tracks", "genome"),
     ("squash",),

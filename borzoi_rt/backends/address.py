@@ -78,6 +78,10 @@ class Address:
             raise InputError(
                 f"Triton address {url!r}: SCHEME://HOST:PORT/MODEL is needed, like {example}, with {SCHEMES}"
             )
+        try:
+            parts.port  # noqa: B018 -- read to be checked
+        except ValueError as error:
+            raise InputError(f"Triton address {url!r}: {error}; it has the form of {example}") from None
         if "@" in parts.netloc:
             raise InputError(f"Triton address of {parts.hostname}: no user or password belongs there; see {HEADERS}")
         if "/" in parts.path.strip("/"):

@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
+from ..plain import check_types
 
 MOST_THREADS = 512  # more would only stop a machine that others use too
 KINDS = ("cpu", "cuda", "tensorrt", "triton")
 ALLOWED = "cpu, cpu:THREADS, cuda[:N][:tf32], tensorrt[:N], triton:grpc://HOST:PORT/MODEL (or grpcs, http, https)"
-_LOCAL = re.compile(r"(?P<kind>cpu|cuda|tensorrt)(?::(?P<number>[0-9]+))?(?P<tf32>:tf32)?", re.ASCII)
+_LOCAL = re.compile(r"(?P<kind>cpu|cuda|tensorrt)(?::(?P<number>[0-9]{1,6}))?(?P<tf32>:tf32)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Device:
     tf32: bool = False
 
     def __post_init__(self) -> None:
-        number = self.threads if isinstance(self.threads, int) and not isinstance(self.threads, bool) else 0
-        if self.threads is not None and not 1 <= number <= MOST_THREADS:
+        check_types(self)
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise InputError(f"threads is {self.threads!r:.40}; a positive number up to {MOST_THREADS} is needed")
 
     def __str__(self) -> str:

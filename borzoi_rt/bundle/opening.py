@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..plain import path_of
 from ..squash import Squash
 from ..tracks import TrackTable
 from .files import check_files, read_manifest
@@ -138,7 +139,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     FormatError
         If anything is missing, unlisted, changed or malformed; the message names the file.
     """
-    directory = Path(path)
+    directory = path_of("bundle", path)
     manifest_path = directory / MANIFEST
     if not directory.is_dir():
         raise FormatError(f"{directory}: no such bundle directory; `borzoi-rt get` or `borzoi-rt export` makes one")

@@ -37,7 +37,7 @@ def staged_bundle(
         If ``out`` exists and ``overwrite`` is False, or if it exists and is not a bundle.
     """
     target = Path(out)
-    _check_target(target, overwrite=overwrite)
+    check_bundle_target(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     staging.chmod(0o755)
@@ -57,7 +57,16 @@ def staged_bundle(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
+def check_bundle_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a name that a bundle cannot be written under, before anything is fetched or computed.
+
+    Raises
+    ------
+    InputError
+        If it exists and ``overwrite`` is False, or if it exists and is not a bundle.
+    """
+    if target.is_symlink() and not target.exists():
+        raise InputError(f"{target}: is a symbolic link that leads nowhere; remove it, or choose another name")
     if not target.exists():
         return
     if not (target / MANIFEST).is_file():

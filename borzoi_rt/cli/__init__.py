@@ -11,7 +11,7 @@ from contextlib import suppress
 import click
 
 from .. import __version__
-from ..errors import RunInterrupted
+from ..errors import RunInterrupted, bounded
 from ._commands import LazyGroup
 from ._faults import describe, one_line
 from ._talk import Call, line_of, talking, verbose_option
@@ -71,7 +71,7 @@ def _usage(call: Call, error: click.ClickException) -> int:
     else:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else _NAME
-        text = f"{one_line(error.format_message())} (see `{command} --help`)"
+        text = f"{bounded(one_line(error.format_message()))} (see `{command} --help`)"
         _say(line_of("error", text, as_json=call.json))
     return int(error.exit_code)
 

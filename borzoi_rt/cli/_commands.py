@@ -13,6 +13,7 @@ import click
 
 from ._examples import FIRST, epilog
 from ._extras import EXPORT_WORLD, NEEDS, check_extras
+from ._outputs import check_outputs
 from ._talk import verbose_option
 
 COMMANDS = {
@@ -193,7 +194,7 @@ def _known(words: list[str]) -> list[str]:
 
 
 def _complete(command: click.Command, path: tuple[str, ...]) -> None:
-    """Give a command, and those below it, what all have: ``-v``, an example, and a look at the packages it needs."""
+    """Give a command, and those below it, what all have: ``-v``, an example, a look at packages and at outputs."""
     command.params.append(verbose_option())
     command.epilog = command.epilog or epilog(path)
     _refuse_twice(command)
@@ -234,6 +235,7 @@ def _checked(callback: Callable[..., Any], path: tuple[str, ...]) -> Callable[..
     @wraps(callback)
     def call(*args: Any, **options: Any) -> Any:
         check_extras(path)
+        check_outputs(options)
         return callback(*args, **options)
 
     return call

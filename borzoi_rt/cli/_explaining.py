@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..bundle.opening import Bundle
+from ..engine.regions import Region
 from ..errors import InputError
 from ..explain.coalitions import SAMPLINGS
 from ..explain.dependency import ATTRIBUTIONS
@@ -256,6 +257,11 @@ def read_rows(
     if len(given) > 1 or (not given and choices["gene"] is None):
         raise InputError("give one of --region, --bed and --variant, or --gene alone")
     gene = _gene(choices, genome)
+    if choices["pas"] is not None and Region.parse(spec.region).kind != "pas":
+        raise InputError(
+            f"--pas is for targets of region pas, as RATIO@pas, and {spec.name} is none; leave it out, or choose "
+            "another --target"
+        )
     if gene is not None and not spec.of_genes and not given:
         raise InputError(f"target {spec.name} is of no gene: give --region or --bed beside --gene, or another --target")
     sites: Sites | None = None if choices["pas"] is None else read_sites(choices["pas"])

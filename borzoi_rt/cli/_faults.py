@@ -48,6 +48,7 @@ _MEMORY = (
 _OUT_OF_MEMORY = re.compile(
     r"bad_alloc|[oO]ut of memory|[fF]ailed to allocate|[cC]annot allocate memory|malloc of size"
 )
+_CIRCLE = re.compile(r"Symlink loop from '(.+)'$")
 _RAW = re.compile(r"\[Errno (\d+)\] [^:();]*(?:: '[^']*')?")  # an OSError inside a text of ours
 _ERRNO = re.compile(r"\[Errno (\d+)\]|errno = (\d+)")
 _NAMED = re.compile(r"(?:name = |file )'([^']+)'")
@@ -76,6 +77,9 @@ def describe(error: BaseException) -> str:
     text = one_line(str(error))
     if isinstance(error, BorzoiError):
         return _RAW.sub(_in_words, text) or type(error).__name__
+    circle = _CIRCLE.match(text)  # Path.resolve() until Python 3.12
+    if isinstance(error, RuntimeError) and circle:
+        return _system(OSError(errno.ELOOP, text, circle[1]), text)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return _MEMORY
     if isinstance(error, UnicodeError):

@@ -188,7 +188,7 @@ def _query(
 def _window(text: str, data: Data) -> Window:
     """Return the window that SPLIT:NUMBER names."""
     split, colon, number = text.partition(":")
-    if not (colon and number.isascii() and number.isdigit()):
+    if not (colon and number.isascii() and number.isdigit() and len(number) < 12):
         raise InputError(f"window {text!r} cannot be read; write it like valid:3")
     windows = data.split(split)
     if int(number) >= len(windows):

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..backends.device import Device
+from ..drafts import draft_of
 from ..errors import InputError
 from ..explain.page import write_explanation
 from ..report.coverage import Pictures
@@ -126,12 +127,8 @@ def _explanation(attributions: Path, out: Path, motifs: Path | None) -> None:
     """Make the report of a file of attributions."""
     _check_given("not of an explanation", ("motifs",))
     check_report(out, (attributions, motifs))
-    draft = out.with_name(out.name + ".partial")
-    try:
+    with draft_of(out) as draft:
         rows = write_explanation(draft, attributions, name=attributions.name, motifs=motifs)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
     say(f"report of {rows} row{'' if rows == 1 else 's'} -> {out}")
 
 

@@ -21,6 +21,7 @@ from ..inside.embed import EmbedOptions, embedded
 from ..inside.tables import Table, write_table
 from ..motifs.files import read_motifs
 from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
+from ..plain import check_types
 from ..sequence import reverse_complement
 from ..types import BoolArray, ByteArray, DoubleArray
 from .bottleneck import TRAININGS, Judged, judge
@@ -62,6 +63,7 @@ class BottleneckOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         EmbedOptions(layer=self.layer, region=self.over)
         if not 0.0 < self.held < 1.0:
             raise InputError(f"held is {self.held!r}; a share between 0 and 1 is needed")

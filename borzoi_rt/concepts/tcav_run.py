@@ -17,6 +17,7 @@ from ..inside.activation_run import about_of
 from ..inside.activations import TOKENS, Activations
 from ..inside.slopes import check_layer, slope_of_layer
 from ..inside.tables import Table, write_table, written
+from ..plain import check_types
 from ..report.concepts import plot_tcav
 from ..types import ByteArray, DoubleArray
 from .examples import Backgrounds, Concept, check_names
@@ -60,6 +61,7 @@ class TcavOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_layer(self.layer)
         for name, least in (("repeats", LEAST_REPEATS), ("examples", LEAST_EXAMPLES)):
             if getattr(self, name) < least:

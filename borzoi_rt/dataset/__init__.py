@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..bundle.manifest import Geometry
 from ..errors import FormatError, InputError
 from ..genome.intervals import Interval, read_bed
+from ..reading import read_json
 from ..squash import KINDS
 from ..tracks import TrackTable
 from .window import Window
@@ -199,7 +199,7 @@ def open_data(path: str | os.PathLike[str]) -> Data:
     if not path.is_dir():
         raise FormatError(f"{path}: no such data directory; `borzoi-rt data make` makes one")
     try:
-        values = json.loads(statistics.read_text(encoding="utf-8"))
+        values = read_json(statistics)
     except (OSError, ValueError) as error:
         raise FormatError(f"{statistics}: cannot be read as JSON ({error})") from error
     if not isinstance(values, dict):

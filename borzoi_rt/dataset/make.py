@@ -31,6 +31,7 @@ from ..errors import FormatError, InputError
 from ..genome.bigwig import BigWig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
+from ..plain import check_types
 from ..reading import sha256_of
 from ..squash import KINDS, SUM_STATS, Squash
 from ..tracks import TrackTable
@@ -78,6 +79,7 @@ class MakeOptions:
     decimals: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.squash not in KINDS:
             raise InputError(f"squash kind {self.squash!r} is unknown; allowed: {', '.join(KINDS)}")
         for name in ("blacklist_percentile", "umap_percentile"):
@@ -129,6 +131,8 @@ def make_data(
         raise InputError(f"{target}: exists; choose another name or remove it")
     plan = _plan(sources, options)
     staging = target.with_name(f"{target.name}.partial")
+    if staging.is_symlink():
+        raise InputError(f"{staging}: is a symbolic link, which is not followed; remove it, or choose another name")
     _settle(staging, plan)
     jobs = [(split, number) for split in SPLITS for number in range(plan.shards(split))]
     missing = [job for job in jobs if not _is_whole(plan, staging, *job)]

@@ -22,6 +22,7 @@ from ..sequence import apply_variant, encode
 
 INDEL_POLICIES = ("stitch", "average", "centre_trim", "none")
 EDGE_FILLS = ("genome", "pad")
+_WINDOW = re.compile(r"centered|grid:[1-9][0-9]{0,9}|at:-?[0-9]{1,10}|cluster:0?\.[0-9]{0,9}[1-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def stitch_bin(geometry: Geometry, pos: int, window_start: int) -> int:
 
 def check_window(window: str) -> None:
     """Refuse a window rule that is none of ``centered``, ``grid:BP``, ``at:START`` and ``cluster:SHARE``."""
-    if not isinstance(window, str) or not re.fullmatch(r"centered|grid:[1-9]\d*|at:-?\d+|cluster:0?\.\d*[1-9]", window):
+    if not isinstance(window, str) or not _WINDOW.fullmatch(window):
         raise InputError(f"window {window!r} is unknown; allowed: centered, grid:BP, at:START")
 
 

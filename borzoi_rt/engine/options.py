@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..bundle.manifest import N_POLICIES
 from ..errors import InputError
+from ..plain import check_types, whole
 from .alleles import EDGE_FILLS, INDEL_POLICIES, check_window
 
 SHIFT_SPACES = ("unsquashed", "squashed")
 
 # What applies where neither the caller nor a family says otherwise; n_code is the bundle's.
 DEFAULTS: Mapping[str, str] = {"shift_space": "unsquashed", "indel": "stitch", "edge_fill": "genome"}
-
-
-def check_flags(options: object, names: Sequence[str]) -> None:
-    """Refuse what is neither True, False nor None where only these mean something: ``"no"`` would count as yes.
-
-    Raises
-    ------
-    InputError
-        Naming the first.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not isinstance(value, bool):
-            raise InputError(f"{name} is {value!r:.40}; True or False is needed")
 
 
 def whole_numbers(name: str, values: object) -> tuple[int, ...]:
@@ -40,9 +26,12 @@ def whole_numbers(name: str, values: object) -> tuple[int, ...]:
         If it is no sequence of integers.
     """
     try:
-        return tuple(operator.index(value) for value in values)  # type: ignore[attr-defined]
+        found = [None] if isinstance(values, bytes) else [whole(value) for value in values]  # type: ignore[attr-defined]
     except TypeError:
-        raise InputError(f"{name} is {values!r:.40}; a tuple of integers is needed, like (0, 1, -1)") from None
+        found = [None]
+    if None in found:
+        raise InputError(f"{name} is {values!r:.40}; a tuple of integers is needed, like (0, 1, -1)")
+    return tuple(found)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +70,7 @@ class PredictionOptions:
     window: str = "centered"
 
     def __post_init__(self) -> None:
-        check_flags(self, ("rc",))
+        check_types(self)
         object.__setattr__(self, "shifts", whole_numbers("shifts", self.shifts))
         for name, allowed in (
             ("shift_space", SHIFT_SPACES),

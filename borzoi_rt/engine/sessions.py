@@ -19,6 +19,7 @@ from ..bundle.manifest import Geometry
 from ..bundle.opening import STATISTICS, Bundle
 from ..bundle.parity import ParityRule, require
 from ..errors import InputError, ParityError
+from ..plain import check_types
 from .cache import MEMORY_BYTES, Cache
 from .incremental import IncrementalSession
 from .replay import replay_sums
@@ -53,6 +54,7 @@ class EngineOptions:
     fused: bool | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 0.0 <= self.verify_fraction <= 1.0:
             raise InputError(f"verify_fraction is {self.verify_fraction!r}; a share between 0 and 1 is needed")
         if self.memory_bytes < 0:
@@ -75,6 +77,8 @@ def open_engine(
     Parameters and errors are those of :func:`borzoi_rt.open_session`. The golden example is run before it returns,
     everywhere but on the CPU.
     """
+    if options is not None and not isinstance(options, EngineOptions):
+        raise InputError(f"engine is {options!r:.40}; an EngineOptions is needed")
     options, where = options or EngineOptions(), Device.parse(device, threads=threads)
     if options.full or bundle.info.tiling is None:
         if options.tile_cache is not None or options.verify_fraction or options.fused:

@@ -16,7 +16,9 @@ from ..backends.protocols import Session
 from ..bundle.manifest import N_POLICIES, Geometry
 from ..dataset import Data
 from ..dataset.window import onehot_of
+from ..drafts import draft_of
 from ..errors import InputError
+from ..plain import check_types
 from ..sequence import reverse_complement
 from ..tracks import TrackTable
 from .losses import poisson_multinomial, position_weights
@@ -42,6 +44,9 @@ class EvaluationOptions:
     weight_exp: float = 4.0
     rc: bool = False
     n_code: str = "zero"
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,5 @@ def _text(value: float) -> str:
 
 
 def _write(path: Path, rows: list[str]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    partial.rename(path)
+    with draft_of(path) as draft:
+        draft.write_text("\n".join(rows) + "\n", encoding="utf-8")

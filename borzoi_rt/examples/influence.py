@@ -33,6 +33,7 @@ from ..errors import InputError
 from ..evaluation.losses import poisson_multinomial, poisson_multinomial_slope, position_weights
 from ..evaluation.run import check_data
 from ..explain.target import Target
+from ..plain import check_types
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .last_layer import LastLayer, by_weights, curvature
 
@@ -73,6 +74,7 @@ class InfluenceOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.method not in METHODS:
             raise InputError(f"method {self.method!r} is unknown; allowed: {', '.join(METHODS)}")
         if self.rates and self.method != "tracin":

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError, missing_package
 from ..explain.objective import check_counts
 from ..inside.embed import Embeddings
+from ..plain import check_types
 from ..types import BoolArray, DoubleArray, FloatArray, IndexArray
 
 METRICS = ("cosine", "l2")
@@ -61,6 +62,7 @@ class NeighbourOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "count", "recall_queries")
         for name, allowed in (("metric", METRICS), ("index", INDEXES)):
             if getattr(self, name) not in allowed:

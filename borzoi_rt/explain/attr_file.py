@@ -32,11 +32,12 @@ import h5py
 import numpy as np
 
 from ..errors import FormatError
-from ..tables.hdf5_files import new_hdf5
+from ..tables.hdf5_files import new_hdf5, read_hdf5
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .rows import OK, Row
 
 FORMAT, VERSION = "borzoi-rt-attributions", 1
+_WRITER = "`borzoi-rt explain`"
 _PIECE = 65_536
 
 
@@ -95,7 +96,7 @@ def write_attributions(path: Path, rows: Iterator[StoredRow], count: int, width:
 
 def read_projected(path: str | os.PathLike[str]) -> FloatArray:
     """Return the scores of the bases that are there, float32 (rows, bases), read row after row."""
-    with h5py.File(path, "r") as file:
+    with read_hdf5(path, "attributions", written_by=_WRITER) as file:
         sequence, hypothetical = file["sequence"], file["hypothetical"]
         found = np.empty(sequence.shape, dtype=np.float32)
         for number in range(len(found)):
@@ -164,17 +165,37 @@ def read_attributions(
     FormatError
         If it is no such file.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT or int(file.attrs.get("version", 0)) != VERSION:
-                raise FormatError(f"{path}: no attributions of version {VERSION}; `borzoi-rt explain` writes them")
-            arrays = {name: file[name] for name in names or file}
-            found = {name: _values(data, rows) for name, data in arrays.items()}
-            return Attributions(json.loads(file.attrs["about"]), found)
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: cannot be read as attributions ({error})") from error
+    with read_hdf5(path, "attributions", written_by=_WRITER) as file:
+        if file.attrs.get("format") != FORMAT or int(file.attrs.get("version", 0)) != VERSION:
+            raise FormatError(f"{path}: no attributions of version {VERSION}; {_WRITER} writes them")
+        arrays = {name: file[name] for name in names or file}
+        found = {name: _values(data, rows) for name, data in arrays.items()}
+        about = json.loads(file.attrs["about"])
+        _check(about, found)
+        return Attributions(about, found)
+
+
+def _check(about: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse a description, or arrays, that no run has written.
+
+    Raises
+    ------
+    ValueError
+        Naming what is wrong.
+    """
+    target = about.get("target") if isinstance(about, dict) else None
+    if not isinstance(target, dict) or not all(
+        isinstance(held, str) for held in (about.get("method"), target["target"])
+    ):
+        raise ValueError("it does not say what was explained, and how")
+    for name in ("options", "genome"):
+        if not isinstance(about.get(name) or {}, dict):
+            raise ValueError(f"{name} is no object")
+    for model in about.get("models") or ():
+        if not isinstance(model, dict) or not all(isinstance(model.get(name), str) for name in ("name", "sha256")):
+            raise ValueError("a model has no name")
+    if len({len(held) for held in arrays.values()}) > 1:
+        raise ValueError("its data sets have different numbers of rows")
 
 
 def _values(data: h5py.Dataset, rows: Sequence[int] | None) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..plain import check_types
 from ..types import BoolArray, ByteArray, DoubleArray
 from .objective import Attribution, Bases, Objective, check_counts, completeness, one_value
 from .segments import absent
@@ -50,6 +51,7 @@ class ShapOptions(TileOptions):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         TileOptions.__post_init__(self)
         check_counts(self, "samples")
         if self.sampling not in SAMPLINGS:
@@ -65,6 +67,7 @@ class LimeOptions(TileOptions):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         TileOptions.__post_init__(self)
         check_counts(self, "samples")
         if not 0.0 <= self.ridge < np.inf:

@@ -176,6 +176,9 @@ def chosen_methods(
     InputError
         If there are fewer than two methods, one comes twice, or none of them has an option that was given.
     """
+    names = [names] if isinstance(names, str) else names
+    for name in names:
+        find_method(name)
     if len(set(names)) != len(names) or len(names) < 2:
         raise InputError(f"methods are {', '.join(names) or 'none'}; name two or more, each once")
     asked = {name: value for name, value in given.items() if value is not None}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..plain import check_types
 from ..types import ByteArray, DoubleArray
 from .gradients import corrected
 from .objective import Attribution, Bases, Objective, check_bases, check_counts, one_value
@@ -45,6 +46,7 @@ class DependencyOptions:
     max_passes: int = 2000
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "max_passes")
         if self.attribution not in ATTRIBUTIONS:
             raise InputError(f"attribution {self.attribution!r} is unknown; allowed: {', '.join(ATTRIBUTIONS)}")

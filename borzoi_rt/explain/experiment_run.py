@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..motifs.files import read_motifs
+from ..plain import check_types
 from ..runs.outputs import check_target
 from ..sequence import BASES
 from ..types import ByteArray, DoubleArray
@@ -62,6 +63,7 @@ class MarginalizeOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "bin_bp")
         if not isinstance(self.backgrounds, int) or isinstance(self.backgrounds, bool) or self.backgrounds < 0:
             raise InputError(f"backgrounds is {self.backgrounds!r}; a whole number of 0 or more is needed")
@@ -78,6 +80,7 @@ class SpaceOptions(MarginalizeOptions):
     spacing: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        check_types(self)
         MarginalizeOptions.__post_init__(self)  # super() knows nothing of a class that slots have made anew
         if len(self.motif) < 2:
             raise InputError(f"space moves motifs apart, and there is {self.motif[0][0]} alone; give two (motif)")
@@ -95,6 +98,7 @@ class AblateOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "samples")
 
 

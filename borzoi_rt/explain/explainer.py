@@ -13,10 +13,10 @@ from ..backends.protocols import Session
 from ..bundle.manifest import N_POLICIES
 from ..bundle.opening import Bundle
 from ..engine.gradient import GradientSession
-from ..engine.options import check_flags
 from ..engine.sessions import EngineOptions, open_engine
 from ..errors import BackendError, FormatError, InputError
 from ..genome.fasta import Fasta
+from ..plain import check_types
 from ..runs.tally import counted
 from ..types import ByteArray
 from .answer import Answer
@@ -60,7 +60,7 @@ class ExplainOptions:
     n_code: str | None = None
 
     def __post_init__(self) -> None:
-        check_flags(self, ("rc",))
+        check_types(self)
         kind = find_method(self.method).options
         if self.n_code is not None and self.n_code not in N_POLICIES:
             raise InputError(f"n_code {self.n_code!r} is unknown; allowed: {', '.join(N_POLICIES)}")

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..plain import check_types
 from ..types import ByteArray, DoubleArray
 from .objective import (
     Attribution,
@@ -66,6 +67,7 @@ class IntegratedOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "steps", "references", "bin_bp")
 
 
@@ -78,6 +80,7 @@ class ExpectedOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "samples", "bin_bp")
 
 
@@ -100,6 +103,7 @@ class SmoothOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "samples")
         if not 0.25 <= self.kept <= 1.0:
             raise InputError(f"kept is {self.kept!r}; a share between 0.25 and 1 is needed")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import InputError
+from ..plain import plain
 from ..types import ByteArray
 from .coalitions import LimeOptions, ShapOptions, lime, shapley
 from .dependency import DependencyOptions, dependency_map
@@ -133,8 +134,8 @@ def find_method(name: str) -> Method:
     InputError
         If there is none of that name.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
+    if not isinstance(name, str) or name not in METHODS:
+        near = difflib.get_close_matches(str(name), METHODS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"method {name!r} is unknown; allowed: {', '.join(METHODS)}{hint}")
     return METHODS[name]
@@ -154,7 +155,7 @@ def read_options(name: str, given: Mapping[str, Any]) -> Any:
 def options_of(name: str, kind: type[Any], given: Mapping[str, Any]) -> Any:
     """Return options of a class, refusing those that it does not have; see :func:`read_options`."""
     known = {item.name: type(item.default) for item in fields(kind)}
-    chosen = {option: value for option, value in given.items() if value is not None}
+    chosen = {option: plain(value) for option, value in given.items() if value is not None}
     for option in chosen:
         if option not in known:
             own = f"its options are {', '.join(known)}" if known else "it has none"

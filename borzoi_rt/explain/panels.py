@@ -133,7 +133,7 @@ def read_panels(
 def _numbers(row: str, names: Sequence[str]) -> list[int]:
     """Return the rows that a name or a number means."""
     found = [number for number, name in enumerate(names) if name == row]
-    if not found and row.isdecimal() and int(row) < len(names):
+    if not found and row.isdecimal() and len(row) < 10 and int(row) < len(names):
         found = [int(row)]
     if not found:
         raise InputError(f"no row {row!r}; there are {_listed(names)}")

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..plain import check_types
+from ..reading import read_json
 from ..report.pages import render_page
 from ..types import IndexArray
 from .attr_file import Attributions, read_attributions
@@ -61,6 +63,7 @@ class RatingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("width_bp", "pairs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; a whole number of 1 or more is needed")
@@ -225,6 +228,7 @@ def read_ratings(files: Sequence[Path], key: Path) -> Ratings:
         If two files are of one rater.
     """
     held = _document(key, KEY_FORMAT)
+    _check_key(key, held)
     answers = {str(pair["id"]): pair for pair in held["pairs"]}
     order = [str(about["file"]) for about in held["files"]]
     said: dict[str, dict[str, str]] = {}
@@ -270,16 +274,31 @@ def _number(
 
 def _document(path: Path, kind: str) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise FormatError(f"{path}: is larger than any file of ratings")
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
+    except FormatError:
+        raise
+    except ValueError as error:
         raise FormatError(f"{path}: is no JSON ({error!s:.80})") from None
     if not isinstance(held, dict) or held.get("format") != kind or held.get("version") != VERSION:
         raise FormatError(f"{path}: is no {kind} of version {VERSION}; `borzoi-rt explain rate` and its page make them")
     return held
+
+
+def _check_key(path: Path, held: Mapping[str, Any]) -> None:
+    """Refuse a key that does not say which file each logo is of."""
+    fields = {"files": ("file",), "pairs": ("id", *SIDES)}
+    for name, texts in fields.items():
+        items = held.get(name)
+        if not isinstance(items, list) or not all(
+            isinstance(item, dict) and all(isinstance(item.get(text), str) for text in texts) for item in items
+        ):
+            raise FormatError(f"{path}: {name} are damaged; take the key that was made with the page")
+    files = {item["file"] for item in held["files"]}
+    strange = next((item["id"] for item in held["pairs"] if not {item[side] for side in SIDES} <= files), None)
+    if strange is not None or not isinstance(held.get("page"), str):
+        raise FormatError(f"{path}: pair {strange!r:.40} is of other files; take the key that was made with the page")
 
 
 def same_share(chosen: IndexArray) -> float | None:

@@ -22,6 +22,7 @@ from ..backends.device import Device
 from ..bundle.manifest import Geometry
 from ..bundle.opening import Bundle
 from ..errors import InputError, missing_package
+from ..plain import check_types
 from ..tracks import TrackTable
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .gradients import against, completed, references_of
@@ -63,6 +64,7 @@ class DeepLiftOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "references", "bin_bp")
         if isinstance(self.max_delta, bool) or not isinstance(self.max_delta, int | float) or not self.max_delta >= 0.0:
             raise InputError(f"max_delta is {self.max_delta!r}; a share of 0 or more is needed")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..plain import check_types
 from ..types import ByteArray, DoubleArray
 from .objective import Attribution, Bases, Objective, check_bases, check_counts, one_value
 from .segments import absent, check_tiles
@@ -48,6 +49,7 @@ class TileOptions:
     segments: str = ""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.tile_bp is not None and self.segments:
             raise InputError(f"tile_bp {self.tile_bp!r} and segments {self.segments!r}: leave one of the two out")
         if not self.segments:
@@ -63,6 +65,7 @@ class ShuffleOptions(TileOptions):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         TileOptions.__post_init__(self)  # super() knows nothing of a class that slots have made anew
         check_counts(self, "samples")
 

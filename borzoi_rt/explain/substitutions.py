@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..plain import check_types
 from ..types import ByteArray, DoubleArray
 from .agreement import spearman
 from .objective import (
@@ -36,6 +37,7 @@ class SubstitutionOptions:
     convention: str = "mean4"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.convention not in CONVENTIONS:
             raise InputError(f"convention {self.convention!r} is unknown; allowed: {', '.join(CONVENTIONS)}")
 
@@ -79,6 +81,7 @@ class HybridOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "recheck", "sample")
         SubstitutionOptions(convention=self.convention)
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from ..bundle.opening import Bundle
 from ..engine.gene_bins import BIN_RULES
-from ..engine.options import check_flags
 from ..engine.regions import Region
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
+from ..plain import check_types
 from ..squash import KINDS, Squash
 from ..types import DoubleArray, FloatArray, IndexArray
 from .formulas import FORMULAS, ODDS, RATIO, canonical_formula
@@ -96,7 +96,7 @@ class TargetSpec:
     unclip: bool | None = None
 
     def __post_init__(self) -> None:
-        check_flags(self, ("log", "squashed", "unscale", "unclip"))
+        check_types(self)
         object.__setattr__(self, "stat", canonical_formula(self.stat))
         object.__setattr__(self, "region", str(Region.parse(self.region)))
         for name, allowed in (
@@ -329,4 +329,8 @@ class Target:
 def with_text(spec: TargetSpec | str, **more: Any) -> TargetSpec:
     """Return a spec from text or from a spec, with some fields replaced where they are given."""
     given = {name: value for name, value in more.items() if value is not None}
-    return TargetSpec.parse(spec, **given) if isinstance(spec, str) else replace(spec, **given)
+    if isinstance(spec, str):
+        return TargetSpec.parse(spec, **given)
+    if not isinstance(spec, TargetSpec):
+        raise InputError(f"target is {spec!r:.40}; a TargetSpec or text like 'log SUM@exons' is needed")
+    return replace(spec, **given)

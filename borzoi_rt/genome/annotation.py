@@ -81,7 +81,7 @@ def read_genes(path: Path) -> Genes:
     if not found.owner:
         by_cds = _read(path, b"CDS")
         if not by_cds.owner:
-            kinds = ", ".join(kind.decode("utf-8", "replace") for kind in list(found.kinds)[:8]) or "no features"
+            kinds = ", ".join(_short(kind)[1:-1] for kind in list(found.kinds)[:8]) or "no features"
             raise FormatError(
                 f"{path}: no exon with a gene_id or a Parent; found {kinds}; an annotation in GTF or GFF3 is needed"
             )

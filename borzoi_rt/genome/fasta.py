@@ -11,6 +11,7 @@ import pysam
 
 from ..closing import Closing
 from ..errors import FormatError, InputError, quoted
+from ..plain import path_of
 from .bgzf import BlockedBytes, PlainBytes, has_eof_block, is_bgzf, is_gzip
 from .contig_names import chromosome_of, other_assembly
 from .fasta_index import Bytes, Contig, bases_of, check_layout, read_index
@@ -44,7 +45,7 @@ class Fasta(Closing):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = path_of("fasta", path)
         index = Path(f"{self.path}.fai")
         _check_indices(self.path, index)
         self._rows = read_index(index)

@@ -20,6 +20,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..errors import FormatError
+from ..plain import path_of
 from ..reading import sha256_of
 from .annotation import read_genes
 from .contig_names import read_contig_names
@@ -73,7 +74,7 @@ def open_genes(
     FormatError
         If the file is missing or malformed.
     """
-    genes = _opened(Path(path), cache)
+    genes = _opened(path_of("genes", path), cache)
     if chrom_aliases is not None:
         genes = replace(genes, contig_names=read_contig_names(chrom_aliases))
     return genes if pas is None else replace(genes, sites=read_sites(pas))

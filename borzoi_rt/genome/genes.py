@@ -312,6 +312,8 @@ class Genes:
         return kept
 
     def _named(self, name: str) -> list[int]:
+        if not isinstance(name, str):
+            raise InputError(f"gene is {name!r:.40}; its name or id is needed, as text")
         exact, bare = self._by_name
         stem = _VERSION.sub("", name)
         # A version that differs is another gene model; one that only one side has is left out of the comparison.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import FormatError, InputError
+from ..plain import whole
 from .lines import FileLines
 
 # A contig may be called `track2`, even `track`: a tab ends its name.
@@ -15,7 +17,15 @@ _HEADER = re.compile(r"#|(track|browser)( |$)")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """``[start, end)`` on ``chrom``; ``start`` may be negative for a window that begins before the chromosome."""
+    """``[start, end)`` on ``chrom``; ``start`` may be negative for a window that begins before the chromosome.
+
+    Integers of NumPy are taken.
+
+    Raises
+    ------
+    InputError
+        If a field has the wrong type, or the end lies before the start.
+    """
 
     chrom: str
     start: int
@@ -24,6 +34,20 @@ class Interval:
     strand: str = "."
 
     def __post_init__(self) -> None:
+        if not isinstance(self.chrom, str) or not self.chrom:
+            raise InputError(f"chrom of an interval is {self.chrom!r:.40}; the name of a contig is needed")
+        for name in ("start", "end"):
+            found = getattr(self, name)
+            if type(found) is not int:
+                number = whole(found)
+                if number is None:
+                    raise InputError(
+                        f"{name} of an interval on {self.chrom!r:.40} is {found!r:.40}; a whole number is needed, "
+                        "0 is the first base"
+                    )
+                object.__setattr__(self, name, number)
+        if self.strand not in ("+", "-", "."):
+            raise InputError(f"strand of an interval is {self.strand!r:.40}; '+', '-' or '.' is needed")
         if self.end < self.start:
             raise InputError(f"interval {self.chrom}:{self.start}-{self.end}: the end lies before the start")
 
@@ -36,13 +60,43 @@ class Interval:
         InputError
             If the text is no such region.
         """
-        found = re.fullmatch(r"(\S+):([0-9,]+)-([0-9,]+)", text.strip())
+        found = re.fullmatch(r"(\S+):([0-9,]{1,30})-([0-9,]{1,30})", text.strip())
         if not found:
             raise InputError(f"region {text[:60]!r} cannot be read; write it like 'chr1:1,001-2,000'")
         start, end = (int(number.replace(",", "") or 0) for number in found.groups()[1:])
         if not 1 <= start <= end:
             raise InputError(f"region {text!r}: 1 <= start <= end is needed")
         return cls(found[1], start - 1, end)
+
+    @classmethod
+    def of(cls, thing: Interval | str) -> Interval:
+        """Return an interval from an Interval, or from text as :meth:`parse` reads it.
+
+        Raises
+        ------
+        InputError
+            If it is neither.
+        """
+        if isinstance(thing, Interval):
+            return thing
+        if not isinstance(thing, str):
+            raise InputError(f"region is {thing!r:.60}; an Interval or text like 'chr1:1,001-2,000' is needed")
+        return cls.parse(thing)
+
+    @classmethod
+    def several(cls, things: Interval | str | Iterable[Interval | str]) -> list[Interval]:
+        """Return intervals from one or more of what :meth:`of` takes.
+
+        Raises
+        ------
+        InputError
+            If there is none, or one is no interval.
+        """
+        several = isinstance(things, Iterable) and not isinstance(things, str | bytes)
+        found = [cls.of(thing) for thing in (things if several else [things])]  # type: ignore[union-attr,list-item]
+        if not found:
+            raise InputError("there is no region; give one or more")
+        return found
 
     def centred(self, length_bp: int) -> Interval:
         """Return the interval of ``length_bp`` around the midpoint ``(start + end) // 2``."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..plain import path_of
 from ..types import IndexArray
 from .lines import text_lines
 
@@ -94,7 +94,7 @@ def read_sites(path: str | os.PathLike[str]) -> Sites:
     FormatError
         Naming file, line and column.
     """
-    path = Path(path)
+    path = path_of("pas", path)
     lines = (line.decode("utf-8", "surrogateescape").rstrip("\r\n") for line in text_lines(path, "table of sites"))
     header = [_NAMES.get(name, name) for name in next(lines, "").lstrip("#").split("\t")]
     missing = [name for name in _NEEDED if name not in header]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..plain import whole
 from .alleles import has_length, judge_alleles
 from .lines import FileLines
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from .haplotypes import Haplotype
 
 LAST_POS = 2**31 - 1  # POS is a 32-bit integer in VCF
+_COLUMNS = ("chrom", "pos", "ref", "alt", "id")
 _LONG_LINE = 4096
-_POS = r"(?:g\.)?(?P<pos>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
+_POS = r"(?:g\.)?(?P<pos>[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,30})"  # int() refuses thousands of digits
 _ALLELE = r"[A-Za-z]+|<[^\s>]+>|[*.-]"
 # The end of the text is fixed, so that a contig may hold every separator (HLA-A*01:01:01:01).
 _FORMS = tuple(
@@ -126,6 +127,8 @@ class Variant:
             return thing
         if isinstance(thing, str):
             return cls.parse(thing)
+        if isinstance(thing, np.ndarray | np.void):  # a row of an array, or of one with named columns
+            thing = thing.tolist()
         if isinstance(thing, Sequence) and not isinstance(thing, bytes | bytearray) and len(thing) in (4, 5):
             return cls(*thing)
         raise InputError(
@@ -133,14 +136,41 @@ class Variant:
         )
 
 
+def table_variants(table: Any) -> Iterable[Sequence[Any]]:
+    """Return the variants of a table as (chrom, pos, ref, alt[, id]).
+
+    Parameters
+    ----------
+    table : table of pandas, polars or Arrow
+        Its columns of these names are taken, in upper or lower case, ``#CHROM`` too.
+
+    Raises
+    ------
+    InputError
+        If a column is missing.
+    """
+    names = list(getattr(table, "column_names", None) or table.columns)
+    known = {str(name).lower().removeprefix("#"): name for name in reversed(names)}
+    missing = [name for name in _COLUMNS[:4] if name not in known]
+    if missing:
+        raise InputError(
+            f"a table of variants with columns {', '.join(map(str, names))} has no {', '.join(missing)}; "
+            "chrom, pos, ref and alt are needed, id may stand beside them"
+        )
+    columns = [table[known[name]] for name in _COLUMNS if name in known]
+    return zip(*(column.to_pylist() if hasattr(column, "to_pylist") else column for column in columns), strict=True)
+
+
+def is_table(thing: Any) -> bool:
+    """Tell whether a thing is a table, of pandas, polars or Arrow, and not an iterable of rows."""
+    return hasattr(thing, "columns") and hasattr(thing, "__getitem__")
+
+
 def _position(variant: Variant) -> int:
     """Return ``pos`` as an int; a float or a bool is none, even where it is whole."""
     found: object = variant.pos
-    try:
-        pos = -1 if isinstance(found, bool | np.bool_) else operator.index(found)  # type: ignore[arg-type]
-    except TypeError:
-        pos = -1
-    if not 0 <= pos <= LAST_POS:
+    pos = whole(found)
+    if pos is None or not 0 <= pos <= LAST_POS:
         raise InputError(
             f"pos of a variant on {variant.chrom!r} is {found!r} ({type(found).__name__}); "
             f"a whole number from 0 to {LAST_POS} is needed, 1 is the first base"

@@ -14,6 +14,7 @@ from ..explain.rows import Row
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
+from ..plain import check_types
 from ..report.inside import plot_attention
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .activation_run import about_of
@@ -68,13 +69,14 @@ class AttentionOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.how not in HOW:
             raise InputError(f"how {self.how!r} is unknown; allowed: {', '.join(HOW)}")
         if self.layers is not None and self.how != "rows":
             raise InputError(f"layers are chosen of rows; {self.how} goes through all of them")
         name, colon, number = (self.queries or "bases").partition(":")
         known = name in ("bases", "variant", "tss", "target") and not colon
-        if not known and not (name == "every" and number.isdecimal() and 1 <= int(number) < 10**6):
+        if not known and not (name == "every" and number.isdecimal() and len(number) < 7 and int(number) > 0):
             raise InputError(f"queries {self.queries!r} is unknown; allowed: {QUERIES}")
 
 

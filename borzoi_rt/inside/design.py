@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..explain.objective import Bases, Differentiable, Objective, check_bases, check_counts
+from ..plain import check_types
 from ..sequence import BASES
 from ..types import BoolArray, ByteArray
 
@@ -75,6 +76,7 @@ class DesignOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, allowed in (("search", SEARCHES), ("guide", GUIDES), ("goal", GOALS)):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} {getattr(self, name)!r} is unknown; allowed: {', '.join(allowed)}")

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..explain.objective import check_counts
+from ..plain import check_types
 from ..types import BoolArray, DoubleArray, FloatArray, IndexArray
 
 FOUND = 0.05
@@ -50,6 +51,7 @@ class DissectOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "draws")
         if self.draws < LEAST_DRAWS:
             raise InputError(

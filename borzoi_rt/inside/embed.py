@@ -26,6 +26,7 @@ from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, variant_rows
 from ..explain.where import columns_of
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
+from ..plain import check_types
 from ..types import FloatArray, IndexArray
 from .activation_run import about_of
 from .activations import EMBEDDING, TOKENS, Activations, Layer
@@ -58,6 +59,7 @@ class EmbedOptions:
     bin_rule: str = "overlap"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.layer not in (EMBEDDING, TOKENS) and not self.layer.startswith("layer_"):
             raise InputError(f"layer {self.layer!r} is not embedded; allowed: {EMBEDDING}, {TOKENS}, layer_N")
         if self.region is not None:

@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import InputError
 from ..explain.objective import check_counts
 from ..motifs.matrices import Motif, similarities
+from ..plain import check_types
 from ..sequence import BASES
 from ..types import ByteArray, DoubleArray, FloatArray, IndexArray
 from .activations import Layer
@@ -54,6 +55,7 @@ class FilterOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "sites", *(() if self.width is None else ("width",)))
 
 

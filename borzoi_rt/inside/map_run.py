@@ -17,6 +17,7 @@ from ..explain.run import FIGURES
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
+from ..plain import check_types
 from ..report.inside import plot_maps
 from ..types import DoubleArray, IndexArray
 from .activation_run import about_of
@@ -56,6 +57,7 @@ class MapOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_map(self.method, self.layer)
 
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as parquet
 
 from ..errors import FormatError, InputError
 from ..runs.outputs import check_target
-from ..tables.hdf5_files import new_hdf5
+from ..tables.hdf5_files import new_hdf5, read_hdf5
 
 SUFFIXES = (".h5", ".npz", ".parquet", ".tsv")
 VERSION = 1
@@ -120,28 +120,22 @@ def read_table(path: str | os.PathLike[str], kind: str) -> Table:
     FormatError
         If it is no such file, or of another kind.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != f"borzoi-rt-{kind}" or int(file.attrs.get("version", 0)) != VERSION:
-                raise FormatError(f"{path}: no {kind} of version {VERSION}; `borzoi-rt` writes them as .h5")
-            layout = json.loads(file.attrs["layout"])
-            found = {
-                name: item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
-                for name, item in file.items()
-            }
-            matrix = layout["matrix"]
-            named = Matrix(matrix["name"], matrix["columns"], found[matrix["name"]]) if matrix else None
-            return Table(
-                kind,
-                json.loads(file.attrs["about"]),
-                {name: found[name] for name in layout["columns"]},
-                named,
-                {name: found[name] for name in layout["arrays"]},
-            )
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: cannot be read as {kind} ({error})") from error
+    with read_hdf5(path, kind, written_by="`borzoi-rt`") as file:
+        if file.attrs.get("format") != f"borzoi-rt-{kind}" or int(file.attrs.get("version", 0)) != VERSION:
+            raise FormatError(f"{path}: no {kind} of version {VERSION}; `borzoi-rt` writes them as .h5")
+        layout = json.loads(file.attrs["layout"])
+        found = {
+            name: item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()] for name, item in file.items()
+        }
+        matrix = layout["matrix"]
+        named = Matrix(matrix["name"], matrix["columns"], found[matrix["name"]]) if matrix else None
+        return Table(
+            kind,
+            json.loads(file.attrs["about"]),
+            {name: found[name] for name in layout["columns"]},
+            named,
+            {name: found[name] for name in layout["arrays"]},
+        )
 
 
 def _plain(values: Any) -> Any:

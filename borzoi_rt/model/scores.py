@@ -15,7 +15,8 @@ from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.intervals import Interval
 from ..genome.pas import read_sites
-from ..genome.variants import Variant
+from ..genome.variants import Variant, is_table, table_variants
+from ..plain import path_of
 from ..results import IsmResult, ScoreResult
 from ..runs.ism import check_substitutions
 from ..runs.ism_plan import Substitutions, in_window, ism_intervals, ism_windows
@@ -96,7 +97,8 @@ class Scores(Opened):
         found = [scorer.score(item) for item in records]
         notes = [*scorer.notes, *(check_preset(preset, self.bundle.info) if preset is not None else ())]
         if calibration is not None:
-            null, _ = fitted_calibration(Path(calibration), self.members, chosen, scorer.rows, self._device)
+            folder = path_of("calibration", calibration)
+            null, _ = fitted_calibration(folder, self.members, chosen, scorer.rows, self._device)
             of_genes = ("", None) if annotation is None else (annotation.digest, chosen_genes(chosen))
             notes += null.notes(self.fasta.fingerprint(), *of_genes)
             found = [null.apply(item) for item in found]
@@ -150,7 +152,7 @@ class Scores(Opened):
                 f"options is {type(options).__name__}; a ScoreOptions is needed, as ScoreOptions.for_family('hound') "
                 "makes it"
             )
-        if preset is not None and preset not in PRESETS:
+        if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
             raise InputError(f"preset {preset!r} is unknown; allowed: {', '.join(PRESETS)}")
         names = None if stats is None else texts_of("stats", stats)
         if preset is not None:
@@ -183,6 +185,8 @@ def _variants(variants: Any) -> Path | Iterable[Any]:
     """Return the file or the variants that one argument means."""
     if isinstance(variants, os.PathLike) or (isinstance(variants, str) and variants.endswith(_VCF_SUFFIXES)):
         return Path(variants)
+    if is_table(variants):
+        return table_variants(variants)
     # (chrom, pos, ref, alt[, id]) is told from as many variants by its second item, a number.
     fields = isinstance(variants, tuple | list) and len(variants) in (4, 5)
     if isinstance(variants, str | Variant) or (fields and isinstance(variants[1], int | np.integer)):

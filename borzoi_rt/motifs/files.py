@@ -21,7 +21,7 @@ SUM_TOLERANCE = 0.05  # of a row of probabilities, which files round
 _LARGEST = 2**26  # bytes; JASPAR as a whole has 4 MB
 _MEME_VERSION = re.compile(r"\s*MEME version\s+\d", re.IGNORECASE)
 _MATRIX = re.compile(r"letter-probability matrix\b", re.IGNORECASE)
-_KEY = re.compile(r"\b(alength|w)\s*=\s*(\d+)")
+_KEY = re.compile(r"\b(alength|w)\s*=\s*([0-9]{1,9})\b")
 _CORE_SYMBOL = re.compile(r"([A-Za-z])\b[^~=]*(?:~\s*([A-Za-z])\b)?")
 _JASPAR_ROW = re.compile(r"\s*([ACGT])\s*\[([^\]]*)\]\s*")
 _BARE_ROW = re.compile(r"[\s\d.eE+-]+")

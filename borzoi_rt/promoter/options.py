@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
+from ..plain import check_types, whole
 from .dft import COMPAT
 from .removal import BASELINES, SCALES
 
@@ -49,6 +50,7 @@ class DftOptions:
     shift_window_bp: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         choices: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             ("ablation", self.ablation, ABLATIONS),
             ("scale", self.scale, SCALES),
@@ -58,6 +60,8 @@ class DftOptions:
         for name, value, allowed in choices:
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
+        if self.window_bp is not None:
+            object.__setattr__(self, "window_bp", _two_numbers(self.window_bp))
         if self.window_bp is not None and (min(self.window_bp) < 0 or sum(self.window_bp) < 1):
             raise InputError(f"window {self.window_bp!r}: bases upstream and downstream of the TSS are needed")
         if self.shift_window_bp is not None and not 0 < self.shift_window_bp < float("inf"):
@@ -86,3 +90,10 @@ class DftOptions:
             if getattr(self, name) is not None:
                 other = "sequence" if mode == "channel" else "channel"
                 raise InputError(f"{name} {getattr(self, name)!r} is for ablation {other!r}; this run is by {mode!r}")
+
+
+def _two_numbers(window_bp: Any) -> tuple[int, int]:
+    found = [whole(value) for value in window_bp] if isinstance(window_bp, tuple | list) else []
+    if len(found) != 2 or found[0] is None or found[1] is None:
+        raise InputError(f"window_bp is {window_bp!r:.40}; two whole numbers of bases are needed, like (3500, 500)")
+    return found[0], found[1]

@@ -43,4 +43,4 @@ def plot_tcav(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
     axis.set_xlabel("TCAV score: bar, mean; dots above, repeats; grey dots below, of chance", fontsize="small")
     axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    style.save(figure, path)

@@ -52,7 +52,7 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
         axis.set_title(f"{panel['name']}, {panel['chrom']}; grey: bins of the target", fontsize="small", loc="left")
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    style.save(figure, path)
 
 
 def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, title: str, note: str) -> None:
@@ -103,7 +103,7 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     )
     figure.suptitle(title, fontsize="medium")
     figure.supxlabel(note, fontsize="x-small", color="0.3")
-    figure.savefig(path, dpi=120)
+    style.save(figure, path)
 
 
 def _arcs(axis: Any, shares: np.ndarray, queries: Sequence[int], start: int, step: int) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import draft_of
 from ..errors import InputError
+from ..reading import read_json
 from ..scoring.statistics import meaning_of
 from ..tables.assays import assay_of
 from ..tables.reading import ScoreTable, open_scores
@@ -70,11 +72,10 @@ def write_report(
     shown = [item for item in ranked if by and item.size(by) >= 0][:top]
     effects = {by: read_effects(held, [item.key for item in shown], by)} if shown else {by: {}}
     content = _content(held, ranking, ranked, by, shown, effects[by], pictures)
-    draft = target.with_name(target.name + ".partial")
     bare = shown and pictures is not None and not pictures.has_genes
     notes = ["No genes are drawn: no annotation was given (--genes)."] if bare else []
-    draft.write_text(_page(held, ranking, by, len(shown), content, notes), encoding="utf-8")
-    draft.replace(target)
+    with draft_of(target) as draft:
+        draft.write_text(_page(held, ranking, by, len(shown), content, notes), encoding="utf-8")
     return ranking
 
 
@@ -241,7 +242,7 @@ def _motifs(table: Path) -> dict[Key, list[dict[str, Any]]]:
     if not beside.is_file():
         return {}
     try:
-        alleles = json.loads(beside.read_text(encoding="utf-8"))["alleles"]
+        alleles = read_json(beside)["alleles"]
         return {
             (int(item["record"]), int(item["alt_index"]), haplotype_name(item)): list(item["motifs"])
             for item in alleles

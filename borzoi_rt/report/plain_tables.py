@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
+from ..reading import read_json
 
 
 def head_of(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a table; none where it is not text or there is no such file."""
+    if not path.is_file():  # a pipe would wait for its writer
+        return ()
     try:
         with path.open(encoding="utf-8") as handle:
             return tuple(handle.readline(2**16).rstrip("\r\n").split("\t"))
@@ -65,6 +67,6 @@ def described(path: Path) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        return dict(json.loads(beside.read_text(encoding="utf-8")))
+        return dict(read_json(beside))
     except (ValueError, TypeError) as error:
         raise FormatError(f"{beside}: cannot be read as the description of a run ({error})") from error

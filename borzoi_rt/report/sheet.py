@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import draft_of
 from .pages import render_page
 
 LISTED = 2000  # rows of a table
@@ -121,13 +122,8 @@ def write_sheet(out: str | os.PathLike[str], sheet: Sheet) -> None:
         provenance=json.dumps(sheet.provenance, indent=2, ensure_ascii=False) if sheet.provenance else "",
         warning=sheet.warning,
     )
-    target = Path(out)
-    draft = target.with_name(target.name + ".partial")
-    try:
+    with draft_of(Path(out)) as draft:
         draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..drafts import draft_of
 from ..errors import InputError
 
 REF_COLOUR, ALT_COLOUR = "#4878a8", "#d1495b"
@@ -175,12 +176,18 @@ _OUTLINES: dict[str, Any] = {}
 
 
 def finish(figure: Any, path: str | os.PathLike[str], title: str) -> None:
-    """Write a figure; texts of PDF and SVG stay texts, which an editor of drawings can change."""
+    """Name a figure and write it."""
+    figure.suptitle(title, fontsize="medium")
+    save(figure, path)
+
+
+def save(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure whole; texts of PDF and SVG stay texts, which an editor of drawings can change."""
     from matplotlib import rc_context
 
-    figure.suptitle(title, fontsize="medium")
-    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "borzoi-rt"}):
-        figure.savefig(path, dpi=120, format=Path(path).suffix[1:].lower() or None, metadata=_undated(path))
+    texts = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "borzoi-rt"}
+    with rc_context(texts), draft_of(Path(path)) as draft:
+        figure.savefig(draft, dpi=120, format=draft.suffix[1:].lower() or None, metadata=_undated(path))
 
 
 def _undated(path: str | os.PathLike[str]) -> dict[str, Any] | None:

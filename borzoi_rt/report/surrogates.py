@@ -52,4 +52,4 @@ def plot_surrogates(path: str | os.PathLike[str], panels: Sequence[dict[str, Any
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
-    figure.savefig(path, dpi=120)
+    style.save(figure, path)

@@ -19,6 +19,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.variants import VariantRecord, read_variants
+from ..plain import path_of, whole_number
 from ..scoring.backgrounds import matched_variants, random_snvs
 from ..scoring.calibration import (
     LEAST,
@@ -103,7 +104,9 @@ def calibrate(
     InputError
         If options cannot be used, or a score has too few null values.
     """
-    chosen, settings, target = options or ScoreOptions(), settings or RunSettings(), Path(out)
+    chosen, settings, target = options or ScoreOptions(), settings or RunSettings(), path_of("out", out)
+    given = {"random": random, "matched": matched, "seed": seed, "min_count": min_count}
+    random, matched, seed, min_count = (whole_number(name, value) for name, value in given.items())
     source = _Source(variants, random, matched, seed)
     source.check(min_count)
     if chosen.with_alleles or chosen.prediction.cluster_share is not None:

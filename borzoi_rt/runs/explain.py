@@ -19,6 +19,7 @@ from ..genome.fasta import Fasta
 from ..genome.variants import VariantRecord
 from ..motifs.files import read_motifs
 from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
+from ..plain import check_types
 from ..scoring.compare import compare
 from ..scoring.motif_changes import motif_changes, read_rows
 from ..scoring.options import ScoreOptions
@@ -57,7 +58,8 @@ class ExplainOptions:
     pvalue: float = PVALUE
 
     def __post_init__(self) -> None:
-        if isinstance(self.top, bool) or not isinstance(self.top, int) or self.top < 1:
+        check_types(self)
+        if self.top < 1:
             raise InputError(f"top is {self.top!r}; a whole number from 1 on is needed")
 
 

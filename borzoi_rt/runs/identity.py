@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
+from ..reading import read_json
 
 _WORDS = {
     "borzoi_rt": "version of borzoi-rt",
@@ -50,7 +51,7 @@ def differences(path: Path, identity: Mapping[str, Any]) -> list[str]:
         If the file cannot be read.
     """
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = read_json(path)
         if not isinstance(kept, dict):
             raise ValueError("no object")
     except (OSError, ValueError) as error:

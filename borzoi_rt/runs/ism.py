@@ -15,6 +15,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import genes_of
 from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
+from ..plain import path_of
 from ..scoring.ensemble import check_ensemble
 from ..scoring.named_gene import one_gene
 from ..scoring.options import ScoreOptions
@@ -66,11 +67,9 @@ def score_ism(
     Counter
         Statuses.
     """
-    target, settings, options = Path(out), settings or RunSettings(), options or ScoreOptions()
-    suffix, single = suffix_of(target, ISM_WRITERS), isinstance(interval, Interval)
-    given = [interval] if isinstance(interval, Interval) else list(interval)
-    if not given:
-        raise InputError("there is no interval to mutate; give one or more")
+    target, settings, options = path_of("out", out), settings or RunSettings(), options or ScoreOptions()
+    suffix, single = suffix_of(target, ISM_WRITERS), isinstance(interval, Interval | str)
+    given = Interval.several(interval)
     if options.with_alleles and suffix == ".h5":
         raise InputError(f"{target.name}: holds scores alone; leave with_alleles out, or choose another suffix")
     if suffix == ".h5":

@@ -39,7 +39,7 @@ def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] 
     folder = target.parent
     written = [target, *(target.with_name(target.name + suffix) for suffix in COMPANIONS)]
     for source in (Path(source) for source in sources if source is not None):
-        _check_outside(target, source)
+        check_outside(target, source)
         for path in written:
             if path.exists() and source.exists() and path.samefile(source):
                 raise InputError(
@@ -55,8 +55,14 @@ def check_target(target: Path, sources: Iterable[str | os.PathLike[str] | None] 
         raise InputError(f"{folder}: not writable; choose another folder for {target.name}")
 
 
-def _check_outside(target: Path, source: Path) -> None:
-    """Refuse an output inside a directory that is an input: a bundle with a file more is no bundle."""
+def check_outside(target: Path, source: Path) -> None:
+    """Refuse an output inside a directory that is an input: a bundle with a file more is no bundle.
+
+    Raises
+    ------
+    InputError
+        If it is.
+    """
     if source.is_dir() and target.parent.is_dir() and target.parent.samefile(source):
         raise InputError(f"{target}: lies in {source}, an input, which nothing is written into; choose another folder")
 
@@ -75,7 +81,7 @@ def check_directory(target: Path, sources: Iterable[str | os.PathLike[str]] = ()
     if taken and not (resume and not target.is_symlink() and was_moved(target)):
         raise InputError(f"{target}: exists and is not an empty directory; choose another name")
     for source in sources:
-        _check_outside(target, Path(source))
+        check_outside(target, Path(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(target.parent, os.W_OK):
         raise InputError(f"{target.parent}: not writable; choose another folder for {target.name}")

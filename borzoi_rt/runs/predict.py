@@ -27,6 +27,7 @@ from ..errors import BackendError, InputError
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
+from ..plain import check_types, path_of
 from ..tracks import TrackTable
 from .estimate import Output, Shards
 from .outputs import check_directory, finish_directory
@@ -68,6 +69,9 @@ class CoverageOptions:
     unclip: bool | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if not isinstance(self.prediction, PredictionOptions):
+            raise InputError(f"prediction is {self.prediction!r:.40}; a PredictionOptions is needed")
         if self.squashed and (self.squash or self.unscale is not None or self.unclip is not None):
             raise InputError("squashed keeps the scale of the model: leave out squash, unscale and unclip")
 
@@ -214,7 +218,8 @@ def predict_regions(
     list of Path
         The files written; none where the settings name a shard.
     """
-    target, chosen, settings = Path(out), options or CoverageOptions(), settings or RunSettings()
+    target, chosen, settings = path_of("out", out), options or CoverageOptions(), settings or RunSettings()
+    regions = Interval.several(regions)
     check_windows(chosen.prediction)
     if settings.engine is not None:
         raise InputError("coverage is predicted in whole passes: leave out engine")

@@ -28,6 +28,7 @@ from ..errors import FormatError, InputError, ReferenceMismatchError
 from ..genome.bigwig import write_bigwig
 from ..genome.fasta import Fasta
 from ..genome.variants import Variant
+from ..plain import path_of
 from ..scoring.reference import check_reference
 from ..tracks import TrackTable
 from ..types import FloatArray, IndexArray
@@ -82,7 +83,7 @@ def predict_variant(
     InputError
         If the variant cannot be predicted otherwise, or options have no meaning here.
     """
-    target, chosen = Path(out), options or CoverageOptions()
+    target, chosen = path_of("out", out), options or CoverageOptions()
     if form not in FORMATS:
         raise InputError(f"form {form!r} is unknown; allowed: {', '.join(FORMATS)}")
     check_prediction(chosen.prediction)

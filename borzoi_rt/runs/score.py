@@ -16,6 +16,7 @@ from ..genome.fasta import Fasta
 from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.variants import Variant, VariantRecord
+from ..plain import path_of
 from ..scoring.ensemble import Models, check_ensemble, open_members
 from ..scoring.haplotypes import HaplotypeOptions, check_uncalibrated
 from ..scoring.options import ScoreOptions
@@ -101,6 +102,7 @@ def score_file(
     InputError
         If options, names or paths cannot be used, or another run is writing ``out``.
     """
+    vcf = path_of("vcf", vcf)
     read = partial(
         read_file,
         vcf,
@@ -119,7 +121,7 @@ def score_file(
         haplotypes=haplotypes,
         explain=explain,
     )
-    return _score(read, Path(out), asked, vcf)
+    return _score(read, path_of("out", out), asked, vcf)
 
 
 def score_list(
@@ -152,7 +154,7 @@ def score_list(
         calibration=calibration,
         explain=explain,
     )
-    return _score(partial(read_list, records), Path(out), asked)
+    return _score(partial(read_list, records), path_of("out", out), asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +197,7 @@ def _score(read: Reader, target: Path, asked: _Asked, vcf: str | os.PathLike[str
     check_sites(chosen, genes)
     resolved, length_bp = chosen.resolved(model.info), model.geometry.sequence_length_bp
     explainer = None if asked.explain is None else Explainer(asked.explain, resolved, longest_bp=length_bp // 4)
-    calibration = None if asked.calibration is None else Path(asked.calibration)
+    calibration = None if asked.calibration is None else path_of("calibration", asked.calibration)
     with Fasta(asked.fasta) as genome:
         selection = select_rows(model.tracks, chosen)
         context = run_context(model, genome, chosen, selection, settings.worker_device, genes, others, haplotypes)

@@ -11,6 +11,7 @@ from ..backends.cores import usable_cores
 from ..backends.device import Device
 from ..engine.sessions import EngineOptions
 from ..errors import InputError
+from ..plain import check_types
 from .cost import Stopwatch
 from .estimate import Estimate
 from .executors import Progress
@@ -75,6 +76,9 @@ class RunSettings:
     began: Stopwatch | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if self.workers < 1:
+            raise InputError(f"workers is {self.workers}; 1 or more is needed")
         if self.chosen_shard is not None and self.adopt:
             raise InputError("shard makes a part of a run, adopt takes parts that are made: leave one of the two out")
         if self.estimate is not None and self.engine is not None and self.engine.tile_cache is not None:

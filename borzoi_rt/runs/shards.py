@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import FormatError, InputError
+from ..reading import read_json
 from .identity import differences
 from .journal import HEADER, Journal, write_whole
 from .plan import Plan
@@ -139,7 +140,7 @@ def read_shard_folder(folder: Path) -> FinishedShard:
         hint = f"; beside it is {beside[0]}" if beside else ""
         raise InputError(f"{folder}: is no shard of a run; a folder like OUT.shard-1-of-4 is needed{hint}")
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path)
         start, stop = held["jobs"]
         shard, jobs, arguments = Shard(*held["shard"]), range(start, stop), dict(held["arguments"])
         return FinishedShard(folder, shard, jobs, int(held["total"]), arguments, str(held["borzoi_rt"]))

@@ -9,7 +9,7 @@ the same.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +47,8 @@ def open_members(bundles: Models) -> tuple[Bundle, ...]:
         If there is none, or two cannot be averaged; the message says what differs.
     """
     single = isinstance(bundles, Bundle | str | os.PathLike)
-    given = [bundles] if single else list(bundles)  # type: ignore[arg-type]
+    several = isinstance(bundles, Iterable) and not isinstance(bundles, bytes)
+    given = list(bundles) if several and not single else [bundles]  # type: ignore[arg-type]
     members = tuple(item if isinstance(item, Bundle) else open_bundle(item) for item in given)  # type: ignore[arg-type]
     if not members:
         raise InputError("no bundle is given; name one, or the members of an ensemble")

@@ -6,7 +6,7 @@ Records that share bases of REF but not the bases they change, as an SNV and a d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..engine.alleles import Comparison, Edit
@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..genome.haplotypes import Part, changed
 from ..genome.variants import Variant, VariantRecord
+from ..plain import check_types, plain
 from .options import ScoreOptions
 from .reference import Reference, check_reference
 
@@ -37,15 +38,18 @@ class HaplotypeOptions:
     within_bp: int = WITHIN_BP
 
     def __post_init__(self) -> None:
-        if isinstance(self.samples, str) or not all(isinstance(name, str) and name for name in self.samples):
+        check_types(self)
+        several = isinstance(self.samples, Iterable) and not isinstance(self.samples, str | Mapping)
+        samples = tuple(map(plain, self.samples)) if several else ("",)
+        if not all(isinstance(name, str) and name for name in samples):
             raise InputError(f"samples is {self.samples!r:.60}; a tuple of names is needed")
-        object.__setattr__(self, "samples", tuple(self.samples))
+        object.__setattr__(self, "samples", samples)
         if not self.samples:
             raise InputError("samples is empty; name at least one sample of the VCF")
         twice = [name for name in self.samples if self.samples.count(name) > 1]
         if twice:
             raise InputError(f"sample {twice[0]!r} is named twice")
-        if isinstance(self.within_bp, bool) or not isinstance(self.within_bp, int) or self.within_bp < 0:
+        if self.within_bp < 0:
             raise InputError(f"within_bp is {self.within_bp!r}; a whole number of bp from 0 on is needed")
 
 

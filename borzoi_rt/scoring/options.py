@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,9 +12,10 @@ from typing import Any
 
 from ..bundle.manifest import BundleInfo
 from ..engine.gene_bins import BIN_RULES
-from ..engine.options import PredictionOptions, check_flags
+from ..engine.options import PredictionOptions
 from ..errors import InputError
 from ..genome.pas import SITE_KINDS
+from ..plain import check_types
 from ..squash import KINDS
 from .alphagenome import native_name
 from .formulas import SiteSplit
@@ -124,13 +126,11 @@ class ScoreOptions:
     ensemble: str = "mean_scores"
 
     def __post_init__(self) -> None:
-        check_flags(self, ("flip_deletions", "unscale", "unclip", "merge_strands", "with_alleles", "normalize"))
+        check_types(self)
         for name in ("stats", "gene_names", "gene_types"):
             object.__setattr__(self, name, texts_of(name, getattr(self, name)))
         if not isinstance(self.prediction, PredictionOptions):
             raise InputError(f"prediction is {self.prediction!r:.40}; a PredictionOptions is needed")
-        if self.tracks is not None and not isinstance(self.tracks, str):
-            raise InputError(f"tracks is {self.tracks!r:.40}; text is needed, a list has commas, like 'RNA,DNASE'")
         specs = read_specs(self.stats, self.family, self.region)
         for name, allowed in (
             ("ref_policy", REF_POLICIES),
@@ -144,17 +144,16 @@ class ScoreOptions:
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise InputError(f"{name} {value!r} is unknown; allowed: {', '.join(allowed)}")
-        share = self.max_n_fraction
-        if share is not None and not (isinstance(share, int | float) and 0.0 <= share <= 1.0):
+        if self.max_n_fraction is not None and not 0.0 <= self.max_n_fraction <= 1.0:
             raise InputError(f"max_n_fraction is {self.max_n_fraction!r}; a share between 0 and 1 is needed")
-        if not self.site_pseudo > 0 or not self.site_min_coverage >= 0:
+        if not 0 < self.site_pseudo < math.inf or not 0 <= self.site_min_coverage < math.inf:
             raise InputError(
                 f"site_pseudo is {self.site_pseudo!r} and site_min_coverage {self.site_min_coverage!r}; a number above "
                 "0 and one of at least 0 are needed"
             )
         for name in ("phase_floor", "phase_floor_seed"):
             count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            if count < 0:
                 raise InputError(f"{name} is {count!r}; a whole number from 0 on is needed")
         self._check_heeded(specs)
 

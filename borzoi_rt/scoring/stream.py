@@ -17,7 +17,7 @@ from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
 from ..genome.genotypes import GenotypeReader
 from ..genome.haplotypes import haplotype_records
-from ..genome.variants import Variant, VariantRecord, read_variants
+from ..genome.variants import Variant, VariantRecord, is_table, read_variants, table_variants
 from .clusters import clustered
 from .ensemble import Models, member_engine, open_members, open_scorer
 from .haplotypes import HaplotypeOptions, check_haplotypes, longest_group_bp
@@ -47,7 +47,8 @@ def score_variants(
     Parameters
     ----------
     variants : path or iterable
-        A VCF or BCF file (``-`` for stdin); or variants, each in a form that :meth:`Variant.of` takes.
+        A VCF or BCF file (``-`` for stdin); or variants, each in a form that :meth:`Variant.of` takes, or a table with
+        the columns chrom, pos, ref and alt.
     bundle : object or path, or a sequence of these
         The model; several are an ensemble.
     fasta : object or path
@@ -155,5 +156,5 @@ def _records(variants: str | os.PathLike[str] | Iterable[Any]) -> Iterator[Varia
     if isinstance(variants, str | os.PathLike):
         yield from read_variants(variants)
         return
-    for number, item in enumerate(variants):
+    for number, item in enumerate(table_variants(variants) if is_table(variants) else variants):
         yield item if isinstance(item, VariantRecord) else VariantRecord(number, 0, Variant.of(item))

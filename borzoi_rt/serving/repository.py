@@ -29,6 +29,7 @@ from ..explain.methods import METHODS
 from ..explain.request import EXPLAIN, EXPLANATION, SERVED
 from ..genome.fasta import Fasta
 from ..genome.gene_index import open_genes
+from ..runs.outputs import check_outside
 from ..scoring.gene_text import GENES
 from ..scoring.options import ScoreOptions
 from ..scoring.pipeline import check_genes
@@ -113,7 +114,11 @@ def write_repository(
         known |= {"mask", "fill"}
     if set(bundle.info.graphs["predict"].inputs) != known:
         raise InputError(f"{bundle.path.name}: its network takes more than {sorted(known)}, which is not served")
-    target.mkdir(parents=True, exist_ok=True)
+    for source in (Path(source) for source in (bundle.path, fasta, genes) if source is not None):
+        check_outside(target, source)
+        if target.exists() and source.exists() and target.samefile(source):
+            raise InputError(f"{target}: is an input, which nothing is written into; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
         graphs = sorted(filter(is_served, bundle.info.graphs))
@@ -126,6 +131,7 @@ def write_repository(
         taken = [model for model in names if (target / model).exists()]
         if taken and not overwrite:
             raise InputError(f"{target}: has a model {taken[0]!r}; choose another name, or pass overwrite")
+        target.mkdir(exist_ok=True)
         for model in names:
             _replace(staging / model, target / model, staging)
     finally:

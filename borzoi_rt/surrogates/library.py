@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..explain.objective import Bases, Objective, check_bases, check_counts, one_value
 from ..explain.rows import codes_of
+from ..plain import check_types
 from ..sequence import edited
 from ..types import BoolArray, ByteArray, DoubleArray
 
@@ -48,6 +49,7 @@ class LibraryOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "mutants")
         for name, top in (("rate", 0.75), ("held", 0.9)):
             value = getattr(self, name)

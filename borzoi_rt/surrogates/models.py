@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import InputError, missing_package
 from ..explain.objective import check_counts
+from ..plain import check_types
 from ..types import BoolArray, DoubleArray, IndexArray
 from .features import Features
 
@@ -65,6 +66,7 @@ class FitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "pair_features", "depth", "leaf", "rules")
         if self.penalty is not None and not (math.isfinite(self.penalty) and self.penalty >= 0.0):
             raise InputError(f"penalty is {self.penalty!r}; 0 or more is needed")

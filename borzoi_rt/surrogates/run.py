@@ -28,6 +28,7 @@ from ..explain.rows import Row
 from ..explain.target import TargetSpec
 from ..motifs.matrices import Motif
 from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
+from ..plain import check_types
 from ..report.surrogates import plot_surrogates
 from ..types import ByteArray
 from .features import Features, kept_of, motifs_of, substitutions_of
@@ -68,6 +69,7 @@ class SurrogateOptions:
     pvalue: float = PVALUE
 
     def __post_init__(self) -> None:
+        check_types(self)
         unknown = next((name for name in self.surrogates if name not in KINDS), None)
         if unknown is not None or not self.surrogates:
             raise InputError(f"surrogate {unknown!r} is unknown; allowed: {', '.join(KINDS)}")

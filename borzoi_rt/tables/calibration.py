@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from ..errors import FormatError
-from ..reading import sha256_of
+from ..reading import read_json, sha256_of
 from ..scoring.calibration import LEAST, NULLS, Calibration, Null
 from ..types import FloatArray
 
@@ -85,7 +85,7 @@ def read_calibration(folder: Path) -> tuple[Calibration, dict[str, Any]]:
         If it is none, or was changed.
     """
     try:
-        document = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+        document = read_json(folder / _HEADER)
     except OSError as error:
         raise FormatError(f"{folder}: no calibration ({_HEADER}: {error.strerror})") from error
     except ValueError as error:

@@ -14,7 +14,10 @@ import numpy as np
 from ..errors import FormatError, InputError
 from ..promoter.profiles import Profile
 from ..types import DoubleArray
+from .hdf5_files import read_hdf5
 
+_LONGEST_HEAD = 4096
+_WRITER = "`borzoi-rt dft score`"
 PROFILE_COLUMNS = ("net", "track", "motif", "position_bp", "sites", "mean", "low", "high", "sd", "share_negative")
 
 
@@ -51,11 +54,10 @@ class CurveWindow:
 
 def is_curves(path: str | os.PathLike[str]) -> bool:
     """Whether a file is HDF5 with effect curves."""
-    try:
-        with h5py.File(path, "r") as file:
-            return "effect" in file and "window/site" in file and "position_bp" in file
-    except OSError:
+    if not Path(path).is_file() or not h5py.is_hdf5(path):
         return False
+    with read_hdf5(path, "effect curves", written_by=_WRITER) as file:
+        return "effect" in file and "window/site" in file and "position_bp" in file
 
 
 def read_curves(path: str | os.PathLike[str], row: str | None = None) -> CurveWindow:
@@ -75,8 +77,8 @@ def read_curves(path: str | os.PathLike[str], row: str | None = None) -> CurveWi
         If it is no such file, or there is no such window.
     """
     if not is_curves(path):
-        raise FormatError(f"{path}: no effect curves; `borzoi-rt dft score` writes them, its option is called curves")
-    with h5py.File(path, "r") as file:
+        raise FormatError(f"{path}: no effect curves; {_WRITER} writes them, its option is called curves")
+    with read_hdf5(path, "effect curves", written_by=_WRITER) as file:
         texts = {
             name: file[f"window/{name}"].asstr()[()] for name in ("site", "chrom", "strand", "variant", "net", "track")
         }
@@ -108,7 +110,7 @@ def _strongest(effect: h5py.Dataset) -> int:
 
 def _number(row: str, sites: Sequence[str], loci: Sequence[str]) -> int:
     found = [number for number, names in enumerate(zip(sites, loci, strict=True)) if row in names]
-    if not found and row.isdecimal() and int(row) < len(sites):
+    if not found and row.isdecimal() and len(row) < 10 and int(row) < len(sites):
         found = [int(row)]
     if not found:
         shown = ", ".join(map(str, sites[:5]))
@@ -118,9 +120,11 @@ def _number(row: str, sites: Sequence[str], loci: Sequence[str]) -> int:
 
 def is_profiles(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a table of mean effect curves."""
+    if not Path(path).is_file():  # a pipe would wait for its writer
+        return False
     try:
         with Path(path).open(encoding="utf-8") as handle:
-            return tuple(handle.readline().rstrip("\r\n").split("\t")) == PROFILE_COLUMNS
+            return tuple(handle.readline(_LONGEST_HEAD).rstrip("\r\n").split("\t")) == PROFILE_COLUMNS
     except (OSError, UnicodeDecodeError):
         return False
 

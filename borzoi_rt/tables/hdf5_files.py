@@ -10,6 +10,8 @@ from typing import Any
 
 import h5py
 
+from ..errors import BorzoiError, FormatError
+
 
 class _Shield:
     """A file that takes every write, keeps the first fault for later, and reads zeros where nothing was written."""
@@ -78,3 +80,39 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
         shield.close()
     if shield.fault is not None:
         raise shield.fault
+
+
+# What h5py, JSON and NumPy raise on a file that is damaged, or is another than it says.
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OverflowError)
+
+
+@contextmanager
+def read_hdf5(path: str | os.PathLike[str], what: str, *, written_by: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file; whatever fails while it is read is said of the file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        What it holds, for messages.
+    written_by : str
+        How such a file is made.
+
+    Raises
+    ------
+    FormatError
+        If it is no regular file or not HDF5, or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():  # a pipe would wait for its writer
+        raise FormatError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}; name a file of {what}")
+    try:
+        if not h5py.is_hdf5(path):
+            raise FormatError(f"{path}: not HDF5; {written_by} writes {what} as .h5")
+        with h5py.File(path, "r") as file:
+            yield file
+    except BorzoiError:
+        raise
+    except _DAMAGE as error:
+        raise FormatError(f"{path}: cannot be read as {what} ({error}); make it again") from error

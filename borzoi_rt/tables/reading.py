@@ -120,7 +120,7 @@ def _metadata(path: Path) -> dict[str, Any]:
         text = beside.read_bytes() if beside.is_file() else b"{}"
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FormatError(f"{path}: the description of its run is not JSON; score it anew, or remove it") from None
     return found if isinstance(found, dict) else {}
 

@@ -70,6 +70,20 @@ def test_the_number_is_found_where_a_library_only_writes_it(tmp_path: Path) -> N
     assert describe(caught(pa.memory_map, str(tmp_path / "none.arrow"))).startswith(f"{tmp_path / 'none.arrow'}: no ")
 
 
+def test_links_in_a_circle(cli: Cli, desk: Desk) -> None:
+    circle = desk.folder / "circle.h5"
+    circle.symlink_to(circle)
+    line = f"{circle}: its symbolic links lead in a circle (name the file itself)"
+    assert describe(RuntimeError(f"Symlink loop from '{circle}'")) == line
+    assert describe(caught(circle.read_bytes)) == line
+    bases = ("explain", "--method", "ism", "--region", "chr1:3001-3002", *desk.model())
+    for words in ((*bases, "--out", circle), (*bases, "--out", desk.folder / "o.h5", "--plot", circle)):
+        ended = cli(*words)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+        assert "circle" in ended.err
+        assert not RAW.search(ended.err)
+
+
 def test_text_of_a_library_stands_behind_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "no.h5").write_bytes(b"no HDF5")
     line = describe(caught(h5py.File, tmp_path / "no.h5", "r"))

@@ -221,7 +221,7 @@ def test_tables_of_a_bed_have_the_window_of_each_region(toy_bundle: Bundle, fast
     assert {row["record"] for row in rows} == set(range(15))
     with pytest.raises(InputError, match="regions of 3 to 12 bases; an array has one length"):
         score_ism(regions, tmp_path / "bed.h5", bundle=toy_bundle, fasta=fasta, options=OPTIONS)
-    with pytest.raises(InputError, match="no interval"):
+    with pytest.raises(InputError, match="no region"):
         score_ism([], tmp_path / "bed.h5", bundle=toy_bundle, fasta=fasta, options=OPTIONS)
 
 

@@ -60,8 +60,8 @@ def identity(options: ScoreOptions, score: str = "SUM", *, info: BundleInfo = IN
         ({"tracks": ["RNA"]}, r"tracks is \['RNA'\]; text is needed"),
         ({"stats": ("SUM", 5)}, "stats is .*a tuple of texts is needed"),
         ({"stats": 5}, "stats is 5; a tuple of texts is needed"),
-        ({"max_n_fraction": "0.5"}, "between 0 and 1"),
-        ({"window": 5}, "window 5 is unknown"),
+        ({"max_n_fraction": "0.5"}, "max_n_fraction is '0.5'; a number is needed"),
+        ({"window": 5}, "window is 5; text is needed"),
     ],
 )
 def test_what_is_refused(choices: dict[str, object], message: str) -> None:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
+from ...plain import check_types
 from ...types import ByteArray, DoubleArray, IndexArray
 from ..agreement import mean_known, pearson, spearman
 from ..objective import Bases, Objective, check_counts, one_value
@@ -80,6 +81,7 @@ class EvaluateOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_counts(self, "positions", "samples", "points", "shuffles", "orders", "repeats", "draws")
         if self.tile_bp is not None:
             check_counts(self, "tile_bp")
