@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import FormatError, InputError
 from ..plain import whole
@@ -93,7 +94,8 @@ class Interval:
             If there is none, or one is no interval.
         """
         several = isinstance(things, Iterable) and not isinstance(things, str | bytes)
-        found = [cls.of(thing) for thing in (things if several else [things])]  # type: ignore[union-attr,list-item]
+        given: Any = things if several else [things]
+        found = [cls.of(thing) for thing in given]
         if not found:
             raise InputError("there is no region; give one or more")
         return found

@@ -185,7 +185,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure whole; texts of PDF and SVG stay texts, which an editor of drawings can change."""
     from matplotlib import rc_context
 
-    texts = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "borzoi-rt"}
+    texts: Any = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "borzoi-rt"}
     with rc_context(texts), draft_of(Path(path)) as draft:
         figure.savefig(draft, dpi=120, format=draft.suffix[1:].lower() or None, metadata=_undated(path))
 
