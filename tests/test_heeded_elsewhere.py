@@ -217,10 +217,10 @@ def test_figures_of_arrays(folder: Path) -> None:
     ref, alt = np.random.default_rng(1).random((2, 2, 30))
     given: dict[str, Any] = {"names": ("a", "b"), "chrom": "chr1", "start": 320, "bin_size_bp": 32}
     given |= {"position": 700, "title": "t"}
-    looked_at(plot_alleles, "path", "ref", "alt", "genes", *given)
+    looked_at(plot_alleles, "path", "ref", "alt", "genes", "gap", *given)
     usual = drawn(plot_alleles, folder / "a.svg", ref, alt, **given)
     changes: dict[str, Any] = {"names": ("a", "c"), "chrom": "chr2", "start": 640, "bin_size_bp": 64}
-    changes |= {"position": 800, "title": "u", "genes": [("G", "+", [(400, 500)])]}
+    changes |= {"gap": (12, 64), "position": 800, "title": "u", "genes": [("G", "+", [(400, 500)])]}
     for name, value in changes.items():
         assert drawn(plot_alleles, folder / "a.svg", ref, alt, **{**given, name: value}) != usual, name
     assert drawn(plot_alleles, folder / "a.svg", alt, ref, **given) != usual

@@ -12,7 +12,8 @@ A bundle is a directory.
   ``attention_N``, ``slopes_N`` (a block of the transformer, from 1), ``slopes_head`` or ``slopes_decoder``. The set is
   closed: any other file or folder, a file that is not listed, a listed file that is missing, a pipe or a device, and a
   wrong size or hash are errors. Readers MUST ignore, with a warning, and MUST NOT copy what file managers and
-  downloads leave behind: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``.gitattributes``, ``.cache``, ``README.md``.
+  downloads leave behind: ``.DS_Store``, ``Thumbs.db``, ``desktop.ini``, ``.gitattributes``, ``.cache``, ``README.md``,
+  and names that begin with ``._`` (what a Mac keeps of a file on another disk) or ``.nfs``.
 - A symbolic link is an error, but in a cache of Hugging Face: where the directory lies below ``snapshots``, a file MAY
   be a link to a regular file in ``blobs`` beside that folder; its hash MUST then be compared, always.
 - Readers MUST refuse windows of more than 2**24 bp, a table of more than 16 MiB, a graph file of more than 8 MiB.

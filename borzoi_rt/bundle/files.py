@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import FormatError
 from ..reading import read_regular, sha256_of
 from .manifest import FileEntry
-from .names import IGNORED, MANIFEST, allowed_names, is_file_name, largest_size
+from .names import MANIFEST, allowed_names, is_file_name, is_ignored, largest_size
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def check_files(directory: Path, files: Mapping[str, FileEntry], *, hashes: bool
     except OSError as error:
         raise FormatError(f"{directory}: cannot be read ({error.strerror})") from error
     for name in names:
-        if name in IGNORED and name not in files:
+        if is_ignored(name) and name not in files:
             log.warning("%s: no file of a bundle, ignored", directory / name)
         elif name != MANIFEST and name not in files:
             advice = "" if is_file_name(name) else f" (a bundle has {allowed_names()})"

@@ -37,11 +37,17 @@ _GRAPH = re.compile(
 )
 
 # What file managers and download tools leave behind: neither read nor copied, and no part of the model.
-IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache", "README.md"})
+_IGNORED = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes", ".cache", "README.md"})
+_IGNORED_STARTS = ("._", ".nfs")  # what a Mac keeps of a file on another disk, and a network drive of a removed one
 
 # Largest size in bytes of the files that are read whole.
 LARGEST = {MANIFEST: 4 * 2**20, TRACKS: 16 * 2**20, GOLDEN: 2**30}
 LARGEST_GRAPH = 8 * 2**20
+
+
+def is_ignored(name: str) -> bool:
+    """Tell whether a name is of what file managers, downloads and network drives leave behind."""
+    return name in _IGNORED or name.startswith(_IGNORED_STARTS)
 
 
 def attention_graph(layer: int) -> str:

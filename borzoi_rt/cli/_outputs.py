@@ -43,7 +43,7 @@ def check_outputs(options: Mapping[str, Any]) -> None:
         if any(_is_same(target, source) for source in sources):
             raise InputError(f"{target}: is an input, which is never written over; choose another name for the output")
         if any(target == other or _is_same(target, other) for other in seen):
-            raise InputError(f"{target}: is the name of two outputs; give each its own")
+            raise InputError(f"{target}: is another output of the run too; give each a name of its own")
         seen.append(target)
 
 

@@ -156,8 +156,6 @@ def score(
     if report is not None:
         check_extras(("report",))
         check_report(report, (bed, vcf, fasta, motifs, *bundles))
-        if any(name is not None and report.absolute() == name.absolute() for name in (out, curves, profiles)):
-            raise InputError(f"{report}: is another output of the run too; choose another name for the report")
         if choices["shard"] is not None:
             raise InputError("a report is not made with shard; leave one of the two out")
     settings_of = _runs.take_settings(choices)

@@ -109,7 +109,7 @@ def read_hdf5(path: str | os.PathLike[str], what: str, *, written_by: str) -> It
         raise FormatError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}; name a file of {what}")
     try:
         if not h5py.is_hdf5(path):
-            raise FormatError(f"{path}: not HDF5; {written_by} writes {what} as .h5")
+            raise FormatError(f"{path}: cannot be read as {what} (it is not HDF5); {written_by} writes them as .h5")
         with h5py.File(path, "r") as file:
             yield file
     except BorzoiError:

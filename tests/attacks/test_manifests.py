@@ -208,7 +208,7 @@ def test_what_each_attack_is_told(tmp_path: Path, attack: Callable[[Path], None]
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", ".gitattributes", "README.md"])
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", ".gitattributes", "README.md", "._weights.bin", ".nfs0001"])
 def test_what_file_managers_and_downloads_leave_is_ignored_and_said(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

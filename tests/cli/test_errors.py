@@ -163,7 +163,7 @@ DATA: dict[str, tuple[Spoil, str]] = {
     "preset and option": (option("--preset", "hound-default", "--rc"), r"--preset hound-default fixes 'rc'"),
     "suffix unknown": (output("out.csv"), r"out\.csv: .* allowed: \.tsv"),
     "folder missing": (output("no/out.tsv"), r"no: no such directory"),
-    "output is a folder": (output("bundle"), r"bundle: the suffix|bundle: is a directory"),
+    "output is a folder": (output("bundle"), r"bundle: is an input, which is never written over"),
     "BED missing": (lambda desk: ["predict", "no.bed", *desk.predict()[2:]], r"no\.bed: no such BED file"),
     "BED malformed": (regions("chr1\t5\t9\nchr1\t9\t5\n"), r"in\.bed, line 2:"),
     "BED empty": (regions("# nothing\n"), r"in\.bed: no regions"),
@@ -235,7 +235,7 @@ def test_a_refused_output_is_left_as_it_was(cli: Cli, desk: Desk, command: str) 
     (desk.folder / "coverage" / "mine").write_text("keep")
     before = {path: path.read_bytes() for path in desk.folder.rglob("*") if path.is_file()}
     ended = cli(*(desk.score() if command == "score" else desk.predict()))
-    messages = {"score": r"in\.vcf: the suffix .*", "predict": r"coverage: exists and is not an empty .*"}
+    messages = {"score": r"in\.vcf: is an input, .*", "predict": r"coverage: exists and is not an empty .*"}
     assert ended.code == 1
     assert re.fullmatch(rf"error: \S*{messages[command]}\n", ended.err), ended.err
     assert {path: path.read_bytes() for path in desk.folder.rglob("*") if path.is_file()} == before

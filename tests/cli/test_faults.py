@@ -200,6 +200,10 @@ def test_an_output_of_text_on_a_full_disk(desk: Desk) -> None:
 ATTACKS = {
     "half an IPv6 address": (["--device", "triton:grpc://[::1/borzoi"], r"Triton address 'grpc://\[::1/borzoi'"),
     "no IPv6 address": (["--device", "triton:grpc://[x]:1/borzoi"], r"Triton address 'grpc://\[x\]:1/borzoi'"),
+    "port beyond the last": (["--device", "triton:grpc://h:99999/m"], r"Triton address 'grpc://h:99999/m': Port out"),
+    "port in letters": (["--device", "triton:grpc://h:x/m"], r"Triton address 'grpc://h:x/m': Port could not"),
+    "port of 5,000 digits": (["--device", f"triton:grpc://h:{'1' * 5000}/m"], r"Triton address 'grpc://h:1111"),
+    "GPU of 5,000 digits": (["--device", f"cuda:{'1' * 5000}"], r"device 'cuda:1111.*is unknown"),
     "output in a file": (["--out", "in.vcf/out.tsv"], r"in\.vcf: no such directory"),
     "output in /proc": (["--out", "/proc/out.tsv"], r"/proc/out\.tsv\S*: no such file|/proc: not writable"),
     "output name too long": (["--out", "x" * 300 + ".tsv"], r"the name is too long"),

@@ -342,7 +342,7 @@ def test_no_command_writes_over_what_it_reads(folder: Path, title: str) -> None:
                 target: file,
                 other: (folder / "again.tsv",) if several else folder / "again.tsv",
             }
-            with pytest.raises(InputError, match=r"is an input, which is never|is the name of two outputs"):
+            with pytest.raises(InputError, match=r"is an input, which is never|is another output of the run too"):
                 command.callback(**given)  # type: ignore[misc]
     assert file.read_text() == "precious"
 

@@ -112,6 +112,8 @@ def test_options_of_other_figures_are_refused(cli: Cli, desk: Desk, attributions
         assert message in ended.err
         assert not out.exists()
     ended = cli("plot", attributions, "--out", attributions)
+    assert "is an input, which is never written over" in ended.err
+    ended = cli("plot", attributions, "--out", desk.folder / "o.h5")
     assert "the suffix names no figure" in ended.err
 
 
