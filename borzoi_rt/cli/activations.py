@@ -9,7 +9,7 @@ import click
 
 from ..bundle.opening import open_bundle
 from ..errors import InputError
-from ..explain.rows import VARIANT_WIDTH_BP, Row, region_rows, variant_rows
+from ..explain.rows import OK, VARIANT_WIDTH_BP, Row, region_rows, variant_rows
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval, read_bed
 from ..genome.variants import Variant
@@ -17,6 +17,7 @@ from ..inside.activation_run import activation_rows
 from ..inside.activations import Activations
 from ..inside.tables import check_output
 from . import _inside, _shared
+from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 
@@ -69,7 +70,8 @@ class Units(click.ParamType):  # type: ignore[type-arg]
 def activations(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Show what units of the network are at a stretch of bases: a row for each position, a column for each unit.
 
-    Give one of --region, --bed and --variant. Stem and tower see the bases around a position; tokens behind the
+    Give one of --region, --bed and --variant. A region of --bed that cannot be read keeps a row with the reason as its
+    status. Stem and tower see the bases around a position; tokens behind the
     transformer may depend on the whole window: the resolution of a layer says where a value stands, not which bases it
     is made of. Layers other than embedding and layer_0 need a bundle that was exported with --activations.
     """
@@ -81,8 +83,12 @@ def activations(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         rows = _rows(choices, genome, opened)
         progress.total(len(rows))
         chosen = {name: choices[name] for name in ("layer", "units")}
-        count = activation_rows(rows, out, activations=opened, fasta=genome, progress=progress.done, **chosen)
+        table = activation_rows(rows, out, activations=opened, fasta=genome, progress=progress.done, **chosen)
         layer = opened.layer(choices["layer"])
+    missing = [text for text in table.columns["status"] if text != OK]  # one row each
+    if missing:
+        say(f"note: {len(missing)} of {len(rows)} regions have no activations; the first: {missing[0]}")
+    count = len(table) - len(missing)
     click.echo(
         f"{count} position{'' if count == 1 else 's'} of {layer.resolution_bp} bp, {layer.name} -> {out}", err=True
     )
@@ -93,4 +99,4 @@ def _rows(choices: dict[str, Any], genome: Fasta, opened: Activations) -> list[R
     if choices["variant"] is not None:
         return variant_rows(Variant.parse(choices["variant"]), genome, grid, width_bp=width or VARIANT_WIDTH_BP)
     regions = [Interval.parse(choices["region"])] if choices["region"] is not None else read_bed(choices["bed"])
-    return region_rows(regions, genome, grid, width_bp=width)
+    return region_rows(regions, genome, grid, width_bp=width, keep=choices["bed"] is not None)

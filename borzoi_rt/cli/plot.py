@@ -91,10 +91,10 @@ HEEDED = {
 def plot(what: str, out: Path, **choices: Any) -> None:
     """Draw WHAT: a variant, a region, an explanation, or curves of dft score.
 
-    A variant, like chr1:14677:G:A: coverage of REF and ALT around it. A region, like chr1:1,001-9,000: its coverage.
-    Both need --bundle and --fasta; every track has a scale of its own, that of the model, not squashed. A file of
-    `borzoi-rt explain` (.h5): letters as high as their scores, and the effects of mutagenesis below. A file of
-    `borzoi-rt dft score`: its --curves (.h5) at one site, or its --profiles (.tsv).
+    A variant, like chr1:14677:G:A: coverage of REF and ALT around it, and ALT - REF. A region, like chr1:1,001-9,000:
+    its coverage. Both need --bundle and --fasta; every track has a scale of its own, that of the model, not squashed.
+    A file of `borzoi-rt explain` (.h5): letters as high as their scores, and the effects of mutagenesis below. A file
+    of `borzoi-rt dft score`: its --curves (.h5) at one site, or its --profiles (.tsv).
     """
     check_form(out)
     kind, draw = _kind(what)

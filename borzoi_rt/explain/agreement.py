@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..types import DoubleArray, IndexArray
 
-TOP_SHARE = 0.05  # of the positions whose size is compared
+TOP_SHARE, JACCARD_SHARE = 0.05, 0.01  # of the positions whose size is compared
 
 
 def pearson(one: DoubleArray, other: DoubleArray) -> float | None:
@@ -45,13 +45,35 @@ def top_overlap(one: DoubleArray, other: DoubleArray, *, share: float = TOP_SHAR
     InputError
         If there is no such share.
     """
+    weights = _top(one, other, share)
+    return None if weights is None else float(np.minimum(*weights).sum() / weights[0].sum())
+
+
+def top_jaccard(one: DoubleArray, other: DoubleArray, *, share: float = JACCARD_SHARE) -> float | None:
+    """Return Jaccard's index of the strongest positions of two maps: those in both, over those in either.
+
+    Parameters
+    ----------
+    one, other, share
+        As of :func:`top_overlap`.
+
+    Returns
+    -------
+    float or None
+        1 of equal maps, about ``share / (2 - share)`` of unrelated ones; ties and None as of :func:`top_overlap`.
+    """
+    weights = _top(one, other, share)
+    return None if weights is None else float(np.minimum(*weights).sum() / np.maximum(*weights).sum())
+
+
+def _top(one: DoubleArray, other: DoubleArray, share: float) -> tuple[DoubleArray, DoubleArray] | None:
+    """Return how far each position is among the strongest of either map; None where one is 0 everywhere."""
     if not 0.0 < share <= 1.0:
         raise InputError(f"share is {share!r}; a number above 0 and at most 1 is needed")
     if not len(one) or not one.any() or not other.any():
         return None
     count = max(1, round(share * len(one)))
-    weights = [_membership(np.abs(values), count) for values in (one, other)]
-    return float(np.minimum(*weights).sum() / count)
+    return _membership(np.abs(one), count), _membership(np.abs(other), count)
 
 
 def _membership(size: DoubleArray, count: int) -> DoubleArray:

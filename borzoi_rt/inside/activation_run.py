@@ -10,14 +10,15 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
-from ..explain.rows import Row
+from ..explain.rows import OK, Row
 from ..genome.fasta import Fasta
 from ..types import IndexArray
-from .activations import MOST_BYTES, Activations
+from .activations import MOST_BYTES, Activations, Layer
 from .network import Network
 from .tables import Matrix, Table, write_table
 
 KIND = "activations"
+COLUMNS = ("name", "chrom", "start", "end", "allele", "status")
 
 
 def activation_rows(
@@ -29,12 +30,12 @@ def activation_rows(
     layer: str,
     units: Sequence[int] | IndexArray | None = None,
     progress: Callable[[int], None] | None = None,
-) -> int:
-    """Write what :func:`activation_table` returns to ``out``, and return how many positions these are."""
+) -> Table:
+    """Write what :func:`activation_table` returns to ``out``, and return it."""
     how: dict[str, Any] = {"layer": layer, "units": units, "progress": progress}
     table = activation_table(rows, activations=activations, fasta=fasta, **how)
     write_table(out, table)
-    return len(table)
+    return table
 
 
 def activation_table(
@@ -48,8 +49,9 @@ def activation_table(
 ) -> Table:
     """Return activations at the positions that hold the bases of each row.
 
-    Columns are ``name, chrom, start, end, allele`` and units ``u0``, ``u1``, and so on; ``start`` and ``end`` are
-    0-based, and of an ALT haplotype count along its window.
+    Columns are ``name, chrom, start, end, allele, status`` and units ``u0``, ``u1``, and so on; ``start`` and ``end``
+    are 0-based, and of an ALT haplotype count along its window. What cannot be looked at keeps one row, of its bases,
+    with the reason as its status, and NaN for every unit.
 
     Parameters
     ----------
@@ -69,35 +71,51 @@ def activation_table(
     Raises
     ------
     InputError
-        If there is nothing to write, or more than ``MOST_BYTES``.
+        If no row can be looked at, if that is more than ``MOST_BYTES``, or if a layer or unit is not there.
     """
     about = activations.layer(layer)
-    ranges = [about.overlapping(row.columns) for row in rows]
-    count, width = sum(end - start for start, end in ranges), about.units if units is None else len(units)
-    if not count:
+    chosen = about.chosen(units)
+    ranges = [_positions(about, row) for row in rows]
+    if not ranges:
         raise InputError("there is nothing to look at: no row")
-    if 4 * count * width > MOST_BYTES:
-        size = f"{4 * count * width / 2**30:.1f} GiB"
-        raise InputError(f"{count} positions of {width} units are {size}; choose fewer bases or units")
-    columns: dict[str, list[Any]] = {name: [] for name in ("name", "chrom", "start", "end", "allele")}
-    parts, chosen = [], np.zeros(0, dtype=np.int64)
-    for number, (row, positions) in enumerate(zip(rows, ranges, strict=True), start=1):
-        window = row.window(fasta, activations.network.bundle.geometry)
-        found = activations.of(window, layer, units=units, positions=positions)
-        chosen = found.units
-        parts.append(found.values.T)
-        starts = (row.where.window_start + found.starts_bp).tolist()
-        for name, values in zip(
-            columns,
-            ([row.name], [row.bases.chrom], starts, [start + about.resolution_bp for start in starts], [row.allele]),
-            strict=True,
-        ):
-            columns[name] += values if len(values) == len(starts) else values * len(starts)
+    lost = [found for found in ranges if isinstance(found, str)]
+    if len(lost) == len(ranges):
+        raise InputError(lost[0] if len(lost) == 1 else f"no region can be looked at; the first: {lost[0]}")
+    count = sum(1 if isinstance(found, str) else found[1] - found[0] for found in ranges)
+    if 4 * count * len(chosen) > MOST_BYTES:
+        size = f"{4 * count * len(chosen) / 2**30:.1f} GiB"
+        raise InputError(f"{count} positions of {len(chosen)} units are {size}; choose fewer bases or units")
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    parts = []
+    for number, (row, found) in enumerate(zip(rows, ranges, strict=True), start=1):
+        if isinstance(found, str):
+            starts, ends, status = [row.bases.start], [row.bases.end], found
+            parts.append(np.full((1, len(chosen)), np.nan, dtype=np.float32))
+        else:
+            window = row.window(fasta, activations.network.bundle.geometry)
+            shown = activations.of(window, layer, units=units, positions=found)
+            starts, status = (row.where.window_start + shown.starts_bp).tolist(), OK
+            ends = [start + about.resolution_bp for start in starts]
+            parts.append(shown.values.T)
+        columns["start"] += starts
+        columns["end"] += ends
+        same = {"name": row.name, "chrom": row.bases.chrom, "allele": row.allele, "status": status}
+        for name, value in same.items():
+            columns[name] += [value] * len(starts)
         if progress is not None:
             progress(number)
     told = {**about_of(activations.network, fasta), "layer": about.name, "resolution_bp": about.resolution_bp}
-    names = [f"u{unit}" for unit in chosen.tolist()]
-    return Table(KIND, told, columns, Matrix("values", names, np.concatenate(parts)))
+    return Table(KIND, told, columns, Matrix("values", [f"u{unit}" for unit in chosen.tolist()], np.concatenate(parts)))
+
+
+def _positions(layer: Layer, row: Row) -> tuple[int, int] | str:
+    """Return the positions that hold the bases of a row, or why it cannot be looked at."""
+    if row.status != OK:
+        return f"{row.status}: {row.detail}"
+    try:
+        return layer.overlapping(row.columns)
+    except InputError as error:
+        return str(error)
 
 
 def about_of(network: Network, fasta: Fasta) -> dict[str, Any]:

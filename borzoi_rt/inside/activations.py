@@ -75,6 +75,24 @@ class Layer:
             )
         return low // self.resolution_bp, -(-high // self.resolution_bp)
 
+    def chosen(self, units: Sequence[int] | IndexArray | None) -> IndexArray:
+        """Return the channels that ``units`` means, all when None.
+
+        Raises
+        ------
+        InputError
+            If one is not there, or there is none.
+        """
+        if units is None:
+            return np.arange(self.units, dtype=np.int64)
+        found = np.asarray(units)
+        if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu":
+            raise InputError(f"units are {units!r:.60}; whole numbers from 0 to {self.units - 1} are needed")
+        outside = found[(found < 0) | (found >= self.units)]
+        if len(outside):
+            raise InputError(f"unit {outside[0]} is not there; {self.name} has 0 to {self.units - 1}")
+        return found.astype(np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Activation:
@@ -164,7 +182,7 @@ class Activations:
             If there is no such layer, unit or position, or the answer would need more than ``MOST_BYTES``.
         """
         about = self.layer(layer)
-        chosen = self._units(about, units)
+        chosen = about.chosen(units)
         start, end = self._positions(about, positions, bases)
         if 4 * len(chosen) * (end - start) > MOST_BYTES:
             raise InputError(
@@ -187,7 +205,7 @@ class Activations:
     ) -> Iterator[Activation]:
         """Yield what :meth:`of` returns in pieces of some hundred kilobytes to some megabytes, in order."""
         about = self.layer(layer)
-        chosen = self._units(about, units)
+        chosen = about.chosen(units)
         for first, part in self._pieces(window, about, chosen, self._positions(about, positions, bases)):
             yield Activation(about, chosen, (first, first + part.shape[1]), part)
 
@@ -233,18 +251,6 @@ class Activations:
             if low < high:
                 values = reading.tile(tile, layer.name)[low - tile.start * scale : high - tile.start * scale]
                 yield low, np.ascontiguousarray(values[:, units].T)
-
-    @staticmethod
-    def _units(layer: Layer, units: Sequence[int] | IndexArray | None) -> IndexArray:
-        if units is None:
-            return np.arange(layer.units, dtype=np.int64)
-        chosen = np.asarray(units)
-        if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
-            raise InputError(f"units are {units!r:.60}; whole numbers from 0 to {layer.units - 1} are needed")
-        outside = chosen[(chosen < 0) | (chosen >= layer.units)]
-        if len(outside):
-            raise InputError(f"unit {outside[0]} is not there; {layer.name} has 0 to {layer.units - 1}")
-        return chosen.astype(np.int64)
 
     @staticmethod
     def _positions(

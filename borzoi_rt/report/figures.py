@@ -15,6 +15,7 @@ from . import style
 from .style import GeneModel
 
 _SHORT_BP = 12  # bases of an allele in a title
+_CHANGE_SHARE, _LEAST_CHANGE_IN = 0.45, 0.42  # height of the panel of a difference: of its track's, and in inches
 
 
 def short_name(variant: Variant) -> str:
@@ -40,7 +41,7 @@ def plot_alleles(
     genes: Sequence[GeneModel] = (),
     gap: tuple[int, int] | None = None,
 ) -> None:
-    """Draw the coverage of both alleles, one panel per track, and save it.
+    """Draw the coverage of both alleles, one panel per track with ALT - REF in another below it, and save it.
 
     Parameters
     ----------
@@ -70,17 +71,33 @@ def plot_alleles(
         edges = np.concatenate([edges[: gap[0] + 1], edges[gap[0] :] + gap[1]])
         ref, alt = (np.insert(values.astype(np.float64), gap[0], np.nan, axis=-1) for values in (ref, alt))
     end = int(edges[-1])
-    figure, panels = _frame(len(names), genes, start, end, chrom)
+    height = style.panel_height(round(len(names) * (1.0 + _CHANGE_SHARE)))
+    heights = [height, max(_CHANGE_SHARE * height, _LEAST_CHANGE_IN)]
+    figure, panels = _frame(heights * len(names), genes, start, end, chrom)
     for panel in figure.axes:
         panel.axvline(position - 0.5, color="0.3", linewidth=0.8, linestyle=":")  # the middle of its base
-    for panel, name, of_ref, of_alt in zip(panels, names, ref, alt, strict=True):
+    for panel, below, name, of_ref, of_alt in zip(panels[::2], panels[1::2], names, ref, alt, strict=True):
         panel.stairs(of_ref, edges, fill=True, color=style.REF_COLOUR, alpha=0.35, label="REF")
         panel.stairs(of_alt, edges, color=style.ALT_COLOUR, linewidth=1.3, label="ALT")
         style.name_panel(panel, name)
         panel.set_ylim(bottom=0)
+        _draw_change(below, of_alt.astype(np.float64) - of_ref, edges)
     style.put_legend(figure, panels[0], ncols=2)
-    figure.supylabel(f"predicted coverage per bin of {bin_size_bp} bp", fontsize="small")
+    figure.supylabel(f"predicted coverage per bin of {bin_size_bp} bp; below each track ALT - REF", fontsize="small")
     style.finish(figure, path, title)
+
+
+def _draw_change(panel: Any, change: np.ndarray, edges: np.ndarray) -> None:
+    """Draw a difference around 0, as much of the panel for gains as for losses."""
+    for values, colour in ((np.fmax(change, 0.0), style.GAIN_COLOUR), (np.fmin(change, 0.0), style.LOSS_COLOUR)):
+        panel.stairs(np.where(np.isnan(change), np.nan, values), edges, fill=True, color=colour, linewidth=0)
+    panel.axhline(0.0, color="0.4", linewidth=0.6)
+    most = float(f"{np.nanmax(np.abs(change)):.2g}")
+    far = most or 1.0
+    panel.set_ylim(-1.1 * far, 1.1 * far)
+    panel.set_yticks([-most, most] if most else [0.0])
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if value else "0")
+    panel.set_ylabel("ALT - REF", fontsize="x-small")
 
 
 @dataclass(frozen=True)
@@ -137,7 +154,7 @@ def plot_coverage(
     """
     step_bp, steps = bin_size_bp * bins_a_step, len(curves[0].values)
     end = start + step_bp * steps
-    figure, panels = _frame(len(curves), genes, start, end, chrom)
+    figure, panels = _frame([style.panel_height(len(curves))] * len(curves), genes, start, end, chrom)
     edges = start + step_bp * np.arange(steps + 1)
     colours, labelled = style.STRAND_COLOURS, dict[str, Any]()
     for panel, curve in zip(panels, curves, strict=True):
@@ -160,18 +177,18 @@ def plot_coverage(
     style.finish(figure, path, title)
 
 
-def _frame(count: int, genes: Sequence[GeneModel], start: int, end: int, chrom: str) -> tuple[Any, Any]:
+def _frame(heights: Sequence[float], genes: Sequence[GeneModel], start: int, end: int, chrom: str) -> tuple[Any, Any]:
     """Return a figure with genes, where there are some, and the panels below them, all of [start, end) of a contig."""
-    held, height = style.near_genes(genes, start, end), style.panel_height(count)
+    held = style.near_genes(genes, start, end)
     lanes = max((lane for lane, _ in style.lanes_of(held, start, end)), default=0) + 1
-    ratios = [0.3 + 0.35 * lanes, *[height] * count] if held else [height] * count
+    ratios = [0.3 + 0.35 * lanes, *heights] if held else list(heights)
     figure, panels = style.new_panels(len(ratios), height=1.0, sharex=True, ratios=ratios)
     panels[0].set_xlim(start, end)
     style.put_scale_bar(panels[0], start, end)
     style.put_positions(panels[-1], chrom)
     for panel in panels:
         panel.tick_params(axis="y", labelsize="small")
-        panel.locator_params(axis="y", nbins=3 if height > 0.8 else 1)
+        panel.locator_params(axis="y", nbins=3 if max(heights) > 0.8 else 1)
     if held:
         style.draw_genes(panels[0], held, start, end)
         panels[0].tick_params(axis="x", length=0)

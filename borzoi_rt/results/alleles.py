@@ -68,7 +68,7 @@ class AlleleCoverage(Frames):
         top: int = 4,
         width_bp: int | None = None,
     ) -> list[str]:
-        """Draw REF (filled) and ALT (line) around the variant, over the genes: PDF, SVG or PNG.
+        """Draw REF (filled), ALT (line) and ALT - REF around the variant, below the genes: PDF, SVG or PNG.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.errors import InputError
-from borzoi_rt.explain.agreement import agreement, mean_known, pearson, spearman, top_overlap
+from borzoi_rt.explain.agreement import agreement, mean_known, pearson, spearman, top_jaccard, top_overlap
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.compare import chosen_methods
 from borzoi_rt.explain.costs import Counted
@@ -66,6 +66,13 @@ def test_overlap_of_the_strongest_positions():
     with pytest.raises(InputError, match="share is 0"):
         top_overlap(one, other, share=0.0)
     assert agreement(one, other)["top_overlap"] == 0.5
+    assert top_jaccard(one, one, share=0.05) == 1.0
+    assert top_jaccard(one, other, share=0.05) == pytest.approx(1 / 3)  # 3 of {3, 9, 20}
+    assert top_jaccard(one, tied, share=0.05) == pytest.approx(1 / 3)  # halves: 1 of 3
+    wide, moved = np.arange(300.0), np.arange(300.0)
+    moved[[298, 7]] = moved[[7, 298]]
+    assert top_jaccard(wide, moved) == 0.5  # of 1 %: {297, 298, 299} and {297, 299, 7 or 296}: 2 of 4
+    assert top_jaccard(one, np.zeros(40)) is None
     assert mean_known([None, 1.0, 2.0]) == 1.5
     assert mean_known([None]) is None
 

@@ -26,7 +26,7 @@ from borzoi_rt.explain.evaluate.faithful import sensitivity_n as subsets
 from borzoi_rt.explain.evaluate.maps import Reading, ScoreMap, judged
 from borzoi_rt.explain.evaluate.metrics import CHEAP, METRICS, chosen_metrics
 from borzoi_rt.explain.evaluate.run import COLUMNS, Judgement
-from borzoi_rt.explain.evaluate.stable import Rerun, concordance, largest_change, shifted
+from borzoi_rt.explain.evaluate.stable import Rerun, concordance, found_again, largest_change, shifted
 from borzoi_rt.explain.evaluate.subject import read_subject
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
 from borzoi_rt.explain.methods import METHODS, read_options
@@ -217,6 +217,34 @@ def test_concordance_against_chance():
     assert passes(largest_change(held, near, OPTIONS), "low") == {"change": True}
     fallen = [judged([Reading(value, np.zeros(3))], better="fallen").passed for value in (0.49, 0.51)]
     assert fallen == [True, False]
+
+
+def test_seqlets_that_most_folds_find():
+    rng, codes = np.random.default_rng(11), np.zeros(400, dtype=np.uint8)
+
+    def scores(stretches: dict[int, float]) -> np.ndarray:
+        found = 0.05 * rng.normal(size=400)
+        for start, value in stretches.items():
+            found[start : start + 8] += value
+        return found
+
+    held = ScoreMap(codes, np.stack([scores({50: 3.0, 150: 3.0, 250: -3.0, 350: 3.0}), *np.zeros((3, 400))]))
+    # All find 50; two others find 150 (3 bases further: 5 of 8); one finds 250, two say the opposite; none has 350,
+    # and one a stretch that holds 3 of its bases.
+    others = [
+        scores({50: 3.0, 153: 3.0, 250: -3.0, 355: 3.0}),
+        scores({50: 3.0, 147: 3.0, 250: 3.0}),
+        scores({50: 2.0, 250: 3.0}),
+    ]
+    found = found_again(held, others, OPTIONS)
+    assert found["seqlets"].value == 0.5
+    assert passes(found) == {"seqlets": True}
+    assert found_again(held, others[:2], OPTIONS)["seqlets"].value == 0.5  # all three models are needed
+    assert found_again(held, others[2:], OPTIONS)["seqlets"].value == 0.25  # and of two both
+    far = [scores(dict.fromkeys(rng.choice(390, 4, replace=False), 3.0)) for _ in range(3)]
+    assert passes(found_again(held, far, OPTIONS)) == {"seqlets": False}
+    flat = ScoreMap(codes, np.zeros((4, 400)))
+    assert found_again(flat, others, OPTIONS)["seqlets"].detail == "the map has no seqlet"
 
 
 def test_metrics_are_chosen_or_refused():

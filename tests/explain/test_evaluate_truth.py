@@ -198,7 +198,7 @@ def test_planted_bases_are_found_and_random_weights_find_none(
 ) -> None:
     """By the command line, of the demo's bundle: what was planted passes, the network in random order fails."""
     call = caller(monkeypatch, capsys)
-    what = ["--bed", desk.bed, "--fasta", desk.fasta, "--target", "log SUM@span:400", "--tracks", "CAGE+"]
+    what = ["--bed", desk.bed, "--target", "log SUM@span:400", "--tracks", "CAGE+"]
     values = {}
     for name in ("trained", "random"):
         model = ["--bundle", getattr(desk, name), "--fasta", desk.fasta]

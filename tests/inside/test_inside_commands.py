@@ -49,7 +49,7 @@ def test_activations_of_a_region(cli: Cli, inside_bundle: Bundle, desk: SimpleNa
     code, _, err = cli("activations", *where, *model, "--out", tmp_path / "a.tsv")
     assert code == 0, err
     table = pandas.read_csv(tmp_path / "a.tsv", sep="\t")
-    assert list(table.columns) == ["name", "chrom", "start", "end", "allele", "u2", "u0", "u1"]
+    assert list(table.columns) == ["name", "chrom", "start", "end", "allele", "status", "u2", "u0", "u1"]
     window_start = 4449 - 2048
     first, last = (4399 - window_start) // 8, -(-(4500 - window_start) // 8)
     assert table.start.tolist() == [window_start + 8 * position for position in range(first, last)]
@@ -58,6 +58,44 @@ def test_activations_of_a_region(cli: Cli, inside_bundle: Bundle, desk: SimpleNa
         window = encode(genome.fetch("chr1", window_start, window_start + 4096))
         want = inside.of(window, "tower_3", units=[2, 0, 1], positions=(first, last)).values.T
     np.testing.assert_allclose(table[["u2", "u0", "u1"]].to_numpy(), want, rtol=1e-6)
+
+
+def test_a_bad_region_does_not_end_activations(
+    cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    model = ("--bundle", inside_bundle.path, "--fasta", desk.fasta, "--layer", "embedding", "--units", "3,1")
+    bed = tmp_path / "in.bed"
+    # The second is on no contig, the third behind the end, the fourth wider than the output; the last is the first.
+    lines = ("chr1\t4390\t4465\tone", "chr9\t1\t9\ttwo", "chr1\t8990\t9100\tthree", "chr1\t2500\t6500\tfour")
+    bed.write_text("\n".join((*lines, lines[0].replace("one", "five"))) + "\n")
+    code, _, err = cli("activations", "--bed", bed, *model, "--out", tmp_path / "a.tsv")
+    assert code == 0, err
+    assert "note: 3 of 5 regions have no activations; the first: contig_missing: region chr9:2-9" in err
+    table = pandas.read_csv(tmp_path / "a.tsv", sep="\t")
+    held = {name: part.reset_index(drop=True) for name, part in table.groupby("name", sort=False)}
+    assert list(held) == ["one", "two", "three", "four", "five"]
+    for name, said in (
+        ("two", "no such contig"),
+        ("three", "does not lie in chr1"),
+        ("four", "do not lie in embedding"),
+    ):
+        assert len(held[name]) == 1
+        assert said in held[name].status[0]
+        assert held[name][["u3", "u1"]].isna().all(axis=None)
+    pandas.testing.assert_frame_equal(held["one"].drop(columns="name"), held["five"].drop(columns="name"))
+    assert f"{2 * len(held['one'])} positions of 32 bp, embedding" in err
+    assert cli("activations", "--region", "chr1:4,391-4,465", *model, "--out", tmp_path / "one.tsv")[0] == 0
+    alone = pandas.read_csv(tmp_path / "one.tsv", sep="\t")
+    pandas.testing.assert_frame_equal(held["one"].drop(columns="name"), alone.drop(columns="name"))
+
+    for words, said in (
+        (("--bed", bed), "no region can be looked at; the first: contig_missing"),
+        (("--region", "chr9:2-9"), "region chr9:2-9: toy.fa has no such contig"),
+    ):
+        bed.write_text("\n".join(lines[1:3]) + "\n")
+        ended = cli("activations", *words, *model, "--out", tmp_path / "none.tsv")
+        check_error(ended, said)
+        assert not (tmp_path / "none.tsv").exists()
 
 
 def test_embed_writes_what_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: SimpleNamespace, tmp_path: Path) -> None:

@@ -29,14 +29,30 @@ def test_alleles_name_unit_contig_and_tracks(tmp_path: Path, drawn: list[Any]) -
     plots.plot_alleles(tmp_path / "a.png", ref, alt, position=1500, title="T", **what)
     (figure,) = drawn
     check_legend(figure, ["REF", "ALT"])
-    assert figure.get_supylabel() == "predicted coverage per bin of 32 bp"
+    assert figure.get_supylabel() == "predicted coverage per bin of 32 bp; below each track ALT - REF"
     assert figure.axes[-1].get_xlabel() == "position on chr7, bp"
-    assert [panel.get_title(loc="left") for panel in figure.axes] == ["RNA+", long]
+    assert [panel.get_title(loc="left") for panel in figure.axes[::2]] == ["RNA+", long]
     width = figure.get_window_extent().width
     for panel in figure.axes:
         assert panel.get_window_extent().width > 0.85 * width
         assert [1499.5, 1499.5] in [list(item.get_xdata()) for item in panel.lines]  # the middle of base 1500
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_below_each_track_is_its_difference(tmp_path: Path, drawn: list[Any]) -> None:
+    ref = np.array([[5.0, 5, 5, 5], [1, 1, 1, 1], [2, 2, 2, 2]])
+    alt = ref + np.array([[0, 2.5, -1, 0], [0, 0, 0, 0], [0, 1e-4, 0, 0]])
+    what: dict[str, Any] = {"names": ["a", "b", "c"], "chrom": "chr7", "start": 0, "bin_size_bp": 32}
+    plots.plot_alleles(tmp_path / "a.png", ref, alt, position=50, title="T", gap=(2, 100), **what)
+    below = drawn[0].axes[1::2]
+    gains, losses = (patch.get_data() for patch in below[0].patches)
+    assert gains.values == pytest.approx([0, 2.5, np.nan, 0, 0], nan_ok=True)
+    assert losses.values == pytest.approx([0, 0, np.nan, -1, 0], nan_ok=True)
+    assert list(gains.edges) == [0, 32, 64, 164, 196, 228]  # the deleted bases have no bin
+    ticks = [[text.get_text() for text in panel.get_yticklabels()] for panel in below]
+    assert ticks == [["-2.5", "+2.5"], ["0"], ["-0.0001", "+0.0001"]]  # each has its own scale, even around 0
+    assert [panel.get_ylabel() for panel in below] == ["ALT - REF"] * 3
+    assert all(panel.get_ylim()[0] == -panel.get_ylim()[1] for panel in below)
 
 
 def test_genes_are_drawn_where_they_are(tmp_path: Path, drawn: list[Any]) -> None:
@@ -48,8 +64,8 @@ def test_genes_are_drawn_where_they_are(tmp_path: Path, drawn: list[Any]) -> Non
     ]
     what: dict[str, Any] = {"names": ["RNA"], "chrom": "chr7", "start": 960, "bin_size_bp": 32}
     plots.plot_alleles(tmp_path / "a.pdf", ref, ref, position=1500, title="T", genes=genes, **what)
-    models, panel = drawn[0].axes
-    assert models.get_xlim() == panel.get_xlim() == (960, 1920)
+    models, panel, below = drawn[0].axes
+    assert models.get_xlim() == panel.get_xlim() == below.get_xlim() == (960, 1920)
     assert [text.get_text() for text in models.texts] == ["100 bp", "ONE →", "TWO ←"]
     boxes = [
         [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in item.get_paths()]

@@ -18,7 +18,7 @@ _WORDS = {
     FELL: f"near 0, below {FALLEN:g}",
     NOTHING: "",
 }
-_MAPS = {"pearson": HIGH, "spearman": HIGH, "top_overlap": HIGH}
+_MAPS = {"pearson": HIGH, "spearman": HIGH, "top_overlap": HIGH, "top_jaccard": HIGH}
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ METRICS: dict[str, Metric] = {
     "max-sensitivity": Metric(
         "largest change by substitutions far away", {"change": LOW}, _times(lambda asked: asked.options.repeats)
     ),
-    "folds": Metric("agreement with other folds", _MAPS, _times(lambda asked: asked.folds)),
+    "folds": Metric("agreement with other folds", {**_MAPS, "seqlets": HIGH}, _times(lambda asked: asked.folds)),
     "randomised": Metric(
         "correlation with models in random order", {"spearman": FELL}, _times(lambda asked: asked.randomised)
     ),

@@ -193,7 +193,7 @@ def judge(
             elif metric in _FAITHFUL:
                 found.add(metric, number, _faithful(metric, scene, options, None if exact is None else exact[number]))
             elif metric in ("folds", "randomised"):
-                one = rerun.models if metric == "folds" else rerun.randomised
+                one = rerun.folds if metric == "folds" else rerun.randomised
                 found.add(metric, number, one(number, folds if metric == "folds" else randomised, options))
             else:
                 found.add(metric, number, getattr(rerun, metric.replace("-", "_"))(number, options))

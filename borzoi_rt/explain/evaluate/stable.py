@@ -7,8 +7,14 @@
 ``max-sensitivity``  max over sequences with substitutions outside of the bases and 1 kb around of |a' - a| / |a|
 ``randomised``       models whose weights are in random order: here maps must part (Adebayo et al., NeurIPS 2018)
 
-The map of the file is compared with each of these by ``pearson``, ``spearman`` and ``top_overlap`` (the strongest 5 %
-of the bases in size), mean over these. By chance are maps whose bases are in random order.
+The map of the file is compared with each of these by ``pearson``, ``spearman``, ``top_overlap`` (the strongest 5 % of
+the bases in size) and ``top_jaccard`` (the strongest 1 %), mean over these. By chance are maps whose bases are in
+random order.
+
+Of ``folds``, too, ``seqlets``: which share of the seqlets of the map are found in three quarters of the models or more,
+that of the file among them, and in two at least. A seqlet is found where one of another map, of the same sign, holds
+half of its bases or more. By chance are the seqlets of the other maps moved together round the row, each map by its own
+way: as many, as long and as near to each other.
 
 Of ``seeds``, too, ``noise``: the standard error that chance gives one map, its standard deviation over seeds, in the
 mean of the tenth of the bases with the largest scores, over the mean size of these scores; and
@@ -28,10 +34,11 @@ from ...bundle.opening import Bundle
 from ...engine.gene_bins import Frame
 from ...errors import InputError
 from ...scoring.ensemble import check_members
-from ...types import ByteArray, DoubleArray
-from ..agreement import mean_known, pearson, spearman, top_overlap
+from ...types import ByteArray, DoubleArray, IndexArray
+from ..agreement import mean_known, pearson, spearman, top_jaccard, top_overlap
 from ..explainer import Explainer, ExplainOptions
 from ..rows import Row
+from ..seqlets import Seqlet, find_seqlets
 from .faithful import EvaluateOptions
 from .maps import Reading, ScoreMap
 from .subject import Subject
@@ -40,7 +47,8 @@ SHIFTS_BP = (-3, -2, -1, 1, 2, 3)
 MARGIN_BP = 1000
 CHANGES = 10  # substitutions of max-sensitivity
 _TOP_SHARE, _QUIET = 0.1, 0.05
-_MEASURES = {"pearson": pearson, "spearman": spearman, "top_overlap": top_overlap}
+_MEASURES = {"pearson": pearson, "spearman": spearman, "top_overlap": top_overlap, "top_jaccard": top_jaccard}
+_MODELS_SHARE, _HELD_SHARE = 0.75, 0.5  # of the models that find a seqlet, and of its bases
 
 
 def concordance(held: ScoreMap, others: Sequence[DoubleArray], options: EvaluateOptions) -> dict[str, Reading]:
@@ -116,6 +124,47 @@ def noise(
     if samples is not None:
         found["samples_for_5_percent"] = Reading(float(np.ceil(samples * (value / _QUIET) ** 2)))
     return found
+
+
+def found_again(held: ScoreMap, others: Sequence[DoubleArray], options: EvaluateOptions) -> dict[str, Reading]:
+    """Return which share of the seqlets of a map most models find, see the head of this module.
+
+    Parameters
+    ----------
+    held : ScoreMap
+    others : sequence of float64 ndarray of shape (bases,)
+        Scores that other models give.
+    options : EvaluateOptions
+    """
+    known = held.known
+    own = find_seqlets(held.projected[None], known[None])
+    if not own:
+        return {"seqlets": Reading(None, detail="the map has no seqlet")}
+    owners = [_owners(find_seqlets(other[None], known[None]), len(known)) for other in others]
+    least = max(2, int(np.ceil(_MODELS_SHARE * (len(others) + 1))))
+
+    def share(moved: Sequence[IndexArray]) -> float:
+        counts = [1 + sum(_holds(owner, one) for owner in moved) for one in own]
+        return float(np.mean([count >= least for count in counts]))
+
+    rng = np.random.default_rng([options.seed, 93])
+    draws = [share([np.roll(owner, rng.integers(len(known))) for owner in owners]) for _ in range(options.draws)]
+    return {"seqlets": Reading(share(owners), np.array(draws))}
+
+
+def _owners(seqlets: Sequence[Seqlet], length: int) -> IndexArray:
+    """Return the number of the seqlet of each base from 1 on, negative of a negative sum; 0 of none."""
+    found = np.zeros(length, dtype=np.int64)
+    for number, one in enumerate(seqlets, start=1):
+        found[one.start : one.end] = number if one.attribution > 0.0 else -number
+    return found
+
+
+def _holds(owner: IndexArray, one: Seqlet) -> bool:
+    """Return whether a seqlet of the same sign holds enough of the bases of this one."""
+    inside = owner[one.start : one.end] * (1 if one.attribution > 0.0 else -1)
+    most = int(np.bincount(inside[inside > 0], minlength=1).max())
+    return most >= _HELD_SHARE * (one.end - one.start)
 
 
 def shifted(row: Row, by: int, length: int) -> Row:
@@ -211,14 +260,21 @@ class Rerun:
             others.append(self.map(row, window=mutant))
         return largest_change(self.subject.maps[number], others, options)
 
-    def models(self, number: int, explainers: Sequence[Explainer], options: EvaluateOptions) -> dict[str, Reading]:
+    def folds(self, number: int, explainers: Sequence[Explainer], options: EvaluateOptions) -> dict[str, Reading]:
         """Run with other models."""
-        others = [self.map(self.subject.rows[number], explainer=one) for one in explainers]
-        return concordance(self.subject.maps[number], others, options)
+        held, others = self.subject.maps[number], self._of_models(number, explainers)
+        return concordance(held, others, options) | found_again(held, others, options)
 
     def randomised(self, number: int, explainers: Sequence[Explainer], options: EvaluateOptions) -> dict[str, Reading]:
         """Run with models in random order; of each its own reading, by the name of its folder."""
-        return {f"spearman_{one.bundle.path.name}": _rank(self.models(number, [one], options)) for one in explainers}
+        held, others = self.subject.maps[number], self._of_models(number, explainers)
+        return {
+            f"spearman_{one.bundle.path.name}": _rank(concordance(held, [other], options))
+            for one, other in zip(explainers, others, strict=True)
+        }
+
+    def _of_models(self, number: int, explainers: Sequence[Explainer]) -> list[DoubleArray]:
+        return [self.map(self.subject.rows[number], explainer=one) for one in explainers]
 
 
 def _rank(found: dict[str, Reading]) -> Reading:
