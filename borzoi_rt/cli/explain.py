@@ -13,7 +13,7 @@ from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.experiment_run import EXPERIMENTS, Experiment, check_table, read_experiment, run_experiment
-from ..explain.explainer import Explainer, ExplainOptions
+from ..explain.explainer import Explainer, ExplainOptions, allele_notes
 from ..explain.methods import METHODS, Method, read_options
 from ..explain.rows import OK
 from ..explain.run import ExplainOutputs, explain_rows
@@ -133,6 +133,8 @@ def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     if _runs.is_told(settings):
         return
     _shared.say_notes(spec.notes(models[0]))
+    explained = [row for row, one in zip(rows, told, strict=False) if one["status"] == OK]  # of a shard nothing is told
+    _shared.say_notes(allele_notes(models[0], explained[0], spec) if explained else ())
     what = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
     _say_explained(told, what, outputs.targets if settings.chosen_shard is None else [_runs.left_by(settings, out)])
 
@@ -174,5 +176,5 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
         progress.total(len(rows))
         given = {"rc": bool(choices["rc"]), "n_code": choices["n_code"], "progress": progress.done}
         run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
-    _shared.say_notes(spec.notes(model))
+    _shared.say_notes([*spec.notes(model), *allele_notes(model, rows[0], spec)])
     say(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}")

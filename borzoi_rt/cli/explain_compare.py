@@ -11,6 +11,7 @@ import click
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..explain.compare import chosen_methods, compare_rows
+from ..explain.explainer import allele_notes
 from ..explain.methods import METHODS
 from ..explain.remote import open_explainer
 from ..genome.fasta import Fasta
@@ -64,7 +65,7 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
         progress.total(len(rows) * len(chosen))
         how: dict[str, Any] = {"spec": spec, "chosen": chosen, "device": device, "progress": progress.done}
         made = compare_rows(rows, out, explainer=explainer, **how)
-    _shared.say_notes(spec.notes(model))
+    _shared.say_notes([*spec.notes(model), *allele_notes(model, rows[0], spec)])
     click.echo(made.to_tsv(), nl=False)
     counted = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
     say(f"{counted} by {len(chosen)} methods -> {out}")

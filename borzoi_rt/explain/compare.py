@@ -85,6 +85,11 @@ class Comparison:
     target: str
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        names = [row.name for row in self.rows]  # of a variant with the allele
+        more = "" if len(names) == 1 else f" and {len(names) - 1} more"
+        return f"<Comparison of {', '.join(self.methods)}: {self.target} at {names[0]}{more}>"
+
     def agreement(self, one: str, other: str, row: int | None = None) -> dict[str, float | None]:
         """Return how far two methods agree: in one row, or the mean over those rows where that says something.
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..backends.device import Device
 from ..backends.gradient import open_gradient
 from ..backends.protocols import Session
@@ -85,7 +87,30 @@ def described(bundle: Bundle, row: Row, spec: TargetSpec, options: ExplainOption
         If the target has no bin or track there.
     """
     target = spec.bind(bundle, row.where)
-    return {"target": target.to_json(), **options.to_json(), "n_code": n_code_of(bundle, options)}
+    notes = allele_notes(bundle, row, spec)
+    said = {"notes": notes} if notes else {}
+    return {"target": target.to_json(), **options.to_json(), "n_code": n_code_of(bundle, options), **said}
+
+
+def allele_notes(bundle: Bundle, row: Row, spec: TargetSpec) -> list[str]:
+    """Return how targets of REF and ALT differ from the score of the same name; nothing where they do not."""
+    if row.variant is None:
+        return []
+    notes, longer = [], len(row.variant.alt) - len(row.variant.ref)
+    if longer:
+        notes.append(
+            f"ALT is {abs(longer)} bp {'longer' if longer > 0 else 'shorter'} than REF and each is explained in its "
+            "own frame: the target changes by the score with indel 'none', not by one that is stitched or trimmed"
+        )
+    target = spec.bind(bundle, row.where)
+    units = [bundle.tracks.take(target.positions[rows]) for rows in target.rows]
+    paired = [np.isin(held.strand_pair[held.strand_pair != held.index], held.index).any() for held in units]
+    if not spec.log and any(paired):
+        notes.append(
+            "the target is a mean over tracks: of both strands of a pair it changes by half of the pair's score, which "
+            "is the sum over strands (in family 'hound')"
+        )
+    return notes
 
 
 def n_code_of(bundle: Bundle, options: ExplainOptions) -> str:

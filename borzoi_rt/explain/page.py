@@ -78,6 +78,7 @@ def write_explanation(
         lost=len(names) - len(held.explained),
         score=MEANS.get(str((about.get("options") or {}).get("convention")), "") if "effects" in held.arrays else "",
         approximate=bool(about.get("approximate")),
+        notes=about.get("notes") or (),
         pvalue=pvalue,
         variants=any("marked" in line for row in rows for line in row["lines"]),
         named=motifs is not None,

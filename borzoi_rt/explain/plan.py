@@ -186,6 +186,7 @@ def identity_of(
     ``rows`` are those that are explained, of which the first gives tracks and scale.
     """
     about = described(bundles[0], rows[0], spec, options)
+    about.pop("notes", None)  # words, on which nothing depends
     gene, sites = rows[0].where.gene, rows[0].where.sites
     return {
         "schema": SCHEMA_VERSION,

@@ -96,6 +96,8 @@ class Explanation(Frames):
 
     def __repr__(self) -> str:
         where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"
+        if self.row.variant is not None:
+            where += f", {self.row.allele.upper()} of {self.row.variant}"
         projected = self.projected
         strongest = int(np.abs(projected).argmax())
         base = f"{self.sequence[strongest]} at {self.interval.start + strongest + 1}"

@@ -19,7 +19,7 @@ from ..explain.evaluate.subject import subject_of
 from ..explain.evaluate.words import verdict_of
 from ..explain.explainer import ExplainOptions
 from ..explain.result import Explanation
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
+from ..explain.rows import ALT, REF, VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from ..explain.segments import read_segments
 from ..explain.target import TargetSpec, with_text
 from ..genome.gene_index import genes_of
@@ -45,6 +45,7 @@ class Explanations(Opened):
         gene: str | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
         variant: Variant | str | None = None,
+        allele: str | None = None,
         options: ExplainOptions | Mapping[str, Any] | None = None,
     ) -> Explanation:
         """Attribute a number made of predicted coverage to bases.
@@ -64,7 +65,10 @@ class Explanations(Opened):
         genes : Genes or path, optional
             Annotation with that gene.
         variant : Variant or str, optional
-            Explain the bases around it on the ALT haplotype; ``region`` is then left out.
+            Explain the 512 bases around it on one haplotype; ``region`` is then left out. Of an insertion or deletion
+            each haplotype has its own frame, see ``.about["notes"]``.
+        allele : str, optional
+            Of ``variant``: ``"alt"``, the default, or ``"ref"``.
         options : ExplainOptions or mapping, optional
             Options of the method by name; or everything, which then also says the method.
 
@@ -80,7 +84,7 @@ class Explanations(Opened):
             chosen = options
         else:
             chosen = ExplainOptions(method=method, options=options)
-        row = self._explained(region, gene, genes, variant)
+        row = self._explained(region, gene, genes, variant, allele)
         return self._opened_explainer([chosen.method]).explain(self._segmented(row, [chosen]), spec, chosen)
 
     def explain_compare(
@@ -94,13 +98,14 @@ class Explanations(Opened):
         gene: str | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
         variant: Variant | str | None = None,
+        allele: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Comparison:
         """Explain one target by several methods: what each says, what it costs, how far they agree.
 
         Parameters
         ----------
-        target, region, tracks, against, gene, genes, variant
+        target, region, tracks, against, gene, genes, variant, allele
             See :meth:`explain`.
         methods : sequence of str
             Keys of :data:`borzoi_rt.explain.methods.METHODS`.
@@ -114,7 +119,7 @@ class Explanations(Opened):
         """
         spec = with_text(target, tracks=tracks, against=against)
         chosen = chosen_methods(methods, options or {})
-        row = self._explained(region, gene, genes, variant)
+        row = self._explained(region, gene, genes, variant, allele)
         explainer = self._opened_explainer([item.method for item in chosen])
         return compare(self._segmented(row, chosen), spec, chosen, explainer)
 
@@ -173,8 +178,13 @@ class Explanations(Opened):
         gene: str | None,
         genes: Genes | str | os.PathLike[str] | None,
         variant: Variant | str | None,
+        allele: str | None = None,
     ) -> Row:
         """Return the one row that the arguments of :meth:`explain` mean."""
+        if allele is not None and variant is None:
+            raise InputError("allele is of a variant; give variant, or leave allele out")
+        if allele not in (None, REF, ALT):
+            raise InputError(f"allele {allele!r} is unknown; allowed: {REF}, {ALT}")
         if (gene is None) != (genes is None):
             raise InputError("gene and genes, its annotation, belong together; give both or neither")
         if len(self.members) > 1:
@@ -185,8 +195,9 @@ class Explanations(Opened):
         if variant is not None:
             if region is not None:
                 raise InputError("region and variant both say which bases; leave one of the two out")
-            allele = variant if isinstance(variant, Variant) else Variant.parse(variant)
-            return variant_rows(allele, self.fasta, grid, width_bp=VARIANT_WIDTH_BP, gene=owner)[1]
+            held = variant if isinstance(variant, Variant) else Variant.parse(variant)
+            ref, alt = variant_rows(held, self.fasta, grid, width_bp=VARIANT_WIDTH_BP, gene=owner)
+            return ref if allele == REF else alt
         if region is not None:
             (row,) = region_rows([interval_of(region)], self.fasta, grid, gene=owner)
             return row

@@ -56,6 +56,7 @@ class Inside(Explanations):
         gene: str | None = None,
         genes: Annotation | None = None,
         variant: Variant | str | None = None,
+        allele: str | None = None,
         truth: Known = (),
         check: int = 0,
         seed: int = 0,
@@ -64,7 +65,7 @@ class Inside(Explanations):
 
         Parameters
         ----------
-        target, region, tracks, against, gene, genes, variant
+        target, region, tracks, against, gene, genes, variant, allele
             See :meth:`explain`; the whole window is mapped.
         method : str
             One of :data:`borzoi_rt.inside.maps.MAPS`.
@@ -84,7 +85,8 @@ class Inside(Explanations):
         """
         where = layer or (EMBEDDING if method == "cam" else TOKENS)
         options = MapOptions(method=method, layer=where, check=check, seed=seed)
-        spec, row = with_text(target, tracks=tracks, against=against), self._explained(region, gene, genes, variant)
+        spec = with_text(target, tracks=tracks, against=against)
+        row = self._explained(region, gene, genes, variant, allele)
         how: dict[str, Any] = {"spec": spec, "options": options, "truth": intervals_of(truth)}
         return map_table([row], activations=self._opened(), fasta=self.fasta, **how)
 
@@ -100,6 +102,7 @@ class Inside(Explanations):
         gene: str | None = None,
         genes: Annotation | None = None,
         variant: Variant | str | None = None,
+        allele: str | None = None,
         truth: Known = (),
         check: int = 0,
         seed: int = 0,
@@ -108,7 +111,7 @@ class Inside(Explanations):
 
         Parameters
         ----------
-        region, gene, genes, variant
+        region, gene, genes, variant, allele
             See :meth:`explain`.
         how : str
             ``rows``, ``rollout`` or ``relevance``.
@@ -135,7 +138,7 @@ class Inside(Explanations):
         if needed and target is None:
             raise InputError("relevance, queries target and the check need a target; give one, like 'log SUM'")
         spec = None if target is None else with_text(target, tracks=tracks)
-        row = self._explained(region, gene, genes, variant)
+        row = self._explained(region, gene, genes, variant, allele)
         what: dict[str, Any] = {"options": options, "spec": spec, "truth": intervals_of(truth)}
         return attention_table([row], activations=self._opened(), fasta=self.fasta, **what)[1]
 

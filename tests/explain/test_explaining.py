@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.bundle.manifest import N_POLICIES
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.engine.options import PredictionOptions
 from borzoi_rt.errors import FormatError, InputError
 from borzoi_rt.explain.attr_file import read_attributions
 from borzoi_rt.explain.explainer import Explainer, ExplainOptions
@@ -36,6 +38,7 @@ from borzoi_rt.genome.variants import Variant
 from borzoi_rt.model import Model, open_model
 from borzoi_rt.report.attribution import extremes
 from borzoi_rt.scoring.named_gene import one_gene
+from borzoi_rt.scoring.options import ScoreOptions
 from borzoi_rt.sequence import encode, reverse_complement
 
 TEXT = worlds.random_dna(9000, seed=21)
@@ -272,6 +275,52 @@ def test_the_value_of_both_haplotypes_differs_by_the_score(model, explainer, gen
     assert abs(score) > 1e-5
 
 
+def test_what_differs_from_the_score_is_said(model, genome, explainer):
+    """Alleles of different length have frames of their own, and a pair's score is a sum where a target is a mean."""
+    deletion, plain = Variant("chr1", 4430, TEXT[4429:4436], TEXT[4429]), PredictionOptions(indel="none")
+    found = [model.explain("logSED@span:600", variant=deletion, tracks="cage", allele=one) for one in ("ref", "alt")]
+    change = found[1].value - found[0].value
+    scores = {}
+    for indel, given in (("none", {"prediction": plain}), ("stitch", {})):
+        options = ScoreOptions(stats=("logSED@span:600",), tracks="cage", **given)
+        (scores[indel],) = model.score(deletion, options=options)[0]["logSED@span:600"].array
+    assert_allclose(2 * change, scores["none"], atol=4e-6)
+    assert abs(2 * change - scores["stitch"]) > 1e-4
+    for one in found:
+        frames, pairs = one.about["notes"]
+        assert "6 bp shorter than REF" in frames
+        assert "score with indel 'none'" in frames
+        assert "half of the pair's score" in pairs
+    same = Variant("chr1", 4430, TEXT[4429], "ACGT"[("ACGT".index(TEXT[4429]) + 1) % 4])
+    assert "notes" not in model.explain("logSED@span:600", variant=same, tracks="dnase").about
+    assert "notes" not in model.explain("logSED@span:600", "chr1:4,401-4,430", tracks="cage").about
+    insertion = replace(deletion, ref=TEXT[4429], alt=TEXT[4429] + "A")
+    (said,) = model.explain("log SUM@span:600", variant=insertion, tracks="cage").about["notes"]
+    assert said.startswith("ALT is 1 bp longer")
+
+
+def test_either_haplotype_from_python(model, genome, explainer):
+    ref, alt = TEXT[4429], "ACGT"[("ACGT".index(TEXT[4429]) + 1) % 4]
+    variant = Variant("chr1", 4430, ref, alt)
+    rows = variant_rows(variant, genome, explainer.bundle.geometry, width_bp=512)
+    found = {one: model.explain("SUM", variant=variant, allele=one) for one in ("ref", "alt", None)}
+    for row, allele, letter in zip(rows, ("ref", "alt"), (ref, alt), strict=True):
+        want = explainer.explain(row, TargetSpec.parse("SUM"), ExplainOptions())
+        assert_array_equal(found[allele].scores, want.scores)
+        assert found[allele].sequence[256] == letter
+        assert f"{allele.upper()} of chr1:4430 {ref}>{alt}" in repr(found[allele])
+    assert_array_equal(found[None].scores, found["alt"].scores)
+    made = model.explain_compare("SUM", variant=variant, methods=("saliency", "ixg"), allele="ref")
+    assert_array_equal(made.explanations["saliency"].scores, found["ref"].scores)
+    assert f"chr1:4430 {ref}>{alt} ref" in repr(made)
+    for given, told in (
+        ({"variant": variant, "allele": "REF"}, "allele 'REF' is unknown; allowed: ref, alt"),
+        ({"region": "chr1:4,401-4,430", "allele": "ref"}, "allele is of a variant; give variant"),
+    ):
+        with pytest.raises(InputError, match=told):
+            model.explain("SUM", **given)
+
+
 def test_from_python(model, desk):
     found = model.explain("log SUM@span:400", "chr1:4,401-4,460", tracks="cage", against="chip")
     assert found.scores.shape == (4, 60)
@@ -379,6 +428,13 @@ def test_a_gene_and_a_variant_from_the_command_line(call, desk, gradient_bundle)
     assert list(held.arrays["allele"]) == ["ref", "alt"]
     assert held.arrays["sequence"].shape == (2, 30)
     assert not (held.arrays["sequence"][0] == held.arrays["sequence"][1]).all()
+    words = ["--variant", variant, "--width", 30, "--tracks", "dnase", "--report", desk.folder / "why.html"]
+    code, _, err = explain(call, desk, gradient_bundle.path, *words)
+    (note,) = read_attributions(desk.folder / "out.h5").about["notes"]
+    assert code == 0
+    assert note.startswith("ALT is 3 bp longer than REF and each is explained in its own frame")
+    assert f"note: {note}" in err
+    assert html.escape(f"Note: {note}.").replace("&#x27;", "&#39;") in (desk.folder / "why.html").read_text()
 
 
 def test_integrated_gradients_report_what_they_miss(call, desk, gradient_bundle):

@@ -89,6 +89,29 @@ def test_tables_are_those_of_the_commands(cli: Cli, model: Model, desk: SimpleNa
         same(read_table(out, kinds.get(name, name)), ask())
 
 
+def test_either_haplotype_of_a_variant(cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    """The commands write both, a call gives the one that is named."""
+    ref = desk.text[6029]
+    variant = f"chr1:6030:{ref}:{'A' if ref != 'A' else 'C'}"
+    files = ["--variant", variant, "--bundle", model.bundle.path, "--fasta", desk.fasta]
+    asks: dict[str, tuple[list[Any], Callable[[str | None], Any]]] = {
+        "cam": (
+            ["--target", TARGET, "--tracks", "CAGE+"],
+            lambda one: model.cam(TARGET, variant=variant, tracks="CAGE+", allele=one),
+        ),
+        "attention": ([], lambda one: model.attention(variant=variant, allele=one)),
+    }
+    for name, (words, ask) in asks.items():
+        assert cli(name, *words, *files, "--out", tmp_path / f"{name}.tsv")[0] == 0
+        both = pandas.read_csv(tmp_path / f"{name}.tsv", sep="\t")
+        for allele, given in (("ref", "ref"), ("alt", "alt"), ("alt", None)):
+            want, got = both[both.allele == allele].reset_index(drop=True), ask(given).to_pandas()
+            pandas.testing.assert_frame_equal(got, want, check_dtype=False, rtol=1e-4, atol=1e-6)
+        numbers = both.select_dtypes("number").drop(columns=["start", "end"])
+        middle = len(both) // 2
+        assert not np.allclose(numbers[:middle], numbers[middle:], rtol=1e-4, atol=1e-9)
+
+
 def test_dissection_and_design_are_those_of_the_commands(
     cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -142,6 +165,8 @@ def test_explanations_are_judged_as_their_files_are(
     [
         (lambda model: model.cam("log SUM", REGION, method="cam", layer="tokens"), "cam is of embedding"),
         (lambda model: model.cam("log SUM"), "nothing says which bases"),
+        (lambda model: model.cam("log SUM", REGION, allele="ref"), "allele is of a variant; give variant"),
+        (lambda model: model.attention(variant="chr1:6030:A:C", allele="both"), "allele 'both' is unknown"),
         (lambda model: model.attention(REGION, tracks="CAGE+"), "target and tracks are of relevance"),
         (lambda model: model.attention(REGION, how="relevance"), "need a target"),
         (lambda model: model.activations(), "give one of region and variant"),
