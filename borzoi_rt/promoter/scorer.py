@@ -21,6 +21,8 @@ from .options import BANDS, DftOptions
 from .removal import FAMILY, SHUFFLES, ChannelRemoval, Removal, RemovalCurves, SequenceRemoval
 from .sites import Site, allele_window, site_window
 
+STRANDS = "of each site: + tracks are its sense strand, - tracks its antisense strand"
+
 
 @dataclass(frozen=True)
 class ScoredWindow:
@@ -32,7 +34,7 @@ class ScoredWindow:
     variant : Variant or None
         The variant whose ALT is in the window; None for the window of the genome.
     net, track : str
-        Names of bundle and track.
+        Names of bundle and track, see :func:`track_labels`.
     curves : RemovalCurves
         Predictions; one track of them was scored.
     row : int
@@ -96,11 +98,11 @@ class SiteScorer:
         ]
         first = self._removals[0]
         self.motifs, self.scored = first.motifs, first.scored
-        self.tracks = [nets[0].tracks.identifier[index] for index in tracks[0]]
+        self.tracks = track_labels(nets[0], tracks[0])
         for net, removal, positions in zip(nets, self._removals, tracks, strict=True):
             if (removal.motifs, removal.scored, net.geometry) != (first.motifs, first.scored, nets[0].geometry):
                 raise InputError(f"{net.path.name} has other motifs or another window than {nets[0].path.name}")
-            if [net.tracks.identifier[index] for index in positions] != self.tracks:
+            if track_labels(net, positions) != self.tracks:
                 raise InputError(f"{net.path.name} has other tracks than {nets[0].path.name}")
         self._window = window_of(nets[0])
 
@@ -150,6 +152,16 @@ def net_names(nets: Sequence[Bundle]) -> list[str]:
         return names
     folders = [net.path.name for net in nets]
     return folders if len(set(folders)) == len(nets) else [str(net.path) for net in nets]
+
+
+def track_labels(net: Bundle, positions: IndexArray) -> list[str]:
+    """Return what tracks are called in tables: of a stranded one also which strand of the site it is.
+
+    Windows are read on the strand of the site, so that ``RNA+`` at a site of the - strand is what the genome calls
+    ``RNA-``: it is the sense strand of every site.
+    """
+    meant = {"+": " (sense)", "-": " (antisense)", ".": ""}
+    return [net.tracks.identifier[index] + meant[net.tracks.strand[index]] for index in positions]
 
 
 def window_of(net: Bundle) -> dict[str, int]:
@@ -204,12 +216,15 @@ def description(options: DftOptions, nets: Sequence[Bundle], motifs: Sequence[Mo
         scored = len(names)
         removal = {"baseline": "dinuc_shuffle"}
         removal.update(shuffles=options.shuffles, pvalue=options.pvalue, seed=options.seed)
+    positions = _track_positions(nets[0], options.tracks)
     return {
         "models": {name: net.sha256 for name, net in zip(net_names(nets), nets, strict=True)},
         "bin_size_bp": nets[0].geometry.bin_size_bp,
         "motifs": names,
         "scored_motifs": names[:scored],
-        "tracks": [nets[0].tracks.identifier[index] for index in _track_positions(nets[0], options.tracks)],
+        "tracks": [nets[0].tracks.identifier[index] for index in positions],
+        "track_labels": track_labels(nets[0], positions),
+        "strands": STRANDS,
         "window_bp": options.window_bp,
         "compat": options.compat,
         "noise_factor": NOISE_FACTOR,

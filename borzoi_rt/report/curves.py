@@ -78,8 +78,8 @@ def plot_mean_curves(out: str | os.PathLike[str], profiles: str | os.PathLike[st
     shown = [first[number] for number in np.argsort(size, kind="stable")[: _checked(top)].tolist()]
     sites = f"{shown[0].sites} site{'' if shown[0].sites == 1 else 's'}"
     several = len({(profile.net, profile.track) for profile in held}) > 1
-    of = f", {shown[0].net} {shown[0].track}" if several else ""
-    plot_profiles(out, shown, title=f"Mean effect of removal (KO - WT) over {sites}{of}")
+    of = f", {shown[0].net}" if several else ""
+    plot_profiles(out, shown, title=f"Mean effect of removal (KO - WT) on {shown[0].track} over {sites}{of}")
     return [profile.motif for profile in shown]
 
 

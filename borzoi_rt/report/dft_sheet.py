@@ -78,13 +78,14 @@ class SiteCurves:
         ]
         sites = f"{self._sites} site{'' if self._sites == 1 else 's'}"
         band = "; shaded: 95 % of the mean" if several else ""
-        text = f"What the removal of a motif does to the predicted signal, by position, mean over {sites}{band}."
+        track = "" if self._first is None else f" of {self._first[1]}"
+        text = f"What the removal of a motif does to the predicted signal{track}, by position, mean over {sites}{band}."
         yield curves("Mean effect of removal", text, series, **axes)
         for _, _, window in sorted(self._largest, key=lambda item: (-item[0], -item[1])):
             assert window.effect is not None
             order = np.argsort(-window.columns["raw"][: window.scored], kind="stable")[:MOTIFS]
             series = [one_series(window.motifs[at], self._position_bp, window.effect[at]) for at in order]
-            text = "KO - WT: below 0 the motif raises the signal there."
+            text = f"KO - WT{track}: below 0 the motif raises the signal there."
             yield curves(f"Effect of removal at {site_title(window.site)}", text, series, **axes)
 
 
@@ -225,7 +226,8 @@ def _summary(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Models", ", ".join(known.get("models") or ())),
         ("Genome", known.get("fasta")),
-        ("Tracks", ", ".join(map(str, known.get("tracks") or ()))),
+        ("Tracks", ", ".join(map(str, known.get("track_labels") or known.get("tracks") or ()))),
+        ("Strands", known.get("strands")),
         ("Motifs", len(known.get("scored_motifs") or ()) or ""),
         ("Removal", known.get("ablation")),
         ("Baseline", known.get("baseline")),

@@ -77,8 +77,11 @@ class Gallery:
         if self._profiles is not None:
             profiles = list(self._profiles)
             paths.append(self.folder / "profiles.png")
+            assert self._first is not None
             sites = f"{len(self._sites)} site" + "s" * (len(self._sites) > 1)
-            plot_profiles(paths[-1], profiles, title=f"Mean effect of removal (KO - WT) over {sites}")
+            plot_profiles(
+                paths[-1], profiles, title=f"Mean effect of removal (KO - WT) on {self._first[1]} over {sites}"
+            )
             for number, (_, window) in enumerate(self._largest, start=1):
                 paths += self._draw_site(number, window, self._profiles.position_bp)
         if self._changes:
@@ -97,12 +100,16 @@ class Gallery:
             effect,
             position_bp,
             names=names,
-            title=f"{title}: effect of removal (KO - WT) by position of the base",
+            title=f"{title}, {window.track}: effect of removal (KO - WT) by position of the base",
         )
         bins, dt = len(position_bp), float(position_bp[1] - position_bp[0]) if len(position_bp) > 1 else 1.0
         omega = 2 * np.pi * np.arange(bins // 2 + 1) / (bins * dt)
         plot_spectra(
-            paths[1], rfft(effect) * dt * np.exp(-1j * omega * position_bp[0]), omega, names=names, title=title
+            paths[1],
+            rfft(effect) * dt * np.exp(-1j * omega * position_bp[0]),
+            omega,
+            names=names,
+            title=f"{title}, {window.track}",
         )
         return paths
 

@@ -74,7 +74,7 @@ def test_profiles_are_read_as_they_were(made: Any, drawn: list[Any]) -> None:
     names = plot_mean_curves("p.svg", made[1], top=2)
     size = {motif: np.square(profile.mean).sum() for motif, profile in profiles.items()}
     assert names == sorted(size, key=lambda motif: -size[motif])[:2]
-    assert drawn[0][1] == "Mean effect of removal (KO - WT) over 3 sites"
+    assert drawn[0][1] == "Mean effect of removal (KO - WT) on TSS+ (sense) over 3 sites"
 
 
 def test_the_spectrum_is_drawn_where_it_is_asked_for(made: Any, drawn: list[Any]) -> None:

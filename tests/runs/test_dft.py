@@ -101,8 +101,45 @@ def test_the_other_strand_of_a_turned_genome_scores_the_same(tmp_path, promoter_
         tmp_path / "b.tsv", bundles=[promoter_bundle.path], fasta=tmp_path / "turned.fa", bed=tmp_path / "turned.bed"
     )
     here, there = read(tmp_path / "a.tsv"), read(tmp_path / "b.tsv")
-    for name in ("site", "motif", "score", "raw", "delta_sum", "tss_shift_bp", "tss_shift_valid", "centroid_bp"):
+    for name in (
+        "site",
+        "track",
+        "motif",
+        "score",
+        "raw",
+        "delta_sum",
+        "tss_shift_bp",
+        "tss_shift_valid",
+        "centroid_bp",
+    ):
         assert [row[name] for row in here] == [row[name] for row in there]
+
+
+def test_tracks_are_of_the_strand_of_the_site(tmp_path, promoter_bundle, toy_bundle, genome, bed):
+    """At a site of the - strand the + track is what the genome's - strand has: table, curves and figures say so."""
+    write_meme(tmp_path / "m.meme", [Motif("here", np.where(encode(genome[1][1470:1482]) > 0, 0.97, 0.01))])
+    out, archive, means = tmp_path / "t.tsv", tmp_path / "c.h5", tmp_path / "p.tsv"
+    options = DftOptions(tracks="cage|dnase", shuffles=1)
+    more = {"motifs": tmp_path / "m.meme", "options": options, "curves": archive, "profiles": means}
+    score_file(out, bundles=[toy_bundle.path], fasta=genome[0], bed=bed, **more)
+    called = ["cage+ (sense)", "cage- (antisense)", "dnase"]
+    assert list(dict.fromkeys(row["track"] for row in read(out))) == called
+    assert list(dict.fromkeys(row["track"] for row in read(means))) == called
+    about = json.loads((tmp_path / "t.tsv.meta.json").read_text())
+    assert (about["tracks"], about["track_labels"]) == (["cage+", "cage-", "dnase"], called)
+    assert about["strands"].startswith("of each site: + tracks are its sense strand")
+    length = toy_bundle.geometry.sequence_length_bp
+    with Fasta(genome[0]) as fasta:
+        there = encode(fasta.fetch("chr1", 1700 + 1 - length // 2, 1700 + 1 + length // 2))
+    read_on_the_other = there[::-1, ::-1][None]
+    (wanted,) = open_session(toy_bundle).run(np.ascontiguousarray(read_on_the_other))
+    names = list(toy_bundle.tracks.identifier)
+    with h5py.File(archive) as file:
+        labels = list(zip(file["window/site"].asstr(), file["window/track"].asstr(), strict=True))
+        held = file["wt"][labels.index(("minus", "cage+ (sense)"))]
+    assert np.corrcoef(held, wanted[names.index("cage+")])[0, 1] > 0.99
+    score_file(tmp_path / "q.tsv", bundles=[promoter_bundle.path], fasta=genome[0], bed=bed)
+    assert {row["track"] for row in read(tmp_path / "q.tsv")} == {"TSS+ (sense)"}
 
 
 def vcf_of(path: Path, lines: list[str]) -> Path:
