@@ -9,6 +9,8 @@ import click
 
 from ..bundle.opening import open_bundle
 from ..concepts.examples import check_names, files_from, named_file, words_from
+from ..concepts.implants import Implant, count_of, implanted
+from ..concepts.tcav import Tcav
 from ..concepts.tcav_run import TcavOptions, run_tcav, write_tcav
 from ..concepts.vectors import VECTORS
 from ..inside.map_run import check_outputs
@@ -17,6 +19,15 @@ from ._talk import say
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = TcavOptions()
+_SAYS = {
+    "raises": "the target rises along its vector",
+    "lowers": "the target falls along its vector",
+    "nothing": "not told from chance",
+}
+_CAVEAT = (
+    "a vector tells that the layer holds a concept, and the score is the slope along it: not an effect, whose sign may "
+    "be the other; see docs/concepts.md"
+)
 
 
 @click.command()
@@ -74,7 +85,8 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
 
     Give --region, --bed, --gene or --variant, which are the inputs; motifs and sequences are put into their shuffled
     bases. A vector of the layer tells a concept from its absence, and the score is the share of inputs whose target
-    rises along it. Scores are run_tcav against those of chance, p by Bonferroni. The bundle needs to be exported with
+    rises along it. Scores are tested against those of chance, p by Bonferroni. That is a slope and no effect: beside it
+    stands what motifs and sequences change where they are put into the inputs. The bundle needs to be exported with
     --activations.
     """
     options = TcavOptions(**{name: choices[name] for name in ("layer", "vector", "repeats", "examples", "seed")})
@@ -90,18 +102,34 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     with _inside.looking(model, fasta, out, choices, "testing concepts") as (genome, activations, progress):
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         concepts = [*words, *files_from(choices["concept"], genome, model.geometry)]
-        progress.total(len(concepts) * options.repeats * options.examples)
-        done = iter(range(1, 1 + len(concepts) * options.repeats * options.examples))
+        counts = [options.repeats * options.examples + count_of(concept, rows) for concept in concepts]
+        progress.total(sum(counts))
+        done = iter(range(1, 1 + sum(counts)))
         what: dict[str, Any] = {"activations": activations, "fasta": genome, "spec": spec, "options": options}
         found = run_tcav(rows, concepts, progress=lambda: progress.done(next(done)), **what)
-        write_tcav(out, found, concepts, rows, plot=choices["plot"], **what)
+        put_in = {"activations": activations, "fasta": genome, "spec": spec, "seed": options.seed}
+        implants = [
+            implanted(concept, rows, progress=lambda: progress.done(next(done)), **put_in) for concept in concepts
+        ]
+        write_tcav(out, found, concepts, rows, implants=implants, plot=choices["plot"], **what)
     _shared.say_notes(spec.notes(model))
     for concept in concepts:
         if concept.kind == "sequences" and concept.count < options.repeats * options.examples:
             say(f"note: {concept.name} has {concept.count} sequences: repeats share some, and p is too small")
-    for concept, one in zip(concepts, found, strict=True):
-        told = one.to_json()
-        scores = f"score {told['score']:.2f}, chance {told['random_mean']:.2f}, p {told['p_bonferroni']:.3g}"
-        known = f"told apart {told['accuracy']:.0%}" if one.told_apart else "NOT told apart better than chance"
-        click.echo(f"{concept.name}: {scores}, {known}: {told['says']}", err=True)
+    for concept, one, implant in zip(concepts, found, implants, strict=True):
+        click.echo(_told(concept.name, one, implant), err=True)
+    say(f"note: {_CAVEAT}")
     click.echo(f"{len(found)} concept{'' if len(found) == 1 else 's'}, {len(rows)} inputs -> {out}", err=True)
+
+
+def _told(name: str, one: Tcav, implant: Implant | None) -> str:
+    """Return the line of one concept."""
+    told = one.to_json()
+    scores = f"score {told['score']:.2f}, chance {told['random_mean']:.2f}, p {told['p_bonferroni']:.3g} (Bonferroni)"
+    known = f"told apart {told['accuracy']:.0%}" if one.told_apart else "NOT told apart better than chance"
+    line = f"{name}: {scores}, {known}: {_SAYS[told['says']]}"
+    if implant is None:
+        return line
+    line += f"; put in, it changes the target by {implant.mean:+.3g} (se {implant.error:.2g})"
+    against = {told["says"], implant.says} == {"raises", "lowers"}
+    return f"{line}: the sign of its slope is NOT that of its effect" if against else line

@@ -97,7 +97,7 @@ class Inserted:
         """See :meth:`Concept.example`."""
         window, (start, end) = backgrounds.window(number)
         absent, other = (shuffled(window, start, end, rng) for _ in range(2))
-        letters = self._drawn(number, rng)
+        letters = self.letters(number, rng)
         width = letters.shape[1]
         if width > end - start:
             raise InputError(f"concept {self.name} has {width} bases; a row has {end - start}: take wider rows")
@@ -108,7 +108,8 @@ class Inserted:
             absent, other = (put(absent, shuffled(letters, 0, width, rng), first) for _ in range(2))
         return Example(present, absent, other, bases)
 
-    def _drawn(self, number: int, rng: np.random.Generator) -> ByteArray:
+    def letters(self, number: int, rng: np.random.Generator) -> ByteArray:
+        """Return what is put in, one-hot (4, bases); an N is a column of zeros."""
         if self.probabilities is None:
             return self.choices[number % len(self.choices)]
         ends = np.cumsum(self.probabilities, axis=0)

@@ -21,6 +21,7 @@ from ..plain import check_types
 from ..report.concepts import plot_tcav
 from ..types import ByteArray, DoubleArray
 from .examples import Backgrounds, Concept, check_names
+from .implants import Implant
 from .tcav import LEAST_EXAMPLES, LEAST_REPEATS, Pooled, Tcav, tcav
 from .vectors import VECTORS
 
@@ -163,12 +164,14 @@ def write_tcav(
     fasta: Fasta,
     spec: TargetSpec,
     options: TcavOptions,
+    implants: Sequence[Implant | None] = (),
     plot: Path | None = None,
 ) -> None:
     """Write a table with a row for each concept, and a figure.
 
     ``.h5`` and ``.npz`` hold ``scores``, ``random_scores``, (concepts, repeats), and ``vectors`` (concepts, repeats,
-    units), too; the metadata hold scores and accuracies of every repeat.
+    units), too; the metadata hold scores and accuracies of every repeat. ``implants``, of every concept, are what
+    :func:`borzoi_rt.concepts.implants.implanted` says of it.
     """
     told = [one.to_json() for one in found]
     layer = activations.layer(options.layer)
@@ -196,6 +199,9 @@ def write_tcav(
         "kind": [concept.kind for concept in concepts],
         **{name: [one[name] for one in told] for name in SHOWN},
     }
+    if implants:
+        columns["implant"] = [np.nan if one is None else one.mean for one in implants]
+        columns["implant_se"] = [np.nan if one is None else one.error for one in implants]
     arrays = {
         "scores": np.stack([one.found.scores for one in found]),
         "random_scores": np.stack([one.chance.scores for one in found]),

@@ -12,6 +12,7 @@ pytest.importorskip("sklearn")
 
 from borzoi_rt.concepts.bottleneck_run import BottleneckOptions, counted_words, make_bottleneck
 from borzoi_rt.concepts.examples import words_from
+from borzoi_rt.concepts.implants import implanted
 from borzoi_rt.concepts.tcav_run import TcavOptions, run_tcav
 from borzoi_rt.demo import grammar
 from borzoi_rt.demo.packaged import packaged_bundle
@@ -44,6 +45,24 @@ def test_the_core_of_promoters_is_significant(tmp_path: Path):
     assert (core.significant, core.says) == (True, "raises"), core.to_json()
     assert chance.found.accuracies.mean() < 0.6
     assert (chance.significant, chance.says) == (False, "nothing"), chance.to_json()
+
+
+def test_what_is_put_in_does_what_was_planted(tmp_path: Path):
+    """Upstream of a core the silencer lowers the target and GC boxes raise it, whatever the slope of a layer says."""
+    bundle = packaged_bundle("bundle")
+    text = grammar.plant(np.random.default_rng(5), 30000)
+    starts = [one.tss for one in grammar.promoters(text) if 6000 < one.tss < 24000 and one.strand == "+"][:6]
+    concepts = words_from([f"{name}={grammar.MOTIFS[name]}" for name in ("gc", "silencer")])
+    with Fasta(worlds.write_fasta(tmp_path / "g.fa", {"chr1": text})) as genome, Activations(bundle) as inside:
+        rows = region_rows([Interval("chr1", tss - 140, tss - 40) for tss in starts], genome, bundle.geometry)
+        spec = TargetSpec.parse("log SUM@center:512", tracks="DNASE")
+        how = {"activations": inside, "fasta": genome, "spec": spec, "seed": 1}
+        gc, silencer = (implanted(concept, rows, **how) for concept in concepts)
+    assert gc is not None
+    assert silencer is not None
+    assert len(gc.effects) >= 20
+    assert (gc.says, silencer.says) == ("raises", "lowers"), (gc.mean, gc.error, silencer.mean, silencer.error)
+    assert silencer.mean < -0.5
 
 
 def test_a_bottleneck_of_what_was_planted(tmp_path: Path):

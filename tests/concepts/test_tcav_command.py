@@ -159,7 +159,14 @@ def test_a_table_that_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: Simple
     spots.write_text("".join(f"chr1\t{start}\t{start + 20}\n" for start in range(3000, 5000, 100)))
     what = ("--bed", desk.bed, "--bundle", inside_bundle.path, "--fasta", desk.fasta)
     how = ("--repeats", "5", "--examples", "4", "--vector", "ridge", "--motif", "core=TATAAAAGNNNNNNNNTCAGTCTT")
-    assert cli("tcav", "--concept", spots, *how, *what, "--out", tmp_path / "t.tsv")[0] == 0
+    code, _, err = cli("tcav", "--concept", spots, *how, *what, "--out", tmp_path / "t.tsv")
+    assert code == 0
+    lines = err.splitlines()
+    core, places = (next(line for line in lines if line.startswith(f"{name}: score")) for name in ("core", "spots"))
+    assert "(Bonferroni)" in core
+    assert ": not told from chance; put in, it changes the target by " in core
+    assert places.endswith(": not told from chance")
+    assert any(line.startswith("note: a vector tells that the layer holds a concept") for line in lines)
     table = pandas.read_csv(tmp_path / "t.tsv", sep="\t")
     assert table.concept.tolist() == ["core", "spots"]
     assert table.kind.tolist() == ["word", "intervals"]
@@ -167,3 +174,6 @@ def test_a_table_that_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: Simple
     told = json.loads((tmp_path / "t.tsv.meta.json").read_text())
     assert (told["layer"], told["resolution_bp"], told["target"]) == ("layer_2", 128, "log SUM")
     assert len(told["repeats"][0]["accuracies"]) == 5
+    assert np.isfinite(table.implant[0])
+    assert table.implant_se[0] > 0
+    assert table.implant.isna().tolist() == [False, True]  # intervals are not put in
