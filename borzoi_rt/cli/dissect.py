@@ -92,7 +92,7 @@ def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
             "motifs": None if scanner is None else [motif.label for motif in scanner.motifs],
             "motif_pvalue": None if scanner is None else pvalue,
         }
-        names, found = dissect_rows(
+        _, found = dissect_rows(
             rows,
             out,
             activations=activations,
@@ -108,5 +108,4 @@ def dissect(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     _units.say_left_out(rows)
     if found.note is not None:
         say(f"note: {found.note}")
-    told = f"{int(found.found.sum())} of {len(names)} concepts are found by a unit"
-    click.echo(f"{told} of {choices['layer']} -> {out}", err=True)
+    click.echo(f"{choices['layer']}: {found.said} -> {out}", err=True)

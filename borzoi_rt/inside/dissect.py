@@ -12,7 +12,8 @@ and the best unit of a concept is compared with two kinds of chance, the best un
 - **labels**: the concept is moved along the positions, in a circle, by random distances, each row of regions by its
   own. It covers as much as before, and says nothing of the bases.
 
-p is (1 + draws as good) / (1 + draws); a concept is *found* where neither is above ``FOUND``.
+p is (1 + draws as good) / (1 + draws), ties among these; a concept is *found* where neither is above ``FOUND``. That is
+of each concept by itself: of a hundred that are nowhere, up to five are found by chance.
 """
 
 from __future__ import annotations
@@ -104,6 +105,18 @@ class Dissection:
         """Whether neither is above ``FOUND``, (concepts,)."""
         both: BoolArray = (self.p_rotation <= FOUND) & (self.p_labels <= FOUND)
         return both
+
+    @property
+    def said(self) -> str:
+        """How many concepts are found, and how far chance goes that far, in words."""
+        found, total = int(self.found.sum()), len(self.found)
+        least = 1.0 / (1 + len(self.rotated))
+        equalled = int((self.found & (np.maximum(self.p_rotation, self.p_labels) > least + 1e-12)).sum())
+        more = f"; in {equalled} of these a draw of chance does as well" if equalled else ""
+        return (
+            f"{found} of {total} concepts are found by a unit (p at most {FOUND:g} each, not corrected for {total} "
+            f"concept{'' if total == 1 else 's'}: up to {FOUND * total:.2g} by chance{more})"
+        )
 
 
 def dissect(

@@ -290,6 +290,7 @@ def dissected(
         "options": asdict(options),
         "left_out": sorted(masks.keys() - kept.keys()),
         "note": found.note,
+        "said": found.said,
         **(about or {}),
     }
     lines = _concept_lines(names, [int(mask.sum()) for mask in kept.values()], numbers, found)

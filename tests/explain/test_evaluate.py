@@ -388,6 +388,17 @@ def test_effects_of_a_file_are_those_of_its_rows(call, desk, gradient_bundle):
         dict.fromkeys(("pearson", "spearman", "letters_pearson"), 1.0)
     )
     assert {line["rows"] for line in lines.values()} == {"1"}
+    # It is no check: mutagenesis was compared with itself.
+    assert {line["passed"] for line in lines.values()} == {""}
+    told = "nothing was measured that is compared with random; ism is left out, 1 by construction: the map itself is"
+    assert f"ism.h5 (ism): {told} exact mutagenesis" in err
+    luck = noise(exact, "ism_of_luck.h5")  # but it is seen where a file does not hold what it says
+    code, stdout, err = call(
+        "explain", "evaluate", luck, *model, "--against", exact, "--out", desk.folder / "unlike", "--rows", 1
+    )
+    assert code == 0, err
+    assert {line["passed"] for line in csv.DictReader(stdout.splitlines(), delimiter="\t")} == {"no"}
+    assert "left out" not in err
 
 
 def test_what_does_not_fit_is_refused(call, desk, gradient_bundle, second_fold):

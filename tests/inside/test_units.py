@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -148,6 +149,13 @@ def test_a_unit_of_a_concept_is_found_and_random_labels_are_not() -> None:
     assert found.found.tolist() == [True, False]
     assert found.iou[5, 0] > 2 * found.rotated[:, 0].max()
     assert found.p_rotation[0] == found.p_labels[0] == 1 / 40
+    assert found.said == (
+        "1 of 2 concepts are found by a unit (p at most 0.05 each, not corrected for 2 concepts: up to 0.1 by chance)"
+    )
+    tied = replace(found, rotated=np.vstack([found.iou.max(axis=0), found.rotated[1:]]))
+    assert tied.p_rotation[0] == 0.05
+    assert tied.found[0]  # and so it is said
+    assert tied.said.endswith("up to 0.1 by chance; in 1 of these a draw of chance does as well)")
 
 
 def test_a_concept_that_no_single_unit_holds_is_not_found() -> None:
@@ -252,6 +260,8 @@ def test_dissect_command(cli: Cli, inside_bundle: object, desk: SimpleNamespace,
     assert told["positions"] == 750
     assert (tmp_path / "o" / "dissect.png").stat().st_size > 1000
     assert (table.found == "no").all()
+    assert told["said"].startswith("0 of 2 concepts are found by a unit (p at most 0.05 each, not corrected for 2")
+    assert f"tower_1: {told['said']} -> {tmp_path / 'o'}" in err
     assert told["note"] is None  # 15 of 750 positions
 
 

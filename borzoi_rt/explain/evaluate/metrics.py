@@ -12,6 +12,8 @@ from .stable import SHIFTS_BP, reruns
 from .subject import Subject
 
 HIGH, LOW, FELL, NOTHING = "high", "low", "fallen", ""
+SAME = 0.999  # a map by mutagenesis that agrees less with mutagenesis is not what its file says
+BY_CONSTRUCTION = "1 by construction: the map itself is exact mutagenesis"
 _WORDS = {
     HIGH: "above random, 1 at best",
     LOW: "below random, 0 at best",

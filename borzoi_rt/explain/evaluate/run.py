@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from .faithful import (
     sensitivity_n,
 )
 from .maps import Reading, Verdict, judged
-from .metrics import METRICS, Asked
+from .metrics import BY_CONSTRUCTION, METRICS, SAME, Asked
 from .planted import bases_in, recovery
 from .stable import Rerun, open_all
 from .subject import Subject, read_exact
@@ -77,13 +77,21 @@ class Judgement:
             self.readings.setdefault(metric, {}).setdefault(quantity, {})[row] = reading
 
     def verdicts(self) -> dict[tuple[str, str], Verdict]:
-        """Return what is said of the file, by measure and number."""
+        """Return what is said of the file, by measure and number; mutagenesis is no check of itself."""
         found = {
             (metric, quantity): list(readings.values())
             for metric, held in self.readings.items()
             for quantity, readings in held.items()
         } | {(metric, quantity): [one] for metric, held in self.pooled.items() for quantity, one in held.items()}
-        return {key: judged(said, better=METRICS[key[0]].better_of(key[1])) for key, said in found.items()}
+        verdicts = {key: judged(said, better=METRICS[key[0]].better_of(key[1])) for key, said in found.items()}
+        if self.subject.options.method != "ism":
+            return verdicts
+        return {
+            key: replace(one, passed=None, detail=BY_CONSTRUCTION)
+            if key[0] == "ism" and (one.value or 0.0) > SAME
+            else one
+            for key, one in verdicts.items()
+        }
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.tsv``."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .maps import FALLEN
-from .metrics import FELL, HIGH, METRICS
+from .metrics import BY_CONSTRUCTION, FELL, HIGH, METRICS
 
 
 def verdict_of(table: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many measures one file passed, which, and by how much against random.
+    """Return how many measures one file passed, which, and by how much against random; and what was left out.
 
     Parameters
     ----------
@@ -19,14 +19,17 @@ def verdict_of(table: Sequence[Mapping[str, Any]]) -> str:
     """
     asked = [line for line in table if line["passed"] is not None]
     head = f"{table[0]['file']} ({table[0]['method']}): " if table else ""
+    left = dict.fromkeys(line["metric"] for line in table if line.get("detail") == BY_CONSTRUCTION)
+    out = [f"{', '.join(left)} is left out, {BY_CONSTRUCTION}"] if left else []
     if not asked:
-        return f"{head}nothing was measured that is compared with random"
+        return head + "; ".join(["nothing was measured that is compared with random", *out])
     passed = [_said(line) for line in asked if line["passed"]]
     failed = [_said(line) for line in asked if not line["passed"]]
     parts = [
         f"{len(passed)} of {len(asked)} checks against random passed",
         *([f"passed {', '.join(passed)}"] if passed else []),
         *([f"FAILED {', '.join(failed)}"] if failed else []),
+        *out,
     ]
     return head + "; ".join(parts)
 
