@@ -107,7 +107,7 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         done = iter(range(1, 1 + sum(counts)))
         what: dict[str, Any] = {"activations": activations, "fasta": genome, "spec": spec, "options": options}
         found = run_tcav(rows, concepts, progress=lambda: progress.done(next(done)), **what)
-        put_in = {"activations": activations, "fasta": genome, "spec": spec, "seed": options.seed}
+        put_in: dict[str, Any] = {"activations": activations, "fasta": genome, "spec": spec, "seed": options.seed}
         implants = [
             implanted(concept, rows, progress=lambda: progress.done(next(done)), **put_in) for concept in concepts
         ]
@@ -117,12 +117,12 @@ def tcav(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         if concept.kind == "sequences" and concept.count < options.repeats * options.examples:
             say(f"note: {concept.name} has {concept.count} sequences: repeats share some, and p is too small")
     for concept, one, implant in zip(concepts, found, implants, strict=True):
-        click.echo(_told(concept.name, one, implant), err=True)
+        click.echo(concept_line(concept.name, one, implant), err=True)
     say(f"note: {_CAVEAT}")
     click.echo(f"{len(found)} concept{'' if len(found) == 1 else 's'}, {len(rows)} inputs -> {out}", err=True)
 
 
-def _told(name: str, one: Tcav, implant: Implant | None) -> str:
+def concept_line(name: str, one: Tcav, implant: Implant | None) -> str:
     """Return the line of one concept."""
     told = one.to_json()
     scores = f"score {told['score']:.2f}, chance {told['random_mean']:.2f}, p {told['p_bonferroni']:.3g} (Bonferroni)"

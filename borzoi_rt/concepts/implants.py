@@ -74,11 +74,8 @@ def implanted(
     bundle, effects = activations.network.bundle, []
     for number in range(count_of(concept, rows)):
         row = rows[number % len(rows)]
-        window, (start, end), rng = (
-            row.window(fasta, bundle.geometry),
-            row.columns,
-            np.random.default_rng([seed, number]),
-        )
+        window, (start, end) = row.window(fasta, bundle.geometry), row.columns
+        rng = np.random.default_rng([seed, number])
         letters = concept.letters(number, rng)
         width = letters.shape[1]
         if width > end - start:

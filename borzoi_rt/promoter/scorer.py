@@ -160,8 +160,9 @@ def track_labels(net: Bundle, positions: IndexArray) -> list[str]:
     Windows are read on the strand of the site, so that ``RNA+`` at a site of the - strand is what the genome calls
     ``RNA-``: it is the sense strand of every site.
     """
-    meant = {"+": " (sense)", "-": " (antisense)", ".": ""}
-    return [net.tracks.identifier[index] + meant[net.tracks.strand[index]] for index in positions]
+    meant, held = {"+": " (sense)", "-": " (antisense)", ".": ""}, net.tracks
+    names = [name + meant[strand] for name, strand in zip(held.identifier, held.strand, strict=True)]
+    return [names[index] for index in positions]
 
 
 def window_of(net: Bundle) -> dict[str, int]:

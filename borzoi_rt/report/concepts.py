@@ -11,6 +11,7 @@ import numpy as np
 from . import style
 
 _CHANCE = "0.6"
+_SAYS = {"raises": "slope up", "lowers": "slope down", "nothing": "not told from chance"}
 
 
 def plot_tcav(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -34,8 +35,7 @@ def plot_tcav(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
             # Most are 0 or 1: spread a little, so that one sees how many.
             spread = np.linspace(-0.07, 0.07, len(values))
             axis.plot(values, at + spread, ".", color=shade, markersize=4)
-        says = "not told from chance" if panel["says"] == "nothing" else panel["says"]
-        text = f"{says}, p {panel['p_bonferroni']:.2g}, accuracy {panel['accuracy']:.2f}"
+        text = f"{_SAYS[panel['says']]}, p {panel['p_bonferroni']:.2g}, accuracy {panel['accuracy']:.2f}"
         axis.text(1.03, row, text, va="center", fontsize="x-small")
     axis.set_yticks(range(len(panels)), [panel["name"] for panel in panels], fontsize="small")
     axis.invert_yaxis()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas
@@ -17,7 +18,9 @@ pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.cli.tcav import concept_line
 from borzoi_rt.concepts.examples import Backgrounds, Intervals, files_from, words_from
+from borzoi_rt.concepts.implants import Implant
 from borzoi_rt.concepts.tcav_run import TcavOptions, pooled, slopes_of
 from borzoi_rt.concepts.vectors import fit_vector
 from borzoi_rt.errors import InputError
@@ -177,3 +180,12 @@ def test_a_table_that_pandas_reads(cli: Cli, inside_bundle: Bundle, desk: Simple
     assert np.isfinite(table.implant[0])
     assert table.implant_se[0] > 0
     assert table.implant.isna().tolist() == [False, True]  # intervals are not put in
+
+
+def test_a_slope_against_the_effect_is_said() -> None:
+    told = {"score": 0.9, "random_mean": 0.5, "p_bonferroni": 0.001, "accuracy": 0.95, "says": "raises"}
+    slope: Any = SimpleNamespace(told_apart=True, to_json=lambda: told)
+    for effects, against in ((-1.0, True), (1.0, False), (0.0, False)):
+        line = concept_line("w", slope, Implant(effects + np.tile([-0.5, 0.5], 10)))
+        assert "p 0.001 (Bonferroni), told apart 95%: the target rises along its vector; put in, it changes" in line
+        assert line.endswith("the sign of its slope is NOT that of its effect") is against
