@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..explain.coalitions import SAMPLINGS
 from ..explain.dependency import ATTRIBUTIONS
 from ..explain.experiment_run import motifs_from
-from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
+from ..explain.rows import VARIANT_WIDTH_BP, Row, allele_rows, gene_row, region_rows, variant_rows
 from ..explain.segments import SegmentSource, read_segments
 from ..explain.substitutions import CONVENTIONS
 from ..explain.target import STRANDS, TargetSpec
@@ -23,7 +23,7 @@ from ..genome.gene_index import open_genes
 from ..genome.genes import Gene
 from ..genome.intervals import Interval, read_bed
 from ..genome.pas import SITE_KINDS, Sites, read_sites
-from ..genome.variants import Variant
+from ..genome.variants import Variant, read_variants
 from ..scoring.named_gene import one_gene
 from . import _shared
 
@@ -235,7 +235,7 @@ def files_of(choices: dict[str, Any]) -> list[Path]:
     """
     listed = [*(choices["motif"] or ()), *(choices[name] for name in ("tracks", "against"))]
     return [
-        *(choices[name] for name in ("bed", "genes", "pas") if choices[name] is not None),
+        *(choices[name] for name in ("bed", "vcf", "genes", "pas") if choices.get(name) is not None),
         *(Path(text[1:]) for text in listed if text is not None and text.startswith("@")),
         *([] if choices["segments"] is None else [Path(choices["segments"].partition(":")[2])]),
     ]
@@ -252,10 +252,15 @@ def take_options(choices: dict[str, Any]) -> tuple[dict[str, Any], SegmentSource
 def read_rows(
     choices: dict[str, Any], spec: TargetSpec, genome: Fasta, model: Bundle, *, keep: bool = True
 ) -> list[Row]:
-    """Return the rows that the options mean; with ``keep`` regions of a BED file that are wrong have a status."""
-    given = [name for name in ("region", "bed", "variant") if choices[name] is not None]
+    """Return the rows that the options mean.
+
+    With ``keep`` regions of a BED file and alleles of a VCF that are wrong have a status.
+    """
+    names = ("region", "bed", "vcf", "variant") if "vcf" in choices else ("region", "bed", "variant")
+    given = [name for name in names if choices[name] is not None]
     if len(given) > 1 or (not given and choices["gene"] is None):
-        raise InputError("give one of --region, --bed and --variant, or --gene alone")
+        known = ", ".join(f"--{name}" for name in names[:-1])
+        raise InputError(f"give one of {known} and --{names[-1]}, or --gene alone")
     gene = _gene(choices, genome)
     if choices["pas"] is not None and Region.parse(spec.region).kind != "pas":
         raise InputError(
@@ -269,6 +274,12 @@ def read_rows(
     if choices["variant"] is not None:
         variant = Variant.parse(choices["variant"])
         return variant_rows(variant, genome, grid, width_bp=width or VARIANT_WIDTH_BP, gene=gene, sites=sites)
+    if choices.get("vcf") is not None:
+        variants = [record.variant for record in read_variants(choices["vcf"])]
+        around: dict[str, Any] = {"width_bp": width or VARIANT_WIDTH_BP, "gene": gene, "sites": sites}
+        if keep:
+            return allele_rows(variants, genome, grid, **around)
+        return [row for variant in variants for row in variant_rows(variant, genome, grid, **around)]
     if not given:
         assert gene is not None
         if width is not None:

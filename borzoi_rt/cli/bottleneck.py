@@ -11,13 +11,13 @@ from ..bundle.opening import open_bundle
 from ..concepts.bottleneck import TRAININGS
 from ..concepts.bottleneck_run import (
     BottleneckOptions,
+    bottleneck_table,
     counted_files,
     counted_words,
     make_bottleneck,
-    write_bottleneck,
 )
 from ..concepts.examples import check_names, named_file
-from ..inside.tables import check_output
+from ..inside.tables import check_output, write_table
 from . import _explaining, _inside, _shared
 
 _FILE = click.Path(path_type=Path)
@@ -99,7 +99,7 @@ def bottleneck(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
         progress.total(len(rows))
         what: dict[str, Any] = {"activations": activations, "fasta": genome, "spec": spec, "options": options}
         found, counts = make_bottleneck(rows, concepts, progress=progress.done, **what)
-        write_bottleneck(out, found, counts, concepts, rows, **what)
+        write_table(out, bottleneck_table(found, counts, concepts, rows, **what))
     _shared.say_notes(spec.notes(model))
     told = found.to_json()
     text = f"held-out R2 {found.bottleneck.r2:.3f} of concepts, {found.embedding.r2:.3f} of embeddings"

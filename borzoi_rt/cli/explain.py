@@ -37,6 +37,9 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
     help="How to explain: " + "; ".join(f"{name}: {item.summary}" for name, item in _EVERY.items()) + ".",
 )
 @_explaining.what_options
+@click.option(
+    "--vcf", type=_FILE, help="Variants of a VCF or BCF file to explain, each on both haplotypes  [default: none]."
+)
 @_shared.bundle_option
 @click.option(
     "--fold",
@@ -93,12 +96,12 @@ _EVERY: dict[str, Method | Experiment] = {**METHODS, **EXPERIMENTS}
 def explain(bundle: Path, fasta: Path, out: Path, **choices: Any) -> None:
     """Explain what drives a prediction: attribute a number made of coverage to the bases of a sequence.
 
-    Give --region, --bed, --gene or --variant. With --gene the target is of that gene and its window; the bases are
-    those of --region or --bed, or the whole window. With --variant they are those around it, once for each haplotype.
-    Gradient methods need a bundle that was exported with --gradient. OUT holds a score for every base and letter, the
-    sequence, and what was done; a region of --bed that cannot be explained has a status there: contig_missing,
-    out_of_bounds, out_of_window (of the gene), too_many_n, no_target (no bin, or no finite value), no_segment,
-    incomplete (deeplift), error.
+    Give --region, --bed, --gene, --variant or --vcf. With --gene the target is of that gene and its window; the bases
+    are those of --region or --bed, or the whole window. With --variant or --vcf they are those around each variant,
+    once for each haplotype. Gradient methods need a bundle that was exported with --gradient. OUT holds a score for
+    every base and letter, the sequence, and what was done; a row of --bed or --vcf that cannot be explained has a
+    status there: contig_missing, out_of_bounds, ref_mismatch, invalid_allele, symbolic_alt, out_of_window (of the
+    gene), too_many_n, no_target (no bin, or no finite value), no_segment, incomplete (deeplift), error.
 
     marginalize, ablate and space put motifs into the bases, or shuffle them: OUT is a table of the target before and
     after, OUT.meta.json holds their means and what was done.

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ..examples.neighbours import INDEXES, METRICS, NeighbourOptions, Neighbours, find_neighbours
+from ..examples.neighbour_table import COLUMNS, neighbour_table
+from ..examples.neighbours import INDEXES, METRICS, NeighbourOptions
 from ..examples.tables import write_table
-from ..inside.embed import Embeddings, read_embeddings
+from ..inside.embed import read_embeddings
 from ..inside.tables import check_output
 
 _FILE = click.Path(path_type=Path)
 _DEFAULTS = NeighbourOptions()
-_SPAN = ("name", "chrom", "start", "end", "strand", "allele")
-COLUMNS = (*(f"query_{name}" for name in _SPAN), "rank", "distance", *_SPAN)
 
 
 @click.command()
@@ -75,30 +72,9 @@ def neighbours(
     check_output(out, [embeddings, among], (".tsv",))
     queries = read_embeddings(embeddings)
     held = None if among is None else read_embeddings(among)
-    found = find_neighbours(queries, held, options)
-    about = {
-        "format": "borzoi-rt-neighbours",
-        "format_version": 1,
-        "embeddings": queries.about,
-        "queries": len(found.queries),
-        "rows_searched": int((queries if held is None else held).known.sum()),
-        "options": asdict(options),
-        "recall": found.recall,
-        "exact": options.index == "flat",
-    }
-    write_table(out, COLUMNS, _rows(found, queries, held or queries), about)
-    missing = len(queries.known) - len(found.queries)
+    found = neighbour_table(queries, held, options)
+    about = {"format": "borzoi-rt-neighbours", "format_version": 1, **found.about}
+    write_table(out, COLUMNS, zip(*(found.columns[name] for name in COLUMNS), strict=True), about)
+    missing = len(queries.known) - about["queries"]
     note = f", {missing} row{'' if missing == 1 else 's'} without an embedding left out" if missing else ""
-    click.echo(f"{len(found.queries)} queries, recall {found.recall:.4f}{note} -> {out}", err=True)
-
-
-def _rows(found: Neighbours, queries: Embeddings, held: Embeddings) -> Iterator[Sequence[object]]:
-    for query, rows, distances in zip(found.queries.tolist(), found.rows, found.distance, strict=True):
-        asked = [_text(queries.columns[name][query]) for name in _SPAN]
-        for rank, (row, distance) in enumerate(zip(rows.tolist(), distances.tolist(), strict=True), start=1):
-            if row >= 0:
-                yield (*asked, rank, distance, *(_text(held.columns[name][row]) for name in _SPAN))
-
-
-def _text(value: object) -> object:
-    return value.decode() if isinstance(value, bytes) else value
+    click.echo(f"{about['queries']} queries, recall {about['recall']:.4f}{note} -> {out}", err=True)

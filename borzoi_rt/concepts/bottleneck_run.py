@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..genome.intervals import Interval, read_bed
 from ..inside.activation_run import about_of
 from ..inside.activations import EMBEDDING, Activations
 from ..inside.embed import EmbedOptions, embedded
-from ..inside.tables import Table, write_table
+from ..inside.tables import Table
 from ..motifs.files import read_motifs
 from ..motifs.scan import PVALUE, MotifScanner, say_unreachable
 from ..plain import check_types
@@ -215,8 +214,7 @@ def make_bottleneck(
     return found, counts
 
 
-def write_bottleneck(
-    out: Path,
+def bottleneck_table(
     found: Judged,
     counts: DoubleArray,
     concepts: Sequence[Counted],
@@ -226,11 +224,11 @@ def write_bottleneck(
     fasta: Fasta,
     spec: TargetSpec,
     options: BottleneckOptions,
-) -> None:
-    """Write a table with a row for each concept; accuracies are in its metadata.
+) -> Table:
+    """Return a table with a row for each concept; accuracies are in its metadata.
 
-    ``.h5`` and ``.npz`` hold ``weights`` (concepts, units) and ``constants`` of the concepts, ``counts`` (rows,
-    concepts) and ``held_out`` (rows,), too.
+    Its arrays are ``weights`` (concepts, units) and ``constants`` of the concepts, ``counts`` (rows, concepts) and
+    ``held_out`` (rows,).
     """
     told = found.to_json()
     per_concept = told.pop("concepts")
@@ -255,4 +253,4 @@ def write_bottleneck(
         "counts": counts,
         "held_out": held_out(rows, options),
     }
-    write_table(out, Table(KIND, about, columns, arrays=arrays))
+    return Table(KIND, about, columns, arrays=arrays)

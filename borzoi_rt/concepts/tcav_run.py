@@ -154,8 +154,7 @@ def run_tcav(
     ]
 
 
-def write_tcav(
-    out: Path,
+def tcav_table(
     found: Sequence[Tcav],
     concepts: Sequence[Concept],
     rows: Sequence[Row],
@@ -165,12 +164,11 @@ def write_tcav(
     spec: TargetSpec,
     options: TcavOptions,
     implants: Sequence[Implant | None] = (),
-    plot: Path | None = None,
-) -> None:
-    """Write a table with a row for each concept, and a figure.
+) -> Table:
+    """Return a table with a row for each concept.
 
-    ``.h5`` and ``.npz`` hold ``scores``, ``random_scores``, (concepts, repeats), and ``vectors`` (concepts, repeats,
-    units), too; the metadata hold scores and accuracies of every repeat. ``implants``, of every concept, are what
+    Its arrays are ``scores``, ``random_scores``, (concepts, repeats), and ``vectors`` (concepts, repeats, units); the
+    metadata hold scores and accuracies of every repeat. ``implants``, of every concept, are what
     :func:`borzoi_rt.concepts.implants.implanted` says of it.
     """
     told = [one.to_json() for one in found]
@@ -207,11 +205,29 @@ def write_tcav(
         "random_scores": np.stack([one.chance.scores for one in found]),
         "vectors": np.stack([one.found.vectors for one in found]),
     }
-    write_table(out, Table(KIND, about, columns, arrays=arrays))
+    return Table(KIND, about, columns, arrays=arrays)
+
+
+def write_tcav(
+    out: Path,
+    found: Sequence[Tcav],
+    concepts: Sequence[Concept],
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    spec: TargetSpec,
+    options: TcavOptions,
+    implants: Sequence[Implant | None] = (),
+    plot: Path | None = None,
+) -> None:
+    """Write what :func:`tcav_table` returns, and a figure; ``.h5`` and ``.npz`` hold the arrays, too."""
+    what: dict[str, Any] = {"activations": activations, "fasta": fasta, "spec": spec, "options": options}
+    write_table(out, tcav_table(found, concepts, rows, implants=implants, **what))
     if plot is not None:
         panels = [
-            {"name": concept.name, "scores": one.found.scores, "chance": one.chance.scores, **text}
-            for concept, one, text in zip(concepts, found, told, strict=True)
+            {"name": concept.name, "scores": one.found.scores, "chance": one.chance.scores, **one.to_json()}
+            for concept, one in zip(concepts, found, strict=True)
         ]
-        title = f"TCAV of {spec.name} by {layer.name}, {len(rows)} inputs"
+        title = f"TCAV of {spec.name} by {activations.layer(options.layer).name}, {len(rows)} inputs"
         written(plot, lambda draft: plot_tcav(draft, panels, title=title))

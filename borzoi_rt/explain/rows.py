@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ STATUSES = (
     OK,
     "contig_missing",
     "out_of_bounds",
+    "ref_mismatch",
+    "invalid_allele",
+    "symbolic_alt",
     "out_of_window",
     "too_many_n",
     "no_target",
@@ -274,12 +278,15 @@ def variant_rows(
 
     Raises
     ------
-    InputError
+    RowError
         If the variant cannot be scored, as where REF is not what the genome holds, or the gene is on another contig.
+    InputError
+        If there are no such bases around it.
     """
     found = check_reference(fasta, variant)
     if found.variant is None:
-        raise InputError(f"{variant}: {found.status}: {found.detail}")
+        status = found.status if found.status in STATUSES else "error"
+        raise RowError(status, f"{variant}: {found.status}: {found.detail}")
     held = found.variant
     _check_gene(gene, fasta, f"variant {variant}", held.chrom)
     start = _haplotypes(fasta, held, geometry, None, found.genome_allele).window_start
@@ -303,6 +310,39 @@ def variant_rows(
                 genome_allele=found.genome_allele,
             )
         )
+    return rows
+
+
+def allele_rows(
+    variants: Iterable[Variant],
+    fasta: Fasta,
+    geometry: Geometry,
+    *,
+    width_bp: int,
+    gene: Gene | None = None,
+    sites: Sites | None = None,
+) -> list[Row]:
+    """Return two rows for each variant, REF and ALT, see :func:`variant_rows`; one that is wrong has a status in both.
+
+    Raises
+    ------
+    InputError
+        If ``width_bp`` does not fit into a window.
+    """
+    if not 1 <= width_bp <= geometry.sequence_length_bp:
+        raise InputError(f"width_bp is {width_bp}; 1 to about {geometry.sequence_length_bp} bases around a variant")
+    how: dict[str, Any] = {"width_bp": width_bp, "gene": gene, "sites": sites}
+    rows = []
+    for variant in variants:
+        try:
+            rows += variant_rows(variant, fasta, geometry, **how)
+        except InputError as fault:
+            status = fault.status if isinstance(fault, RowError) else "error"
+            first = max(variant.pos - 1 - width_bp // 2, 0)
+            bases = Interval(variant.chrom, first, first + width_bp, str(variant))
+            for allele in (REF, ALT):
+                lost = Row(name=f"{variant} {allele}", bases=bases, where=Where(window_start=-1), allele=allele)
+                rows.append(lost.failed(status, str(fault)))
     return rows
 
 

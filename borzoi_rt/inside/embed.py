@@ -292,6 +292,17 @@ def read_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     FormatError
         If it is no such file.
     """
-    table = read_table(path, KIND)
-    assert table.matrix is not None
+    return embeddings_of(read_table(path, KIND))
+
+
+def embeddings_of(table: Table) -> Embeddings:
+    """Return the embeddings of a table that :func:`embed_table` made.
+
+    Raises
+    ------
+    InputError
+        If it is another table.
+    """
+    if table.kind != KIND or table.matrix is None:
+        raise InputError(f"a table of {table.kind} holds no embeddings; give one that embed made")
     return Embeddings(table.matrix.values, dict(table.columns), dict(table.about))

@@ -53,29 +53,70 @@ DISSECT_COLUMNS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """What units look for, with what is written of it.
+
+    Attributes
+    ----------
+    found : list of Filter
+    names : list of Name or None
+        What each is called, of a run with motifs; otherwise empty.
+    table : Table
+        A row a unit with :data:`FILTER_COLUMNS`; the array ``matrices`` (units, 4, width).
+    """
+
+    found: list[Filter]
+    names: list[Name | None]
+    table: Table
+
+
 def filter_rows(
     rows: Sequence[Row],
     out: Path,
     *,
     activations: Activations,
     fasta: Fasta,
-    layer: str = "stem",
+    layer: str,
     units: Sequence[int] | None = None,
     options: FilterOptions | None = None,
     motifs: Sequence[Motif] = (),
     about: Mapping[str, Any] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Filter], list[Name | None]]:
-    """Write what the units of a layer look for over some rows, and return it with names.
+    """Write what :func:`filtered` finds as the directory ``out``, and return it with the names of the units.
 
-    Without motifs there are no names; that of a unit which is the same everywhere is None.
+    Parameters
+    ----------
+    rows, activations, fasta, layer, units, options, motifs, about, progress
+        As of :func:`filtered`.
+    out : Path
+        Directory to make.
+    """
+    how: dict[str, Any] = {"options": options, "motifs": motifs, "about": about, "progress": progress}
+    held = filtered(rows, activations=activations, fasta=fasta, layer=layer, units=units, **how)
+    _write_filters(out, held, regions_tsv(rows))
+    return held.found, held.names
+
+
+def filtered(
+    rows: Sequence[Row],
+    *,
+    activations: Activations,
+    fasta: Fasta,
+    layer: str,
+    units: Sequence[int] | None = None,
+    options: FilterOptions | None = None,
+    motifs: Sequence[Motif] = (),
+    about: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Filtered:
+    """Return the sequences at which units are most active over some rows, as motifs.
 
     Parameters
     ----------
     rows : sequence of Row
         See :mod:`borzoi_rt.inside.unit_rows`; those with a status of their own are left out.
-    out : Path
-        Directory to make.
     activations, fasta
         Model and genome.
     layer : str
@@ -90,9 +131,9 @@ def filter_rows(
     progress : callable, optional
         Called with the number of rows done.
     """
-    options, known, given = options or FilterOptions(), activations.layer(layer), rows
+    options, known = options or FilterOptions(), activations.layer(layer)
     check_local(known.name)
-    rows = looked_at(given)
+    rows = looked_at(rows)
     found = filters_of(pieces_of(activations, rows, fasta, layer, units, progress), known, options)
     names: list[Name | None] = []
     chance: Name | None = None
@@ -111,20 +152,27 @@ def filter_rows(
         "motifs": [motif.label for motif in motifs],
         **(about or {}),
     }
+    columns = {name: [row[at] for row in told] for at, name in enumerate(FILTER_COLUMNS)}
+    arrays = {"matrices": np.stack([item.matrix for item in found])}
+    return Filtered(found, names, Table("filters", document, columns, arrays=arrays))
+
+
+def _write_filters(out: Path, held: Filtered, regions: str) -> None:
+    columns, found = held.table.columns, held.found
+    rows = list(zip(*(columns[name] for name in FILTER_COLUMNS), strict=True))
     shown = sorted((item for item in found if item.sites), key=lambda item: -item.bits)[:LOGOS]
-    label = {item.unit: row[6] for item, row in zip(found, told, strict=True)}
+    label = dict(zip(columns["unit"], columns["motif"], strict=True))
 
     def write(folder: Path) -> None:
-        (folder / "filters.tsv").write_text(tsv(FILTER_COLUMNS, told), encoding="utf-8")
+        (folder / "filters.tsv").write_text(tsv(FILTER_COLUMNS, rows), encoding="utf-8")
         write_meme(folder / "filters.meme", [Motif(f"unit_{one.unit}", one.matrix) for one in found if one.sites])
-        (folder / "regions.tsv").write_text(regions_tsv(given), encoding="utf-8")
-        (folder / "filters.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        (folder / "regions.tsv").write_text(regions, encoding="utf-8")
+        (folder / "filters.json").write_text(json.dumps(held.table.about, indent=2) + "\n", encoding="utf-8")
         if shown:
             texts = [f"{one.unit}{f' {label[one.unit]}' if label[one.unit] else ''}" for one in shown]
             plot_logos(folder / "filters.png", [one.matrix for one in shown], names=texts)
 
     write_folder(out, write)
-    return found, names
 
 
 def _filter_row(item: Filter, name: Name | None, chance: Name | None, motifs: Sequence[Motif]) -> tuple[object, ...]:
@@ -246,7 +294,7 @@ def dissected(
     Parameters
     ----------
     rows, activations, fasta, layer, units, about, progress
-        As of :func:`filter_rows`; any layer.
+        As of :func:`filtered`; any layer.
     options : DissectOptions, optional
     intervals : sequence of Interval
         Annotations, a concept for each name.

@@ -10,12 +10,12 @@ from ..engine.sessions import EngineOptions
 from ..errors import InputError
 from ..genome.fasta import Fasta
 from ..scoring.ensemble import Models, open_members
+from .concepts import Concepts
 from .coverage import Coverage
-from .inside import Inside
 from .scores import Scores
 
 
-class Model(Scores, Inside, Coverage):
+class Model(Scores, Concepts, Coverage):
     """A bundle and a genome, loaded where it runs; made by :func:`open_model`. A context manager.
 
     Not to be shared between threads or over a fork.

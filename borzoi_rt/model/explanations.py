@@ -23,7 +23,7 @@ from ..explain.rows import ALT, REF, VARIANT_WIDTH_BP, Row, gene_row, region_row
 from ..explain.segments import read_segments
 from ..explain.target import TargetSpec, with_text
 from ..genome.gene_index import genes_of
-from ..genome.genes import Genes
+from ..genome.genes import Gene, Genes
 from ..genome.intervals import Interval
 from ..genome.variants import Variant
 from ..inside.tables import Table
@@ -185,13 +185,9 @@ class Explanations(Opened):
             raise InputError("allele is of a variant; give variant, or leave allele out")
         if allele not in (None, REF, ALT):
             raise InputError(f"allele {allele!r} is unknown; allowed: {REF}, {ALT}")
-        if (gene is None) != (genes is None):
-            raise InputError("gene and genes, its annotation, belong together; give both or neither")
         if len(self.members) > 1:
             raise InputError(f"this takes one model, this one has {len(self.members)} members; open each by itself")
-        grid, owner = self.bundle.geometry, None
-        if genes is not None and gene is not None:
-            owner = one_gene(genes_of(genes), gene, self.fasta)
+        grid, owner = self.bundle.geometry, self._gene(gene, genes)
         if variant is not None:
             if region is not None:
                 raise InputError("region and variant both say which bases; leave one of the two out")
@@ -204,3 +200,9 @@ class Explanations(Opened):
         if owner is None:
             raise InputError("nothing says which bases are explained: give region, gene or variant")
         return gene_row(owner, self.fasta, grid)
+
+    def _gene(self, gene: str | None, genes: Genes | str | os.PathLike[str] | None) -> Gene | None:
+        """Return the one gene that is named, None where none is."""
+        if (gene is None) != (genes is None):
+            raise InputError("gene and genes, its annotation, belong together; give both or neither")
+        return None if gene is None or genes is None else one_gene(genes_of(genes), gene, self.fasta)

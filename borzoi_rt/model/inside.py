@@ -13,7 +13,7 @@ from typing import Any
 
 from ..engine.regions import Region
 from ..errors import InputError
-from ..explain.rows import VARIANT_WIDTH_BP, gene_row, region_rows, variant_rows
+from ..explain.rows import VARIANT_WIDTH_BP, Row, gene_row, region_rows, variant_rows
 from ..explain.target import TargetSpec, with_text
 from ..genome.gene_index import genes_of
 from ..genome.genes import Genes
@@ -26,10 +26,11 @@ from ..inside.design import Design, DesignOptions
 from ..inside.design_run import design_row, design_unit
 from ..inside.dissect import DissectOptions
 from ..inside.embed import EmbedOptions, embed_table, variant_pairs
+from ..inside.filters import FilterOptions, check_local
 from ..inside.map_run import MapOptions, map_table
 from ..inside.tables import Table
 from ..inside.unit_rows import random_rows
-from ..inside.unit_runs import dissected
+from ..inside.unit_runs import dissected, filtered
 from ..motifs.files import read_motifs
 from ..motifs.scan import MotifScanner
 from ..scoring.named_gene import one_gene
@@ -38,7 +39,7 @@ from .opened import Known, interval_of, intervals_of
 
 Where = Interval | str
 Annotation = Genes | str | os.PathLike[str]
-WINDOWS = 16  # of a dissection
+WINDOWS = 16  # of filters and dissections
 
 
 class Inside(Explanations):
@@ -231,6 +232,42 @@ class Inside(Explanations):
             rows = [*region_rows([interval_of(one) for one in given], self.fasta, grid, width_bp=width_bp, keep=True)]
         return embed_table(rows, activations=opened, fasta=self.fasta, options=options)
 
+    def filters(
+        self,
+        layer: str = "stem",
+        *,
+        motifs: str | os.PathLike[str] | None = None,
+        regions: Known | None = None,
+        windows: int | None = None,
+        units: Sequence[int] | None = None,
+        options: FilterOptions | None = None,
+    ) -> Table:
+        """Show what units of the first layers look for: the sequences at which each is most active, as a motif.
+
+        Parameters
+        ----------
+        layer : str
+            ``stem`` or ``tower_N``.
+        motifs : path, optional
+            MEME or JASPAR file that names are taken from.
+        regions, windows
+            See :meth:`dissect`.
+        units : sequence of int, optional
+            Channels; all when None.
+        options : FilterOptions, optional
+
+        Returns
+        -------
+        Table
+            A row for each unit, as in ``filters.tsv``; ``.arrays["matrices"]`` is (units, 4, width).
+        """
+        check_local(layer)
+        options = options or FilterOptions()
+        named = () if motifs is None else read_motifs(Path(motifs))
+        opened, rows = self._opened(), self._looked_at(regions, windows, options.seed)
+        what: dict[str, Any] = {"options": options, "motifs": named, "units": units}
+        return filtered(rows, activations=opened, fasta=self.fasta, layer=layer, **what).table
+
     def dissect(
         self,
         annotations: Known = (),
@@ -264,17 +301,10 @@ class Inside(Explanations):
             A row for each concept; ``.arrays["iou"]`` is (units, concepts), ``.about["note"]`` says where the
             positions are too few.
         """
-        if regions is not None and windows is not None:
-            raise InputError("give one of regions and windows")
         options, known = options or DissectOptions(), intervals_of(annotations)
         if not known and motifs is None:
             raise InputError("give annotations, motifs or both: without concepts there is nothing to compare with")
-        opened, grid = self._opened(), self.bundle.geometry
-        rows = (
-            random_rows(self.fasta, grid, WINDOWS if windows is None else windows, seed=options.seed)
-            if regions is None
-            else region_rows(intervals_of(regions), self.fasta, grid, keep=True)
-        )
+        opened, rows = self._opened(), self._looked_at(regions, windows, options.seed)
         scanner = None if motifs is None else MotifScanner(read_motifs(Path(motifs)))
         what: dict[str, Any] = {"options": options, "intervals": known, "scanner": scanner, "units": units}
         return dissected(rows, activations=opened, fasta=self.fasta, layer=layer, **what).table
@@ -332,6 +362,15 @@ class Inside(Explanations):
             raise InputError("tracks, against, gene, genes and rc are of a target, and a unit is raised instead")
         row = self._explained(region, None, None, None)
         return design_unit(self._opened(), self.fasta, row, layer, unit, chosen, None, fixed=kept)
+
+    def _looked_at(self, regions: Known | None, windows: int | None, seed: int) -> list[Row]:
+        """Return the rows of regions, or as many windows drawn at random."""
+        if regions is not None and windows is not None:
+            raise InputError("give one of regions and windows")
+        grid = self.bundle.geometry
+        if regions is not None:
+            return region_rows(intervals_of(regions), self.fasta, grid, keep=True)
+        return random_rows(self.fasta, grid, WINDOWS if windows is None else windows, seed=seed)
 
     def _opened(self) -> Activations:
         """Return what shows the inside, opened when it is first needed."""

@@ -27,6 +27,7 @@ from ..scoring.phase_floor import AnyScorer
 from ..tracks import TrackTable
 
 Known = Sequence[Interval] | str | os.PathLike[str]
+Regions = Interval | str | os.PathLike[str] | Sequence[Interval | str]
 
 
 class Opened(Closing):
@@ -162,6 +163,13 @@ def interval_of(region: Interval | str) -> Interval:
     if not isinstance(region, str):
         raise InputError(f"region is {region!r:.60}; an Interval or text like 'chr1:1,001-2,000' is needed")
     return Interval.parse(region)
+
+
+def regions_of(given: Regions) -> list[Interval]:
+    """Return one region, several, or those of a BED file, which is a path and no text."""
+    if isinstance(given, os.PathLike):
+        return list(read_bed(Path(given)))
+    return [interval_of(one) for one in ([given] if isinstance(given, str | Interval) else given)]
 
 
 def intervals_of(known: Known) -> list[Interval]:

@@ -449,6 +449,55 @@ def test_integrated_gradients_report_what_they_miss(call, desk, gradient_bundle)
     assert held.arrays["se"].shape == (1, 4, 700)
 
 
+def test_alleles_of_a_vcf(call, desk, gradient_bundle):
+    """Each is what --variant gives; one that is wrong has a status in both rows, and ends nothing."""
+    with Fasta(desk.fasta) as genome:
+        bases = genome.fetch("chr1", 4430, 4432)
+    good = [("chr1", 4431, bases[0], other(bases[0])), ("chr1", 4431, bases, bases[0])]
+    wrong = [
+        ("chr1", 4431, other(bases[0]), bases[0], "ref_mismatch"),
+        ("chr9", 5, "A", "C", "contig_missing"),
+        ("chr1", 4431, bases[0], "<DEL>", "symbolic_alt"),
+    ]
+    vcf, out = desk.folder / "v.vcf", desk.folder / "v.h5"
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    for chrom, pos, ref, alt, *_ in (good[0], *wrong, good[1]):
+        lines.append(f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t.")
+    vcf.write_text("\n".join(lines) + "\n")
+    how = ["--tracks", "cage", "--target", "log SUM", "--width", 60, "--method", "ixg"]
+    model = ["--bundle", gradient_bundle.path, "--fasta", desk.fasta]
+    more = ["--plot", desk.folder / "v.png", "--seqlets", desk.folder / "v.bed"]
+    more += ["--report", desk.folder / "v.html", "--bigwig", desk.folder / "v.bw"]
+    code, _, err = call("explain", "--vcf", vcf, *how, *model, *more, "--out", out)
+    assert code == 0, err
+    assert "10 rows of 60 bases: 4 ok, 2 ref_mismatch, 2 contig_missing, 2 symbolic_alt -> " in err
+    held = read_attributions(out).arrays
+    status = ["ok"] * 2 + [item[4] for item in wrong for _ in range(2)] + ["ok"] * 2
+    assert [str(one) for one in held["status"]] == status
+    assert [str(one) for one in held["allele"]] == ["ref", "alt"] * 5
+    assert np.isnan(held["hypothetical"][2:8]).all()
+    for at, (chrom, pos, ref, alt) in ((0, good[0]), (8, good[1])):
+        code, _, err = call("explain", "--variant", f"{chrom}:{pos}:{ref}:{alt}", *how, *model, "--out", out)
+        assert code == 0, err
+        alone = read_attributions(out).arrays
+        for name in ("sequence", "name", "start", "window_start"):
+            assert_array_equal(held[name][at : at + 2], alone[name])
+        assert_allclose(held["hypothetical"][at : at + 2], alone["hypothetical"], rtol=1e-5, atol=1e-8)
+    for words, said in (
+        (["--variant", "chr1:5:A:C"], "give one of --region, --bed, --vcf and --variant"),
+        (["--width", 99999], "width_bp is 99999"),
+        (["--method", "ablate", "--out", desk.folder / "x.tsv"], "ref_mismatch"),
+    ):
+        to = [] if "--out" in words else ["--out", desk.folder / "x.h5"]
+        code, _, err = call("explain", "--vcf", vcf, *words, *model, *to)
+        assert code != 0
+        assert said in err
+
+
+def other(base: str) -> str:
+    return "C" if base != "C" else "G"
+
+
 def test_folds_are_averaged(call, desk, gradient_bundle, second_fold):
     words = ["--region", "chr1:4,401-4,430", "--tracks", "dnase"]
     singles = []
@@ -539,7 +588,7 @@ def test_a_wrong_call_is_told_in_one_line(call, desk, gradient_bundle, toy_bundl
     region, hollow = ["--region", "chr1:4,401-4,430"], desk.folder / "hollow"
     hollow.mkdir()
     cases = [
-        ([], "give one of --region, --bed and --variant, or --gene alone"),
+        ([], "give one of --region, --bed, --vcf and --variant, or --gene alone"),
         ([*region, "--bed", bed], "give one of"),
         (["--bed", bed], "need one width"),
         ([*region, "--gene", "ACTB"], "give --genes"),

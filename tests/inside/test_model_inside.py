@@ -16,12 +16,18 @@ import worlds
 from command_line import Cli, caller
 
 from borzoi_rt import Interval, Model, open_model
+from borzoi_rt.concepts.tcav_run import TcavOptions
 from borzoi_rt.demo import grammar
 from borzoi_rt.demo.packaged import packaged_bundle
 from borzoi_rt.errors import InputError
+from borzoi_rt.examples.neighbours import NeighbourOptions
+from borzoi_rt.genome.intervals import read_bed
 from borzoi_rt.inside.design import DesignOptions
 from borzoi_rt.inside.dissect import DissectOptions
+from borzoi_rt.inside.filters import FilterOptions
 from borzoi_rt.inside.tables import read_table
+from borzoi_rt.motifs.files import read_motifs, write_meme
+from borzoi_rt.motifs.matrices import Motif
 
 REGION, TARGET = "chr1:6,001-6,060", "log SUM@center:512"
 
@@ -138,6 +144,81 @@ def test_dissection_and_design_are_those_of_the_commands(
         assert made.value == pytest.approx(json.loads((out / "design.json").read_text())["value"], rel=1e-6)
 
 
+def test_filters_are_those_of_the_command(cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
+    motifs = tmp_path / "m.meme"
+    write_meme(motifs, [Motif("TATA", np.eye(4)[:, [3, 0, 3, 0, 0]] * 0.96 + 0.01)])
+    for words, how in (
+        (["--windows", 2, "--motifs", motifs], {"windows": 2, "motifs": motifs}),
+        (["--bed", desk.bed, "--layer", "tower_1"], {"regions": desk.bed, "layer": "tower_1"}),
+    ):
+        out = tmp_path / str(len(how["layer"]) if "layer" in how else 0)
+        code, _, err = cli("filters", *words, "--units", "3,1", "--sites", 20, *files, "--out", out)
+        assert code == 0, err
+        found = model.filters(**how, units=[3, 1], options=FilterOptions(sites=20))
+        want = pandas.read_csv(out / "filters.tsv", sep="\t", na_values=".")
+        table = found.to_pandas().astype(object)
+        table = table.where(table.notna(), np.nan)  # what no motif says is a dot in the file
+        pandas.testing.assert_frame_equal(table, want, rtol=1e-5, check_dtype=False)
+        written = [motif.matrix for motif in read_motifs(out / "filters.meme")]
+        np.testing.assert_allclose(found.arrays["matrices"], written, atol=1e-5)
+        told = json.loads((out / "filters.json").read_text())
+        assert {name: told[name] for name in found.about} == json.loads(json.dumps(dict(found.about)))
+
+
+def test_concepts_are_those_of_the_commands(cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
+    spoken, of_target = ["--target", TARGET, "--tracks", "CAGE+"], {"tracks": "CAGE+"}
+    bed = tmp_path / "many.bed"
+    bed.write_text("".join(f"chr1\t{at}\t{at + 128}\n" for at in range(4000, 14000, 500)))
+    spots = tmp_path / "spots.bed"
+    spots.write_text("".join(f"chr1\t{at}\t{at + 700}\n" for at in range(4000, 14000, 1300)))
+    words = ["--motif", "g=GC", "--concept", f"s={spots}"]
+    concepts = {"motifs": "g=GC", "concepts": f"s={spots}"}
+
+    held = ["--repeats", 5, "--examples", 2, "--seed", 1, "--layer", "embedding"]
+    where = ["--region", REGION, "--width", 128]
+    code, _, err = cli("tcav", "--motif", "GATA", *where, *held, *spoken, *files, "--out", tmp_path / "t.h5")
+    assert code == 0, err
+    options = TcavOptions(repeats=5, examples=2, seed=1, layer="embedding")
+    found = model.tcav(TARGET, REGION, motifs=["GATA"], width_bp=128, options=options, **of_target)
+    want = read_table(tmp_path / "t.h5", "tcav")
+    same(want, found)
+    np.testing.assert_allclose(found.arrays["vectors"], want.arrays["vectors"], rtol=1e-5)
+
+    code, _, err = cli("bottleneck", "--bed", bed, *words, *spoken, *files, "--out", tmp_path / "b.h5")
+    assert code == 0, err
+    found = model.bottleneck(TARGET, bed, **concepts, **of_target)
+    want = read_table(tmp_path / "b.h5", "bottleneck")
+    same(want, found)
+    np.testing.assert_allclose(found.arrays["counts"], want.arrays["counts"])
+    listed = model.bottleneck(TARGET, list(read_bed(bed)), **concepts, **of_target)
+    same(want, listed)
+
+
+def test_neighbours_are_those_of_the_command(cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    files, out = ["--bundle", model.bundle.path, "--fasta", desk.fasta], tmp_path / "e.h5"
+    assert cli("embed", "--bed", desk.bed, *files, "--out", out)[0] == 0
+    held = model.embed(read_bed(desk.bed))
+    one = model.embed([REGION, "chr9:1-9"])
+    assert cli("embed", "--region", REGION, *files, "--out", tmp_path / "one.h5")[0] == 0
+    for words, found in (
+        ([out], model.neighbours(held, options=NeighbourOptions(count=2))),
+        ([tmp_path / "one.h5", "--among", out], model.neighbours(one, out, options=NeighbourOptions(count=2))),
+    ):
+        code, _, err = cli("neighbours", *words, "--count", 2, "--out", tmp_path / "n.tsv")
+        assert code == 0, err
+        want = pandas.read_csv(tmp_path / "n.tsv", sep="\t")
+        pandas.testing.assert_frame_equal(found.to_pandas(), want, rtol=1e-4, atol=1e-7)
+        assert json.loads((tmp_path / "n.tsv.meta.json").read_text())["recall"] == found.about["recall"] == 1.0
+    with pytest.raises(InputError, match="a table of activations holds no embeddings"):
+        model.neighbours(model.activations(REGION, layer="stem", units=[0]))
+    held.about["model"]["sha256"] = "0"
+    with pytest.raises(InputError, match="which is not this one; embed them anew"):
+        model.neighbours(one, held)
+
+
 def test_explanations_are_judged_as_their_files_are(
     cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -176,6 +257,15 @@ def test_explanations_are_judged_as_their_files_are(
         (lambda model: model.embed(gene="ACTB"), "gene and genes, its annotation, belong together"),
         (lambda model: model.dissect(), "give annotations, motifs or both"),
         (lambda model: model.dissect([Interval("chr1", 1, 9)], regions=[], windows=1), "one of regions and windows"),
+        (lambda model: model.filters("layer_1"), "layer 'layer_1' sees more than the bases around"),
+        (lambda model: model.filters(regions=[], windows=1), "one of regions and windows"),
+        (lambda model: model.tcav(TARGET, REGION), "there is no concept"),
+        (lambda model: model.tcav(TARGET, motifs="GATA"), "nothing says which bases"),
+        (lambda model: model.tcav(TARGET, REGION, motifs="GA", variant="chr1:9:A:C"), "leave one of the two out"),
+        (lambda model: model.tcav("log SUM@exons", REGION, motifs="GA"), "is of a gene: give gene and genes"),
+        (lambda model: model.tcav(TARGET, "chr9:1-9", motifs="GA"), "has no such contig"),
+        (lambda model: model.bottleneck(TARGET, REGION, motifs=["a=GA", "a=GT"]), "two concepts are called 'a'"),
+        (lambda model: model.bottleneck(TARGET, REGION, motifs="GA", gene="ACTB"), "belong together"),
         (lambda model: model.design(REGION), "give one of target and unit"),
         (lambda model: model.design(REGION, unit=1), "unit is a channel of a layer"),
         (lambda model: model.design(REGION, "log SUM", layer="stem"), "layer is of the unit"),
