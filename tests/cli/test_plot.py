@@ -152,3 +152,21 @@ def test_bars_are_the_strongest_alleles(desk: Desk, monkeypatch: pytest.MonkeyPa
     matrix = found.matrix("logSED")[:, :, found.tracks.position("dnase")]
     image = drawn[1].axes[1].get_images()[0]
     assert_allclose(np.ma.filled(image.get_array(), np.nan), matrix.T)
+
+
+def test_both_strands_of_a_pair_are_drawn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own curve, since the score of a pair is made of both scores and not of the added coverage."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
+    with borzoi_rt.open_model(desk.bundle, fasta=desk.fasta, threads=1) as model:
+        base = model.fasta.fetch("chr1", 2999, 3000)
+        found = model.predict_variant(f"chr1:3000:{base}:{'C' if base == 'A' else 'A'}")
+    pairs = found.plot("v.png", top=99)
+    names = [axis.get_title(loc="left").split()[0] for axis in drawn[0].axes]
+    titles = [name for name in found.tracks.identifier if name in names]
+    assert any(name.split()[0].endswith("+/-") for name in pairs)
+    assert sorted(titles) == sorted(found.tracks.identifier)
+    for pair in pairs:
+        name = pair.split()[0]
+        if name.endswith("+/-"):
+            assert names.index(f"{name[:-3]}-") == names.index(f"{name[:-3]}+") + 1
