@@ -197,7 +197,9 @@ def test_offline_says_what_to_fetch_and_where(
     error = err.splitlines()[-1]
     base = "https://huggingface.co/johahi/flashzoi-replicate-3/resolve/main"
     assert f"Fetch {base}/model.safetensors and {base}/config.json and https://" in error
-    assert error.endswith("`borzoi-rt get flashzoi-3` with DIR as the directory of files")
+    assert error.endswith(
+        "(about 0.7 GB) into a directory DIR, then `borzoi-rt get flashzoi-3 --files DIR --out BUNDLE`"
+    )
 
 
 def test_unknown_name(cli: Cli, tmp_path: Path) -> None:
