@@ -133,7 +133,7 @@ def test_a_download_that_breaks_leaves_nothing(cli: Cli, calico: Server, cache: 
     code, out, err = cli("get", NAME, "--out", tmp_path / "b")
     assert (code, out) == (1, "")
     assert "cannot be downloaded" in err
-    assert "targets_mouse.txt into a directory DIR" in err
+    assert "targets_mouse.txt (about 0.7 GB) into a directory DIR" in err
     assert not list((cache / "borzoi_rt" / "published" / NAME).iterdir())
     assert not (tmp_path / "b").exists()
 
