@@ -15,7 +15,7 @@ from borzoi_rt.bundle.manifest import SquashSpec
 from borzoi_rt.bundle.opening import Bundle
 from borzoi_rt.bundle.writing import check_bundle_target
 from borzoi_rt.errors import BackendError, FormatError
-from borzoi_rt.published import Published, published
+from borzoi_rt.published import DOWNLOAD, Published, published
 
 from .convert import convert_calico, convert_torch
 from .weights.hub import WEIGHT_NAMES, locate
@@ -101,10 +101,12 @@ def _check_folder(entry: Published, folder: Path, *, table: bool) -> None:
 
 
 def _by_hand(entry: Published, names: list[str] | None = None) -> str:
+    """Return what to fetch and the command that goes on: a line to paste, hence with its options."""
+    size = f" ({DOWNLOAD})" if names is None or entry.weights in names else ""
     addresses = [address for name, address in entry.addresses().items() if names is None or name in names]
     return (
-        f"Fetch {' and '.join(addresses)} into a directory DIR, then "
-        f"`borzoi-rt get {entry.name}` with DIR as the directory of files"
+        f"Fetch {' and '.join(addresses)}{size} into a directory DIR, then "
+        f"`borzoi-rt get {entry.name} --files DIR --out BUNDLE`"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 from ..errors import InputError
 from ..runs.explain import TOP, ExplainOptions
 from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
+from ..scoring.motif_changes import CHANGES
 from ._talk import say
 
 normalize_option = click.option(
@@ -132,6 +134,25 @@ def say_explained(table: Path) -> None:
         return
     where = f"{changed} of the strongest {len(counts)} alleles" if many else "the strongest allele"
     say(f"motifs change {sum(counts)} times in {where} -> {table.name}.motifs.tsv")
+    say(_changes_of(document["alleles"]))
+
+
+_NAMED = 8  # motifs of each kind of change
+
+
+def _changes_of(alleles: Sequence[Mapping[str, Any]]) -> str:
+    """Return in words which motifs change, each with the number of alleles where it does so in more than one."""
+    kinds: dict[str, Counter[str]] = {}
+    for item in alleles:
+        for part in item["motifs"]:
+            kinds.setdefault(part["change"], Counter())[part["motif_name"] or part["motif"]] += 1
+    texts = []
+    for change in (name for name in CHANGES if name in kinds):
+        found = kinds[change]
+        named = [f"{motif} ({count} times)" if count > 1 else motif for motif, count in found.most_common(_NAMED)]
+        more = [f"{len(found) - _NAMED} more"] if len(found) > _NAMED else []
+        texts.append(f"{change}: {', '.join(named + more)}")
+    return "; ".join(texts)
 
 
 def take_haplotypes(choices: dict[str, Any], *, of_file: bool) -> HaplotypeOptions | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..genome.genes import Genes
 from ..genome.pas import SITE_KINDS
 from ..scoring.options import ENSEMBLES, GENE_MODES, REF_POLICIES, ScoreOptions, texts_of
 from ..scoring.presets import PRESETS, preset_options
+from ..scoring.spec import ScoreSpec, read_specs
 from ..scoring.statistics import FAMILIES
 from . import _shared
 
@@ -229,6 +230,26 @@ def open_annotation(annotation: Path | None, pas: Path | None, chrom_aliases: Pa
     return open_genes(annotation, pas=pas, chrom_aliases=chrom_aliases)
 
 
+_OF_GENES = {"gene_names": "--gene", "gene_types": "--gene-type", "gene_mode": "--gene-mode"}
+
+
+def _specs(names: tuple[str, ...] | None, family: str, given: Mapping[str, Any]) -> tuple[ScoreSpec, ...]:
+    stats = ScoreOptions.for_family(family).stats if names is None else names
+    return read_specs(stats, family, given.get("region", "window"))
+
+
+def _check_genes_named(names: tuple[str, ...] | None, family: str, given: Mapping[str, Any]) -> None:
+    """Refuse options of genes where no score is of genes, by their names here; Python's are those of the library."""
+    asked = next((option for name, option in _OF_GENES.items() if name in given), None)
+    specs = _specs(names, family, given) if asked else ()
+    if asked and not any(spec.of_genes for spec in specs):
+        stat = specs[0].stat
+        raise InputError(
+            f"{asked} is for scores of genes, and {specs[0].name} is none; write --stats {stat}@exons "
+            "(regions of genes: `borzoi-rt scores`)"
+        )
+
+
 def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool, **choices: Any) -> ScoreOptions:
     """Turn a command's arguments into options; a preset fixes all but tracks, statistics and the limit of N."""
     span_bp = choices.pop("span_bp", None)
@@ -242,6 +263,7 @@ def read_options(*, preset: str | None = None, stats: str | None, no_merge: bool
         if str(given.get("window")).startswith("cluster:"):
             raise InputError("--window cluster makes a score depend on its neighbours; --preset hound-cluster has it")
         family = given.pop("family", "hound")
+        _check_genes_named(names, family, given)
         return ScoreOptions.for_family(family, stats=names, merge_strands=not no_merge, **given)
     free = {"tracks", "max_n_fraction", "squash", "region", "with_alleles"}
     free |= {"gene_names", "gene_types", "gene_mode", "ensemble", "phase_floor", "phase_floor_seed"}

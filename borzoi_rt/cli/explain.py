@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,30 @@ def _experiment(bundle: Path, fasta: Path, out: Path, choices: dict[str, Any]) -
         rows = _explaining.read_rows(choices, spec, genome, model, keep=False)
         progress.total(len(rows))
         given = {"rc": bool(choices["rc"]), "n_code": choices["n_code"], "progress": progress.done}
-        run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
+        means = run_experiment(rows, out, explainer=explainer, spec=spec, method=method, options=options, **given)
     _shared.say_notes([*spec.notes(model), *allele_notes(model, rows[0], spec)])
+    for words in _changes(means, spec.name):
+        say(words)
     say(f"{len(rows)} row{'' if len(rows) == 1 else 's'} by {method} -> {out}")
+
+
+_MOST_LINES = 12
+
+
+def _changes(means: Sequence[Mapping[str, Any]], target: str) -> list[str]:
+    """Return in words what an experiment changes: the mean over rows and samples of each motif and spacing."""
+    held: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for part in means:
+        held.setdefault((part["motif"], part["spacing"]), []).append(part)
+    lines = []
+    for (motif, spacing), parts in held.items():
+        before, after, change = (
+            sum(part[name] for part in parts) / len(parts) for name in ("before", "after", "change")
+        )
+        alone = parts[0]["change_se"] if len(parts) == 1 else None
+        spread = "" if alone is None else f" (standard error {alone:.2g})"
+        apart = "" if spacing is None else f", {spacing} bp apart"
+        what = "the bases shuffled" if motif is None else f"{motif}{apart}"
+        lines.append(f"{what}: {target} changes by {change:+.4g}{spread}, from {before:.4g} to {after:.4g} on average")
+    more = len(lines) - _MOST_LINES
+    return lines[:_MOST_LINES] + ([f"{more} more are in the table"] if more > 0 else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import click
 
 from ..backends.device import Device
 from ..bundle.opening import open_bundle
-from ..explain.compare import chosen_methods, compare_rows
+from ..explain.agreement import TOP_SHARE
+from ..explain.compare import Comparison, chosen_methods, compare_rows
 from ..explain.explainer import allele_notes
 from ..explain.methods import METHODS
 from ..explain.remote import open_explainer
@@ -68,4 +70,22 @@ def compare(bundle: Path, fasta: Path, out: Path, methods: str, **choices: Any) 
     _shared.say_notes([*spec.notes(model), *allele_notes(model, rows[0], spec)])
     click.echo(made.to_tsv(), nl=False)
     counted = f"{len(rows)} row{'' if len(rows) == 1 else 's'} of {rows[0].width} bases"
+    for words in agreement_lines(made):
+        say(words)
     say(f"{counted} by {len(chosen)} methods -> {out}")
+
+
+def agreement_lines(made: Comparison) -> list[str]:
+    """Return in words how far every two methods agree, means over the rows."""
+    lines = []
+    for one, other in combinations(made.methods, 2):
+        found = made.agreement(one, other)
+        if found["pearson"] is None or found["top_overlap"] is None:
+            lines.append(f"{one} and {other}: no agreement can be told, as a map is the same at every base")
+            continue
+        lines.append(
+            f"{one} and {other}: correlation {found['pearson']:.2f} (1: the same, 0: unrelated), and "
+            f"{found['top_overlap']:.0%} of the strongest {TOP_SHARE:.0%} of the bases are the same (by chance about "
+            f"{TOP_SHARE:.0%})"
+        )
+    return lines

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from ..published import HUB, PUBLISHED
+from ..published import DOWNLOAD, HUB, PUBLISHED
 
 
 @click.command()
@@ -34,4 +34,4 @@ def models(as_json: bool) -> None:
     for licence in dict.fromkeys(entry.licence for entry in PUBLISHED.values()):
         names = [entry.name for entry in PUBLISHED.values() if entry.licence == licence]
         click.echo(f"  {licence}\n    {', '.join(names)}")
-    click.echo("\nNext: borzoi-rt get NAME --out BUNDLE")
+    click.echo(f"\nNext: borzoi-rt get NAME --out BUNDLE (downloads {DOWNLOAD}; a bundle takes about as much)")

@@ -16,6 +16,7 @@ from ..explain.panels import read_panels
 from ..genome.intervals import Interval
 from ..genome.variants import Variant
 from ..model import open_model
+from ..report.attribution import plot_substitutions, strongest_rows
 from ..report.coverage import TRACKS, Pictures
 from ..report.curves import TOP, plot_curves, plot_mean_curves
 from ..report.dependency import plot_maps
@@ -25,6 +26,7 @@ from ..runs.outputs import check_target
 from ..runs.predict import CoverageOptions
 from ..scoring.options import ScoreOptions
 from ..tables.dft_reading import is_curves, is_profiles
+from ..tables.ism_reading import is_ism, read_ism
 from . import _scoring, _shared
 from ._talk import say
 
@@ -35,6 +37,7 @@ HEEDED = {
     "a variant": (*_MODEL, "width_bp"),
     "a region": _MODEL,
     "an explanation": ("rows", "region"),
+    "mutagenesis": ("rows", "top"),
     "curves": ("rows", "top", "spectrum"),
     "mean curves": ("top",),
 }
@@ -68,7 +71,7 @@ HEEDED = {
     "--top",
     type=click.IntRange(min=1, max=20),
     help="How many tracks, pairs of strands or motifs are drawn: those that change most, of a region those with the "
-    f"largest mean coverage  [default: {TRACKS} tracks, {TOP} motifs].",
+    f"largest mean coverage  [default: {TRACKS} tracks, {TOP} motifs, 1 track of mutagenesis].",
 )
 @click.option(
     "--width",
@@ -80,8 +83,8 @@ HEEDED = {
     "--row",
     "rows",
     multiple=True,
-    help="Row of an explanation, or site of curves, by its name or its number from 0 on. May be given again for an "
-    "explanation  [default: the first 12 rows; the site with the largest effect].",
+    help="Row of an explanation, region of mutagenesis or site of curves, by its name or its number from 0 on. May be "
+    "given again for an explanation  [default: the first 12 rows; the first region; the site with the largest effect].",
 )
 @click.option("--region", help="Part of an explanation to draw, 1-based, like chr1:1,001-1,100  [default: whole rows].")
 @click.option("--spectrum", is_flag=True, help="Draw the spectrum of the curves  [default: the curves themselves].")
@@ -89,12 +92,13 @@ HEEDED = {
 @_shared.device_option
 @_shared.threads_option
 def plot(what: str, out: Path, **choices: Any) -> None:
-    """Draw WHAT: a variant, a region, an explanation, or curves of dft score.
+    """Draw WHAT: a variant, a region, an explanation, mutagenesis, or curves of dft score.
 
     A variant, like chr1:14677:G:A: coverage of REF and ALT around it, and ALT - REF. A region, like chr1:1,001-9,000:
     its coverage. Both need --bundle and --fasta; every track has a scale of its own, that of the model, not squashed.
     A file of `borzoi-rt explain` (.h5): letters as high as their scores, and the effects of mutagenesis below. A file
-    of `borzoi-rt dft score`: its --curves (.h5) at one site, or its --profiles (.tsv).
+    of `borzoi-rt ism` (.h5): the first of its scores for every substitution. A file of `borzoi-rt dft score`: its
+    --curves (.h5) at one site, or its --profiles (.tsv).
     """
     check_form(out)
     kind, draw = _kind(what)
@@ -113,13 +117,15 @@ def _kind(what: str) -> tuple[str, Callable[[str, Path, dict[str, Any]], str]]:
     if len(path.name) <= _LONGEST_NAME and path.is_file():  # a long allele is no name of a file, and asking would fail
         if is_profiles(path):
             return "mean curves", _mean_curves
+        if is_ism(path):
+            return "mutagenesis", _substitutions
         return ("curves", _curves) if is_curves(path) else ("an explanation", _explanation)
     if path.suffix in (".h5", ".tsv"):
         raise InputError(f"{path}: no such file")
     return ("a region", _region) if _REGION.fullmatch(what) else ("a variant", _variant)
 
 
-_FILES = ("an explanation", "curves", "mean curves")
+_FILES = ("an explanation", "mutagenesis", "curves", "mean curves")
 
 
 def _check_choices(kind: str) -> None:
@@ -177,6 +183,18 @@ def _explanation(what: str, out: Path, choices: dict[str, Any]) -> str:
     panels, title = read_panels(what, rows=choices["rows"], region=part)
     plot_maps(out, panels, title=title)
     return f"{what}: {_counted(len(panels), 'row')}"
+
+
+def _substitutions(what: str, out: Path, choices: dict[str, Any]) -> str:
+    rows = choices["rows"]
+    if len(rows) > 1:
+        raise InputError("mutagenesis is drawn of one region; name one row")
+    found = read_ism(what, rows[0] if rows else None)
+    shown = strongest_rows(found.values, choices["top"] or 1)
+    names = [found.rows[number] for number in shown]
+    where: dict[str, Any] = {"chrom": found.chrom, "start": found.start, "letters": found.sequence}
+    plot_substitutions(out, found.values[:, :, shown], names, **where, score=found.score)
+    return f"{what}: {found.name}, {_counted(len(shown), 'track')}"
 
 
 def _curves(what: str, out: Path, choices: dict[str, Any]) -> str:

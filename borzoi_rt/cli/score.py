@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from ..errors import InputError
+from ..report.ranking import read_ranking
 from ..runs.score import score_file, score_list
 from ..scoring.ensemble import open_members
 from ..scoring.presets import check_preset
-from ..tables.reading import READABLE
+from ..tables.reading import READABLE, open_scores
 from . import _alleles, _runs, _scoring, _shared
 from ._talk import at_terminal, say
 from .report import check_report_of_run, make_report, report_option
@@ -133,6 +134,8 @@ def score(
         return
     if explain is not None:
         _alleles.say_explained(out)
+    if at_terminal() and layout == "long" and out.name.endswith(READABLE):
+        _say_strongest(out, options.specs[0].name)
     if report is not None:
         given = {"bundles": members, "fasta": fasta, "genes": genes}
         make_report(report, out, **given, device=settings.worker_device)
@@ -140,3 +143,20 @@ def score(
         page = out.with_name(out.name.partition(".")[0] + ".html")
         line = f"{_shared.program()} report {_shared.near(out)} --out {_shared.near(page)}"
         say(f"rows are in the order of the input; ranked by size of a score, as a page: {line}")
+
+
+_LONGEST_NAME = 80
+_MOST_BYTES = 200e6  # of a table that is read once more for one line
+
+
+def _say_strongest(table: Path, score: str) -> None:
+    """Say which allele of a long table has the largest score in size, and in which track or gene."""
+    if table.stat().st_size > _MOST_BYTES:
+        return
+    ranking = read_ranking(open_scores(table))
+    first = next(iter(ranking.ranked(score)), None) if score in ranking.scores else None
+    best = None if first is None else first.best.get(score)
+    if first is not None and best is not None:
+        where = f"{best.track} at gene {best.gene}" if best.gene else best.track
+        name = first.name if len(first.name) <= _LONGEST_NAME else f"{first.name[:_LONGEST_NAME]}…"
+        say(f"largest in size: {score} {best.score:+.4g} of {name} in {where}")

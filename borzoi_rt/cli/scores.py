@@ -10,8 +10,9 @@ from ..scoring.registry import SITE_STATISTICS, SITE_SUMMARIES
 from ..scoring.statistics import FAMILIES, describe_statistics
 
 _ORDER = {
-    "hound": "The statistic of each strand comes first, then strands are added (D2 and its like: as squares).",
-    "sad": "The coverage of the strands is added first, then comes the statistic.",
+    "hound": "The score of a pair of strands, which is one row, is the sum of the scores of its two strands, not the "
+    "score of their added coverage (D2 and its like: the root of the sum of squares).",
+    "sad": "The score of a pair of strands, which is one row, is that of their added coverage.",
 }
 
 REGIONS = {
@@ -56,6 +57,9 @@ def scores(family: str) -> None:
     A score is a statistic over a region, STAT@REGION, like logSED@span:2000; STAT alone is taken over the window.
     """
     click.echo(f"Statistics of family {family} (--stats). {_ORDER[family]}")
+    click.echo(
+        "Over a gene, the score of a pair is that of the strand that the gene lies on; --no-merge keeps strands apart."
+    )
     click.echo(
         "R, A: un-squashed coverage of REF and ALT; sums run over the bins of the region; P, Q: shares of the sum."
     )

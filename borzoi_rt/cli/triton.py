@@ -13,7 +13,15 @@ from ..serving.bench import check_server
 from ..serving.config import Limits
 from ..serving.lint import lint_repository
 from ..serving.local.environment import VARIABLE, find_environment, make_environment
-from ..serving.local.launcher import CPU_CONFIG, DRAIN_S, LOOPBACK, READY_LIMIT_S, TritonServer, container_command
+from ..serving.local.launcher import (
+    CPU_CONFIG,
+    DRAIN_S,
+    IMAGE,
+    LOOPBACK,
+    READY_LIMIT_S,
+    TritonServer,
+    container_command,
+)
 from ..serving.local.supervisor import keep_running
 from ..serving.repository import write_repository
 from . import _latency, _scoring, _shared
@@ -233,6 +241,8 @@ def serve(repository: Path, **choices: Any) -> None:
     """Serve REPOSITORY on the CPU of this machine until Ctrl-C; prints an address on each line when it is ready."""
     if choices["docker"]:
         click.echo(container_command(repository))
+        build = f"docker build -f deploy/Dockerfile -t {IMAGE} ."
+        click.echo(f"build the image first, once, in the root of the source: {build}", err=True)
         return
     options = ["--rate-limit=execution_count"]
     if choices["cache_mb"]:
@@ -252,10 +262,24 @@ def serve(repository: Path, **choices: Any) -> None:
     with server:
         try:
             click.echo(f"grpc://{server.grpc}\nhttp://{server.http}\nhttp://{server.metrics}/metrics")
+            for line in devices_of(repository, server.grpc):
+                click.echo(line, err=True)
             click.echo(f"ready after {server.seconds_to_ready:.1f} s; Ctrl-C stops it", err=True)
             keep_running(server, restarts=choices["restarts"], say=lambda text: click.echo(text, err=True))
         except KeyboardInterrupt:
             click.echo(f"stopping; requests under way have {choices['drain']} s", err=True)
+
+
+_SCORER = "_scorer"  # behind the name of a bundle, see borzoi_rt.serving.repository
+
+
+def devices_of(repository: Path, grpc: str) -> list[str]:
+    """Return the option that makes other commands use each model: its scorer, which takes variants, first."""
+    names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
+    scorers = [name for name in names if name.endswith(_SCORER)]
+    graphs = [name.removesuffix(_SCORER) for name in scorers] or names[:1]
+    uses = [(name, "score") for name in scorers] + [(name, "predict, ism, ...") for name in graphs if name in names]
+    return [f"to use it: --device triton:grpc://{grpc}/{name} ({use})" for name, use in uses]
 
 
 @triton.command()

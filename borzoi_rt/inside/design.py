@@ -128,6 +128,11 @@ class Design:
     slopes: int
     gc: tuple[float, float]
 
+    def __repr__(self) -> str:
+        count = self.bases[1] - self.bases[0]
+        steps = f"{len(self.steps)} substitution{'' if len(self.steps) == 1 else 's'}"
+        return f"<Design of {count:,} bases: {steps}, target {self.start:.4g} -> {self.value:.4g}>"
+
     @property
     def sequence(self) -> str:
         """The designed bases of the region, as text."""

@@ -68,6 +68,11 @@ class Table:
     matrix: Matrix | None = None
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        names = [*self.columns, *([] if self.matrix is None else [self.matrix.name])]
+        arrays = "".join(f", {name} {values.shape}" for name, values in self.arrays.items())
+        return f"<Table of {self.kind}: {len(self):,} rows, columns {', '.join(names)}{arrays}>"
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 

@@ -68,6 +68,51 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
     style.finish(figure, path, title)
 
 
+def plot_substitutions(
+    path: str | os.PathLike[str],
+    values: np.ndarray,
+    names: Sequence[str],
+    *,
+    chrom: str,
+    start: int,
+    letters: str,
+    score: str,
+) -> None:
+    """Draw a score of every substitution of an interval, a panel for each track, and save the figure.
+
+    Letters are as high as minus the mean of the score over the four bases (0 for the base that is there): what the
+    base that is there adds.
+
+    Parameters
+    ----------
+    path : path
+        Image to write; the suffix chooses the format.
+    values : ndarray of shape (positions, 4, tracks)
+        Bases in the order A, C, G, T; NaN where there is no score.
+    names : sequence of str
+        What the tracks are called.
+    chrom : str
+    start : int
+        0-based start of the interval.
+    letters : str
+        Its bases.
+    score : str
+        What the score is called.
+    """
+    where = {"chrom": chrom, "start": start, "letters": letters, "target": score, "convention": "mean4"}
+    panels = [
+        {"name": name, "scores": -np.nan_to_num(part).mean(axis=1), "effects": part.T, **where}
+        for name, part in zip(names, np.moveaxis(values.astype(np.float64), 2, 0), strict=True)
+    ]
+    plot_attributions(path, panels, title=f"{score} of every substitution")
+
+
+def strongest_rows(values: np.ndarray, count: int) -> list[int]:
+    """Return the tracks of (positions, 4, tracks) with the largest score in size, the largest first."""
+    sizes = np.nan_to_num(np.abs(values), nan=0.0).max(axis=(0, 1))
+    return [int(number) for number in np.argsort(-sizes, kind="stable")[: max(count, 1)]]
+
+
 def _mark(axis: Any, start: int, end: int) -> None:
     """Shade the bases [start, end) of a variant; of a joint, where bases are missing, a line."""
     if start == end:

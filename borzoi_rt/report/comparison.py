@@ -45,7 +45,9 @@ def plot_comparison(
         for axis, (label, scores) in zip(axes, block["maps"].items(), strict=True):
             draw_scores(axis, block["letters"], scores, int(block["start"]))
             axis.set_title(label, fontsize="small", loc="left")
-        axes[-1].set_xlabel(f"{block['name']}, {block['chrom']} (position, 1-based)", fontsize="small")
+        axes[-1].set_xlabel(
+            f"{block['name']}, {block['chrom']} (position, 1-based); each map has its own scale", fontsize="small"
+        )
     _draw_matrix(right.subplots(), names, matrix)
     style.finish(figure, path, title)
 

@@ -62,7 +62,9 @@ class Picture:
     Attributes
     ----------
     tracks : tuple of str
-        Rows of the curves.
+        What the curves are called, top to bottom.
+    rows : tuple of int
+        Which row of the scores each curve is of; both strands of a pair are of one.
     near, whole : Curves
         The bins around the variant, and all of the output.
     genes : list of (str, str, list of (int, int))
@@ -73,6 +75,7 @@ class Picture:
     """
 
     tracks: tuple[str, ...]
+    rows: tuple[int, ...]
     near: Curves
     whole: Curves
     genes: list[tuple[str, str, list[tuple[int, int]]]]
@@ -80,10 +83,11 @@ class Picture:
     more_genes: int = 0
 
     def take(self, rows: Sequence[int]) -> Picture:
-        """Return some of the tracks, in this order."""
-        held = list(rows)
+        """Return the curves of some of the rows, in this order."""
+        held = [number for row in rows for number, own in enumerate(self.rows) if own == row]
         near, whole = (replace(item, ref=item.ref[held], alt=item.alt[held]) for item in (self.near, self.whole))
-        return replace(self, tracks=tuple(self.tracks[row] for row in held), near=near, whole=whole)
+        names, kept = (tuple(values[number] for number in held) for values in (self.tracks, self.rows))
+        return replace(self, tracks=tuple(map(str, names)), rows=tuple(map(int, kept)), near=near, whole=whole)
 
 
 class Pictures:
@@ -133,6 +137,8 @@ class Pictures:
             self._stack.close()
             raise
         self._selection = select_rows(model.tracks, self._options, None if made is None else made.get(UNITS))
+        # Strands are drawn as they are scored: added only where their coverage is, before the statistic.
+        self._added = self._options.strand_order == "before" and not self._options.of_genes
         self._tracks, self._grid = model.tracks, model.geometry
         self._genes = genes if genes is None or isinstance(genes, Genes) else open_genes(genes)
         self._contigs = {} if self._genes is None else contigs_of(self._genes, self._fasta)
@@ -183,7 +189,8 @@ class Pictures:
     def variant(self, variant: Variant, *, count: int = TRACKS, width_bp: int | None = None) -> Picture:
         """Return what is drawn of a variant, in the tracks where the coverage near it changes most.
 
-        Tracks are ordered by the size of ``log2((sum ALT + 1) / (sum REF + 1))`` over the bins that are shown near it.
+        Tracks are ordered by the size of ``log2((sum ALT + 1) / (sum REF + 1))`` over the bins that are shown near it,
+        of a pair of strands by the larger of both.
 
         Parameters
         ----------
@@ -206,8 +213,9 @@ class Pictures:
         found = self._predictor(rows).variant(self._fasta, compared.comparison)
         whole = self._picture(rows, found, compared.comparison, variant.pos, near_bins=near)
         sums = [values.sum(axis=1, dtype=np.float64) for values in (whole.near.ref, whole.near.alt)]
-        order = np.argsort(-np.abs(np.log2((sums[1] + 1) / (sums[0] + 1))), kind="stable")[:count]
-        return whole.take(order.tolist())
+        sizes = np.zeros(len(rows))
+        np.maximum.at(sizes, list(whole.rows), np.abs(np.log2((sums[1] + 1) / (sums[0] + 1))))
+        return whole.take(np.argsort(-sizes, kind="stable")[:count].tolist())
 
     def _rows(self, effects: Sequence[Effect]) -> list[int]:
         """Return the rows of the scores that are shown."""
@@ -239,14 +247,13 @@ class Pictures:
     ) -> Picture:
         table, size = self._selection.rows, self._grid.bin_size_bp
         paired = (table.index != table.index_pair)[list(rows)]
-        # A track without a strand was asked for twice; of a pair of strands both are added, as the row stands for both.
-        ref, alt = (_joined(values.mean(axis=0), paired) for values in (found.ref, found.alt))
+        drawn = _shown(paired, added=self._added)
+        ref, alt = (_curves(values.mean(axis=0), paired, drawn, added=self._added) for values in (found.ref, found.alt))
         start = found.window_start + self._grid.crop_bp + found.first_bin * size
         bins = ref.shape[1]
         middle = min(max((pos - 1 - start) // size, 0), bins - 1)
         first, last = max(middle - near_bins, 0), min(middle + near_bins + 1, bins)
-        names = [titled(table.identifier[row], table.description[row]) for row in rows]
-        name = [f"{text} (both strands added)" if pair else text for text, pair in zip(names, paired, strict=True)]
+        names = self._names(rows, paired, drawn)
         near = Curves(start + first * size, size, ref[:, first:last], alt[:, first:last])
         whole = reduced(start, size, ref, alt)
         gone = -min(compared.moves[-1])  # bases of the genome that the shorter allele lacks
@@ -255,7 +262,22 @@ class Pictures:
             near = replace(near, gap=(seam - first, gone))
             whole = replace(whole, gap=(round(seam * size / whole.step_bp), gone))
         genes, more = self._models(compared.chrom, start, bins * size + max(gone, 0))
-        return Picture(tuple(name), near, whole, genes, size, more)
+        of_rows = tuple(number % len(paired) for number in drawn)
+        return Picture(tuple(names), of_rows, near, whole, genes, size, more)
+
+    def _names(self, rows: Sequence[int], paired: np.ndarray, drawn: Sequence[int]) -> list[str]:
+        """Return what curves are called: by the track of one strand, or by the pair that was added."""
+        table = self._selection.rows
+        units = np.concatenate([table.index[list(rows)], table.index_pair[list(rows)]])[list(drawn)]
+        tracks = self._tracks.take(self._tracks.positions_of(units))
+        names = [titled(*both) for both in zip(tracks.identifier, tracks.description, strict=True)]
+        if not self._added:
+            return names
+        pairs = [titled(table.identifier[row], table.description[row]) for row in rows]
+        return [
+            f"{pairs[number]} (both strands added)" if paired[number] else name
+            for number, name in zip(drawn, names, strict=True)
+        ]
 
     def _models(self, chrom: str, start: int, length: int) -> tuple[list[tuple[str, str, list[tuple[int, int]]]], int]:
         if self._genes is None:
@@ -314,8 +336,17 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _joined(values: np.ndarray, paired: np.ndarray) -> np.ndarray:
-    """Return coverage of rows from that of their '+' tracks and, below, '-' tracks: (2 rows, bins) to (rows, bins)."""
+def _shown(paired: np.ndarray, *, added: bool) -> list[int]:
+    """Return which are drawn of the '+' tracks of rows, which come first, and their '-' tracks: one or both of each."""
+    count = len(paired)
+    both = [(row, row + count) if pair and not added else (row,) for row, pair in enumerate(paired)]
+    return [number for numbers in both for number in numbers]
+
+
+def _curves(values: np.ndarray, paired: np.ndarray, drawn: Sequence[int], *, added: bool) -> np.ndarray:
+    """Return the coverage that is drawn, (curves, bins), from that of '+' tracks and, below, '-' tracks of rows."""
+    if not added:
+        return values[list(drawn)]
     plus, minus = values[: len(paired)], values[len(paired) :]
     return plus + np.where(paired[:, None], minus, np.float32(0))
 

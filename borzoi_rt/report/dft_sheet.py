@@ -28,6 +28,7 @@ _SHOWN = (
     *("motif", "score", "score_sd", "delta_sum", "log2fc", "abundance", "positional", "tss_shift_bp"),
     *("above_noise", "dominant", "delta_score", "dominant_ref", "dominant_alt", *_WHEN_SEVERAL),
 )  # fmt: skip
+_HEADS = {"pos0": "pos (1-based)"}  # as in titles; the table itself counts from 0
 _YES = ("true", "1")  # tables of the first release say 1
 _CHOICES = ("motif", "allele", "net", "track", "status", "dominant")
 
@@ -121,7 +122,8 @@ def write_dft_report(
     ranked = found.changed if found.alt else found.strongest
     rows = [row for _, _, row in sorted(ranked, key=lambda item: (-item[0], -item[1]))]
     columns = [
-        Column(name=name, shown=name in _SHOWN and _told(name, rows), choice=name in _CHOICES) for name in found.names
+        Column(name=_HEADS.get(name, name), shown=name in _SHOWN and _told(name, rows), choice=name in _CHOICES)
+        for name in found.names
     ]
     charts = [*_totals(found), *(() if collected is None else collected.charts())]
     write_sheet(
@@ -131,7 +133,7 @@ def write_dft_report(
             table=source.name,
             unit="rows",
             columns=columns,
-            rows=[[row[name] for name in found.names] for row in rows],
+            rows=[[_cell(name, row[name]) for name in found.names] for row in rows],
             total=total,
             order="size of delta_score (ALT - REF)" if found.alt else "score",
             summary=_summary(known),
@@ -200,6 +202,11 @@ def _keep(heap: list[tuple[float, int, dict[str, Any]]], size: float, number: in
 
 def _size(value: float | None) -> float:
     return -1.0 if value is None or np.isnan(value) else abs(value)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return what the page shows of a value of the table."""
+    return int(value) + 1 if name == "pos0" and value not in (None, "") else value
 
 
 def _told(name: str, rows: list[dict[str, Any]]) -> bool:

@@ -28,7 +28,7 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
     title : str
         Line above the panels; says the resolution.
     """
-    heights = [height for panel in panels for height in ([0.5, 1.6] if panel["genes"] else [1.6])]
+    heights = [height for panel in panels for height in (*_room(panel, len(panel["scores"])), 1.6)]
     figure = style.new_figure(12, 0.9 + sum(heights))
     axes = iter(figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0])
     top = max(float(np.abs(panel["scores"]).max()) for panel in panels) or 1.0
@@ -39,6 +39,7 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
             style.draw_genes(models, panel["genes"], int(edges[0]), int(edges[-1]))
             models.set_xlim(edges[0], edges[-1])
             models.set_xticks([])
+            models.spines[["top", "right"]].set_visible(False)
         axis = next(axes)
         scores = np.asarray(panel["scores"], dtype=np.float64)
         axis.axvspan(*panel["target"], color="0.92", linewidth=0, label="bins of the target")
@@ -51,6 +52,7 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
         axis.set_ylabel(f"per {panel['step_bp']} bp", fontsize="small")
         axis.set_title(f"{panel['name']}, {panel['chrom']}; grey: bins of the target", fontsize="small", loc="left")
         axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlabel("position on the contig, bp", fontsize="small")
     figure.suptitle(title, fontsize="medium")
     style.save(figure, path)
 
@@ -73,7 +75,7 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     from matplotlib.colors import LogNorm
 
     strips, genes = np.asarray(panel["strips"], dtype=np.float64), panel["genes"]
-    heights = [2.2, *([0.6] if genes else []), 0.5 + 0.22 * len(strips)]
+    heights = [2.2, *_room(panel, strips.shape[1]), 0.5 + 0.22 * len(strips)]
     figure = style.new_figure(12, 1.3 + sum(heights))
     axes = figure.subplots(len(heights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     step, tokens = int(panel["step_bp"]), strips.shape[1]
@@ -82,6 +84,7 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     if genes:
         style.draw_genes(axes[1], genes, start, end)
         axes[1].set_xticks([])
+        axes[1].spines[["top", "right"]].set_visible(False)
     lowest = max(float(strips[strips > 0.0].min(initial=1.0)), 1e-6)
     norm = LogNorm(lowest, max(float(strips.max()), 2.0 * lowest))
     drawn = axes[-1].imshow(
@@ -104,6 +107,15 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     figure.suptitle(title, fontsize="medium")
     figure.supxlabel(note, fontsize="x-small", color="0.3")
     style.save(figure, path)
+
+
+def _room(panel: Mapping[str, Any], steps: int) -> list[float]:
+    """Return the height of the gene model of a panel, where there is one: every lane has room for its names."""
+    if not panel["genes"]:
+        return []
+    start = int(panel["start"])
+    lanes = max(lane for lane, _ in style.lanes_of(panel["genes"], start, start + steps * int(panel["step_bp"]))) + 1
+    return [0.3 + 0.35 * lanes]
 
 
 def _arcs(axis: Any, shares: np.ndarray, queries: Sequence[int], start: int, step: int) -> None:

@@ -13,6 +13,7 @@ from . import style
 _WIDE, _TICKS = 1.5, (-5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _MOST_CURVES = 6  # files whose curves are shown
 _COUNTS = ("samples_for_5_percent",)  # how many, beside which all other numbers would look like 0
+_MARKS = "green dot: good; red cross: no better than chance; grey dot: nothing is asked of it"
 _PASSED = {True: "#009e73", False: style.ALT_COLOUR, None: "0.6"}
 
 
@@ -42,9 +43,10 @@ def plot_evaluation(
     files = list(dict.fromkeys(str(line["file"]) for line in table))
     known = [line for line in table if line["value"] is not None and line["quantity"] not in _COUNTS]
     names = list(dict.fromkeys((line["metric"], line["quantity"]) for line in known))
-    height = 0.8 + 2.4 * bool(shown) + 0.28 * max(len(names), 4)
+    room = 0.36 * max(len(names), 4) + 0.4
+    height = 0.8 + 2.4 * bool(shown) + room
     figure = style.new_figure(style.WIDTH_IN, height)
-    parts = figure.subfigures(2, 1, height_ratios=(2.4, 0.28 * max(len(names), 4) + 0.4)) if shown else [None, figure]
+    parts = figure.subfigures(2, 1, height_ratios=(2.4, room)) if shown else [None, figure]
     if shown:
         panels = parts[0].subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for panel, (name, held) in zip(panels, shown, strict=True):
@@ -65,7 +67,7 @@ def _draw_curves(panel: Any, name: str, held: Sequence[Any]) -> None:
     panel.plot(share, first, color=style.SERIES[1], label="in the map's order")
     panel.plot(share, last, color=style.SERIES[0], label="in the reverse order")
     panel.set_title(name, fontsize="small")
-    panel.set_xlabel("share of the bases shuffled", fontsize="small")
+    panel.set_xlabel("share of the bases shuffled; good: the map's order falls first", fontsize="small")
     panel.tick_params(labelsize="small")
     panel.spines[["top", "right"]].set_visible(False)
 
@@ -93,5 +95,11 @@ def _draw_numbers(
         panel.set_title(f"{file}: grey, by chance", fontsize="small")
         panel.tick_params(labelsize="small")
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks(range(len(names)), [f"{metric}: {quantity}" for metric, quantity in names])
+    good = {(line["metric"], line["quantity"]): line.get("good") for line in table}
+    labels = [
+        f"{metric}: {quantity}" + (f"\ngood: {good[metric, quantity]}" if good[metric, quantity] else "")
+        for metric, quantity in names
+    ]
+    panels[0].set_yticks(range(len(names)), labels, fontsize="small")
+    part.supxlabel(_MARKS, fontsize="small")
     panels[0].set_ylim(max(len(names), 1) - 0.5, -0.5)

@@ -15,7 +15,7 @@ import numpy as np
 from ..drafts import draft_of
 from ..errors import InputError
 from ..reading import read_json
-from ..scoring.statistics import meaning_of
+from ..scoring.statistics import joining_of, meaning_of
 from ..tables.assays import assay_of
 from ..tables.reading import ScoreTable, open_scores
 from .coverage import Curves, Picture, Pictures
@@ -103,6 +103,7 @@ def _content(
         "scores": list(ranking.scores),
         "by": ranking.scores.index(by) if by else 0,
         "meanings": _meanings(table, ranking),
+        "joinings": _joinings(table, ranking),
         "beside": list(ranking.beside),
         "total": len(ranking.alleles),
         "alleles": [_row(item, ranking, texts, keys) for item in listed],
@@ -119,6 +120,15 @@ def _meanings(table: ScoreTable, ranking: Ranking) -> list[str]:
     options = table.metadata.get("options")
     family = str(options.get("family", "")) if isinstance(options, Mapping) else ""
     return [meaning_of(name, family) for name in ranking.scores]
+
+
+def _joinings(table: ScoreTable, ranking: Ranking) -> list[str]:
+    """Return what each score of a pair of strands is; nothing where strands were kept apart, or it is not known."""
+    options = table.metadata.get("options")
+    if not isinstance(options, Mapping) or not options.get("merge_strands", True):
+        return ["" for _ in ranking.scores]
+    order = options.get("strand_order")
+    return [joining_of(name, str(options.get("family", "")), order) for name in ranking.scores]
 
 
 class _Texts:
@@ -218,13 +228,13 @@ def _curves(curves: Curves) -> dict[str, Any]:
 
 
 def _histogram(ranking: Ranking, score: str) -> dict[str, Any]:
-    """Return the distribution of the strongest value of each allele: counts between edges."""
+    """Return the distribution of the strongest value of each allele: counts between edges, or the only value."""
     values = np.array([item.best[score].score for item in ranking.alleles if score in item.best])
     if not len(values):
         return {"counts": [], "edges": []}
     low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    if low == high:  # one allele, or several of one score: one bar would say nothing
+        return {"counts": [], "edges": [], "only": _number(low)}
     counts, edges = np.histogram(values, bins=_HISTOGRAM, range=(low, high))
     return {"counts": counts.tolist(), "edges": [_number(float(edge)) for edge in edges]}
 

@@ -28,7 +28,10 @@ def plot_surrogates(path: str | os.PathLike[str], panels: Sequence[dict[str, Any
     columns = min(4, len(panels) + 1)
     rows = -(-(len(panels) + 1) // columns)
     figure = style.new_figure(3.2 * columns, 0.5 + 3.1 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[divmod(number, columns)]) for number in range(len(panels))]
+    row, column = divmod(len(panels), columns)
+    axes.append(figure.add_subplot(grid[row, column:]))  # as wide as what is left of its row
     for axis, panel in zip(axes, panels, strict=False):
         both = np.concatenate([panel["scores"], panel["predicted"]])
         ends = [float(both.min()), float(both.max())]
@@ -47,8 +50,6 @@ def plot_surrogates(path: str | os.PathLike[str], panels: Sequence[dict[str, Any
     summary.set_xlim(0.0, 1.0)
     summary.invert_yaxis()
     summary.set_title("held-out R2 (bars); of shuffled labels (|)", fontsize="small", loc="left")
-    for axis in axes[len(panels) + 1 :]:
-        axis.set_visible(False)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")

@@ -77,8 +77,8 @@ class AlleleCoverage(Frames):
         genes : Genes or path, optional
             Annotation, whose genes are drawn above.
         top : int
-            How many tracks are drawn, both strands of a pair as one: those whose :meth:`change` in the figure is
-            largest in size.
+            How many tracks are drawn, both strands of a pair one below the other and counted as one: those whose
+            :meth:`change` in the figure is largest in size, of a pair that of either strand.
         width_bp : int, optional
             How much is drawn around the variant; 64 bins on either side when None.
 
@@ -87,6 +87,7 @@ class AlleleCoverage(Frames):
         list of str
             What is drawn.
         """
+        from ..report.coverage import titled
         from ..report.figures import plot_alleles, short_name
         from ..report.regions import curves_of, gene_models
         from ..report.style import check_form
@@ -98,12 +99,13 @@ class AlleleCoverage(Frames):
         reach = _NEAR_BINS if width_bp is None else max(1, width_bp // size // 2)
         middle = min(max(int(np.searchsorted(self.end, self.variant.pos - 1, side="right")), 0), len(self.start) - 1)
         first, last = max(middle - reach, 0), min(middle + reach + 1, len(self.start))
-        sides = [curves_of(self.tracks, values[:, first:last]) for values in (self.ref, self.alt)]
-        ref, alt = (
-            np.stack([one.values if one.below is None else one.values + one.below for one in side]) for side in sides
-        )
-        shown = np.argsort(-np.abs(_change(ref, alt)), kind="stable")[:top]
-        names = [one.name + ("" if one.below is None else " (both strands added)") for one in sides[0]]
+        ref, alt = (values[:, first:last] for values in (self.ref, self.alt))
+        sizes = np.abs(_change(ref, alt))
+        rows = curves_of(self.tracks, np.arange(len(self.tracks))[:, None])  # which tracks make a pair
+        pairs = [[int(part[0]) for part in (one.values, one.below) if part is not None] for one in rows]
+        order = sorted(range(len(pairs)), key=lambda number: -max(sizes[pairs[number]]))[:top]
+        shown = [row for number in order for row in pairs[number]]
+        names = [titled(*both) for both in zip(self.tracks.identifier, self.tracks.description, strict=True)]
         low, high = int(self.start[first]), int(self.end[last - 1])
         jump = np.flatnonzero(self.start[first + 1 : last] > self.end[first : last - 1])
         gap = None if not len(jump) else (int(jump[0]) + 1, high - low - size * (last - first))
@@ -120,7 +122,7 @@ class AlleleCoverage(Frames):
             genes=[] if genes is None else gene_models(genes, self.chrom, low, high),
             gap=gap,
         )
-        return [sides[0][row].name for row in shown]
+        return [rows[number].name for number in order]
 
     def to_arrow(self, layout: str = "long") -> pa.Table:
         """Return a row per track and bin: chrom, start, end, track_id, ref, alt, difference."""

@@ -61,29 +61,14 @@ class IsmResult(ScoreResult):
         track : str, optional
             The one track that is drawn.
         """
-        from ..report.attribution import plot_attributions
+        from ..report.attribution import plot_substitutions, strongest_rows
 
         name = self.specs[0].name if score is None else score
-        values = self.matrix(name).astype(np.float64)
-        if track is None:
-            sizes = np.nan_to_num(np.abs(values), nan=0.0).max(axis=(0, 1))
-            shown = [int(number) for number in np.argsort(-sizes, kind="stable")[: max(top, 1)]]
-        else:
-            shown = [self.tracks.position(track)]
-        panels = [
-            {
-                "name": self.tracks.labels[number],
-                "chrom": self.interval.chrom,
-                "start": self.interval.start,
-                "letters": self.sequence,
-                "scores": -np.nan_to_num(values[:, :, number]).mean(axis=1),
-                "effects": values[:, :, number].T,
-                "target": name,
-                "convention": "mean4",
-            }
-            for number in shown
-        ]
-        plot_attributions(path, panels, title=f"{name} of every substitution")
+        values = self.matrix(name)
+        shown = strongest_rows(values, top) if track is None else [self.tracks.position(track)]
+        labels = [self.tracks.labels[number] for number in shown]
+        where = {"chrom": self.interval.chrom, "start": self.interval.start, "letters": self.sequence}
+        plot_substitutions(path, values[:, :, shown], labels, **where, score=name)
 
     def __repr__(self) -> str:
         where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"

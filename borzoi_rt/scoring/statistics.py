@@ -29,10 +29,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..backends.protocols import BinSums
+from ..engine.regions import Region
 from ..errors import InputError
 from ..tracks import MergePlan
 from ..types import DoubleArray, FloatArray, SignArray
-from .formulas import Coverage, Divergence, Profile, Statistic, is_sum
+from .formulas import Coverage, Difference, Divergence, MeanDifference, Profile, Statistic, is_sum
 from .registry import FAMILIES, REGISTRY, SITE_SUMMARIES, STATISTICS, STRAND_ORDERS, StatisticDescription
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "canonical_names",
     "describe_statistics",
     "find_statistics",
+    "joining_of",
     "mean_scores",
     "score_pair",
     "score_sums",
@@ -81,6 +83,37 @@ def meaning_of(score: str, family: str) -> str:
         return ""
     summary = entry.summary.replace("of the window", "of the region") if "@" in score else entry.summary
     return f"{summary}: {entry.formula}"
+
+
+def joining_of(score: str, family: str, strand_order: str | None = None) -> str:
+    """Return in words what a score of a pair of strands, which is one row, is of the two; empty where it is unknown.
+
+    Parameters
+    ----------
+    score : str
+        ``STAT`` or ``STAT@REGION``.
+    family : str
+        Table of statistics.
+    strand_order : str, optional
+        ``after`` or ``before``; that of the family when None.
+    """
+    name, _, region = score.partition("@")
+    entry = REGISTRY.get(family, {}).get(name)
+    if entry is None and name not in SITE_SUMMARIES:
+        return ""
+    late = _joined_after(strand_order or STRAND_ORDERS[family])
+    if entry is None or not late:
+        found = "the score of the added coverage of its two strands"
+    elif entry.statistic.squares:
+        found = "the root of the sum of squares of the scores of its two strands"
+    else:
+        linear = entry.statistic in (Difference(), MeanDifference())  # alike in either order
+        found = "the sum of the scores of its two strands" + (
+            "" if linear else ", not the score of their added coverage"
+        )
+    if region and Region.parse(region).of_genes:
+        return f"the score of the strand that the gene lies on; for a gene without strand {found}"
+    return found
 
 
 def canonical_names(names: Sequence[str], family: str) -> tuple[str, ...]:

@@ -260,12 +260,21 @@ def _rule_json(rule: Rule, kind: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _sentence(begin: str, rule: Rule, kind: str, names: Sequence[str]) -> str:
-    """Say a rule: ``If there is inr+ and no tata+, the score is 2.3 (mean of 47 mutants, standard deviation 0.6).``"""
-    words = " and ".join(_in_words(*part, kind, names) for part in rule.conditions)
+    """Say a rule: ``If there is inr+, but no tata+, the score is 2.3 (mean of 47 mutants, standard deviation 0.6).``"""
+    words = listed([_in_words(*part, kind, names) for part in rule.conditions])
     words = f"there is {words}" if words and kind == "motifs" else words
     head = f"{begin} {words}, the" if words else "Otherwise the" if begin.startswith("Otherwise") else "Always the"
     noun = "1 mutant" if rule.count == 1 else f"{rule.count} mutants"
     return f"{head} score is {rule.mean:.4g} (mean of {noun}, standard deviation {rule.deviation:.2g})."
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join conditions, by a ``but`` where what is not there meets what is: "no a and b" reads two ways."""
+    text = ""
+    for before, part in zip(("", *parts), parts, strict=False):
+        turned = before.startswith("no ") != part.startswith("no ")
+        text += part if not before else f", but {part}" if turned else f" and {part}"
+    return text
 
 
 def _in_words(feature: int, above: bool, threshold: float, kind: str, names: Sequence[str]) -> str:

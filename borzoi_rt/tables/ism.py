@@ -19,7 +19,11 @@ _BASES = "ACGT"
 
 
 def write(path: Path, shards: Shards, context: TableContext) -> None:
-    """Write an HDF5 file; see :func:`borzoi_rt.runs.ism.score_ism` for the layout."""
+    """Write an HDF5 file; see :func:`borzoi_rt.runs.ism.score_ism` for the layout.
+
+    ``target_ids`` and ``target_labels`` call a joined pair of strands by its '+' track, as the reference programs do;
+    ``row_ids`` calls it by its pair.
+    """
     tracks = context.rows.tracks
     with new_hdf5(path) as file:
         sequences = _write_where(file, context)

@@ -16,7 +16,7 @@ from borzoi_rt.explain.panels import read_panels
 from borzoi_rt.explain.rows import Row
 from borzoi_rt.explain.where import Where, anchored
 from borzoi_rt.genome.intervals import Interval
-from borzoi_rt.report import style
+from borzoi_rt.report import attribution, style
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -152,3 +152,47 @@ def test_bars_are_the_strongest_alleles(desk: Desk, monkeypatch: pytest.MonkeyPa
     matrix = found.matrix("logSED")[:, :, found.tracks.position("dnase")]
     image = drawn[1].axes[1].get_images()[0]
     assert_allclose(np.ma.filled(image.get_array(), np.nan), matrix.T)
+
+
+def test_both_strands_of_a_pair_are_drawn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own curve, since the score of a pair is made of both scores and not of the added coverage."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(style, "finish", lambda figure, path, title: drawn.append(figure))
+    with borzoi_rt.open_model(desk.bundle, fasta=desk.fasta, threads=1) as model:
+        base = model.fasta.fetch("chr1", 2999, 3000)
+        found = model.predict_variant(f"chr1:3000:{base}:{'C' if base == 'A' else 'A'}")
+    pairs = found.plot("v.png", top=99)
+    names = [axis.get_title(loc="left").split()[0] for axis in drawn[0].axes]
+    titles = [name for name in found.tracks.identifier if name in names]
+    assert any(name.split()[0].endswith("+/-") for name in pairs)
+    assert sorted(titles) == sorted(found.tracks.identifier)
+    for pair in pairs:
+        name = pair.split()[0]
+        if name.endswith("+/-"):
+            assert names.index(f"{name[:-3]}-") == names.index(f"{name[:-3]}+") + 1
+
+
+def test_a_file_of_mutagenesis_is_drawn(cli: Cli, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the result in memory draws itself; of several regions the one that is named."""
+    drawn: list[Any] = []
+    monkeypatch.setattr(attribution, "plot_attributions", lambda path, panels, title: drawn.append((panels, title)))
+    table, bed = desk.folder / "i.h5", desk.folder / "i.bed"
+    assert cli("ism", "chr1:3,001-3,004", *desk.model(), "--stats", "logSED,D2", "--out", table).code == 0
+    ended = cli("plot", table, "--top", 2, "--out", "i.svg")
+    assert (ended.code, ended.err) == (0, f"{table}: chr1:3001-3004, 2 tracks -> i.svg\n")
+    with borzoi_rt.open_model(desk.bundle, fasta=desk.fasta, threads=1) as model:
+        model.ism("chr1:3,001-3,004", stats="logSED,D2").plot("m.svg", top=2)
+    (file, title), (memory, same) = drawn
+    assert title == same == "logSED of every substitution"
+    for one, other in zip(file, memory, strict=True):
+        assert (one["name"], one["start"], one["letters"]) == (other["name"], 3000, other["letters"])
+        assert_allclose(one["scores"], other["scores"], rtol=1e-6)
+        assert_allclose(one["effects"], other["effects"], rtol=1e-6)
+    bed.write_text("chr1\t3000\t3004\tone\nchr1\t3100\t3104\ttwo\n")
+    several = desk.folder / "s.h5"
+    assert cli("ism", "--bed", bed, *desk.model(), "--stats", "logSED", "--out", several).code == 0
+    assert cli("plot", several, "--row", "two", "--out", "s.svg").code == 0
+    (panel,), _ = drawn[-1]
+    assert panel["start"] == 3100
+    assert "no row 'three'; there are one, two" in cli("plot", several, "--row", "three", "--out", "s.svg").err
+    assert "--region is not of mutagenesis" in cli("plot", table, "--region", "chr1:1-2", "--out", "s.svg").err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +33,13 @@ def test_a_run_leaves_its_report(cli: Cli, desk: Desk) -> None:
         ref, alt = np.array(curves["ref"]), np.array(curves["alt"])
         names = [bar[0] for bar in detail["bars"]]
         # The sum of ALT - REF over the output is the score of the track, up to the four digits that are kept.
-        sums += [(float((alt - ref)[at].sum()), detail["bars"][at][2], ref[at].max()) for at in range(len(ref))]
-        assert [name.split()[0] for name in detail["picture"]["tracks"]] == names[: len(ref)]
+        pairs = [name.split()[0] for name in detail["picture"]["tracks"]]
+        pairs = [f"{name}/-" if name[-1] == "+" else f"{name[:-1]}+/-" if name[-1] == "-" else name for name in pairs]
+        assert list(dict.fromkeys(pairs)) == names[: len(set(pairs))]  # both strands of a pair, one below the other
+        for pair in dict.fromkeys(pairs):
+            own = [at for at, name in enumerate(pairs) if name == pair]
+            assert len(own) == (2 if pair.endswith("/-") else 1)
+            sums.append((float((alt - ref)[own].sum()), detail["bars"][names.index(pair)][2], ref[own].max()))
         bins.add(ref.shape[1] * curves["step"] // detail["picture"]["bin"])
     found, scores, size = np.array(sums).T
     (count,) = bins
@@ -114,7 +120,7 @@ def test_bins_behind_a_deletion_lie_where_their_bases_are(cli: Cli, desk: Desk) 
         assert (found.start[at] == starts).all()
         assert np.allclose(curves["ref"][0], found.ref[0][at], rtol=1e-3, atol=1e-6)
     ended = cli("plot", variant, *desk.model(), "--out", desk.folder / "v.svg")
-    assert ended.err.startswith(f"chr1:3000 {text[2999:3009]}… (101 bp)>{text[2999]}: 4 tracks")
+    assert ended.err.startswith(f"chr1:3000 {text[2999:3009]}… (101 bp)>{text[2999]}: 6 tracks")
 
 
 def test_without_a_model_no_coverage_is_shown(cli: Cli, desk: Desk) -> None:
@@ -164,7 +170,7 @@ def test_a_figure_of_a_variant(cli: Cli, desk: Desk) -> None:
     variant, out = f"{row[0]}:{row[1]}:{row[3]}:{row[4]}", desk.folder / "v.svg"
     ended = cli("plot", variant, *desk.model(), "--out", out, "--top", 2, "--width", 200)
     assert (ended.code, out.read_text()[:5]) == (0, "<?xml")
-    assert "2 tracks" in ended.err
+    assert re.search(": [2-4] tracks -> ", ended.err)  # a pair of strands is two
     wrong = {"A": "C", "C": "A", "G": "A", "T": "A"}[row[3]]
     for words, message in (
         ([f"{row[0]}:{row[1]}:{wrong}:{row[3]}", "--out", out], "ref_mismatch: REF"),
@@ -181,14 +187,17 @@ def test_the_tracks_that_change_most_are_drawn(desk: Desk) -> None:
     with Pictures(desk.bundle, desk.fasta, ScoreOptions()) as pictures:
         every = pictures.variant(variant, count=99, width_bp=200)
         two = pictures.variant(variant, count=2, width_bp=200)
-    change = [
-        abs(math.log2((alt.sum() + 1) / (ref.sum() + 1)))
-        for ref, alt in zip(every.near.ref.astype(float), every.near.alt.astype(float), strict=True)
-    ]
+    sizes = dict.fromkeys(every.rows, 0.0)  # of a pair of strands the larger of both
+    for row, ref, alt in zip(every.rows, every.near.ref.astype(float), every.near.alt.astype(float), strict=True):
+        sizes[row] = max(sizes[row], abs(math.log2((alt.sum() + 1) / (ref.sum() + 1))))
+    change = list(sizes.values())
     assert change == sorted(change, reverse=True)
     assert change[0] > change[-1]
-    assert two.tracks == every.tracks[:2]
-    np.testing.assert_array_equal(two.near.alt, every.near.alt[:2])
+    count = len(two.tracks)
+    assert two.rows == every.rows[:count]
+    assert list(dict.fromkeys(two.rows)) == list(sizes)[:2]
+    assert two.tracks == every.tracks[:count]
+    np.testing.assert_array_equal(two.near.alt, every.near.alt[:count])
     width = every.near.step_bp * every.near.ref.shape[1]
     assert every.near.start <= variant.pos - 1 < every.near.start + width
     assert 200 - 2 * every.bin_size_bp < width < 200 + 2 * every.bin_size_bp

@@ -90,7 +90,11 @@ def test_columns_and_names_of_alphagenome(cli: Cli, desk: Desk, gtf: Path) -> No
         ),
         (["--stats", "SUM@exons", "--genes", "GTF", "--gene-type", "x"], "types: protein_coding, lncRNA"),
         (["--stats", "SUM@exons", "--genes", "none.gtf"], "none.gtf: no such annotation file"),
-        (["--stats", "SUM", "--gene", "NEAR"], "gene_names is for scores of genes"),
+        (
+            ["--stats", "SUM", "--gene", "NEAR"],
+            "--gene is for scores of genes, and SUM is none; write --stats SUM@exons",
+        ),
+        (["--gene-type", "x"], "--gene-type is for scores of genes, and SUM is none"),
         (["--stats", "SUM@exons", "--genes", "GTF", "--sites", "intron"], "sites is for scores of sites"),
         (["--site-pseudo", "5"], "site_pseudo is for scores of sites, and there are none; name one, like COVR@pas"),
         (["--site-min-coverage", "5"], "site_min_coverage is for scores of sites"),

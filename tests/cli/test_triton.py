@@ -12,6 +12,7 @@ from triton_servers import need_packages
 from borzoi_rt.backends.opening import open_session
 from borzoi_rt.backends.parity import replay_golden
 from borzoi_rt.bundle.opening import Bundle
+from borzoi_rt.cli.triton import devices_of
 from borzoi_rt.serving.local.launcher import TritonServer
 
 
@@ -160,6 +161,17 @@ def test_serve_prints_the_line_for_production(cli: Cli, triton_repository: Path,
     code, out, err = cli("triton", "serve", triton_repository, "--docker")
     assert code == 0, err
     assert out.startswith("docker run --rm --gpus=all")
+    assert out.count("\n") == 1  # a line to paste; what is to be done first stands beside it
+    assert "docker build -f deploy/Dockerfile -t borzoi-rt-triton:latest ." in err
+
+
+def test_addresses_to_paste(tmp_path: Path) -> None:
+    for name in ("fold1", "fold1_body", "fold1_scorer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").touch()
+    scorer, graph = devices_of(tmp_path, "127.0.0.1:8001")
+    assert scorer == "to use it: --device triton:grpc://127.0.0.1:8001/fold1_scorer (score)"
+    assert graph.startswith("to use it: --device triton:grpc://127.0.0.1:8001/fold1 (")
 
 
 def test_check_replays_the_golden_example(cli: Cli, triton_server: TritonServer, toy_bundle: Bundle) -> None:

@@ -133,7 +133,7 @@ def test_a_download_that_breaks_leaves_nothing(cli: Cli, calico: Server, cache: 
     code, out, err = cli("get", NAME, "--out", tmp_path / "b")
     assert (code, out) == (1, "")
     assert "cannot be downloaded" in err
-    assert "targets_mouse.txt into a directory DIR" in err
+    assert "targets_mouse.txt (about 0.7 GB) into a directory DIR" in err
     assert not list((cache / "borzoi_rt" / "published" / NAME).iterdir())
     assert not (tmp_path / "b").exists()
 
@@ -197,7 +197,9 @@ def test_offline_says_what_to_fetch_and_where(
     error = err.splitlines()[-1]
     base = "https://huggingface.co/johahi/flashzoi-replicate-3/resolve/main"
     assert f"Fetch {base}/model.safetensors and {base}/config.json and https://" in error
-    assert error.endswith("`borzoi-rt get flashzoi-3` with DIR as the directory of files")
+    assert error.endswith(
+        "(about 0.7 GB) into a directory DIR, then `borzoi-rt get flashzoi-3 --files DIR --out BUNDLE`"
+    )
 
 
 def test_unknown_name(cli: Cli, tmp_path: Path) -> None:

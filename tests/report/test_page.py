@@ -234,3 +234,25 @@ def test_motifs_belong_to_the_haplotype_that_has_them(tmp_path: Path) -> None:
     assert [held[0]["at"] for held in list(found.values())[:4]] == [0, 1, 2, 3]
     assert (0, 0, "S1 2 against 1") in found
     assert found[1, 0, ""] == []
+
+
+def test_what_a_pair_of_strands_scores_is_said(table: Path) -> None:
+    """Beside the formula, which alone would be that of the added coverage; nothing where strands were kept apart."""
+    about = table.with_name(table.name + ".meta.json")
+    told = {}
+    for family, order, merged in (("hound", None, True), ("hound", "before", True), ("hound", None, False)):
+        options = {"family": family, "strand_order": order, "merge_strands": merged}
+        about.write_text(json.dumps({"options": options}))
+        write_report(table.with_suffix(".html"), table)
+        told[order, merged] = data_of(table.with_suffix(".html").read_text())["joinings"]
+    assert all("the sum of the scores of its two strands" in words for words in told[None, True])
+    assert all("the score of the added coverage" in words for words in told["before", True])
+    assert told[None, False] == ["", ""]
+
+
+def test_one_value_has_no_histogram(tmp_path: Path) -> None:
+    """Edges half a unit on each side of it would be of nothing."""
+    out = tmp_path / "r.html"
+    write_report(out, write(tmp_path / "t.tsv", [rows()[1] | {"score": -5.887}]), rank_by="logSED")
+    (drawn,) = data_of(out.read_text())["histograms"]
+    assert drawn == {"counts": [], "edges": [], "only": -5.887}

@@ -222,3 +222,11 @@ def test_in_a_browser_without_an_error_or_a_request(tmp_path: Path) -> None:
     assert '<img src="x"' not in document
     assert document.count("<svg") == 4
     assert "3 of 3 listed tracks" in document
+
+
+def test_positions_of_dft_scores_are_those_of_their_titles(tmp_path: Path) -> None:
+    """1-based, as everywhere on a page; the table itself counts from 0."""
+    about = {"site": "s", "chrom": "chr1", "pos0": 9, "strand": "+", "allele": "ref", "net": "n", "track": "t"}
+    table = dft_table(tmp_path / "d.tsv", [{**about, "motif": "m", "score": 0.5, "status": "ok"}])
+    write_dft_report(tmp_path / "d.html", table)
+    assert column(data_of(tmp_path / "d.html"), "pos (1-based)") == [10]

@@ -18,6 +18,7 @@ from borzoi_rt.scoring.statistics import (
     canonical_names,
     describe_statistics,
     find_statistics,
+    joining_of,
     score_pair,
     score_sums,
     undefined_scores,
@@ -324,3 +325,23 @@ def test_which_strand_is_stronger() -> None:
     stronger.clear()
     score_pair(np.zeros_like(alt), alt, strand_order="before", **known)
     assert stronger == {}, "strands that are joined first cannot be told apart"
+
+
+@pytest.mark.parametrize("order", ["after", "before"])
+@pytest.mark.parametrize(("family", "name"), NAMES)
+def test_what_is_said_of_a_pair_of_strands_is_what_is_computed(family: str, name: str, order: str) -> None:
+    ref, alt = coverage(1, 2, 33, seed=3)
+    alt[:, 0] *= 2.0  # one strand rises and the other falls
+    alt[:, 1] *= 0.4
+    pair = MergePlan(np.array([0]), np.array([1]))
+    (found,) = score_pair(ref, alt, statistics=find_statistics([name], family), strand_order=order, merge=pair)[name]
+    one, other = score(name, ref, alt, family).astype(np.float64)
+    (added,) = score(name, ref[:, :1] + ref[:, 1:], alt[:, :1] + alt[:, 1:], family)
+    words = joining_of(f"{name}@span:64", family, order)
+    kinds = {"the score of the added": added, "the sum of": one + other, "the root of": np.hypot(one, other)}
+    (said,) = [kind for kind in kinds if words.startswith(kind)]
+    assert_allclose(found, kinds[said], rtol=1e-5, atol=1e-4)
+    if said == "the sum of":
+        assert ("not the score of their added" in words) == (abs(found - added) > 1e-4 * abs(added))
+    of_gene = joining_of(f"{name}@exons", family, order)
+    assert of_gene == f"the score of the strand that the gene lies on; for a gene without strand {words}"

@@ -14,7 +14,7 @@ from borzoi_rt.errors import InputError
 from borzoi_rt.surrogates.features import Features, kept_of, substitutions_of
 from borzoi_rt.surrogates.fidelity import Fitted, fit
 from borzoi_rt.surrogates.library import Library, LibraryOptions, make_library
-from borzoi_rt.surrogates.models import KINDS, FitOptions, fit_tree
+from borzoi_rt.surrogates.models import KINDS, FitOptions, fit_tree, listed
 
 pytest.importorskip("sklearn", reason="scikit-learn is of the extra surrogate, which is too large for the extra test")
 
@@ -207,3 +207,18 @@ def test_nothing_to_learn_is_refused(planted: Library) -> None:
         FitOptions(penalty=-1.0)
     with pytest.raises(InputError, match="depth is 0"):
         FitOptions(depth=0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (["no tata+", "inr+"], "no tata+, but inr+"),
+        (["inr+", "no tata+"], "inr+, but no tata+"),
+        (["no tata+", "no inr+"], "no tata+ and no inr+"),
+        (["no inr+", "no tata+", "gc+", "gc-"], "no inr+ and no tata+, but gc+ and gc-"),
+        (["gc+"], "gc+"),
+        ([], ""),
+    ],
+)
+def test_what_is_not_there_reads_one_way(parts: list[str], said: str) -> None:
+    assert listed(parts) == said

@@ -53,7 +53,8 @@ function show() {
   rows = chosen();
   byId("score-name").textContent = data.scores[rank] || "Score";
   const meaning = data.meanings[rank] || "", letters = / [RA]\b/.test(meaning) ? ` (R, A: coverage of REF and ALT${data.scores[rank].includes("@") ? " in the region" : ""})` : "";
-  byId("meaning").textContent = meaning && `${data.scores[rank]}: ${meaning}${letters}`;
+  const joined = data.joinings[rank] ? `. A pair of strands, like RNA+/-, is one row: ${data.joinings[rank]}.` : "";
+  byId("meaning").textContent = meaning && `${data.scores[rank]}: ${meaning}${letters}${joined}`;
   byId("found").textContent = `${grouped(rows.length)} of ${grouped(data.alleles.length)} listed alleles` + (rows.length > limit ? `, the first ${limit} shown` : "");
   document.querySelector("#variants tbody").replaceChildren(...rows.slice(0, limit).map(line));
   byId("more").hidden = rows.length <= limit;
@@ -87,7 +88,7 @@ function ticks(low, high, count) {
   const rough = (high - low) / count || 1, unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
   const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Math.abs(at) < step * 1e-9 ? 0 : Number(at.toPrecision(12)));
   return found.length < 2 && count < 20 ? ticks(low, high, count * 2) : found;
 }
 function histogram(figure, number) {
@@ -296,9 +297,11 @@ byId("download").addEventListener("click", download);
 byId("more").addEventListener("click", () => { limit += 100; show(); });
 show();
 data.histograms.forEach((item, number) => {
-  if (!item.counts.length) return;
-  const figure = make("figure", {}, make("figcaption", {}, data.scores[number]));
+  if (!item.counts.length && !("only" in item)) return;
+  const words = "only" in item ? `${data.scores[number]}: all are ${shown(item.only, true)}, so no distribution is drawn.` : data.scores[number];
+  const figure = make("figure", {}, make("figcaption", {}, words));
   byId("histograms").append(figure);
+  if ("only" in item) return;
   redraw.push(() => histogram(figure, number));
 });
 data.details.forEach((detail, number) => byId("detail-list").append(detailOf(detail, number)));
