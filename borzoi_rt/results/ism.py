@@ -67,8 +67,15 @@ class IsmResult(ScoreResult):
         values = self.matrix(name)
         shown = strongest_rows(values, top) if track is None else [self.tracks.position(track)]
         labels = [self.tracks.labels[number] for number in shown]
-        where = {"chrom": self.interval.chrom, "start": self.interval.start, "letters": self.sequence}
-        plot_substitutions(path, values[:, :, shown], labels, **where, score=name)
+        plot_substitutions(
+            path,
+            values[:, :, shown],
+            labels,
+            chrom=self.interval.chrom,
+            start=self.interval.start,
+            letters=self.sequence,
+            score=name,
+        )
 
     def __repr__(self) -> str:
         where = f"{self.interval.chrom}:{self.interval.start + 1}-{self.interval.end}"
