@@ -96,7 +96,7 @@ def _draw_change(panel: Any, change: np.ndarray, edges: np.ndarray) -> None:
     far = most or 1.0
     panel.set_ylim(-1.1 * far, 1.1 * far)
     panel.set_yticks([-most, most] if most else [0.0])
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:+.2g}" if value else "0")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     panel.set_ylabel("ALT - REF", fontsize="x-small")
 
 
