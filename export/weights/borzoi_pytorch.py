@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise FormatError(f"{path}: no such weight file") from None
     except Exception as error:  # on damaged bytes torch raises whatever its parsers raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:160]
-        raise FormatError(f"{path}: cannot be read as a state dict of tensors ({reason})") from error
+        raise FormatError(f"{path}: cannot be read as a state dict of tensors ({_reason(error)})") from error
     return unwrapped(state, str(path))
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line why torch refuses a file; its own first line tells people to run what is in it."""
+    strange = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    if strange:
+        return f"it holds {strange[1][:100]}, and objects are not loaded; save the tensors alone"
+    return next(iter(str(error).splitlines()), type(error).__name__)[:160]
 
 
 def convert_state_dict(

@@ -46,7 +46,7 @@ def unwrapped(content: Any, source: str) -> dict[str, Tensor]:
         )
     (state,) = found.values()
     for key, value in state.items():
-        if value.layout is not torch.strided or value.is_quantized:
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
             raise FormatError(f"{source}: {key!r} is not a plain tensor; a state dict holds nothing else")
     return {key: value.detach() for key, value in state.items()}
 

@@ -6,10 +6,14 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import worlds
+
+from borzoi_rt import demo
+from borzoi_rt.demo.data import write_demo_data
 
 if TYPE_CHECKING:
     from conftest import Cli, Desk  # type: ignore[attr-defined]
@@ -125,3 +129,43 @@ def test_the_handler_is_gone_afterwards(cli: Cli) -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert cli("scores").code == 0
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# Commands that keep nothing: interrupted in the network, or while the file gets its name, they leave nothing.
+KEEP_NOTHING = {
+    "activations": "--layer stem --units 0-1 --region synthA:22201-22220 --out OUT.tsv",
+    "attention": "--variant synthB:69533:TCAG:T --out OUT.h5",
+    "cam": "--region synthA:22201-22220 --out OUT.tsv",
+    "design": "--region synthA:22201-22210 --edits 1 --out OUT",
+    "dissect": "--layer stem --units 0-1 --windows 1 --motifs MOTIFS --out OUT",
+    "embed": "--region synthA:22201-22220 --out OUT.h5",
+    "explain compare": "--methods saliency,ism --region synthA:22201-22210 --target logSED --out OUT",
+    "filters": "--layer stem --units 0-1 --windows 1 --out OUT",
+    "surrogate": "--region synthA:22201-22220 --mutants 200 --out OUT",
+}
+
+
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo_data(folder)
+    return folder / "genome.fa"
+
+
+@pytest.mark.parametrize("where", ["onnxruntime.InferenceSession.run", "pathlib.Path.replace"])
+@pytest.mark.parametrize("command", KEEP_NOTHING)
+def test_nothing_is_left(
+    cli: Cli, genome: Path, tmp_path: Path, command: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if command == "surrogate":
+        pytest.importorskip("sklearn", reason="the extra `surrogate` is not installed")
+    monkeypatch.setattr(where, interrupt)
+    words = KEEP_NOTHING[command].replace("OUT", str(tmp_path / "out"))
+    words = words.replace("MOTIFS", str(genome.parent / "motifs.meme"))
+    ended = cli(*command.split(), *words.split(), "--bundle", Path(demo.__file__).parent / "bundle", "--fasta", genome)
+    out = words.split()[-1]
+    assert (ended.code, ended.err.splitlines()[-1]) == (130, f"interrupted: {out} was not written")
+    assert not list(tmp_path.iterdir())

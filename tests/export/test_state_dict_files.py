@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     assert touched.exists()
 
 
+def test_objects_beside_the_tensors_are_named(tmp_path: Path) -> None:
+    """As arguments of a training program: torch refuses them with advice to load the file without care."""
+    torch.save({"state_dict": {"a": torch.zeros(2)}, "args": argparse.Namespace(rate=1)}, tmp_path / "m.bin")
+    message = refused(tmp_path / "m.bin")
+    assert "it holds argparse.Namespace, and objects are not loaded; save the tensors alone" in message
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -72,6 +80,7 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
         torch.zeros(2),
         {1: torch.zeros(2)},
         {"a": torch.zeros(2).to_sparse()},
+        {"a": torch.zeros(2, device="meta")},
     ],
 )
 def test_other_contents(tmp_path: Path, content: Any) -> None:
