@@ -109,7 +109,7 @@ class ExplainOutputs:
         named: set[Path] = set()
         for path in self.targets:
             if path.resolve() in named:
-                raise InputError(f"{path}: two outputs have this name; give each its own")
+                raise InputError(f"{path}: is another output of the run too; give each a name of its own")
             named.add(path.resolve())
             if self.modisco is not None and self.modisco.resolve() in path.resolve().parents:
                 raise InputError(f"{path}: lies in {self.modisco}, the directory of modisco; choose another folder")

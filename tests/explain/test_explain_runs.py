@@ -77,10 +77,12 @@ def genome(desk: SimpleNamespace) -> Iterator[Fasta]:
 
 
 def words(desk: SimpleNamespace, bundle: Bundle, folder: Path, *more: object) -> list[object]:
-    """Return a call that writes everything that can be written into a folder."""
-    made = ["--out", folder / "out.h5", "--bigwig", folder / "out.bw", "--modisco", folder / "modisco"]
-    files = ["--bundle", bundle.path, "--fasta", desk.fasta, "--bed", desk.bed, "--threads", 1]
-    return ["explain", *files, "--tracks", "cage,dnase", *made, *more]
+    """Return a call that writes everything that can be written into a folder; ``more`` replaces what it names again."""
+    pairs: dict[object, object] = {"--bundle": bundle.path, "--fasta": desk.fasta, "--bed": desk.bed, "--threads": 1}
+    pairs |= {"--tracks": "cage,dnase", "--out": folder / "out.h5", "--bigwig": folder / "out.bw"}
+    pairs["--modisco"] = folder / "modisco"
+    kept = (held for pair in pairs.items() if pair[0] not in more for held in pair)
+    return ["explain", *kept, *more]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -262,7 +264,7 @@ def test_another_run_is_refused(call, desk, gradient_bundle, second_fold, tmp_pa
     arguments = words(desk, gradient_bundle, tmp_path)
     stopped(call, arguments)
     changed = [*more, second_fold.path] if more == ["--fold"] else more
-    result = call(*arguments, *changed, "--resume")
+    result = call(*words(desk, gradient_bundle, tmp_path, *changed), "--resume")
     check_error(result, "kept by a run with another ")
     assert said in result[2]
     assert call(*arguments, "--resume")[0] == 0
@@ -270,7 +272,7 @@ def test_another_run_is_refused(call, desk, gradient_bundle, second_fold, tmp_pa
 
 def test_another_genome_is_refused(call, desk, gradient_bundle, tmp_path, stopped):
     fasta = worlds.write_fasta(tmp_path / "g.fa", {"chr1": TEXT, "chr2": TEXT})
-    arguments = [*words(desk, gradient_bundle, tmp_path), "--fasta", fasta]
+    arguments = words(desk, gradient_bundle, tmp_path, "--fasta", fasta)
     stopped(call, arguments)
     worlds.write_fasta(fasta, {"chr1": TEXT + "A", "chr2": TEXT})
     check_error(call(*arguments, "--resume"), "another genome")

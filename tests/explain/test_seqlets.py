@@ -26,6 +26,8 @@ from borzoi_rt.sequence import encode
 
 BUNDLE = Path(grammar.__file__).with_name("bundle")
 
+MADE = {"method": "ism", "target": {"target": "SUM"}}  # what every file says
+
 
 def test_p_is_twice_the_share_of_all_draws():
     pool = [-10.0, -7.0, 0.0, 3.0, 13.0]  # the range is 23, so that each is a whole number of the 2,047 steps
@@ -130,7 +132,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         codes = encode(text).argmax(axis=0).astype(np.uint8)
         row = Row(name=f"p{number}", bases=bases, where=where)
         stored.append(StoredRow(row, codes, 1.0, {"hypothetical": scores}, {}))
-    write_attributions(folder / "a.h5", iter(stored), 2, WIDTH, {"projected_only": False})
+    write_attributions(folder / "a.h5", iter(stored), 2, WIDTH, {**MADE, "projected_only": False})
     return folder / "a.h5", folder / "m.meme"
 
 
@@ -201,7 +203,7 @@ def test_a_method_of_the_bases_that_are_there_has_no_agreement(planted, tmp_path
     row = Row(name="alt", bases=bases, where=where, allele=ALT)
     arrays = {"hypothetical": np.broadcast_to(held.projected[0], (4, WIDTH))}
     stored = StoredRow(row, held.arrays["sequence"][0], 1.0, arrays, {})
-    write_attributions(tmp_path / "p.h5", iter([stored]), 1, WIDTH, {"projected_only": True})
+    write_attributions(tmp_path / "p.h5", iter([stored]), 1, WIDTH, {**MADE, "projected_only": True})
     seqlets_of(tmp_path / "p.h5", tmp_path / "s.bed", {"chr1": 1}, motifs=planted[1], pvalue=0.05)
     named = [item for item in read_bed(tmp_path / "s.bed") if item["name"] != "."]
     assert {item["name"] for item in named} == {"tata", "inr", "gc", "silencer"}
@@ -241,7 +243,7 @@ def test_choices_that_nothing_heeds_are_refused(planted, tmp_path, monkeypatch, 
         (["--seqlet-pvalue", 0.1], "leave it out"),
         (["--hits", tmp_path / "h.csv", "--motifs", planted[1]], "hits are written as .tsv, .parquet"),
         (["--seqlets", bed, "--motifs", tmp_path / "none.meme"], "none.meme"),
-        (["--seqlets", tmp_path / "a.h5"], "two outputs have this name"),
+        (["--seqlets", tmp_path / "a.h5"], "is another output of the run too"),
         (["--seqlets", planted[1], "--motifs", planted[1]], "is an input"),
     ):
         check_error(call(*words, *more), told)
