@@ -54,8 +54,7 @@ def write(path: Path, width: int, *, effects: bool = True, rows: int = 2, first:
         row = Row(name=HOSTILE if number else "first", bases=bases, where=where, allele=ALT if number else "genome")
         stored.append(StoredRow(row, codes, 2.5, arrays, {"completeness_error": 0.0125, "folds": [1, 2]}))
     target = {"target": "log SUM@exons", "tracks": HOSTILE, "against": None}
-    model = {"name": HOSTILE, "sha256": "0" * 64}
-    about = {"method": "ism", "target": target, "options": {"convention": "mean4"}, "models": [model]}
+    about = {
         "method": "ism",
         "target": target,
         "options": {"convention": "mean4"},
