@@ -83,10 +83,22 @@ class _Target(torch.autograd.Function):
     def forward(ctx: Any, sequences: Tensor, module: TargetModule) -> Tensor:
         values, slopes = module.values_of(sequences, slopes=bool(ctx.needs_input_grad[0]))
         if slopes is not None:
-            ctx.save_for_backward(slopes)
+            ctx.save_for_backward(sequences, slopes)
         return values[:, None]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
-        (slopes,) = ctx.saved_tensors
-        return cotangents[0][:, :, None] * slopes, None
+        sequences, slopes = ctx.saved_tensors
+        return cotangents[0][:, :, None] * _Slopes.apply(sequences, slopes), None
+
+
+class _Slopes(torch.autograd.Function):
+    """Slopes as a function of sequences, whose derivative nobody knows; as constants they would have one of 0."""
+
+    @staticmethod
+    def forward(_ctx: Any, _sequences: Tensor, slopes: Tensor) -> Tensor:
+        return slopes
+
+    @staticmethod
+    def backward(_ctx: Any, *_cotangents: Tensor) -> tuple[None, None]:
+        raise InputError("a target has first derivatives alone: there is no graph of second ones")

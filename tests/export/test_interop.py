@@ -50,6 +50,23 @@ def test_a_path_between_two_sequences_is_complete() -> None:
     assert_allclose(total, float(module(x[None]) - module(r[None])), rtol=1e-10)
 
 
+def test_a_second_derivative_is_refused() -> None:
+    """There is none: zeros would be a wrong answer. First ones, forward or with a graph, stay."""
+    module, x = TargetModule(toys.product(U, V)), torch.tensor(WINDOW[None].astype(np.float64))
+
+    def total(sequences: torch.Tensor) -> torch.Tensor:
+        return module(sequences).sum()
+
+    with pytest.raises(InputError, match="first derivatives alone"):
+        torch.autograd.functional.hessian(total, x)
+    asked = x.clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(total(asked), asked, create_graph=True)
+    with pytest.raises(InputError, match="first derivatives alone"):
+        slopes.square().sum().backward()
+    v = torch.tensor(np.random.default_rng(5).normal(size=x.shape))
+    assert_allclose(torch.autograd.functional.jvp(total, x, v)[1].item(), (slopes * v).sum().item(), rtol=1e-12)
+
+
 def test_values_alone_are_those_of_sequences() -> None:
     class Plain:
         length = 60
