@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import style
+from .figures import short_label
 
 LETTERS_UP_TO = 300
 _POINTS = 2000  # of a curve
@@ -50,7 +51,7 @@ def plot_attributions(path: str | os.PathLike[str], panels: Sequence[Mapping[str
         if panel.get("marked"):
             _mark(axis, *panel["marked"])
         where = f", {panel['chrom']}" if len(chroms) > 1 else ""
-        axis.set_title(f"{panel['name']}{where}", fontsize="small", loc="left")
+        axis.set_title(f"{short_label(panel['name'])}{where}", fontsize="small", loc="left")
         style.put_scale_bar(axis, 0, len(panel["letters"]))
         if "effects" in panel:
             maps.append(next(axes))

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import style
 from .attribution import draw_scores
+from .figures import short_label
 
 
 def plot_comparison(
@@ -45,8 +46,9 @@ def plot_comparison(
         for axis, (label, scores) in zip(axes, block["maps"].items(), strict=True):
             draw_scores(axis, block["letters"], scores, int(block["start"]))
             axis.set_title(label, fontsize="small", loc="left")
+        name = short_label(block["name"])
         axes[-1].set_xlabel(
-            f"{block['name']}, {block['chrom']} (position, 1-based); each map has its own scale", fontsize="small"
+            f"{name}, {block['chrom']} (position, 1-based); each map has its own scale", fontsize="small"
         )
     _draw_matrix(right.subplots(), names, matrix)
     style.finish(figure, path, title)

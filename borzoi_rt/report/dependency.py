@@ -10,6 +10,7 @@ import numpy as np
 
 from . import style
 from .attribution import draw_scores, plot_attributions
+from .figures import short_label
 
 
 def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -41,7 +42,9 @@ def plot_dependencies(path: str | os.PathLike[str], panels: Sequence[Mapping[str
         above, below = part.subplots(2, 1, sharex=True, height_ratios=(1, 3))
         start, found = int(panel["start"]), np.asarray(panel["dependency"], dtype=np.float64)
         draw_scores(above, panel["letters"], panel["scores"], start)
-        above.set_title(f"{panel['name']}, {panel['chrom']} (position, 1-based)", fontsize="small", loc="left")
+        above.set_title(
+            f"{short_label(panel['name'])}, {panel['chrom']} (position, 1-based)", fontsize="small", loc="left"
+        )
         both = triangle(found)
         edges = np.arange(len(found) + 1) + start + 0.5
         across, down = (edges[:, None] + edges) / 2.0, edges - edges[:, None]

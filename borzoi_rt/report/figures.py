@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,16 @@ _CHANGE_SHARE, _LEAST_CHANGE_IN = 0.45, 0.42  # height of the panel of a differe
 
 def short_name(variant: Variant) -> str:
     """Return what a variant is called in a title: of long alleles the first bases and how many there are."""
-    ref, alt = (
-        bases if len(bases) <= _SHORT_BP else f"{bases[: _SHORT_BP - 2]}… ({len(bases):,} bp)"
-        for bases in (variant.ref, variant.alt)
-    )
-    return f"{variant.chrom}:{variant.pos} {ref}>{alt}"
+    return f"{variant.chrom}:{variant.pos} {_short(variant.ref)}>{_short(variant.alt)}"
+
+
+def short_label(name: str) -> str:
+    """Return the name of a row for a title: ``chr1:14677:G:A alt`` with alleles as short as in :func:`short_name`."""
+    return re.sub(r"(?<=[:> ])[ACGTN]+(?=[:> ]|$)", lambda found: _short(found[0]), name, flags=re.IGNORECASE)
+
+
+def _short(bases: str) -> str:
+    return bases if len(bases) <= _SHORT_BP else f"{bases[: _SHORT_BP - 2]}… ({len(bases):,} bp)"
 
 
 def plot_alleles(

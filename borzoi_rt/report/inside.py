@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import style
+from .figures import short_label
 
 ARCS = 40  # the strongest, of each figure
 _LAYER_COLOURS = "viridis"
@@ -50,7 +51,9 @@ def plot_maps(path: str | os.PathLike[str], panels: Sequence[Mapping[str, Any]],
         axis.set_ylim(-1.05 * top, 1.05 * top)
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.set_ylabel(f"per {panel['step_bp']} bp", fontsize="small")
-        axis.set_title(f"{panel['name']}, {panel['chrom']}; grey: bins of the target", fontsize="small", loc="left")
+        axis.set_title(
+            f"{short_label(panel['name'])}, {panel['chrom']}; grey: bins of the target", fontsize="small", loc="left"
+        )
         axis.spines[["top", "right"]].set_visible(False)
     axis.set_xlabel("position on the contig, bp", fontsize="small")
     figure.suptitle(title, fontsize="medium")
@@ -102,7 +105,9 @@ def plot_attention(path: str | os.PathLike[str], panel: Mapping[str, Any], *, ti
     for axis in axes:
         axis.set_xlim(start, end)
     axes[0].set_title(
-        f"{panel['name']}: the {ARCS} strongest, from the tokens marked by a line", fontsize="small", loc="left"
+        f"{short_label(panel['name'])}: the {ARCS} strongest, from the tokens marked by a line",
+        fontsize="small",
+        loc="left",
     )
     figure.suptitle(title, fontsize="medium")
     figure.supxlabel(note, fontsize="x-small", color="0.3")

@@ -33,7 +33,7 @@ GeneModel: TypeAlias = tuple[str, str, Sequence[tuple[int, int]]]
 
 
 def check_form(path: str | os.PathLike[str]) -> None:
-    """Refuse a file name that is of no kind of figure.
+    """Refuse a file name that is of no kind of figure, or in no folder.
 
     Raises
     ------
@@ -42,6 +42,8 @@ def check_form(path: str | os.PathLike[str]) -> None:
     """
     if Path(path).suffix.lower() not in FORMS:
         raise InputError(f"{path}: the suffix names no figure; allowed: {', '.join(FORMS)}")
+    if not Path(path).parent.is_dir():
+        raise InputError(f"{path}: there is no folder {Path(path).parent}; make it, or choose another")
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
@@ -185,6 +187,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure whole; texts of PDF and SVG stay texts, which an editor of drawings can change."""
     from matplotlib import rc_context
 
+    check_form(path)
     texts: Any = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "borzoi-rt"}
     with rc_context(texts), draft_of(Path(path)) as draft:
         figure.savefig(draft, dpi=120, format=draft.suffix[1:].lower() or None, metadata=_undated(path))

@@ -64,6 +64,14 @@ def test_a_variant_is_marked(tmp_path: Path, drawn: list[Any]) -> None:
     assert [11.5, 11.5] in [list(line.get_xdata()) for line in joint.get_lines()]
 
 
+def test_long_alleles_are_short_in_titles(tmp_path: Path, drawn: list[Any]) -> None:
+    one = {**panel("ACGT"), "name": f"chr7:100:{'ACGTG' * 80}:T alt"}
+    attribution.plot_attributions(tmp_path / "i.png", [one, {**panel("ACGT"), "name": "chr7:100:A:T ref"}], title="t")
+    titles = [axis.get_title(loc="left") for axis in drawn[0].axes]
+    assert titles[0] == "chr7:100:ACGTGACGTG… (400 bp):T alt"
+    assert "chr7:100:A:T ref" in titles
+
+
 def test_letters_are_as_high_as_their_scores(tmp_path: Path, drawn: list[Any]) -> None:
     one = {"name": "x", "chrom": "chr7", "start": 9, "letters": "ACNT", "scores": np.array([0.5, -2.0, 0.0, 1.0])}
     attribution.plot_attributions(tmp_path / "i.svg", [one], title="saliency")
