@@ -370,6 +370,31 @@ def codes_of(window: ByteArray) -> ByteArray:
     return np.where(window.any(axis=0), window.argmax(axis=0), 4).astype(np.uint8)
 
 
+def on_contigs(intervals: Sequence[Interval], fasta: Fasta, what: str) -> list[Interval]:
+    """Return intervals with their contigs named as the genome names them, ``chr1`` for ``1``.
+
+    An interval on a contig that the genome lacks stays as it is: no base of the genome lies in it.
+
+    Parameters
+    ----------
+    intervals : sequence of Interval
+    fasta : Fasta
+    what : str
+        What they are, for the message.
+
+    Raises
+    ------
+    InputError
+        If the genome has none of their contigs.
+    """
+    named = {chrom: fasta.resolve(chrom) for chrom in dict.fromkeys(item.chrom for item in intervals)}
+    if named and not any(named.values()):
+        first, more = next(iter(named)), len(named) - 1
+        others = f", nor the {more} others" if more else ""
+        raise InputError(f"{what} are on contig {first}, which {fasta.name} lacks{others}; take those of this genome")
+    return [replace(item, chrom=named[item.chrom] or item.chrom) for item in intervals]
+
+
 def _contig(fasta: Fasta, where: Interval) -> str:
     contig = fasta.resolve(where.chrom)
     if contig is None:

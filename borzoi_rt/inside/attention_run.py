@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..explain.rows import Row
+from ..explain.rows import Row, on_contigs
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
@@ -208,6 +208,7 @@ def attention_table(
     if spec is None and (options.how == "relevance" or options.queries == "target" or options.check):
         raise InputError("relevance, queries target and the check need a target")
     network, found = activations.network, list[Asked]()
+    truth = on_contigs(truth, fasta, "known features")
     layer, size = _layer(activations), 0
     for number, row in enumerate(rows, start=1):
         found.append(_asked(activations, row, fasta, options, spec, truth))

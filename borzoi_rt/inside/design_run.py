@@ -23,7 +23,7 @@ from ..bundle.opening import Bundle
 from ..errors import InputError
 from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.objective import Objective
-from ..explain.rows import Row
+from ..explain.rows import Row, on_contigs
 from ..explain.target import TargetSpec
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
@@ -160,6 +160,7 @@ def _designed(
 ) -> Design:
     """Design, and write what was found unless ``out`` is None."""
     window, bases = row.window(fasta, model.geometry), row.bases
+    fixed = on_contigs(fixed, fasta, "fixed bases")
     found = design(exact, window, row.columns, options, fixed=fixed_of(row, fixed), guide=guide, progress=progress)
     if out is None:
         return found

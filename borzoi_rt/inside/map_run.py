@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine.sessions import EngineOptions, open_engine
 from ..explain.models import ModelObjective
-from ..explain.rows import Row
+from ..explain.rows import Row, on_contigs
 from ..explain.run import FIGURES
 from ..explain.target import Target, TargetSpec
 from ..genome.fasta import Fasta
@@ -125,6 +125,7 @@ def map_table(
         Called with the number of rows done.
     """
     bundle, facts = activations.network.bundle, []
+    truth = on_contigs(truth, fasta, "known features")
     about = activations.layer(options.layer)
     columns: dict[str, list[Any]] = {name: [] for name in ("name", "chrom", "start", "end", "allele")}
     scores: list[DoubleArray] = []

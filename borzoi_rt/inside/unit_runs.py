@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..explain.rows import Row
+from ..explain.rows import Row, on_contigs
 from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..motifs.files import write_meme
@@ -307,8 +307,9 @@ def dissected(
         If no concept is at some positions and not at all, or activations need more than ``MOST_VALUES``.
     """
     options, known, rows = options or DissectOptions(), activations.layer(layer), looked_at(rows)
+    intervals = on_contigs(intervals, fasta, "annotations")
     sizes = [high - low for low, high in (known.overlapping(row.columns) for row in rows)]
-    size = 4 * sum(sizes) * (known.units if units is None else len(units))
+    size = 4 * sum(sizes) * len(known.chosen(units))
     if size > MOST_VALUES:
         raise InputError(
             f"activations of {sum(sizes)} positions are {size / 2**20:,.0f} MiB, and {MOST_VALUES // 2**20} are "

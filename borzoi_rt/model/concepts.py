@@ -7,7 +7,7 @@ The methods do what the commands of the same names do, and keep in memory what t
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..concepts.bottleneck_run import BottleneckOptions, bottleneck_table, counted_files, counted_words, make_bottleneck
@@ -23,7 +23,7 @@ from ..genome.variants import Variant
 from ..inside.embed import Embeddings, embeddings_of, read_embeddings
 from ..inside.tables import Table
 from .inside import Annotation, Inside
-from .opened import Regions, regions_of
+from .opened import Regions, options_of, regions_of
 
 
 class Concepts(Inside):
@@ -40,9 +40,9 @@ class Concepts(Inside):
         against: str | None = None,
         gene: str | None = None,
         genes: Annotation | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
         width_bp: int | None = None,
-        options: TcavOptions | None = None,
+        options: TcavOptions | Mapping[str, Any] | None = None,
     ) -> Table:
         """Test in which direction concepts move a predicted number (TCAV).
 
@@ -56,11 +56,11 @@ class Concepts(Inside):
             Concepts that are put in: ``LETTERS``, ``NAME=LETTERS`` or ``@FILE``, a MEME or JASPAR file.
         concepts : str or sequence of str
             Concepts of files, ``NAME=FILE``: sequences (FASTA) or regions (BED).
-        variant : Variant or str, optional
+        variant : Variant, str or (chrom, pos, ref, alt), optional
             Instead of regions: the bases around it on both haplotypes.
         width_bp : int, optional
             Bases around the middle of each region or variant.
-        options : TcavOptions, optional
+        options : TcavOptions or mapping, optional
 
         Returns
         -------
@@ -75,7 +75,7 @@ class Concepts(Inside):
         rows = self._inputs(spec, regions, gene, genes, variant, width_bp)
         held = [*words, *files_from(files, self.fasta, self.bundle.geometry)]
         what: dict[str, Any] = {"activations": opened, "fasta": self.fasta, "spec": spec}
-        chosen = options or TcavOptions()
+        chosen = options_of(TcavOptions, options)
         found = run_tcav(rows, held, options=chosen, **what)
         implants = [implanted(concept, rows, seed=chosen.seed, **what) for concept in held]
         return tcav_table(found, held, rows, options=chosen, implants=implants, **what)
@@ -92,7 +92,7 @@ class Concepts(Inside):
         gene: str | None = None,
         genes: Annotation | None = None,
         width_bp: int | None = None,
-        options: BottleneckOptions | None = None,
+        options: BottleneckOptions | Mapping[str, Any] | None = None,
     ) -> Table:
         """Say a predicted number by named concepts alone, read from embeddings: a concept bottleneck, post hoc.
 
@@ -104,7 +104,7 @@ class Concepts(Inside):
             Concepts that are counted on both strands: ``LETTERS``, ``NAME=LETTERS`` or ``@FILE``.
         concepts : str or sequence of str
             ``NAME=FILE``, intervals of a BED file that share a base with the region.
-        options : BottleneckOptions, optional
+        options : BottleneckOptions or mapping, optional
 
         Returns
         -------
@@ -118,7 +118,7 @@ class Concepts(Inside):
         rows = self._inputs(spec, regions, gene, genes, None, width_bp)
         held = [*words, *counted_files(files, self.fasta)]
         what: dict[str, Any] = {"activations": opened, "fasta": self.fasta, "spec": spec}
-        what["options"] = options or BottleneckOptions()
+        what["options"] = options_of(BottleneckOptions, options)
         return bottleneck_table(*make_bottleneck(rows, held, **what), held, rows, **what)
 
     def neighbours(
@@ -162,7 +162,7 @@ class Concepts(Inside):
         regions: Regions | None,
         gene: str | None,
         genes: Annotation | None,
-        variant: Variant | str | None,
+        variant: Variant | str | Sequence[Any] | None,
         width_bp: int | None,
     ) -> list[Row]:
         """Return the rows that concepts are tested on, refusing what the commands refuse."""
@@ -174,8 +174,8 @@ class Concepts(Inside):
         if spec.of_genes and owner is None:
             raise InputError(f"target {spec.name} is of a gene: give gene and genes")
         if variant is not None:
-            allele = variant if isinstance(variant, Variant) else Variant.parse(variant)
-            return variant_rows(allele, self.fasta, grid, width_bp=width_bp or VARIANT_WIDTH_BP, gene=owner)
+            width = VARIANT_WIDTH_BP if width_bp is None else width_bp
+            return variant_rows(Variant.of(variant), self.fasta, grid, width_bp=width, gene=owner)
         if regions is not None:
             return region_rows(regions_of(regions), self.fasta, grid, width_bp=width_bp, gene=owner)
         assert owner is not None

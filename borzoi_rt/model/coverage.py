@@ -11,7 +11,7 @@ from ..results import AlleleCoverage, CoverageResult
 from ..runs.predict import CoverageOptions, check_windows, coverage_predictor, windows_of
 from ..runs.predict_variant import bin_positions, check_prediction, predict_alleles
 from ..sequence import encode
-from .opened import Opened, interval_of
+from .opened import Opened
 
 
 class Coverage(Opened):
@@ -53,7 +53,7 @@ class Coverage(Opened):
             windows = [Interval(".", grid.crop_bp, grid.crop_bp + grid.bins * grid.bin_size_bp)]
             values = [predictor.sequence(encode(region.upper()))]
         else:
-            _, found = windows_of([interval_of(region)], self.fasta, grid)
+            _, found = windows_of([Interval.of(region)], self.fasta, grid)
             windows = list(found)
             values = [predictor.window(self.fasta, item.chrom, item.start - grid.crop_bp) for item in windows]
         if not chosen.squashed:

@@ -28,7 +28,7 @@ from ..genome.intervals import Interval
 from ..genome.variants import Variant
 from ..inside.tables import Table
 from ..scoring.named_gene import one_gene
-from .opened import Known, Opened, interval_of, intervals_of
+from .opened import Known, Opened, intervals_of, options_of
 
 
 class Explanations(Opened):
@@ -44,7 +44,7 @@ class Explanations(Opened):
         against: str | None = None,
         gene: str | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
         allele: str | None = None,
         options: ExplainOptions | Mapping[str, Any] | None = None,
     ) -> Explanation:
@@ -64,7 +64,7 @@ class Explanations(Opened):
             Gene of the target, by id or name.
         genes : Genes or path, optional
             Annotation with that gene.
-        variant : Variant or str, optional
+        variant : Variant, str or (chrom, pos, ref, alt), optional
             Explain the 512 bases around it on one haplotype; ``region`` is then left out. Of an insertion or deletion
             each haplotype has its own frame, see ``.about["notes"]``.
         allele : str, optional
@@ -97,7 +97,7 @@ class Explanations(Opened):
         against: str | None = None,
         gene: str | None = None,
         genes: Genes | str | os.PathLike[str] | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
         allele: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Comparison:
@@ -127,11 +127,11 @@ class Explanations(Opened):
         self,
         explanations: Explanation | Mapping[str, Explanation],
         *,
-        metrics: Sequence[str] | None = None,
+        metrics: str | Sequence[str] | None = None,
         truth: Known = (),
         folds: Sequence[str | os.PathLike[str]] = (),
         randomised: Sequence[str | os.PathLike[str]] = (),
-        options: EvaluateOptions | None = None,
+        options: EvaluateOptions | Mapping[str, Any] | None = None,
     ) -> Table:
         """Judge explanations: do they say what the model does, and would they be said again?
 
@@ -139,28 +139,28 @@ class Explanations(Opened):
         ----------
         explanations : Explanation, or mapping of str to Explanation
             What :meth:`explain` gave, by names of yours.
-        metrics : sequence of str, optional
+        metrics : str or sequence of str, optional
             Keys of :data:`borzoi_rt.explain.evaluate.metrics.METRICS`; the cheap ones when None, and what is given for.
-        truth : sequence of Interval or path, optional
+        truth : Interval, sequence of Interval or str, or path, optional
             Bases that are known to count, also a BED file, for the measure of that name.
         folds, randomised : sequence of path
             Bundles for the measures of these names.
-        options : EvaluateOptions, optional
+        options : EvaluateOptions or mapping, optional
 
         Returns
         -------
         Table
             A row for each explanation, measure and number of it; ``.about["verdicts"]`` has a line for each.
         """
-        held = {explanations.about["method"]: explanations} if isinstance(explanations, Explanation) else explanations
         known, others = intervals_of(truth), [[open_bundle(path) for path in paths] for paths in (folds, randomised)]
         given = {"folds": len(others[0]), "randomised": len(others[1]), "truth": len(known)}
-        names, explainer = chosen_metrics(metrics, **given), self._explainer_here()
+        names, held = chosen_metrics(metrics, **given), _named(explanations)
+        how: dict[str, Any] = {"options": options_of(EvaluateOptions, options), "truth": known}
+        explainer = self._explainer_here()
         with ExitStack() as stack:
             opened = [open_all(bundles, explainer, self._device) for bundles in others]
             for one in (*opened[0], *opened[1]):
                 stack.callback(one.close)
-            how: dict[str, Any] = {"options": options or EvaluateOptions(), "truth": known}
             how |= {"folds": opened[0], "randomised": opened[1], "explainer": explainer}
             found = [judge(subject_of(name, one), names, **how) for name, one in held.items()]
         lines = lines_of(found)
@@ -177,7 +177,7 @@ class Explanations(Opened):
         region: Interval | str | None,
         gene: str | None,
         genes: Genes | str | os.PathLike[str] | None,
-        variant: Variant | str | None,
+        variant: Variant | str | Sequence[Any] | None,
         allele: str | None = None,
     ) -> Row:
         """Return the one row that the arguments of :meth:`explain` mean."""
@@ -191,11 +191,11 @@ class Explanations(Opened):
         if variant is not None:
             if region is not None:
                 raise InputError("region and variant both say which bases; leave one of the two out")
-            held = variant if isinstance(variant, Variant) else Variant.parse(variant)
+            held = Variant.of(variant)
             ref, alt = variant_rows(held, self.fasta, grid, width_bp=VARIANT_WIDTH_BP, gene=owner)
             return ref if allele == REF else alt
         if region is not None:
-            (row,) = region_rows([interval_of(region)], self.fasta, grid, gene=owner)
+            (row,) = region_rows([Interval.of(region)], self.fasta, grid, gene=owner)
             return row
         if owner is None:
             raise InputError("nothing says which bases are explained: give region, gene or variant")
@@ -206,3 +206,17 @@ class Explanations(Opened):
         if (gene is None) != (genes is None):
             raise InputError("gene and genes, its annotation, belong together; give both or neither")
         return None if gene is None or genes is None else one_gene(genes_of(genes), gene, self.fasta)
+
+
+def _named(explanations: Explanation | Mapping[str, Explanation]) -> Mapping[str, Explanation]:
+    """Return explanations by name, one alone by its method."""
+    if isinstance(explanations, Explanation):
+        return {explanations.about["method"]: explanations}
+    if not isinstance(explanations, Mapping) or not explanations:
+        raise InputError(
+            f"explanations are {explanations!r:.60}; an Explanation or a mapping of names to some is needed"
+        )
+    for name, one in explanations.items():
+        if not isinstance(one, Explanation):
+            raise InputError(f"explanation {name!r:.40} is {one!r:.60}; what explain gives is needed")
+    return explanations

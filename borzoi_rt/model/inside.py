@@ -7,7 +7,7 @@ The methods do what the commands of the same names do, and keep in memory what t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ from ..inside.unit_rows import random_rows
 from ..inside.unit_runs import dissected, filtered
 from ..motifs.files import read_motifs
 from ..motifs.scan import MotifScanner
+from ..plain import whole_number
 from ..scoring.named_gene import one_gene
 from .explanations import Explanations
-from .opened import Known, interval_of, intervals_of
+from .opened import Known, intervals_of, options_of
 
 Where = Interval | str
 Annotation = Genes | str | os.PathLike[str]
@@ -56,7 +57,7 @@ class Inside(Explanations):
         against: str | None = None,
         gene: str | None = None,
         genes: Annotation | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
         allele: str | None = None,
         truth: Known = (),
         check: int = 0,
@@ -72,7 +73,7 @@ class Inside(Explanations):
             One of :data:`borzoi_rt.inside.maps.MAPS`.
         layer : str, optional
             ``tokens``, ``layer_N`` or ``embedding``; tokens when None, of ``cam`` embedding.
-        truth : sequence of Interval or path, optional
+        truth : Interval, sequence of Interval or str, or path, optional
             Known features, also a BED file: whether the map finds them is in ``.about["rows"]``.
         check : int
             Positions to shuffle to see whether the map follows what that does; 0 leaves it out.
@@ -102,7 +103,7 @@ class Inside(Explanations):
         tracks: str | None = None,
         gene: str | None = None,
         genes: Annotation | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
         allele: str | None = None,
         truth: Known = (),
         check: int = 0,
@@ -131,6 +132,8 @@ class Inside(Explanations):
             A row for each token; a column for each layer and head (``l1h1``), or one. ``.arrays["by_query"]`` is
             (queries, columns, tokens).
         """
+        if layers is not None and not isinstance(layers, Iterable):
+            raise InputError(f"layers are {layers!r:.60}; a sequence of whole numbers is needed")
         chosen = None if layers is None else tuple(layers)
         options = AttentionOptions(how=how, queries=queries, layers=chosen, check=check, seed=seed)
         needed = how == "relevance" or queries == "target" or check
@@ -149,7 +152,7 @@ class Inside(Explanations):
         *,
         layer: str = TOKENS,
         units: Sequence[int] | None = None,
-        variant: Variant | str | None = None,
+        variant: Variant | str | Sequence[Any] | None = None,
     ) -> Table:
         """Show what units of a layer are at a stretch of bases: a row for each position, a column for each unit.
 
@@ -167,18 +170,18 @@ class Inside(Explanations):
         if (region is None) == (variant is None):
             raise InputError("give one of region and variant")
         opened, grid = self._opened(), self.bundle.geometry
-        rows = (
-            region_rows([interval_of(region)], self.fasta, grid)
-            if region is not None
-            else variant_rows(_variant(variant), self.fasta, grid, width_bp=VARIANT_WIDTH_BP)
-        )
+        if variant is not None:
+            rows = variant_rows(Variant.of(variant), self.fasta, grid, width_bp=VARIANT_WIDTH_BP)
+        else:
+            assert region is not None
+            rows = region_rows([Interval.of(region)], self.fasta, grid)
         return activation_table(rows, activations=opened, fasta=self.fasta, layer=layer, units=units)
 
     def embed(
         self,
         regions: Where | Sequence[Where] | None = None,
         *,
-        variants: Variant | str | Sequence[Variant | str] | None = None,
+        variants: Variant | str | Sequence[Variant | str | Sequence[Any]] | None = None,
         gene: str | Sequence[str] | None = None,
         genes: Annotation | None = None,
         layer: str = EMBEDDING,
@@ -191,7 +194,7 @@ class Inside(Explanations):
         ----------
         regions : Interval or str, or a sequence of these, optional
             What cannot be read keeps its row, with the reason as its status, here and below.
-        variants : Variant or str, or a sequence of these, optional
+        variants : Variant or str, or a sequence of these or of (chrom, pos, ref, alt), optional
             Two rows each, REF and ALT.
         gene, genes : optional
             Genes by id or name, and their annotation.
@@ -213,6 +216,8 @@ class Inside(Explanations):
             raise InputError("gene and genes, its annotation, belong together; give both or neither")
         if gene is not None and width_bp is not None:
             raise InputError("width_bp is of regions and variants; choose bins of a gene by over")
+        if width_bp is not None and whole_number("width_bp", width_bp) < 1:
+            raise InputError(f"width_bp is {width_bp}; 1 or more is needed")
         options = EmbedOptions(layer=layer, region=over or ("exons" if gene is not None else None))
         if options.region is not None and Region.parse(options.region).of_genes and gene is None:
             raise InputError(
@@ -224,12 +229,12 @@ class Inside(Explanations):
             names = [gene] if isinstance(gene, str) else gene
             rows: list[Any] = [gene_row(one_gene(held, name, self.fasta), self.fasta, grid) for name in names]
         elif variants is not None:
-            several = [variants] if isinstance(variants, str | Variant) else variants
-            rows = variant_pairs([_variant(one) for one in several], self.fasta, opened, width_bp or VARIANT_WIDTH_BP)
+            several = variants if isinstance(variants, Iterable) and not isinstance(variants, str) else [variants]
+            width = VARIANT_WIDTH_BP if width_bp is None else width_bp
+            rows = variant_pairs([Variant.of(one) for one in several], self.fasta, opened, width)
         else:
             assert regions is not None
-            given = [regions] if isinstance(regions, str | Interval) else regions
-            rows = [*region_rows([interval_of(one) for one in given], self.fasta, grid, width_bp=width_bp, keep=True)]
+            rows = [*region_rows(Interval.several(regions), self.fasta, grid, width_bp=width_bp, keep=True)]
         return embed_table(rows, activations=opened, fasta=self.fasta, options=options)
 
     def filters(
@@ -240,7 +245,7 @@ class Inside(Explanations):
         regions: Known | None = None,
         windows: int | None = None,
         units: Sequence[int] | None = None,
-        options: FilterOptions | None = None,
+        options: FilterOptions | Mapping[str, Any] | None = None,
     ) -> Table:
         """Show what units of the first layers look for: the sequences at which each is most active, as a motif.
 
@@ -254,7 +259,7 @@ class Inside(Explanations):
             See :meth:`dissect`.
         units : sequence of int, optional
             Channels; all when None.
-        options : FilterOptions, optional
+        options : FilterOptions or mapping, optional
 
         Returns
         -------
@@ -262,10 +267,10 @@ class Inside(Explanations):
             A row for each unit, as in ``filters.tsv``; ``.arrays["matrices"]`` is (units, 4, width).
         """
         check_local(layer)
-        options = options or FilterOptions()
+        chosen = options_of(FilterOptions, options)
         named = () if motifs is None else read_motifs(Path(motifs))
-        opened, rows = self._opened(), self._looked_at(regions, windows, options.seed)
-        what: dict[str, Any] = {"options": options, "motifs": named, "units": units}
+        opened, rows = self._opened(), self._looked_at(regions, windows, chosen.seed)
+        what: dict[str, Any] = {"options": chosen, "motifs": named, "units": units}
         return filtered(rows, activations=opened, fasta=self.fasta, layer=layer, **what).table
 
     def dissect(
@@ -277,23 +282,23 @@ class Inside(Explanations):
         regions: Known | None = None,
         windows: int | None = None,
         units: Sequence[int] | None = None,
-        options: DissectOptions | None = None,
+        options: DissectOptions | Mapping[str, Any] | None = None,
     ) -> Table:
         """Say which units of a layer follow annotations or motifs, and whether chance would (network dissection).
 
         Parameters
         ----------
-        annotations : sequence of Interval or path
+        annotations : Interval, sequence of Interval or str, or path
             Concepts, also a BED file: intervals of one name are one.
         motifs : path, optional
             MEME or JASPAR file: the hits of each motif are a concept.
         layer, units
             See :meth:`activations`.
-        regions : sequence of Interval or path, optional
+        regions : Interval, sequence of Interval or str, or path, optional
             What is looked at; ``windows`` drawn at random when None.
         windows : int, optional
             How many; 16 when None.
-        options : DissectOptions, optional
+        options : DissectOptions or mapping, optional
 
         Returns
         -------
@@ -301,12 +306,12 @@ class Inside(Explanations):
             A row for each concept; ``.arrays["iou"]`` is (units, concepts), ``.about["note"]`` says where the
             positions are too few.
         """
-        options, known = options or DissectOptions(), intervals_of(annotations)
+        chosen, known = options_of(DissectOptions, options), intervals_of(annotations)
         if not known and motifs is None:
             raise InputError("give annotations, motifs or both: without concepts there is nothing to compare with")
-        opened, rows = self._opened(), self._looked_at(regions, windows, options.seed)
+        opened, rows = self._opened(), self._looked_at(regions, windows, chosen.seed)
         scanner = None if motifs is None else MotifScanner(read_motifs(Path(motifs)))
-        what: dict[str, Any] = {"options": options, "intervals": known, "scanner": scanner, "units": units}
+        what: dict[str, Any] = {"options": chosen, "intervals": known, "scanner": scanner, "units": units}
         return dissected(rows, activations=opened, fasta=self.fasta, layer=layer, **what).table
 
     def design(
@@ -320,7 +325,7 @@ class Inside(Explanations):
         against: str | None = None,
         gene: str | None = None,
         genes: Annotation | None = None,
-        fixed: Sequence[Where] = (),
+        fixed: Where | Sequence[Where] = (),
         options: DesignOptions | Mapping[str, Any] | None = None,
         rc: bool = False,
     ) -> Design:
@@ -334,7 +339,7 @@ class Inside(Explanations):
             The number, see :meth:`explain`; of the whole window unless it names bins.
         unit, layer
             Instead of a target: a channel of a layer, its largest activation in the region.
-        fixed : sequence of Interval or str
+        fixed : Interval or str, or a sequence of these
             Bases of the region that stay.
         options : DesignOptions or mapping, optional
             How, see :class:`borzoi_rt.inside.design.DesignOptions`.
@@ -346,8 +351,8 @@ class Inside(Explanations):
         Design
             ``.sequence``, ``.steps``, ``.start`` and ``.value``.
         """
-        chosen = options if isinstance(options, DesignOptions) else DesignOptions(**(options or {}))
-        kept = [interval_of(item) for item in fixed]
+        chosen = options_of(DesignOptions, options)
+        kept = [] if isinstance(fixed, Sized) and not len(fixed) else Interval.several(fixed)
         if (target is None) == (unit is None):
             raise InputError("give one of target and unit: what is raised")
         if unit is None:
@@ -381,8 +386,3 @@ class Inside(Explanations):
             self._inside = Activations(self.bundle, self._device)
             self._stack.callback(self._inside.close)
         return self._inside
-
-
-def _variant(variant: Variant | str | None) -> Variant:
-    assert variant is not None
-    return variant if isinstance(variant, Variant) else Variant.parse(variant)

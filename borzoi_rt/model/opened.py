@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..backends.device import Device
 from ..backends.opening import open_session
@@ -26,8 +28,9 @@ from ..scoring.options import ScoreOptions
 from ..scoring.phase_floor import AnyScorer
 from ..tracks import TrackTable
 
-Known = Sequence[Interval] | str | os.PathLike[str]
+Known = Interval | Sequence[Interval | str] | str | os.PathLike[str]
 Regions = Interval | str | os.PathLike[str] | Sequence[Interval | str]
+Options = TypeVar("Options")
 
 
 class Opened(Closing):
@@ -156,25 +159,39 @@ class Opened(Closing):
             raise InputError("this model is closed; open another with open_model")
 
 
-def interval_of(region: Interval | str) -> Interval:
-    """Return what a region given as an interval or as text means."""
-    if isinstance(region, Interval):
-        return region
-    if not isinstance(region, str):
-        raise InputError(f"region is {region!r:.60}; an Interval or text like 'chr1:1,001-2,000' is needed")
-    return Interval.parse(region)
-
-
 def regions_of(given: Regions) -> list[Interval]:
     """Return one region, several, or those of a BED file, which is a path and no text."""
     if isinstance(given, os.PathLike):
         return list(read_bed(Path(given)))
-    return [interval_of(one) for one in ([given] if isinstance(given, str | Interval) else given)]
+    return Interval.several(given)
 
 
 def intervals_of(known: Known) -> list[Interval]:
-    """Return intervals, or those of a BED file."""
-    return list(read_bed(Path(known))) if isinstance(known, str | os.PathLike) else list(known)
+    """Return intervals, also given as text or one alone, or those of a BED file."""
+    if isinstance(known, str | os.PathLike):
+        return list(read_bed(Path(known)))
+    return [] if isinstance(known, Sized) and not len(known) else Interval.several(known)
+
+
+def options_of(kind: type[Options], given: Options | Mapping[str, Any] | None) -> Options:
+    """Return options, which may be given by name.
+
+    Raises
+    ------
+    InputError
+        If they are neither, or one is unknown.
+    """
+    if isinstance(given, kind):
+        return given
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"options are {given!r:.60}; {kind.__name__} or a mapping of its fields is needed")
+    make: Any = kind
+    allowed, asked = [item.name for item in fields(make)], dict(given or {})
+    for name in asked:
+        if name not in allowed:
+            raise InputError(f"option {name!r} is unknown; allowed: {', '.join(allowed)}")
+    made: Options = make(**asked)
+    return made
 
 
 def _digest(genes: Genes) -> str:

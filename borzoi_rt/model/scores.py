@@ -31,7 +31,7 @@ from ..scoring.results import ScoredVariant
 from ..scoring.stream import records_of
 from ..tables.alphagenome import TidyFacts
 from ..tables.kept import allele_facts
-from .opened import Opened, interval_of
+from .opened import Opened
 
 _VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz", ".bcf")
 
@@ -125,7 +125,7 @@ class Scores(Opened):
         -------
         IsmResult
         """
-        region = interval_of(interval)
+        region = Interval.of(interval)
         chosen = self._options(stats, tracks, None, options)
         check_genes(chosen, given=False)
         check_sites(chosen, None)

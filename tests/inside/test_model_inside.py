@@ -13,7 +13,7 @@ import numpy as np
 import pandas
 import pytest
 import worlds
-from command_line import Cli, caller
+from command_line import Cli, caller, check_error
 
 from borzoi_rt import Interval, Model, open_model
 from borzoi_rt.concepts.tcav_run import TcavOptions
@@ -30,6 +30,7 @@ from borzoi_rt.motifs.files import read_motifs, write_meme
 from borzoi_rt.motifs.matrices import Motif
 
 REGION, TARGET = "chr1:6,001-6,060", "log SUM@center:512"
+FEATURE = "chr1:6,011-6,020"
 
 
 @pytest.fixture(scope="module")
@@ -225,12 +226,14 @@ def test_explanations_are_judged_as_their_files_are(
     files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
     what = ["--region", REGION, "--target", TARGET, "--tracks", "CAGE+", "--method", "ixg"]
     assert cli("explain", *what, *files, "--out", tmp_path / "ixg.h5")[0] == 0
-    words = ["--metrics", "ism,truth,max-sensitivity", "--truth", desk.bed, "--out", tmp_path / "judged"]
+    known = tmp_path / "known.bed"
+    known.write_text("chr1\t6010\t6020\n")
+    words = ["--metrics", "ism,truth,max-sensitivity", "--truth", known, "--out", tmp_path / "judged"]
     code, stdout, err = cli("explain", "evaluate", tmp_path / "ixg.h5", *words, *files)
     assert code == 0, err
     want = list(csv.DictReader(stdout.splitlines(), delimiter="\t"))
     held = model.explain(TARGET, REGION, method="ixg", tracks="CAGE+")
-    found = model.explain_evaluate({"ixg.h5": held}, metrics=["ism", "truth", "max-sensitivity"], truth=desk.bed)
+    found = model.explain_evaluate({"ixg.h5": held}, metrics=["ism", "truth", "max-sensitivity"], truth=known)
     lines = found.to_pandas()
     assert lines.quantity.tolist() == [line["quantity"] for line in want]
     for name in ("value", "random", "random_high"):
@@ -271,6 +274,23 @@ def test_explanations_are_judged_as_their_files_are(
         (lambda model: model.design(REGION, "log SUM", layer="stem"), "layer is of the unit"),
         (lambda model: model.design(REGION, unit=1, layer="stem", rc=True), "are of a target, and a unit"),
         (lambda model: model.explain_evaluate({}, metrics=["truth"]), "needs known features; give truth"),
+        (lambda model: model.explain_evaluate({}), "explanations are {}; an Explanation or a mapping"),
+        (lambda model: model.explain_evaluate([1, 2]), r"explanations are \[1, 2\]; an Explanation or a mapping"),
+        (lambda model: model.explain_evaluate({"b": "x"}), "explanation 'b' is 'x'; what explain gives"),
+        (lambda model: model.explain_evaluate({}, metrics="nosuch"), "metric 'nosuch' is unknown"),
+        (lambda model: model.design(REGION, "SUM", options={"nosuch": 3}), "option 'nosuch' is unknown; allowed: sea"),
+        (lambda model: model.design(REGION, "SUM", options=3), "options are 3; DesignOptions or a mapping"),
+        (lambda model: model.dissect([FEATURE], options={"drawn": 3}), "option 'drawn' is unknown; allowed: quantile"),
+        (lambda model: model.attention(REGION, layers=1), "layers are 1; a sequence of whole numbers"),
+        (lambda model: model.activations(REGION, units=1), "units are 1; whole numbers from 0"),
+        (lambda model: model.dissect([FEATURE], units=1), "units are 1; whole numbers from 0"),
+        (lambda model: model.activations(variant=("chr1", 5)), "is no variant"),
+        (lambda model: model.embed(5), "region is 5; an Interval or text"),
+        (lambda model: model.embed(variants=5), "5 is no variant"),
+        (lambda model: model.design(REGION, "SUM", fixed="chr2:1-2"), "fixed bases are on contig chr2, which g.fa lac"),
+        (lambda model: model.embed(REGION, width_bp=0), "width_bp is 0; 1 or more"),
+        (lambda model: model.embed(variants="chr1:6030:A:C", width_bp=0), "width_bp is 0; 1 or more"),
+        (lambda model: model.cam("log SUM", REGION, truth=[5]), "region is 5; an Interval or text"),
     ],
 )
 def test_what_does_not_go_together(model: Model, ask: Callable[[Model], Any], said: str) -> None:
@@ -285,3 +305,78 @@ def test_a_closed_model_and_several_are_told(desk: SimpleNamespace) -> None:
         model.activations(REGION)
     with open_model(packaged_bundle("bundle")) as model, pytest.raises(InputError, match="this needs a genome"):
         model.cam("log SUM", REGION)
+
+
+def test_a_variant_is_a_tuple_too(model: Model, desk: SimpleNamespace) -> None:
+    ref = desk.text[6029]
+    parts = ("chr1", 6030, ref, "A" if ref != "A" else "C")
+    text = ":".join(map(str, parts))
+    asks: list[Callable[[Any], Any]] = [
+        lambda one: model.cam(TARGET, variant=one, tracks="CAGE+").to_pandas(),
+        lambda one: model.activations(variant=one, layer="tower_1", units=[3]).to_pandas(),
+        lambda one: model.embed(variants=[one]).to_pandas(),
+        lambda one: model.explain(TARGET, variant=one, tracks="CAGE+").to_pandas(),
+    ]
+    for ask in asks:
+        pandas.testing.assert_frame_equal(ask(parts), ask(text), rtol=1e-4, atol=1e-6)
+
+
+def test_features_in_any_form(model: Model) -> None:
+    known = Interval.parse("chr1:4,001-7,000")
+    found = [
+        model.cam(TARGET, REGION, tracks="CAGE+", truth=truth).about["rows"][0]["truth"]
+        for truth in (known, [known], ["chr1:4,001-7,000"], [Interval("1", 4000, 7000)])
+    ]
+    assert found[0]["known"] > 20
+    assert {one["known"] for one in found} == {found[0]["known"]}
+    held = model.explain(TARGET, REGION, method="ixg", tracks="CAGE+")
+    judged = model.explain_evaluate(held, truth=[FEATURE], metrics="truth", options={"draws": 10})
+    assert judged.to_pandas().quantity.tolist() == ["auroc", "auprc"]
+    units: dict[str, Any] = {"layer": "tower_2", "units": [1], "options": {"draws": 19}}
+    assert len(model.dissect([FEATURE], regions=["chr1:2,001-8,000"], **units)) == 1
+
+
+def test_contigs_of_features_are_looked_up_in_the_genome(
+    cli: Cli, model: Model, desk: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The genome has chr1; what says 1 means it, and what says another contig is told so."""
+    files = ["--bundle", model.bundle.path, "--fasta", desk.fasta]
+    spoken, where = ["--target", TARGET, "--tracks", "CAGE+"], ["--region", "1:6001-6060"]
+    beds = {name: tmp_path / f"{name}.bed" for name in ("bare", "lost", "far", "rows")}
+    for name, line in (("bare", "1\t6010\t6020"), ("lost", "chr7\t6010\t6020"), ("far", "1\t10\t20")):
+        beds[name].write_text(f"{line}\tf\n")
+    beds["rows"].write_text("1\t4000\t9000\n")
+    assert cli("explain", *where, *spoken, "--method", "ixg", *files, "--out", tmp_path / "e.h5")[0] == 0
+    judging = ["explain", "evaluate", tmp_path / "e.h5", "--metrics", "truth", *files]
+    asks: list[tuple[list[Any], str, str]] = [
+        (judging, "--truth", ""),
+        (["cam", *where, *spoken, *files], "--truth", ".tsv"),
+        (["attention", *where, *files], "--truth", ".tsv"),
+        (["dissect", "--bed", beds["rows"], "--layer", "tower_2", "--units", "0", *files], "--annotations", ""),
+    ]
+    for number, (words, option, suffix) in enumerate(asks):
+        code, _, err = cli(*words, option, beds["bare"], "--out", tmp_path / f"{number}{suffix}")
+        assert code == 0, err
+        code, _, err = cli(*words, option, beds["lost"], "--out", tmp_path / f"lost{number}{suffix}")
+        assert (code, err.splitlines()[-1].count("are on contig chr7, which g.fa lacks")) == (1, 1)
+    code, _, err = cli(*judging, "--truth", beds["far"], "--out", tmp_path / "far")
+    assert (code, err.splitlines()[-1].count("error: 0 of 60 bases are known features")) == (1, 1)
+    assert not (tmp_path / "far").exists()
+    design = ["design", "--region", "1:6001-6006", *spoken, "--edits", 1, *files, "--out", tmp_path / "d"]
+    check_error(cli(*design, "--fixed", "chr7:6001-6003"), "fixed bases are on contig chr7, which g.fa lacks")
+    code, _, err = cli(*design, "--fixed", "1:6001-6003")
+    assert code == 0, err
+    assert json.loads((tmp_path / "d" / "design.json").read_text())["fixed"] == ["chr1:6001-6003"]
+    assert (tmp_path / "d" / "designed.fa").read_text().split("\n")[3][:3] == desk.text[6000:6003]
+
+
+def test_a_figure_in_no_folder_is_refused(model: Model, desk: SimpleNamespace, tmp_path: Path) -> None:
+    ref = desk.text[6029]
+    for found in (
+        model.predict_variant(f"chr1:6030:{ref}:{'A' if ref != 'A' else 'C'}"),
+        model.predict(REGION),
+        model.explain(TARGET, REGION, tracks="CAGE+"),
+        model.explain_compare(TARGET, REGION, methods=("saliency", "ixg"), tracks="CAGE+"),
+    ):
+        with pytest.raises(InputError, match="there is no folder"):
+            found.plot(tmp_path / "nosuch" / "x.png")

@@ -141,13 +141,13 @@ NEEDED = {"truth": "known features", "folds": "other models", "randomised": "oth
 
 
 def chosen_metrics(
-    names: Sequence[str] | None, *, folds: int = 0, randomised: int = 0, truth: int = 0
+    names: str | Sequence[str] | None, *, folds: int = 0, randomised: int = 0, truth: int = 0
 ) -> tuple[str, ...]:
     """Return the measures to take, in the order of :data:`METRICS`.
 
     Parameters
     ----------
-    names : sequence of str, optional
+    names : str or sequence of str, optional
         Of :data:`METRICS`, or ``all`` for those that have what they need; the cheap ones when None, with those that
         something was given for.
     folds, randomised, truth : int
@@ -162,7 +162,8 @@ def chosen_metrics(
     able = [name for name in METRICS if given.get(name, 1)]
     if names is None:
         return tuple(name for name in able if name in CHEAP or name in given)
-    asked = able if list(names) == ["all"] else list(names)
+    asked = [names] if isinstance(names, str) else list(names)
+    asked = able if asked == ["all"] else asked
     for name in asked:
         if name not in METRICS:
             raise InputError(f"metric {name!r} is unknown; allowed: {', '.join(METRICS)}, or all alone")

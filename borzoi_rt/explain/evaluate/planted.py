@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import InputError
+from ...genome.fasta import Fasta
 from ...genome.intervals import Interval
 from ...types import BoolArray, DoubleArray
 from ..agreement import ranks
-from ..rows import ALT, Row
+from ..rows import ALT, Row, on_contigs
 from .faithful import EvaluateOptions
 from .maps import Reading, ScoreMap
 
@@ -28,6 +30,23 @@ def bases_in(row: Row, intervals: Sequence[Interval]) -> BoolArray | None:
     for item in intervals:
         if item.chrom == row.bases.chrom:
             found[max(item.start - start, 0) : max(item.end - start, 0)] = True
+    return found
+
+
+def known_in(rows: Sequence[Row], intervals: Sequence[Interval], fasta: Fasta) -> list[BoolArray | None]:
+    """Return :func:`bases_in` of each row, of intervals whose contigs are named in any way that the genome knows.
+
+    Raises
+    ------
+    InputError
+        If no row has a known base, where some are of the genome.
+    """
+    intervals = on_contigs(intervals, fasta, "known features")
+    found = [bases_in(row, intervals) for row in rows]
+    held = [one for one in found if one is not None]
+    if held and not any(one.any() for one in held):
+        bases = sum(len(one) for one in held)
+        raise InputError(f"0 of {bases:,} bases are known features; give features of what was explained")
     return found
 
 

@@ -38,7 +38,7 @@ from .faithful import (
 )
 from .maps import Reading, Verdict, judged
 from .metrics import BY_CONSTRUCTION, METRICS, SAME, Asked
-from .planted import bases_in, recovery
+from .planted import known_in, recovery
 from .stable import Rerun, open_all
 from .subject import Subject, read_exact
 from .words import verdict_of
@@ -180,6 +180,7 @@ def judge(
         Called after each measure of each row.
     """
     found, rerun = Judgement(subject), Rerun(explainer, subject)
+    known = known_in(subject.rows, truth, explainer.fasta) if "truth" in metrics else []
     for number in range(len(subject.rows)):
         scene = subject.scene(number, explainer)
         for metric in metrics:
@@ -189,9 +190,7 @@ def judge(
                 if number == 0:
                     found.pooled[metric] = consistency(subject.maps, options)
             elif metric == "truth":
-                found.add(
-                    metric, number, recovery(subject.maps[number], bases_in(subject.rows[number], truth), options)
-                )
+                found.add(metric, number, recovery(subject.maps[number], known[number], options))
             elif metric == "deletion":
                 drawn = curves(scene, options)
                 found.curves.append(drawn)
@@ -267,6 +266,8 @@ def evaluate_files(
         If a file does not fit, or the directory cannot be made.
     """
     check_directory(out, [explainer.fasta.path, explainer.bundle.path])
+    for subject in subjects if "truth" in metrics else ():
+        known_in(subject.rows, truth, explainer.fasta)  # before anything is computed
     exact = [None if against is None else read_exact(against, one, explainer.bundle) for one in subjects]
     done, found = 0, []
 
