@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import toy_objectives as toys
 import worlds
 from command_line import caller, check_error
 from numpy.testing import assert_allclose
@@ -18,14 +20,15 @@ from oracles import judging
 from borzoi_rt.demo import grammar
 from borzoi_rt.demo.packaged import packaged_bundle
 from borzoi_rt.explain.evaluate.consistency import consistency, divergence, vectors_of
-from borzoi_rt.explain.evaluate.faithful import EvaluateOptions
-from borzoi_rt.explain.evaluate.maps import ScoreMap, judged
+from borzoi_rt.explain.evaluate.faithful import EvaluateOptions, Scene, curves
+from borzoi_rt.explain.evaluate.maps import Reading, ScoreMap, judged
 from borzoi_rt.explain.evaluate.planted import auprc, auroc, bases_in, recovery
-from borzoi_rt.explain.evaluate.stable import noise
+from borzoi_rt.explain.evaluate.stable import concordance, noise
 from borzoi_rt.explain.evaluate.words import verdict_of
 from borzoi_rt.explain.rows import Row
 from borzoi_rt.explain.where import Where
 from borzoi_rt.genome.intervals import Interval
+from borzoi_rt.sequence import encode
 
 OPTIONS = EvaluateOptions()
 
@@ -92,7 +95,7 @@ def test_maps_that_share_a_word_are_told_from_the_same_in_random_order() -> None
     for maps, expected in ((alike, True), (luck, False)):
         found = consistency(maps, OPTIONS)["kld"]
         assert found.value == pytest.approx(judging.kld([one.hypothetical for one in maps]))
-        assert judged([found], better="high").passed is expected
+        assert judged([found], better="more").passed is expected
     few = consistency([map_of(np.zeros(20), rng.normal(size=(4, 20)))], OPTIONS)["kld"]
     assert few.value is None
     assert "300 bases or more" in few.detail
@@ -127,6 +130,59 @@ def test_noise_is_the_standard_error_of_one_map() -> None:
     luck = noise(maps[0], [one.permuted(rng).projected for one in maps[1:]], None, OPTIONS)
     assert judged([luck["noise"]], better="low").passed is False
     assert set(luck) == {"noise"}
+
+
+def test_of_few_stretches_there_is_no_verdict() -> None:
+    """Of one stretch the only random order is the map itself; of ten, one in ten has the right one first."""
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 4, 200)
+
+    def of(count: int, first: int = 0) -> ScoreMap:
+        scores = np.zeros((4, 200))
+        scores[codes, np.arange(200)] = np.repeat(np.roll(np.linspace(3.0, -1.0, count), first), 200 // count)
+        return map_of(codes, scores)
+
+    assert [of(count).stretches for count in (1, 2, 4, 10)] == [1, 2, 4, 10]
+    for count in (2, 4):
+        found = concordance(of(count), [of(count).projected], OPTIONS)["pearson"]
+        verdict = judged([found], better="high")
+        assert verdict.value == pytest.approx(1.0)
+        assert (verdict.passed, verdict.detail) == (None, f"{count} stretches: too few orders to tell")
+    ten = concordance(of(10), [of(10).projected, of(10, first=1).projected], OPTIONS)
+    assert ten["top_overlap"].value == 0.5
+    assert judged([ten["top_overlap"]], better="high").passed is None
+    assert judged([ten["pearson"]], better="high").passed is True
+    still = noise(of(10), [of(10, first=1).projected], None, OPTIONS)["noise"]
+    low = judged([still], better="low")
+    assert (low.passed, low.random_low) == (None, 0.0)
+    assert low.detail.endswith("too few orders to tell")
+    # Many rows of few stretches have orders enough together.
+    one = concordance(of(4), [of(4).projected], OPTIONS)["pearson"]
+    assert judged([one], better="high").passed is None
+    assert judged([replace(one, chance=rng.permutation(one.chance)) for _ in range(6)], better="high").passed is True
+
+
+def test_worse_than_chance_fails_where_chance_ties_elsewhere() -> None:
+    draws = np.repeat([0.0, 0.5], [190, 10])
+    assert [judged([Reading(value, draws)], better="high").passed for value in (0.0, 0.5, 1.0)] == [False, None, True]
+    assert judged([Reading(0.0, np.zeros(9))], better="high").passed is False  # a seqlet that no other model finds
+    assert judged([Reading(0.2, np.full(9, 1.5))], better="more").passed is False
+    assert judged([Reading(0.2, np.full(9, 1.0))], better="high").passed is None
+
+
+def test_curves_of_one_stretch_compare_nothing() -> None:
+    window = encode(worlds.random_dna(120, seed=3))
+    weights = np.random.default_rng(1).normal(size=(4, 120))
+    held = Scene(toys.linear(weights), window, (20, 100), map_of(window[:, 20:100].argmax(axis=0), weights[:, 20:100]))
+    assert curves(held, EvaluateOptions(tile_bp=100000)) is None
+    few = curves(held, EvaluateOptions(tile_bp=27))
+    assert few is not None
+    assert judged([few.readings()["abpc"]], better="more").detail == "3 stretches: too few orders to tell"
+    line = {"file": "a.h5", "method": "ism", "metric": "deletion", "quantity": "abpc", "value": None, "passed": None}
+    assert verdict_of([{**line, "detail": "1 stretch: too few orders to tell"}]) == (
+        "a.h5 (ism): nothing was measured that is compared with random; no verdict on deletion abpc: too few orders to "
+        "tell"
+    )
 
 
 def test_a_verdict_says_by_how_much() -> None:

@@ -68,4 +68,5 @@ def consistency(maps: Sequence[ScoreMap], options: EvaluateOptions) -> dict[str,
     draws = [
         divergence(np.concatenate([vectors_of(held.permuted(rng)) for held in maps])) for _ in range(options.draws)
     ]
-    return {"kld": Reading(divergence(pooled), np.array(draws))}
+    stretches = tuple(held.stretches for held in maps)
+    return {"kld": Reading(divergence(pooled), np.array(draws), stretches=stretches)}

@@ -126,7 +126,8 @@ class Scene:
             return Reading(None, detail="the map, or what it is compared with, is the same everywhere")
         rng = np.random.default_rng([options.seed, 99])
         draws = [measure(self.held.permuted(rng)) for _ in range(options.draws)]
-        return Reading(value, np.array([0.0 if draw is None else draw for draw in draws]))
+        chance = np.array([0.0 if draw is None else draw for draw in draws])
+        return Reading(value, chance, stretches=(self.held.stretches,))
 
     def falls(self, mutants: Sequence[ByteArray]) -> DoubleArray:
         """Return S(x) - S(x') of mutants, given by their letters at the bases."""
@@ -241,6 +242,8 @@ class Curves:
         Each order, then its reverse.
     falling : bool
         Whether shuffling all lowers the target.
+    stretches : int
+        Whose order the map may tell.
     """
 
     share: DoubleArray
@@ -248,6 +251,7 @@ class Curves:
     first_small: DoubleArray
     random: DoubleArray
     falling: bool
+    stretches: int
 
     def area(self, curve: DoubleArray) -> float:
         """Return the area below a curve, by trapezoids."""
@@ -259,16 +263,22 @@ class Curves:
         sign = 1.0 if self.falling else -1.0
         first, second = self.area(self.first_large), self.area(self.first_small)
         return {
-            "abpc": Reading(sign * (second - first), sign * (random.reshape(-1, 2)[:, ::-1].ravel() - random)),
+            "abpc": Reading(
+                sign * (second - first),
+                sign * (random.reshape(-1, 2)[:, ::-1].ravel() - random),
+                stretches=(self.stretches,),
+            ),
             "deletion_auc": Reading(first, random),
             "insertion_auc": Reading(second, random),
         }
 
 
 def curves(scene: Scene, options: EvaluateOptions) -> Curves | None:
-    """Return the curves of a map; None where shuffling all of its bases makes no difference."""
+    """Return the curves of a map; None of one stretch, and where shuffling all of its bases makes no difference."""
     low, high = scene.bases
     rng, tiles = np.random.default_rng([options.seed, 4]), options.tiles(scene.bases)
+    if len(tiles) < 2:
+        return None
     references = [shuffled(scene.window, low, high, rng, bin_bp=BIN_BP) for _ in range(options.shuffles)]
     before = one_value(scene.objective, scene.window)
     after = float(np.mean([one_value(scene.objective, reference) for reference in references]))
@@ -297,4 +307,5 @@ def curves(scene: Scene, options: EvaluateOptions) -> Curves | None:
         order = rng.permutation(len(tiles)).tolist()
         random += [curve(order), curve(order[::-1])]
     share = counts / len(tiles)
-    return Curves(share, curve(ranked), curve(ranked[::-1]), np.array(random), bool(before > after))
+    told = min(len(tiles), scene.held.stretches)
+    return Curves(share, curve(ranked), curve(ranked[::-1]), np.array(random), bool(before > after), told)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import factorial, prod
 from typing import Any
 
 import numpy as np
 
-from ...types import BoolArray, ByteArray, DoubleArray
+from ...types import BoolArray, ByteArray, DoubleArray, IndexArray
 from ..agreement import mean_known
 from ..objective import Bases
 
 UNKNOWN = 4
 CHANCE_SHARE = 0.01  # of maps by chance that may do better
+TOO_FEW = "too few orders to tell"  # how the detail ends where no verdict can be given
+_TIED = 1e-9  # share by which values differ that are the same but for the order of sums
 FALLEN = 0.5  # what the correlation with a model in random order must be below
 
 
@@ -62,15 +65,28 @@ class ScoreMap:
         Neighbours of the same scores, as the bases of one stretch have, stay together: a map of stretches is compared
         with other orders of them, since single bases agree with anything by less.
         """
-        columns = np.flatnonzero(self.known)
-        letters = (self.codes[columns].astype(np.int64) + np.arange(4)[:, None]) % 4
-        held = self.hypothetical[letters, columns]
-        changes = np.flatnonzero((np.diff(held, axis=1) != 0.0).any(axis=0)) + 1
-        runs = np.split(np.arange(len(columns)), changes)
+        columns, letters = self._there()
+        held, runs = self.hypothetical[letters, columns], self._runs()
         order = np.concatenate([runs[number] for number in rng.permutation(len(runs))])
         found = self.hypothetical.copy()
         found[letters, columns] = held[:, order]
         return ScoreMap(self.codes, found)
+
+    @property
+    def stretches(self) -> int:
+        """How many stretches of the same scores are put in another order by :meth:`permuted`."""
+        return len(self._runs())
+
+    def _there(self) -> tuple[IndexArray, IndexArray]:
+        """Return the columns of known bases, and their four letters, beginning with the one that is there."""
+        columns = np.flatnonzero(self.known)
+        return columns, (self.codes[columns].astype(np.int64) + np.arange(4)[:, None]) % 4
+
+    def _runs(self) -> list[IndexArray]:
+        """Return the known bases, by their number, in stretches of the same scores."""
+        columns, letters = self._there()
+        changes = np.flatnonzero((np.diff(self.hypothetical[letters, columns], axis=1) != 0.0).any(axis=0)) + 1
+        return np.split(np.arange(len(columns)), changes)
 
 
 def _picked(hypothetical: DoubleArray, codes: ByteArray) -> DoubleArray:
@@ -98,11 +114,14 @@ class Reading:
     chance : float64 ndarray of shape (draws,)
         The same of maps by chance; empty where there is nothing to compare with.
     detail : str
+    stretches : tuple of int
+        Of each map, how many stretches chance puts in order; empty where it does something else.
     """
 
     value: float | None
     chance: DoubleArray = field(default_factory=lambda: np.zeros(0))
     detail: str = ""
+    stretches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +135,7 @@ class Verdict:
         Mean, and the 1 % and 99 % quantiles, of maps by chance.
     passed : bool or None
         Whether the value is better than 99 % of those by chance, or what else the measure asks; None where it asks
-        nothing.
+        nothing, or where no value could be better: ``detail`` then ends with :data:`TOO_FEW`.
     detail : str
     """
 
@@ -140,7 +159,8 @@ def judged(readings: list[Reading], *, better: str) -> Verdict:
     readings : list of Reading
         Of rows.
     better : str
-        ``high`` or ``low``, than chance; ``fallen``, below :data:`FALLEN`; or nothing, where no verdict is asked for.
+        ``high`` (1 at best), ``more`` or ``low`` (0 at best), than chance; ``fallen``, below :data:`FALLEN`; or nothing,
+        where no verdict is asked for.
     """
     told = [reading for reading in readings if reading.value is not None]
     value, random = mean_known([reading.value for reading in told]), [one.chance for one in told if len(one.chance)]
@@ -149,5 +169,22 @@ def judged(readings: list[Reading], *, better: str) -> Verdict:
         return Verdict(value, None, None, None, None, detail)
     draws = np.mean(random, axis=0)
     low, high = (float(edge) for edge in np.quantile(draws, [CHANCE_SHARE, 1.0 - CHANCE_SHARE]))
-    passed = {"high": value > high, "low": value < low, "fallen": value < FALLEN}.get(better)
-    return Verdict(value, float(draws.mean()), low, high, passed, detail)
+    passed = {"high": value > high, "more": value > high, "low": value < low, "fallen": value < FALLEN}.get(better)
+    untold = "" if passed is None else _untold(told, value, draws, (low, high), better)
+    return Verdict(value, float(draws.mean()), low, high, None if untold else passed, untold or detail)
+
+
+def _untold(told: list[Reading], value: float, draws: DoubleArray, edges: tuple[float, float], better: str) -> str:
+    """Return why there is no verdict: of few orders more than :data:`CHANCE_SHARE` are, or tie with, the best one."""
+    stretches = [count for reading in told for count in reading.stretches]
+    if stretches and prod(factorial(min(count, 20)) for count in stretches) * CHANCE_SHARE <= 1.0:
+        many, rows = sum(stretches), len(stretches)
+        return f"{many} stretch{'' if many == 1 else 'es'}{f' in {rows} rows' if rows > 1 else ''}: {TOO_FEW}"
+    low, high = edges
+    if better in ("high", "more"):
+        tied = value > 0.0 and value >= draws.max() * (1.0 - _TIED)
+        unbeaten = value <= high * (1.0 + _TIED) and (tied or (better == "high" and high >= 1.0 - _TIED))
+    else:
+        tied = value <= draws.min() * (1.0 + _TIED)
+        unbeaten = better == "low" and value >= low * (1.0 - _TIED) and (tied or low <= 0.0)
+    return f"random orders do as well as any could: {TOO_FEW}" if unbeaten else ""

@@ -11,11 +11,12 @@ from .maps import FALLEN
 from .stable import SHIFTS_BP, reruns
 from .subject import Subject
 
-HIGH, LOW, FELL, NOTHING = "high", "low", "fallen", ""
+HIGH, MORE, LOW, FELL, NOTHING = "high", "more", "low", "fallen", ""
 SAME = 0.999  # a map by mutagenesis that agrees less with mutagenesis is not what its file says
 BY_CONSTRUCTION = "1 by construction: the map itself is exact mutagenesis"
 _WORDS = {
     HIGH: "above random, 1 at best",
+    MORE: "above random",
     LOW: "below random, 0 at best",
     FELL: f"near 0, below {FALLEN:g}",
     NOTHING: "",
@@ -83,8 +84,11 @@ def _ism(subject: Subject, asked: Asked) -> int:
 
 def _deletion(subject: Subject, asked: Asked) -> int:
     options = asked.options
-    inner = min(options.points, len(options.tiles((0, subject.rows[0].width)))) - 1
-    return _strands(subject) * (1 + options.shuffles * (1 + (2 + 2 * options.orders) * max(inner, 0)))
+    tiles = len(options.tiles((0, subject.rows[0].width)))
+    if tiles < 2:
+        return 0
+    inner = min(options.points, tiles) - 1
+    return _strands(subject) * (1 + options.shuffles * (1 + (2 + 2 * options.orders) * inner))
 
 
 def _infidelity(subject: Subject, asked: Asked) -> int:
@@ -108,7 +112,7 @@ METRICS: dict[str, Metric] = {
     ),
     "deletion": Metric(
         "deletion and insertion curves against random order",
-        {"abpc": HIGH, "deletion": NOTHING, "insertion": NOTHING},
+        {"abpc": MORE, "deletion": NOTHING, "insertion": NOTHING},
         _deletion,
         True,
     ),
@@ -116,7 +120,7 @@ METRICS: dict[str, Metric] = {
     "sensitivity-n": Metric("how well shuffled subsets are predicted", {"correlation": HIGH}, _sensitivity, True),
     "truth": Metric("whether bases that are known to count are found", {"auroc": HIGH, "auprc": HIGH}, lambda *_: 0),
     "consistency": Metric(
-        "whether the strong scores of all rows belong to few words of three bases", {"kld": HIGH}, lambda *_: 0
+        "whether the strong scores of all rows belong to few words of three bases", {"kld": MORE}, lambda *_: 0
     ),
     "seeds": Metric(
         "agreement with other seeds, and how much of a map is their chance",

@@ -76,6 +76,8 @@ def recovery(held: ScoreMap, known: BoolArray | None, options: EvaluateOptions) 
     sizes = np.abs(held.projected[held.known])
     draws = [np.abs(held.permuted(rng).projected[held.known]) for _ in range(options.draws)]
     return {
-        name: Reading(measure(sizes, inside), np.array([measure(one, inside) for one in draws]))
+        name: Reading(
+            measure(sizes, inside), np.array([measure(one, inside) for one in draws]), stretches=(held.stretches,)
+        )
         for name, measure in (("auroc", auroc), ("auprc", auprc))
     }

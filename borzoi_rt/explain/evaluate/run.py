@@ -36,7 +36,7 @@ from .faithful import (
     ism_agreement,
     sensitivity_n,
 )
-from .maps import Reading, Verdict, judged
+from .maps import TOO_FEW, Reading, Verdict, judged
 from .metrics import BY_CONSTRUCTION, METRICS, SAME, Asked
 from .planted import known_in, recovery
 from .stable import Rerun, open_all
@@ -49,6 +49,7 @@ COLUMNS = (
 )
 _FAITHFUL = ("ism", "deletion", "infidelity", "sensitivity-n")
 _NO_CURVE = "shuffling all of the bases does not change the target"
+_ONE_TILE = f"1 stretch: {TOO_FEW}"
 
 
 @dataclass
@@ -194,9 +195,8 @@ def judge(
             elif metric == "deletion":
                 drawn = curves(scene, options)
                 found.curves.append(drawn)
-                found.add(
-                    metric, number, {"abpc": Reading(None, detail=_NO_CURVE)} if drawn is None else drawn.readings()
-                )
+                why = _NO_CURVE if len(options.tiles(scene.bases)) > 1 else _ONE_TILE
+                found.add(metric, number, {"abpc": Reading(None, detail=why)} if drawn is None else drawn.readings())
             elif metric in _FAITHFUL:
                 found.add(metric, number, _faithful(metric, scene, options, None if exact is None else exact[number]))
             elif metric in ("folds", "randomised"):

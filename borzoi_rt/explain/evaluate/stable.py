@@ -73,7 +73,10 @@ def concordance(held: ScoreMap, others: Sequence[DoubleArray], options: Evaluate
     if value["pearson"] is None:
         return {"pearson": Reading(None, detail="a map is the same everywhere")}
     draws = [measured(held.permuted(rng).projected) for _ in range(options.draws)]
-    return {name: Reading(one, np.array([draw[name] or 0.0 for draw in draws])) for name, one in value.items()}
+    return {
+        name: Reading(one, np.array([draw[name] or 0.0 for draw in draws]), stretches=(held.stretches,))
+        for name, one in value.items()
+    }
 
 
 def largest_change(held: ScoreMap, others: Sequence[DoubleArray], options: EvaluateOptions) -> dict[str, Reading]:
@@ -87,7 +90,7 @@ def largest_change(held: ScoreMap, others: Sequence[DoubleArray], options: Evalu
         return max(float(np.linalg.norm(other - scores)) for other in others) / size
 
     draws = [largest(held.permuted(rng).projected) for _ in range(options.draws)]
-    return {"change": Reading(largest(own), np.array(draws))}
+    return {"change": Reading(largest(own), np.array(draws), stretches=(held.stretches,))}
 
 
 def noise(
@@ -120,7 +123,7 @@ def noise(
     draws = [
         measured([held.projected, *(held.permuted(rng).projected for _ in others)]) or 0.0 for _ in range(options.draws)
     ]
-    found = {"noise": Reading(value, np.array(draws))}
+    found = {"noise": Reading(value, np.array(draws), stretches=(held.stretches,))}
     if samples is not None:
         found["samples_for_5_percent"] = Reading(float(np.ceil(samples * (value / _QUIET) ** 2)))
     return found
