@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
+from ..genome.gene_index import genes_of
 from ..report.ranking import read_ranking
 from ..runs.score import score_file, score_list
 from ..scoring.ensemble import open_members
@@ -111,6 +112,8 @@ def score(
         _shared.say_notes(check_preset(choices["preset"], model.info, choices.get("squash")))
     genes = _scoring.open_annotation(annotation, pas, chrom_aliases)
     drawn_alone = report is not None and pas is None and not any(spec.of_genes for spec in options.specs)
+    if drawn_alone:
+        genes = genes_of(genes)  # the run does not read it: what is wrong with it is said before, not behind hours
     with _shared.progress_bar(title, noun="variants") as progress:
         settings = settings_of(progress)
         given: dict[str, Any] = {

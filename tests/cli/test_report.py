@@ -135,6 +135,7 @@ REFUSED = [
     (["--report", "r.html", "--layout", "wide"], "a report is made of a long table"),
     (["--report", "r.html", "--shard", "1/2"], "a report is not made with shard"),
     (["--report", "none/r.html"], "no such directory"),
+    (["--report", "r.html", "--stats", "SUM", "--genes", "none.gtf"], "none.gtf: no such annotation file"),
 ]
 
 
