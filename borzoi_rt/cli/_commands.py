@@ -205,12 +205,8 @@ def _complete(command: click.Command, path: tuple[str, ...]) -> None:
         command.callback = _checked(command.callback, path)
 
 
-# What is looked at: of two the last would be taken, and the first forgotten in silence.
-_ONCE = ("region", "bed", "variant", "vcf", "gene", "target", "tracks", "against", "bundle", "fasta")
-
-
 def _refuse_twice(command: click.Command) -> None:
-    """Refuse an option of ``_ONCE`` that is given again, unless the command takes several."""
+    """Refuse an option that is given again, unless the command takes several: the last would be taken in silence."""
     make = command.make_parser
 
     def make_parser(ctx: click.Context) -> Any:
@@ -220,15 +216,22 @@ def _refuse_twice(command: click.Command) -> None:
         def parse_args(args: list[str]) -> Any:
             found = parse(args)
             for parameter, count in Counter(found[2]).items():
-                if count > 1 and parameter.name in _ONCE and not getattr(parameter, "multiple", False):
-                    name = f"--{str(parameter.name).replace('_', '-')}"
-                    raise click.UsageError(f"{name} is given {count} times, and one is taken; give it once", ctx)
+                if count > 1 and _taken_once(parameter):
+                    said = f"{parameter.opts[0]} is given {count} times, and one is taken; give it once"
+                    raise click.UsageError(said, ctx)
             return found
 
         parser.parse_args = parse_args  # type: ignore[method-assign]
         return parser
 
     command.make_parser = make_parser  # type: ignore[method-assign]
+
+
+def _taken_once(parameter: click.Parameter) -> bool:
+    """Return whether a second value would replace the first; a switch that has no opposite says the same again."""
+    if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
+        return False
+    return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def _checked(callback: Callable[..., Any], path: tuple[str, ...]) -> Callable[..., Any]:

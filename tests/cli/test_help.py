@@ -385,9 +385,17 @@ def test_no_colour_where_it_is_piped(cli: Cli, words: list[str]) -> None:
         ("explain", "--variant", "chr1:1:A:C", "--variant", "chr1:2:A:C"),
         ("score", "in.vcf", "--tracks", "a", "--stats", "SUM", "--tracks", "b"),
         ("explain", "evaluate", "a.h5", "--gene", "A", "--gene", "B"),
+        ("explain", "evaluate", "a.h5", "--metrics", "ism", "--metrics", "seeds"),
+        ("explain", "--method", "ism", "--method", "saliency"),
+        ("design", "--unit", "1", "--unit", "2"),
+        ("design", "--layer", "stem", "--layer", "tower_0"),
+        ("dissect", "--annotations", "a.bed", "--annotations", "b.bed"),
+        ("cam", "--truth", "a.bed", "--truth", "b.bed"),
+        ("score", "in.vcf", "--genes", "a.gtf", "--genes", "b.gtf"),
+        ("predict", "--device", "cpu", "--device", "cuda"),
     ],
 )
-def test_what_is_looked_at_is_given_once(words: tuple[str, ...]) -> None:
+def test_what_takes_one_value_is_given_once(words: tuple[str, ...]) -> None:
     """Of two regions the last would be taken, and nothing would say so; `embed` takes several genes."""
     done = CliRunner().invoke(main, [*words, "--bundle", "B", "--fasta", "F", "--out", "o"])
     option = next(word for word in words if words.count(word) > 1)
@@ -395,6 +403,10 @@ def test_what_is_looked_at_is_given_once(words: tuple[str, ...]) -> None:
     assert f"{option} is given 2 times, and one is taken" in done.stderr
     several = ["embed", "--gene", "A", "--gene", "B", "--bundle", "B", "--fasta", "F", "--out", "o"]
     assert "given 2 times" not in CliRunner().invoke(main, several).stderr
+    both = CliRunner().invoke(main, ["score", "in.vcf", "--unclip", "--no-unclip"])
+    assert "--unclip is given 2 times" in both.stderr
+    again = ["score", "in.vcf", "--rc", "--rc", "--bundle", "B", "--fasta", "F", "--out", "o"]
+    assert "given 2 times" not in CliRunner().invoke(main, again).stderr
 
 
 def test_a_gene_of_ism_is_for_scores_of_it() -> None:
