@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..backends.device import Device
 from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.evaluate.faithful import EvaluateOptions
-from ..explain.evaluate.metrics import CHEAP, METRICS, Asked, chosen_metrics
+from ..explain.evaluate.metrics import CHEAP, METRICS, Asked, chosen_metrics, unheeded
 from ..explain.evaluate.run import costs, evaluate_files, to_tsv
 from ..explain.evaluate.subject import Subject, read_subject
 from ..explain.evaluate.words import verdict_of
@@ -27,6 +28,7 @@ from . import _shared
 from ._talk import say
 
 _FILE, _USUAL = click.Path(path_type=Path), EvaluateOptions()
+_OPTIONS = ("positions", "samples", "tile_bp", "seed")
 
 
 @click.command()
@@ -107,9 +109,10 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
     metrics = chosen_metrics(names, **given, truth=len(truth))
     if choices["against"] is not None and "ism" not in metrics:
         raise InputError("--against is for the metric ism, which is not among --metrics; add it, or leave it out")
+    _check_heeded(metrics, against=choices["against"] is not None)
     if len({path.name for path in files}) < len(files):
         raise InputError("two files have one name, by which the table names them; rename one")
-    options = EvaluateOptions(**{name: choices[name] for name in ("positions", "samples", "tile_bp", "seed")})
+    options = EvaluateOptions(**{name: choices[name] for name in _OPTIONS})
     device = Device.parse(choices["device"], threads=choices["threads"])
     if device.kind == "triton":
         raise InputError(f"{device}: attributions are judged on this machine; give cpu, cuda or tensorrt")
@@ -124,6 +127,7 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
     ):
         more = _more(choices, genome)
         subjects = [read_subject(path, model, genome, most=choices["rows"], **more) for path in files]
+        _check_more(choices, subjects)
         for subject in subjects:
             _say_costs(subject, costs(subject, metrics, asked))
         with _shared.progress_bar("judging", noun="measures") as progress:
@@ -143,6 +147,25 @@ def _say_costs(subject: Subject, held: dict[str, int | None]) -> None:
     parts = ", ".join(f"{name} {'?' if count is None else f'{count:,}'}" for name, count in held.items())
     rows = f"{len(subject.rows)} row{'' if len(subject.rows) == 1 else 's'}"
     say(f"{subject.name}: about {known * len(subject.rows):,} passes of the network, {rows} of {parts}")
+
+
+def _check_heeded(metrics: Sequence[str], *, against: bool) -> None:
+    """Refuse options that none of the metrics heeds."""
+    found = unheeded([name for name in _OPTIONS if _shared.typed([name])], metrics, against=against)
+    if found is not None:
+        name, why = found
+        raise InputError(f"--{name.replace('_', '-')} is {why.replace('with against', 'with --against')}; leave it out")
+
+
+def _check_more(choices: dict[str, Any], subjects: Sequence[Subject]) -> None:
+    """Refuse a gene, sites or stretches that no file is of."""
+    for option, heeded, what in (
+        ("gene", [one.spec.of_genes for one in subjects], "no file has a target of a gene"),
+        ("pas", [one.spec.region == "pas" for one in subjects], "no file has a target of region pas"),
+        ("segments", [one.segments for one in subjects], "no file was made with such stretches"),
+    ):
+        if choices[option] is not None and not any(heeded):
+            raise InputError(f"--{option} is given, and {what}; leave it out")
 
 
 def _more(choices: dict[str, Any], genome: Fasta) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from typing import Any
 
 from ..bundle.opening import open_bundle
 from ..errors import InputError
 from ..explain.compare import Comparison, chosen_methods, compare
 from ..explain.evaluate.faithful import EvaluateOptions
-from ..explain.evaluate.metrics import chosen_metrics
+from ..explain.evaluate.metrics import chosen_metrics, unheeded
 from ..explain.evaluate.run import COLUMNS, judge
 from ..explain.evaluate.run import table as lines_of
 from ..explain.evaluate.stable import open_all
@@ -146,6 +147,7 @@ class Explanations(Opened):
         folds, randomised : sequence of path
             Bundles for the measures of these names.
         options : EvaluateOptions or mapping, optional
+            What departs from the usual must be of one of the measures.
 
         Returns
         -------
@@ -154,8 +156,10 @@ class Explanations(Opened):
         """
         known, others = intervals_of(truth), [[open_bundle(path) for path in paths] for paths in (folds, randomised)]
         given = {"folds": len(others[0]), "randomised": len(others[1]), "truth": len(known)}
-        names, held = chosen_metrics(metrics, **given), _named(explanations)
-        how: dict[str, Any] = {"options": options_of(EvaluateOptions, options), "truth": known}
+        names, judging = chosen_metrics(metrics, **given), options_of(EvaluateOptions, options)
+        _check_heeded(judging, names)
+        held = _named(explanations)
+        how: dict[str, Any] = {"options": judging, "truth": known}
         explainer = self._explainer_here()
         with ExitStack() as stack:
             opened = [open_all(bundles, explainer, self._device) for bundles in others]
@@ -220,3 +224,11 @@ def _named(explanations: Explanation | Mapping[str, Explanation]) -> Mapping[str
         if not isinstance(one, Explanation):
             raise InputError(f"explanation {name!r:.40} is {one!r:.60}; what explain gives is needed")
     return explanations
+
+
+def _check_heeded(options: EvaluateOptions, metrics: Sequence[str]) -> None:
+    """Refuse options of judging that none of the measures heeds."""
+    given = [one.name for one in fields(options) if getattr(options, one.name) != one.default]
+    found = unheeded(given, metrics)
+    if found is not None:
+        raise InputError(f"{found[0]} is {found[1]}; leave it out")

@@ -85,6 +85,7 @@ class Inside(Explanations):
         Table
             A row for each position, with ``start``, ``end`` and ``score``.
         """
+        _check_seed(seed, check, truth)
         where = layer or (EMBEDDING if method == "cam" else TOKENS)
         options = MapOptions(method=method, layer=where, check=check, seed=seed)
         spec = with_text(target, tracks=tracks, against=against)
@@ -132,6 +133,7 @@ class Inside(Explanations):
             A row for each token; a column for each layer and head (``l1h1``), or one. ``.arrays["by_query"]`` is
             (queries, columns, tokens).
         """
+        _check_seed(seed, check, truth)
         if layers is not None and not isinstance(layers, Iterable):
             raise InputError(f"layers are {layers!r:.60}; a sequence of whole numbers is needed")
         chosen = None if layers is None else tuple(layers)
@@ -386,3 +388,14 @@ class Inside(Explanations):
             self._inside = Activations(self.bundle, self._device)
             self._stack.callback(self._inside.close)
         return self._inside
+
+
+def _variant(variant: Variant | str | None) -> Variant:
+    assert variant is not None
+    return variant if isinstance(variant, Variant) else Variant.parse(variant)
+
+
+def _check_seed(seed: int, check: int, truth: Known) -> None:
+    """Refuse a seed that nothing heeds."""
+    if seed != 0 and not check and not truth:
+        raise InputError(f"seed {seed!r} is of check and truth: give one of these, or leave it out")

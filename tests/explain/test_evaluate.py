@@ -419,6 +419,12 @@ def test_what_does_not_fit_is_refused(call, desk, gradient_bundle, second_fold):
         (held, {"--against": held}, "saliency.h5: is no ism of this model"),
         (held, {"--against": held, "--metrics": "shifts"}, "--against is for the metric ism"),
         (held, {"--randomised": gradient_bundle.path}, "same"),
+        (held, {"--metrics": "completeness", "--positions": 5}, "--positions is of ism, and the metrics are completen"),
+        (held, {"--metrics": "ism", "--samples": 30}, "--samples is of infidelity, sensitivity-n, and the metrics are"),
+        (held, {"--metrics": "ism", "--tile-bp": 3}, "--tile-bp is of deletion, and the metrics are ism; leave it out"),
+        (held, {"--metrics": "completeness", "--seed": 0}, "--seed is of all but completeness, and the metrics are"),
+        (held, {"--against": held, "--positions": 5}, "--positions is of a sample of exact mutagenesis, and with --ag"),
+        (held, {"--segments": f"bed:{desk.bed}"}, "--segments is given, and no file was made with such stretches"),
         (desk.bed, {}, "in.bed: cannot be read as attributions"),
     ):
         given = [part for pair in (plain | words).items() for part in pair]
@@ -482,6 +488,8 @@ def test_variants_and_genes_are_opened_again(call, desk, gradient_bundle):
     code, stdout, err = call(*words, *named)
     assert code == 0, err
     assert "strands\tpearson\t" in stdout
+    words[2], words[-1] = alleles, desk.folder / "of_no_gene"
+    check_error(call(*words, *named), "--gene is given, and no file has a target of a gene; leave it out")
 
 
 def test_stretches_of_a_file_are_given_again(call, desk, gradient_bundle):

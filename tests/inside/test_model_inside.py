@@ -21,6 +21,7 @@ from borzoi_rt.demo import grammar
 from borzoi_rt.demo.packaged import packaged_bundle
 from borzoi_rt.errors import InputError
 from borzoi_rt.examples.neighbours import NeighbourOptions
+from borzoi_rt.explain.evaluate.faithful import EvaluateOptions
 from borzoi_rt.genome.intervals import read_bed
 from borzoi_rt.inside.design import DesignOptions
 from borzoi_rt.inside.dissect import DissectOptions
@@ -249,6 +250,12 @@ def test_explanations_are_judged_as_their_files_are(
     [
         (lambda model: model.cam("log SUM", REGION, method="cam", layer="tokens"), "cam is of embedding"),
         (lambda model: model.cam("log SUM"), "nothing says which bases"),
+        (lambda model: model.cam("log SUM", REGION, seed=7), "seed 7 is of check and truth: give one of these"),
+        (lambda model: model.attention(REGION, seed=7), "seed 7 is of check and truth: give one of these"),
+        (
+            lambda model: model.explain_evaluate({}, metrics=["ism"], options=EvaluateOptions(repeats=3)),
+            "repeats is of seeds, max-sensitivity, and the metrics are ism; leave it out",
+        ),
         (lambda model: model.cam("log SUM", REGION, allele="ref"), "allele is of a variant; give variant"),
         (lambda model: model.attention(variant="chr1:6030:A:C", allele="both"), "allele 'both' is unknown"),
         (lambda model: model.attention(REGION, tracks="CAGE+"), "target and tracks are of relevance"),

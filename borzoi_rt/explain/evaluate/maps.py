@@ -159,8 +159,8 @@ def judged(readings: list[Reading], *, better: str) -> Verdict:
     readings : list of Reading
         Of rows.
     better : str
-        ``high`` (1 at best), ``more`` or ``low`` (0 at best), than chance; ``fallen``, below :data:`FALLEN`; or nothing,
-        where no verdict is asked for.
+        ``high`` (1 at best), ``more`` or ``low`` (0 at best), than chance; ``fallen``, below :data:`FALLEN`; or
+        nothing, where no verdict is asked for.
     """
     told = [reading for reading in readings if reading.value is not None]
     value, random = mean_known([reading.value for reading in told]), [one.chance for one in told if len(one.chance)]

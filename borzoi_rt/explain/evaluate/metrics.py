@@ -140,6 +140,42 @@ METRICS: dict[str, Metric] = {
 CHEAP = tuple(name for name, metric in METRICS.items() if metric.cheap)
 
 
+_CHANCE = tuple(name for name in METRICS if name != "completeness")
+# Fields of EvaluateOptions, and the measures that heed them.
+HEEDED = {
+    "positions": ("ism",),
+    "samples": ("infidelity", "sensitivity-n"),
+    **dict.fromkeys(("tile_bp", "points", "shuffles", "orders"), ("deletion",)),
+    "repeats": ("seeds", "max-sensitivity"),
+    "draws": tuple(name for name in _CHANCE if name != "deletion"),
+    "seed": _CHANCE,
+}
+
+
+def unheeded(names: Sequence[str], metrics: Sequence[str], *, against: bool = False) -> tuple[str, str] | None:
+    """Return the first of some fields of EvaluateOptions that no measure heeds, and why.
+
+    Parameters
+    ----------
+    names, metrics : sequence of str
+    against : bool
+        Whether exact mutagenesis is given, which then draws no positions.
+
+    Returns
+    -------
+    (str, str) or None
+        The field and the reason; None where all are heeded.
+    """
+    if against and "positions" in names:
+        return "positions", "of a sample of exact mutagenesis, and with against none is drawn"
+    name = next((name for name in names if not set(HEEDED[name]) & set(metrics)), None)
+    if name is None:
+        return None
+    left = [one for one in METRICS if one not in HEEDED[name]]
+    whose = ", ".join(HEEDED[name]) if len(left) > 2 else f"all but {' and '.join(left)}"
+    return name, f"of {whose}, and the metrics are {', '.join(metrics)}"
+
+
 # What measures need that is not in every call, and what it is.
 NEEDED = {"truth": "known features", "folds": "other models", "randomised": "other models"}
 

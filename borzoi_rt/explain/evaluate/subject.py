@@ -60,6 +60,11 @@ class Subject:
     values: list[float]
     facts: list[dict[str, Any]]
 
+    @property
+    def segments(self) -> str:
+        """Where the stretches of the method come from; empty where it has one length for all, or none."""
+        return str(getattr(self.options.options, "segments", ""))
+
     def scene(self, number: int, explainer: Explainer) -> Scene:
         """Return a row as measures of faithfulness take it.
 
