@@ -87,7 +87,8 @@ class Desk:
         return ["--bundle", self.bundle, "--fasta", self.fasta, "--threads", 1]
 
     def score(self, *more: object) -> list[object]:
-        return ["score", self.vcf, *self.model(), "--out", self.out, *more]
+        model = self.model()[:-2] if "--threads" in more else self.model()
+        return ["score", self.vcf, *model, "--out", self.out, *more]
 
     def predict(self, *more: object) -> list[object]:
         return ["predict", self.bed, *self.model(), "--out", self.folder / "coverage", *more]

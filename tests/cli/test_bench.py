@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_a_report_has_what_is_printed(cli: Cli, desk: Desk) -> None:
     page = desk.folder / "bench.html"
-    run = ("bench", "latency", *desk.model(), "--calls", 5, "--concurrency", "1,2", "--threads", 1)
+    run = ("bench", "latency", *desk.model(), "--calls", 5, "--concurrency", "1,2")
     ended = cli(*run, "--report", page)
     assert ended.code == 0, ended.err
     printed = [line.split("\t") for line in ended.out.splitlines()]

@@ -202,7 +202,7 @@ def test_a_unit_is_raised_and_a_target_says_of_what_it_is(
         words = ("--region", "chr1:4,481-4,484", "--layer", "stem", "--units", "5", "--out", out)
         assert call("activations", *words, "--bundle", bundle.path, "--fasta", fasta)[0] == 0
         assert pandas.read_csv(out, sep="\t").u5.max() == pytest.approx(value, rel=1e-5)
-    target = (*where, "--edits", "1", "--candidates", "2", "--tracks", "CAGE")
+    target = (*where[:2], "--edits", "1", "--candidates", "2", "--tracks", "CAGE")
     code, _, err = call("design", *target, *model, "--out", tmp_path / "t")
     assert code == 0, err
     assert "note: log SUM is of the whole window, not of the region; log SUM@center:512 is of bins there" in err
