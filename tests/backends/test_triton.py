@@ -224,7 +224,7 @@ def unused_port() -> int:
 def test_a_deadline_is_kept_and_not_tried_again(triton_server: TritonServer, way: str) -> None:
     connection = Connection(Address.parse(address(triton_server, f"{way}?deadline=0.001").removeprefix("triton:")))
     with pytest.raises(BackendError, match=r"no answer in 0\.001 s"):
-        connection.infer("borzoi", request(sequence=windows(32)), {"coverage": None})
+        connection.infer("borzoi", request(sequence=windows(512)), {"coverage": None})
     assert connection.counters.retries == 0
     connection.close()
 

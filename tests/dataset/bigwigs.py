@@ -91,7 +91,10 @@ def change(folder: Path, **changes: object) -> None:
 
 def make(folder: Path, *more: object, squash: str = "new", out: str = "data") -> Data:
     words = ["--targets", folder / "targets.txt", "--fasta", folder / "g.fa", "--regions", folder / "train.bed"]
-    words += ["--squash", squash, "--out", folder / out, "--length", LENGTH, "--bin-size", BIN, "--crop", CROP, *more]
+    words += ["--squash", squash, "--out", folder / out, "--bin-size", BIN]
+    sizes = {"--length": LENGTH, "--crop": CROP}
+    words += [word for name, size in sizes.items() if name not in more for word in (name, size)]
+    words += more
     main.main(["data", "make", *map(str, words)], standalone_mode=False)
     return open_data(folder / out)
 

@@ -107,7 +107,7 @@ def test_overwrite(cli: Cli, calico: dict[str, Path]) -> None:
     before = open_bundle(calico["out"]).sha256
     check_error(cli(*arguments), f"{calico['out']}: exists; choose another name, or pass overwrite")
     assert open_bundle(calico["out"]).sha256 == before
-    assert cli(*arguments, "--overwrite", "--squash=old")[0] == 0
+    assert cli("export", "calico", *options(**calico, squash="old"), "--overwrite")[0] == 0
     assert open_bundle(calico["out"]).info.squash.kind == "old"
 
 
