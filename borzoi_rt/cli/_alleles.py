@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..runs.explain import TOP, ExplainOptions
 from ..scoring.haplotypes import WITHIN_BP, HaplotypeOptions
 from ..scoring.motif_changes import CHANGES
+from . import _shared
 from ._talk import say
 
 normalize_option = click.option(
@@ -133,7 +134,7 @@ def say_explained(table: Path) -> None:
         say(f"no motif of {document['motif_file']} changes in {where}; a larger --motif-pvalue counts weaker matches")
         return
     where = f"{changed} of the strongest {len(counts)} alleles" if many else "the strongest allele"
-    say(f"motifs change {sum(counts)} times in {where} -> {table.name}.motifs.tsv")
+    say(f"{_shared.counted(sum(counts), 'change')} of motifs in {where} -> {table.name}.motifs.tsv")
     say(_changes_of(document["alleles"]))
 
 

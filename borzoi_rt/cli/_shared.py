@@ -191,3 +191,8 @@ def typed(names: Iterable[str]) -> list[str]:
     """Return those of some parameters that the command line gives, whatever their values, as ``--option-names``."""
     context, given = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) == given]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -138,7 +138,7 @@ def evaluate(files: tuple[Path, ...], bundle: Path, fasta: Path, out: Path, **ch
     click.echo(to_tsv(found), nl=False)
     for one in found:
         say(verdict_of(one.table()))
-    say(f"{len(subjects)} file{'' if len(subjects) == 1 else 's'} by {len(metrics)} metrics -> {out}")
+    say(f"{_shared.counted(len(subjects), 'file')} by {_shared.counted(len(metrics), 'metric')} -> {out}")
 
 
 def _say_costs(subject: Subject, held: dict[str, int | None]) -> None:

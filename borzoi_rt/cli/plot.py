@@ -162,7 +162,7 @@ def _variant(what: str, out: Path, choices: dict[str, Any]) -> str:
         genes=picture.genes,
         gap=near.gap,
     )
-    return f"{short_name(allele)}: {_counted(len(picture.tracks), 'track')}"
+    return f"{short_name(allele)}: {_shared.counted(len(picture.tracks), 'track')}"
 
 
 def _region(what: str, out: Path, choices: dict[str, Any]) -> str:
@@ -175,14 +175,14 @@ def _region(what: str, out: Path, choices: dict[str, Any]) -> str:
         found = model.predict(region, tracks=choices["tracks"], options=options)
     inside = Interval(found.windows[0].chrom, region.start, region.end)  # under the name that the genome has
     drawn = found.plot(out, region=inside, genes=choices["genes"], top=choices["top"] or TRACKS)
-    return f"{what}: {_counted(len(drawn), 'track')}"
+    return f"{what}: {_shared.counted(len(drawn), 'track')}"
 
 
 def _explanation(what: str, out: Path, choices: dict[str, Any]) -> str:
     part = None if choices["region"] is None else Interval.parse(choices["region"])
     panels, title = read_panels(what, rows=choices["rows"], region=part)
     plot_maps(out, panels, title=title)
-    return f"{what}: {_counted(len(panels), 'row')}"
+    return f"{what}: {_shared.counted(len(panels), 'row')}"
 
 
 def _substitutions(what: str, out: Path, choices: dict[str, Any]) -> str:
@@ -194,7 +194,7 @@ def _substitutions(what: str, out: Path, choices: dict[str, Any]) -> str:
     names = [found.rows[number] for number in shown]
     where: dict[str, Any] = {"chrom": found.chrom, "start": found.start, "letters": found.sequence}
     plot_substitutions(out, found.values[:, :, shown], names, **where, score=found.score)
-    return f"{what}: {found.name}, {_counted(len(shown), 'track')}"
+    return f"{what}: {found.name}, {_shared.counted(len(shown), 'track')}"
 
 
 def _curves(what: str, out: Path, choices: dict[str, Any]) -> str:
@@ -203,13 +203,9 @@ def _curves(what: str, out: Path, choices: dict[str, Any]) -> str:
         raise InputError("curves are drawn of one site; name one row")
     row = rows[0] if rows else None
     drawn = plot_curves(out, what, row=row, top=choices["top"] or TOP, spectrum=choices["spectrum"])
-    return f"{what}: {_counted(len(drawn), 'motif')}"
+    return f"{what}: {_shared.counted(len(drawn), 'motif')}"
 
 
 def _mean_curves(what: str, out: Path, choices: dict[str, Any]) -> str:
     drawn = plot_mean_curves(out, what, top=choices["top"] or TOP)
-    return f"{what}: {_counted(len(drawn), 'motif')}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{what}: {_shared.counted(len(drawn), 'motif')}"

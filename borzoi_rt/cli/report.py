@@ -144,21 +144,17 @@ def _check_given(why: str, heeded: Sequence[str]) -> None:
 
 def make_dft_report(out: Path, table: Path, collected: SiteCurves | None = None) -> None:
     """Write the report of a table of DFT scores, and say so."""
-    say(f"report of {_counted(write_dft_report(out, table, collected=collected), 'row')} -> {out}")
+    say(f"report of {_shared.counted(write_dft_report(out, table, collected=collected), 'row')} -> {out}")
 
 
 def make_metrics_report(out: Path, table: Path) -> None:
     """Write the report of a table of metrics, and say so."""
-    say(f"report of {_counted(write_metrics_report(out, table), 'track')} -> {out}")
+    say(f"report of {_shared.counted(write_metrics_report(out, table), 'track')} -> {out}")
 
 
 def make_latency_report(out: Path, rows: Sequence[Sequence[Any]], **given: Any) -> None:
     """Write the report of latencies, and say so."""
-    say(f"report of {_counted(write_latency_report(out, rows, **given), 'measurement')} -> {out}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    say(f"report of {_shared.counted(write_latency_report(out, rows, **given), 'measurement')} -> {out}")
 
 
 def check_report(out: Path, sources: Sequence[Path | None]) -> None:
@@ -215,4 +211,4 @@ def make_report(
             how: dict[str, Any] = {"genes": genes, "device": where}
             pictures = stack.enter_context(Pictures.of_run(bundles, fasta, metadata, **how))
         ranking = write_report(out, table, top=top, rank_by=rank_by, pictures=pictures)
-    say(f"report of {_counted(len(ranking.alleles), 'allele')} -> {out}")
+    say(f"report of {_shared.counted(len(ranking.alleles), 'allele')} -> {out}")

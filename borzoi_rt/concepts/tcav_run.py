@@ -16,7 +16,7 @@ from ..genome.fasta import Fasta
 from ..inside.activation_run import about_of
 from ..inside.activations import TOKENS, Activations
 from ..inside.slopes import check_layer, slope_of_layer
-from ..inside.tables import Table, write_table, written
+from ..inside.tables import Table, write_table
 from ..plain import check_types
 from ..report.concepts import plot_tcav
 from ..types import ByteArray, DoubleArray
@@ -230,4 +230,4 @@ def write_tcav(
             for concept, one in zip(concepts, found, strict=True)
         ]
         title = f"TCAV of {spec.name} by {activations.layer(options.layer).name}, {len(rows)} inputs"
-        written(plot, lambda draft: plot_tcav(draft, panels, title=title))
+        plot_tcav(plot, panels, title=title)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import draft_of
+
 
 def write_table(out: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], about: dict[str, Any]) -> None:
     """Write a table and what it is of; both appear when they are whole, the table last.
@@ -23,20 +25,12 @@ def write_table(out: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     about : dict
         JSON values.
     """
-    meta = out.with_name(f"{out.name}.meta.json")
-    draft, meta_draft = (path.with_name(f".{path.name}.draft") for path in (out, meta))
-    try:
+    with draft_of(out) as draft:
         with draft.open("w", encoding="utf-8") as handle:
             handle.write("\t".join(columns) + "\n")
             for row in rows:
                 handle.write("\t".join(map(_cell, row)) + "\n")
-        meta_draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        out.unlink(missing_ok=True)  # never an older table beside what is said of a newer one
-        meta_draft.replace(meta)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
-        meta_draft.unlink(missing_ok=True)
+        draft.with_name(f"{out.name}.meta.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def _cell(value: object) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backends.device import Device
+from ..drafts import draft_folder
 from ..errors import InputError
 from ..runs.outputs import check_directory
 from ..types import DoubleArray
@@ -260,7 +259,6 @@ def compare_rows(
         spec.bind(bundle, row.where)
     methods, done = _entries(chosen), 0
     letters: list[str] = []
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
 
     def stored(entry: MethodMaps) -> Iterator[StoredRow]:
         nonlocal done
@@ -273,7 +271,7 @@ def compare_rows(
             if progress is not None:
                 progress(done)
 
-    try:
+    with draft_folder(out) as folder:
         for name, entry in methods.items():
             about = about_run([bundle], rows[0], spec, entry.options, fasta=explainer.fasta, device=device or "cpu")
             write_attributions(folder / f"{name}.h5", stored(entry), len(rows), width, about)
@@ -281,10 +279,6 @@ def compare_rows(
         (folder / "compare.tsv").write_text(made.to_tsv(), encoding="utf-8")
         (folder / "compare.json").write_text(json.dumps(made.to_json(), indent=1) + "\n", encoding="utf-8")
         made.plot(folder / "compare.png")
-        folder.chmod(0o755)
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return made
 
 

@@ -6,8 +6,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import draft_of
 from ..errors import InputError
 from ..motifs.files import read_motifs
 from ..plain import check_types
@@ -231,9 +230,8 @@ def run_experiment(
     plain = ExplainOptions(method=_PLAIN, rc=rc, n_code=n_code)
     held: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     forward = 0
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        with (folder / out.name).open("w", encoding="utf-8", newline="") as file:
+    with draft_of(out) as draft:
+        with draft.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, restval="", delimiter="\t", lineterminator="\n")
             table.writeheader()
             for number, row in enumerate(rows):
@@ -251,13 +249,8 @@ def run_experiment(
         about = about_run([explainer.bundle], rows[0], spec, plain, fasta=explainer.fasta, device=device)
         about |= {"method": method, "options": asdict(options), "projected_only": False, "passes": forward}
         document = {"about": about, "change": "after - before", "summary": summary}
-        meta = out.with_name(f"{out.name}.meta.json")
-        (folder / meta.name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        shutil.move(folder / meta.name, meta)
-        shutil.move(folder / out.name, out)
-        return summary
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        draft.with_name(f"{out.name}.meta.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return summary
 
 
 class _Remembered:

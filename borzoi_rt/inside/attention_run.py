@@ -30,7 +30,7 @@ from .attention import (
     tokens_of_target,
 )
 from .map_run import add_positions, checked, compared, gene_of
-from .tables import Matrix, Table, write_table, written
+from .tables import Matrix, Table, write_table
 
 KIND = "attention"
 HOW = ("rows", "rollout", "relevance")
@@ -187,7 +187,7 @@ def attend_rows(
     if plot is not None:
         panel = _panel(activations, found[0], _layer(activations), options, genes)
         title = f"{options.how} of attention{'' if spec is None else f', {spec.name}'}: NOT ATTRIBUTION"
-        written(plot, lambda draft: plot_attention(draft, panel, title=title, note=NOT_ATTRIBUTION))
+        plot_attention(plot, panel, title=title, note=NOT_ATTRIBUTION)
     return [one.facts for one in found]
 
 

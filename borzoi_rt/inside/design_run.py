@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import __version__
 from ..bundle.opening import Bundle
+from ..drafts import draft_folder
 from ..errors import InputError
 from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.objective import Objective
@@ -31,7 +32,7 @@ from ..sequence import decode
 from ..types import BoolArray
 from .activations import Activations
 from .design import Design, DesignOptions, design
-from .folders import tsv, write_folder
+from .texts import tsv
 from .unit_objective import UnitObjective
 
 KIND = "borzoi-rt-design"
@@ -207,11 +208,8 @@ def _write(out: Path, found: Design, row: Row, start: str, document: dict[str, A
         (f"start {where} value={found.start:.9g}", start),
         (f"designed {where} value={found.value:.9g}", designed),
     )
-
-    def write(folder: Path) -> None:
+    with draft_folder(out) as folder:
         (folder / "steps.tsv").write_text(tsv(header, rows), encoding="utf-8")
         text = "".join(f">{name}\n{sequence}\n" for name, sequence in records)
         (folder / "designed.fa").write_text(text, encoding="utf-8")
         (folder / "design.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-
-    write_folder(out, write)

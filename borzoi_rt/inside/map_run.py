@@ -24,7 +24,7 @@ from .activation_run import about_of
 from .activations import TOKENS, Activations, Layer
 from .check import check_map_of, holding, recovery
 from .maps import LayerMap, check_map, map_window
-from .tables import Matrix, Table, check_output, write_table, written
+from .tables import Matrix, Table, check_output, write_table
 
 KIND = "maps"
 MOST_PANELS = 12
@@ -91,7 +91,7 @@ def map_rows(
     if plot is not None:
         about = activations.layer(options.layer)
         title = f"{options.method} of {spec.name}, {about.name}: one score for each {about.resolution_bp} bp"
-        written(plot, lambda draft: plot_maps(draft, panels, title=title))
+        plot_maps(plot, panels, title=title)
     facts: list[dict[str, Any]] = table.about["rows"]
     return facts
 

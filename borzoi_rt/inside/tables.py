@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import pyarrow.compute as compute
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
+from ..drafts import draft_of
 from ..errors import FormatError, InputError
 from ..runs.outputs import check_target
 from ..tables.hdf5_files import new_hdf5, read_hdf5
@@ -102,19 +101,8 @@ def check_output(
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table in the format of the suffix; the final name appears when the file is whole."""
-    written(path, lambda draft: _WRITERS[path.suffix](draft, table))
-
-
-def written(path: Path, write: Callable[[Path], None]) -> None:
-    """Let a file be written under another name, and move it with what lies beside it."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        write(folder / path.name)
-        beside = [found for found in folder.iterdir() if found.name != path.name]
-        for found in [*beside, folder / path.name]:
-            found.replace(path.parent / found.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with draft_of(path) as draft:
+        _WRITERS[path.suffix](draft, table)
 
 
 def read_table(path: str | os.PathLike[str], kind: str) -> Table:

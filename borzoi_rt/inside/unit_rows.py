@@ -14,7 +14,7 @@ from ..genome.fasta import Fasta
 from ..genome.intervals import Interval
 from ..types import ByteArray, IndexArray
 from .activations import Activation, Activations
-from .folders import tsv
+from .texts import tsv
 
 _TRIES = 100  # of a window with enough known bases
 _KNOWN = 0.5  # share of a window's bases

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import draft_folder
 from ..errors import InputError
 from ..explain.rows import Row, on_contigs
 from ..genome.fasta import Fasta
@@ -38,8 +39,8 @@ from .activation_run import about_of
 from .activations import Activations
 from .dissect import Dissection, DissectOptions, dissect
 from .filters import Filter, FilterOptions, Name, check_local, filters_of, names_of
-from .folders import tsv, write_folder
 from .tables import Table
+from .texts import tsv
 from .unit_rows import looked_at, pieces_of, regions_tsv
 
 LOGOS = 24  # of the figure
@@ -162,8 +163,7 @@ def _write_filters(out: Path, held: Filtered, regions: str) -> None:
     rows = list(zip(*(columns[name] for name in FILTER_COLUMNS), strict=True))
     shown = sorted((item for item in found if item.sites), key=lambda item: -item.bits)[:LOGOS]
     label = dict(zip(columns["unit"], columns["motif"], strict=True))
-
-    def write(folder: Path) -> None:
+    with draft_folder(out) as folder:
         (folder / "filters.tsv").write_text(tsv(FILTER_COLUMNS, rows), encoding="utf-8")
         write_meme(folder / "filters.meme", [Motif(f"unit_{one.unit}", one.matrix) for one in found if one.sites])
         (folder / "regions.tsv").write_text(regions, encoding="utf-8")
@@ -171,8 +171,6 @@ def _write_filters(out: Path, held: Filtered, regions: str) -> None:
         if shown:
             texts = [f"{one.unit}{f' {label[one.unit]}' if label[one.unit] else ''}" for one in shown]
             plot_logos(folder / "filters.png", [one.matrix for one in shown], names=texts)
-
-    write_folder(out, write)
 
 
 def _filter_row(item: Filter, name: Name | None, chance: Name | None, motifs: Sequence[Motif]) -> tuple[object, ...]:
@@ -369,8 +367,7 @@ def _write_dissection(out: Path, held: Dissected, regions: str) -> None:
         for unit, threshold, line in zip(held.units.tolist(), found.thresholds, found.iou, strict=True)
     ]
     panels = [(name, unit, found.iou[:, at].max()) for at, (name, _, unit, *_) in enumerate(rows)]
-
-    def write(folder: Path) -> None:
+    with draft_folder(out) as folder:
         (folder / "dissect.tsv").write_text(tsv(DISSECT_COLUMNS, rows), encoding="utf-8")
         (folder / "iou.tsv").write_text(tsv(("unit", "threshold", *held.names), each), encoding="utf-8")
         (folder / "regions.tsv").write_text(regions, encoding="utf-8")
@@ -378,5 +375,3 @@ def _write_dissection(out: Path, held: Dissected, regions: str) -> None:
         plot_dissection(
             folder / "dissect.png", panels, found.rotated, found.moved, title=f"best unit of {document['layer']}"
         )
-
-    write_folder(out, write)

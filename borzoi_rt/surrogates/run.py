@@ -12,8 +12,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..drafts import draft_folder
 from ..errors import InputError
 from ..explain.explainer import Explainer, ExplainOptions
 from ..explain.rows import Row
@@ -152,8 +151,7 @@ def write_surrogates(
     about : dict
         More JSON values: target, model, genome.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with draft_folder(out) as folder:
         _write_library(folder / "library.tsv", library, fitted)
         where = {"chrom": row.bases.chrom, "start": row.bases.start, "end": row.bases.end, "allele": row.allele}
         document = {
@@ -183,11 +181,6 @@ def write_surrogates(
             for item in fitted
         ]
         plot_surrogates(folder / "figure.png", panels, title=f"surrogates of {about['target']['target']}, {row.name}")
-        folder.chmod(0o755)
-        folder.replace(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _write_library(path: Path, library: Library, fitted: Sequence[Fitted]) -> None:

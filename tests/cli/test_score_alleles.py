@@ -84,7 +84,7 @@ def test_what_becomes_of_motifs_is_said(cli: Cli, desk: Desk) -> None:
     assert "can have no match" not in ended.err
     rows = desk.out.with_name("out.tsv.motifs.tsv").read_text().splitlines()[1:]
     held = len({row.split("\t")[0] for row in rows})
-    assert f"motifs change {len(rows)} times in {held} of the strongest 10 alleles -> out.tsv.motifs.tsv\n" in ended.err
+    assert f"{len(rows)} changes of motifs in {held} of the strongest 10 alleles -> out.tsv.motifs.tsv\n" in ended.err
 
 
 def test_the_difference_is_that_of_the_matches_shown(cli: Cli, desk: Desk) -> None:

@@ -256,7 +256,7 @@ def test_metrics_are_chosen_or_refused():
     for names, given, message in (
         (["luck"], {}, "metric 'luck' is unknown"),
         (["folds"], {}, "needs other models; give folds"),
-        (["ism"], {"folds": 2}, "folds were given, and 'folds' is not among"),
+        (["ism"], {"folds": 2}, "folds is given, and 'folds' is not among"),
     ):
         with pytest.raises(InputError, match=message):
             chosen_metrics(names, **given)

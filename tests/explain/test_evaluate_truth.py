@@ -283,7 +283,7 @@ def test_known_bases_and_their_metric_belong_together(
     model = ["--bundle", desk.trained, "--fasta", desk.fasta, "--out", tmp_path / "o"]
     words = ["explain", "evaluate", desk.bed, *model]
     check_error(call(*words, "--metrics", "truth"), "metric 'truth' needs known features; give truth")
-    check_error(call(*words, "--metrics", "ism", "--truth", desk.truth), "truth were given, and 'truth' is not among")
+    check_error(call(*words, "--metrics", "ism", "--truth", desk.truth), "truth is given, and 'truth' is not among")
 
 
 def test_words_are_judged_over_all_rows(

@@ -211,5 +211,5 @@ def chosen_metrics(
             raise InputError(f"metric {name!r} needs {NEEDED[name]}; give {name}")
     for name, count in given.items():
         if count and name not in asked:
-            raise InputError(f"{name} were given, and {name!r} is not among the metrics; add it, or leave them out")
+            raise InputError(f"{name} is given, and {name!r} is not among the metrics; add it, or leave it out")
     return tuple(name for name in METRICS if name in asked)

@@ -10,8 +10,6 @@ A directory of three files:
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +19,7 @@ from typing import Any
 from ... import __version__
 from ...backends.device import Device
 from ...bundle.opening import Bundle
+from ...drafts import draft_folder
 from ...genome.intervals import Interval
 from ...report.judgement import plot_evaluation
 from ...runs.outputs import check_directory
@@ -285,8 +284,7 @@ def evaluate_files(
         how |= {"folds": others[0], "randomised": others[1], "truth": truth}
         for subject, effects in zip(subjects, exact, strict=True):
             found.append(judge(subject, metrics, exact=effects, **how))
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with draft_folder(out) as folder:
         (folder / "metrics.tsv").write_text(to_tsv(found), encoding="utf-8")
         model = {"name": explainer.bundle.info.name, "sha256": explainer.bundle.sha256}
         document = {
@@ -305,10 +303,6 @@ def evaluate_files(
         (folder / "metrics.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         drawn = [(one.subject.name, [held for held in one.curves if held is not None]) for one in found]
         plot_evaluation(folder / "evaluation.png", drawn, table(found), title=f"{subjects[0].spec.name}")
-        folder.chmod(0o755)
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
