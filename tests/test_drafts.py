@@ -10,13 +10,23 @@ from borzoi_rt.closing import Closing
 from borzoi_rt.drafts import draft_folder, draft_of
 
 
-def test_a_file_and_what_lies_beside_it_appear_together(tmp_path: Path) -> None:
-    target = tmp_path / "out.tsv"
-    target.write_text("older")
+def write_both(target: Path) -> None:
     with draft_of(target) as draft:
         draft.write_text("newer")
         draft.with_name("out.tsv.meta.json").write_text("{}")
         assert target.read_text() == "older"
+
+
+def fail(target: Path, make: object) -> None:
+    with make(target) as draft:  # type: ignore[operator]
+        (draft if draft.is_dir() else draft.parent).joinpath("part").write_text("x")
+        raise ValueError("halfway")
+
+
+def test_a_file_and_what_lies_beside_it_appear_together(tmp_path: Path) -> None:
+    target = tmp_path / "out.tsv"
+    target.write_text("older")
+    write_both(target)
     held = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert held == {"out.tsv": "newer", "out.tsv.meta.json": "{}"}
 
@@ -32,18 +42,16 @@ def test_an_older_file_never_stands_beside_newer_metadata(tmp_path: Path, monkey
         return plain(path, other)
 
     monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt), draft_of(target) as draft:
-        draft.write_text("newer")
-        draft.with_name("out.tsv.meta.json").write_text("{}")
+    with pytest.raises(KeyboardInterrupt):
+        write_both(target)
     assert [path.name for path in tmp_path.iterdir()] == ["out.tsv.meta.json"]
 
 
 @pytest.mark.parametrize("make", [draft_of, draft_folder])
 def test_what_fails_leaves_what_was_there(tmp_path: Path, make: object) -> None:
     target = tmp_path / "out"
-    with pytest.raises(ValueError, match="halfway"), make(target) as draft:  # type: ignore[operator]
-        (draft if draft.is_dir() else draft.parent).joinpath("part").write_text("x")
-        raise ValueError("halfway")
+    with pytest.raises(ValueError, match="halfway"):
+        fail(target, make)
     assert not list(tmp_path.iterdir())
 
 
